@@ -1,0 +1,133 @@
+//! What a worker or a router reports at `GET /load?after=VERSION` on its admin port.
+//!
+//! One JSON shape for both, so that the operator has one reader: exactly one of `worker` and
+//! `router` is present. `version` grows with every change; a request with `after=VERSION` is
+//! answered when the version is past that, or after the server's own waiting time with the same.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// One report. Unknown fields are ignored, so that an older reader understands a newer writer.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Load {
+    pub version: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker: Option<WorkerLoad>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub router: Option<RouterLoad>,
+}
+
+/// What one replica is doing and what it serves.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct WorkerLoad {
+    pub running: u32,
+    pub waiting: u32,
+    pub max_sequences: u32,
+    /// Absent until the model is loaded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<ModelFacts>,
+    /// Absent until the replica is ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cold_start: Option<ColdStart>,
+}
+
+/// The model as it was found in its files.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelFacts {
+    /// `sha256:<hex>` over all files that were read.
+    pub digest: String,
+    pub architecture: String,
+    pub parameters: u64,
+    /// Of the weights as they lie in memory.
+    pub bytes: u64,
+    pub quantization: String,
+    pub context_tokens: u32,
+}
+
+/// What the time from process start to ready went into.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ColdStart {
+    pub download_ms: u64,
+    pub load_ms: u64,
+    pub warm_up_ms: u64,
+}
+
+/// What one router has in hand.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RouterLoad {
+    /// By deployment: every deployment that the router routes to, also at rest.
+    #[serde(default)]
+    pub deployments: BTreeMap<String, DeploymentLoad>,
+    #[serde(default)]
+    pub missing_credentials: Vec<MissingCredential>,
+    /// By policy: the generation that is served now, which is the last good one where the live
+    /// one is refused.
+    #[serde(default)]
+    pub policies: BTreeMap<String, i64>,
+}
+
+/// Asks at one deployment, seen from one router.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeploymentLoad {
+    /// Attempts that are at a replica.
+    pub running: u32,
+    /// Asks that wait for a replica to exist.
+    pub held: u32,
+}
+
+/// A Secret, or one entry of it, that a policy names and that is not there.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct MissingCredential {
+    pub policy: String,
+    /// The tier that is out; absent where the policy's own keys are missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tier: Option<String>,
+    pub secret: String,
+    /// Absent where every entry counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_survives_the_way_through_json() {
+        let load = Load {
+            version: 7,
+            router: Some(RouterLoad {
+                deployments: [(
+                    "triage".into(),
+                    DeploymentLoad {
+                        running: 2,
+                        held: 1,
+                    },
+                )]
+                .into(),
+                missing_credentials: vec![MissingCredential {
+                    policy: "support".into(),
+                    tier: Some("frontier".into()),
+                    secret: "anthropic".into(),
+                    key: Some("api-key".into()),
+                }],
+                policies: [("support".into(), 3)].into(),
+            }),
+            worker: None,
+        };
+        let json = serde_json::to_value(&load).unwrap();
+        assert_eq!(json["router"]["deployments"]["triage"]["running"], 2);
+        assert!(json.get("worker").is_none());
+        assert_eq!(serde_json::from_value::<Load>(json).unwrap(), load);
+    }
+
+    #[test]
+    fn a_report_of_a_newer_writer_is_still_read() {
+        let load: Load = serde_json::from_str(
+            r#"{"version":1,"shape":"new","worker":{"running":1,"waiting":0,"max_sequences":1,"heat":9}}"#,
+        )
+        .unwrap();
+        assert_eq!(load.worker.unwrap().running, 1);
+    }
+}
