@@ -1,0 +1,85 @@
+//! Log lines: for a person on a terminal, as JSON elsewhere, at a level that can be changed.
+//!
+//! The subscriber is the operating system process's: the first to start decides format and
+//! collector, the level is everybody's.
+
+use std::io::{IsTerminal, stderr};
+use std::panic;
+use std::sync::OnceLock;
+
+use anyhow::{Context, anyhow};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
+
+use crate::args::{LogFormat, ProcessArgs};
+use crate::traces;
+
+static LEVEL: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
+
+/// Installs subscriber and panic hook unless the process has them.
+///
+/// A test or an embedding program may have its own subscriber; then that one is used, and the
+/// level is not ours to change.
+pub(crate) fn install(component: &'static str, args: &ProcessArgs) -> anyhow::Result<()> {
+    let filter = parse_level(&args.log_level)?;
+    if LEVEL.get().is_some() {
+        return Ok(());
+    }
+    let (filter, handle) = reload::Layer::new(filter);
+    let human = match args.log_format {
+        LogFormat::Auto => stderr().is_terminal(),
+        LogFormat::Human => true,
+        LogFormat::Json => false,
+    };
+    let lines = if human {
+        fmt::layer()
+            .with_writer(stderr)
+            .with_ansi(stderr().is_terminal())
+            .boxed()
+    } else {
+        let json = fmt::layer()
+            .json()
+            .flatten_event(true)
+            .with_span_list(false);
+        json.with_writer(stderr).boxed()
+    };
+    let installed = tracing_subscriber::registry()
+        .with(filter)
+        .with(lines)
+        .with(traces::layer(component, args.otlp_endpoint.as_deref())?)
+        .try_init();
+    if installed.is_ok() && LEVEL.set(handle).is_ok() {
+        log_panics();
+    }
+    Ok(())
+}
+
+/// The directives in force.
+pub(crate) fn level() -> Option<String> {
+    LEVEL.get()?.with_current(ToString::to_string).ok()
+}
+
+/// Changes what is logged from now on; on an error nothing has changed.
+pub(crate) fn set_level(directives: &str) -> anyhow::Result<()> {
+    let filter = parse_level(directives)?;
+    let handle = LEVEL
+        .get()
+        .ok_or_else(|| anyhow!("logging is not ours to change"))?;
+    handle.reload(filter).context("reload the log level")
+}
+
+fn parse_level(directives: &str) -> anyhow::Result<EnvFilter> {
+    EnvFilter::builder()
+        .parse(directives)
+        .with_context(|| format!("log level `{directives}` is not understood"))
+}
+
+/// A panic is one log line like any other, with its place, and then ends what it always ends.
+fn log_panics() {
+    panic::set_hook(Box::new(|info| {
+        let place = info.location().map(ToString::to_string).unwrap_or_default();
+        let message = info.payload_as_str().unwrap_or("no message");
+        tracing::error!(place, message, "panic");
+    }));
+}
