@@ -1,0 +1,50 @@
+//! What the environment says to the harness, read in one place.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+/// A folder with `etcd`, `kube-apiserver` and `kubectl` to use instead of what we build.
+pub(crate) const ASSETS: &str = "KUBEBUILDER_ASSETS";
+/// A cluster to use instead of one that we start.
+pub(crate) const KUBECONFIG: &str = "KUBECONFIG";
+/// Set where leaving out the node tests is a failure.
+pub(crate) const REQUIRE_NODES: &str = "WEIR_E2E_REQUIRE_NODES";
+
+/// The value of a variable that is set to something.
+pub(crate) fn variable(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
+}
+
+/// The folder that holds the repository's `Cargo.toml`.
+pub fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the crate lies one folder below the repository's root")
+}
+
+/// The folder of the binaries that cargo built with this one, `target/debug` for most.
+pub fn profile_folder() -> PathBuf {
+    let program = std::env::current_exe().expect("the system knows its own programs");
+    let folder = program.parent().expect("a program lies in a folder");
+    match folder.file_name() {
+        Some(name) if name == "deps" || name == "examples" => {
+            folder.parent().unwrap_or(folder).to_path_buf()
+        }
+        _ => folder.to_path_buf(),
+    }
+}
+
+/// The build folder, `target` for most.
+pub fn target_folder() -> PathBuf {
+    let profile = profile_folder();
+    profile.parent().unwrap_or(&profile).to_path_buf()
+}
+
+/// Where things that outlive a clone are kept.
+pub(crate) fn cache_folder() -> PathBuf {
+    let base = variable("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .or_else(|| variable("HOME").map(|home| Path::new(&home).join(".cache")))
+        .unwrap_or_else(target_folder);
+    base.join("weir")
+}

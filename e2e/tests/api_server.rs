@@ -1,0 +1,37 @@
+//! The harness' own promises about the API server that most tests use.
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::api::{Api, ListParams};
+use weir_e2e::ApiServer;
+
+#[tokio::test]
+async fn an_api_server_serves_our_two_kinds() {
+    let server = ApiServer::shared().await;
+    let resources = server
+        .kubectl()
+        .run("api-resources --api-group=weir.dev -o name")
+        .unwrap();
+    let mut names: Vec<&str> = resources.lines().collect();
+    names.sort_unstable();
+    assert_eq!(names, ["routepolicies.weir.dev", "slmdeployments.weir.dev"]);
+}
+
+#[tokio::test]
+async fn a_test_has_a_namespace_to_itself() {
+    let server = ApiServer::shared().await;
+    let [mine, yours] = [
+        server.namespace("mine").await,
+        server.namespace("yours").await,
+    ];
+    let yaml = format!(
+        "{{apiVersion: v1, kind: ConfigMap, metadata: {{name: noted, namespace: {mine}}}}}"
+    );
+    server.kubectl().apply(&yaml).unwrap();
+    let client = server.client().await;
+    let count = async |namespace: &str| {
+        let maps: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
+        maps.list(&ListParams::default()).await.unwrap().items.len()
+    };
+    assert_eq!(count(&mine).await, 1);
+    assert_eq!(count(&yours).await, 0);
+}
