@@ -1,1 +1,29 @@
-//! Placeholder.
+//! Arithmetic of the model on CPUs: plain functions over slices.
+//!
+//! Batch invariance: a row of output is a function of its own row of input alone, the same bits
+//! for any number of rows beside it, any number of threads and any chunking. There is one order
+//! over the inner dimension and one set of partial sums. Across kernel classes nothing is promised.
+
+pub mod attention;
+mod class;
+mod cpu;
+mod elements;
+mod exp;
+mod matmul;
+mod norm;
+mod pool;
+mod quota;
+mod rope;
+mod simd;
+mod summary;
+mod swiglu;
+
+pub use self::class::KernelClass;
+pub use self::cpu::Cpu;
+pub use self::elements::Elements;
+pub use self::matmul::{Matrix, matmul};
+pub use self::norm::rms_norm;
+pub use self::quota::available_threads;
+pub use self::rope::rotate_halves;
+pub use self::summary::Summary;
+pub use self::swiglu::silu_times;

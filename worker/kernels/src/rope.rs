@@ -1,0 +1,41 @@
+//! Rotary position embedding, halves against each other (as GPT-NeoX and Hugging Face do).
+
+use crate::Cpu;
+
+/// Rotates every head of every row in place: dimension i against i + `head_dim` / 2, by the angle
+/// whose cosine and sine are `cosines[row][i]` and `sines[row][i]`.
+///
+/// # Panics
+/// Where the lengths do not fit together.
+pub fn rotate_halves(
+    cpu: &Cpu,
+    rows: &mut [f32],
+    head_dim: usize,
+    (cosines, sines): (&[f32], &[f32]),
+) {
+    let half = head_dim / 2;
+    let count = cosines.len() / half;
+    if count == 0 {
+        return;
+    }
+    assert_eq!(
+        cosines.len(),
+        sines.len(),
+        "an angle has a cosine and a sine"
+    );
+    assert!(
+        rows.len().is_multiple_of(count * head_dim),
+        "rows are whole heads, one row per angle"
+    );
+    let width = rows.len() / count;
+    cpu.pool().run_chunks(rows, width, |row, heads| {
+        let cosines = &cosines[row * half..][..half];
+        let sines = &sines[row * half..][..half];
+        for head in heads.chunks_exact_mut(head_dim) {
+            let (low, high) = head.split_at_mut(half);
+            for (((low, high), cosine), sine) in low.iter_mut().zip(high).zip(cosines).zip(sines) {
+                (*low, *high) = (*low * cosine - *high * sine, *high * cosine + *low * sine);
+            }
+        }
+    });
+}

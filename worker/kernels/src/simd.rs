@@ -1,0 +1,96 @@
+//! Sixteen f32 lanes, spelled once per instruction set, so that each kernel is written once.
+//!
+//! A value of a `Simd` type is the proof that the processor can run it: only [`dispatch`] makes
+//! one, after asking. Every kernel adds up in sixteen lanes and folds them by the same tree, so a
+//! result depends on its inputs and on the class, and on nothing else.
+
+mod portable;
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+use half::bf16;
+
+use crate::KernelClass;
+
+/// How many lanes a vector has, whatever the registers of the machine are.
+pub(crate) const LANES: usize = 16;
+
+/// The few operations that kernels are made of. All are lane by lane but `sum` and `largest`.
+pub(crate) trait Simd: Copy {
+    type Vector: Copy;
+
+    /// Whether the register file holds a tile of four by four vectors.
+    const LARGE_TILE: bool;
+
+    fn splat(self, value: f32) -> Self::Vector;
+    fn load(self, from: &[f32; LANES]) -> Self::Vector;
+    fn load_bf16(self, from: &[bf16; LANES]) -> Self::Vector;
+    fn store(self, vector: Self::Vector, to: &mut [f32; LANES]);
+    fn add(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    fn sub(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    fn mul(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    fn div(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    fn max(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    fn min(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    /// `a * b + c`, rounded once where the machine can.
+    fn fma(self, a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
+    /// `vector * 2^exponent` for whole exponents from -126 to 127.
+    fn scale(self, vector: Self::Vector, exponent: Self::Vector) -> Self::Vector;
+    /// All lanes added up: lane i and i + 8 first, then i + 4, i + 2, i + 1.
+    fn sum(self, vector: Self::Vector) -> f32;
+    /// The largest lane.
+    fn largest(self, vector: Self::Vector) -> f32;
+}
+
+/// A type that weights and caches are stored as.
+pub(crate) trait Element: Copy + Sync {
+    const ZERO: Self;
+    fn load<S: Simd>(simd: S, from: &[Self; LANES]) -> S::Vector;
+}
+
+impl Element for f32 {
+    const ZERO: Self = 0.0;
+
+    #[inline(always)]
+    fn load<S: Simd>(simd: S, from: &[Self; LANES]) -> S::Vector {
+        simd.load(from)
+    }
+}
+
+impl Element for bf16 {
+    const ZERO: Self = bf16::ZERO;
+
+    #[inline(always)]
+    fn load<S: Simd>(simd: S, from: &[Self; LANES]) -> S::Vector {
+        simd.load_bf16(from)
+    }
+}
+
+/// The last elements of a row, filled up with zeros: they add nothing to any sum.
+#[inline(always)]
+pub(crate) fn padded<T: Element>(tail: &[T]) -> [T; LANES] {
+    let mut lanes = [T::ZERO; LANES];
+    for (lane, value) in lanes.iter_mut().zip(tail) {
+        *lane = *value;
+    }
+    lanes
+}
+
+/// A kernel as written once, for any instruction set.
+pub(crate) trait Kernel {
+    type Output;
+
+    /// Implementations are `#[inline(always)]`, so that the body is compiled for the instruction
+    /// set of the caller.
+    fn run<S: Simd>(self, simd: S) -> Self::Output;
+}
+
+/// Runs a kernel with the instructions of `class`, or portably where the processor lacks them.
+pub(crate) fn dispatch<K: Kernel>(class: KernelClass, kernel: K) -> K::Output {
+    #[cfg(target_arch = "x86_64")]
+    if class != KernelClass::Portable && class.is_available() {
+        return x86::run(class, kernel);
+    }
+    let _ = class;
+    kernel.run(portable::Portable)
+}

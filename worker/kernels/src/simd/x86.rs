@@ -1,0 +1,40 @@
+//! Sixteen lanes on x86-64: one AVX-512 register, or two of AVX2.
+//!
+//! A token of either type exists only where the processor has the instructions; that is what the
+//! safety comments below lean on.
+#![allow(
+    unsafe_code,
+    reason = "vector instructions are unsafe to call without the processor's support"
+)]
+
+mod avx2;
+mod avx512;
+
+use self::avx2::Avx2;
+use self::avx512::Avx512;
+use super::Kernel;
+use crate::KernelClass;
+
+/// Runs a kernel on a class that [`KernelClass::is_available`] and that is not portable.
+pub(super) fn run<K: Kernel>(class: KernelClass, kernel: K) -> K::Output {
+    assert!(
+        class.is_available(),
+        "kernel class {class} is not available here"
+    );
+    match class {
+        // SAFETY: the processor has the features; the assertion above asked.
+        KernelClass::Avx512 => unsafe { on_avx512(kernel, Avx512::proven()) },
+        // SAFETY: as above.
+        _ => unsafe { on_avx2(kernel, Avx2::proven()) },
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512dq,avx2,fma")]
+fn on_avx512<K: Kernel>(kernel: K, simd: Avx512) -> K::Output {
+    kernel.run(simd)
+}
+
+#[target_feature(enable = "avx2,fma")]
+fn on_avx2<K: Kernel>(kernel: K, simd: Avx2) -> K::Output {
+    kernel.run(simd)
+}
