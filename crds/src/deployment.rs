@@ -1,0 +1,152 @@
+//! `SLMDeployment`: one small model, served by replicas.
+
+mod engine;
+mod model;
+mod placement;
+mod resources;
+mod rollout;
+mod scaling;
+mod status;
+
+pub use engine::{Engine, KeyValueType, PrefixCache, Protocol};
+pub use model::{Adapter, ChatTemplate, Model, Quantization};
+pub use placement::{ClaimRef, HostPath, ModelCache, Placement, ReplicaPrice, TopologySpread};
+pub use resources::{Accelerator, Resources};
+pub use rollout::{Guard, OnFailure, OnNoTraffic, Rollout, RolloutStep, Strategy};
+pub use scaling::{Hold, Scaling};
+pub use status::{
+    AdapterStatus, CapacityStatus, ColdStartStatus, ModelStatus, RolloutStatus,
+    SLMDeploymentStatus, ScalingDecision, ScalingStatus,
+};
+
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::schema;
+
+/// One small model and how to serve it.
+#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "weir.dev",
+    version = "v1alpha1",
+    kind = "SLMDeployment",
+    plural = "slmdeployments",
+    singular = "slmdeployment",
+    shortname = "slm",
+    category = "weir",
+    namespaced,
+    status = "SLMDeploymentStatus",
+    derive = "PartialEq",
+    doc = "One small language model, served by replicas. Reachable alone under its own name, or as a tier of a RoutePolicy.",
+    scale(
+        spec_replicas_path = ".spec.replicas",
+        status_replicas_path = ".status.replicas",
+        label_selector_path = ".status.selector"
+    ),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].status"#
+    ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].reason"#
+    ),
+    printcolumn(
+        name = "Replicas",
+        type_ = "string",
+        json_path = ".status.replicasText",
+        description = "Ready and wanted."
+    ),
+    printcolumn(name = "Model", type_ = "string", json_path = ".spec.model.source"),
+    printcolumn(name = "URL", type_ = "string", json_path = ".status.urls.openai"),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    ),
+    printcolumn(
+        name = "Stable",
+        type_ = "string",
+        json_path = ".status.rollout.stable",
+        description = "The revision that serves.",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Canary",
+        type_ = "string",
+        json_path = ".status.rollout.canary",
+        description = "The revision on trial.",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Weight",
+        type_ = "integer",
+        json_path = ".status.rollout.weight",
+        description = "Per cent of the asks that the canary gets.",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Tokens/s",
+        type_ = "integer",
+        json_path = ".status.capacity.tokensPerSecond",
+        description = "Measured per replica.",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Cold start",
+        type_ = "string",
+        json_path = ".status.coldStart.totalText",
+        description = "From no pod to ready.",
+        priority = 1
+    )
+)]
+#[serde(rename_all = "camelCase")]
+pub struct SLMDeploymentSpec {
+    /// The model to serve.
+    pub model: Model,
+    /// LoRA adapters on top of the model, each reachable as `<deployment>:<adapter>`. Hot: changing
+    /// this list restarts no replica. At most 32.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub adapters: Vec<Adapter>,
+    /// How replicas compute.
+    #[serde(default)]
+    pub engine: Engine,
+    /// What one replica gets.
+    #[serde(default)]
+    pub resources: Resources,
+    /// How many replicas there are, by demand.
+    #[serde(default)]
+    pub scaling: Scaling,
+    /// A fixed number of replicas. Present, autoscaling is suspended and somebody else owns the
+    /// count through the scale subresource (`kubectl scale` and HorizontalPodAutoscalers need it to
+    /// be there first). 0 to 1000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 1000))]
+    pub replicas: Option<u32>,
+    /// How a new revision takes over.
+    #[serde(default)]
+    pub rollout: Rollout,
+    /// Where downloaded files are kept. Absent: an emptyDir, so that every new replica downloads
+    /// again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<ModelCache>,
+    /// Where replicas run and what their pods carry.
+    #[serde(default)]
+    pub placement: Placement,
+    /// Longest that a leaving replica may go on with what it has begun. Part of the pod, so changing
+    /// it makes a new revision. Default 2m.
+    #[serde(default = "drain")]
+    #[schemars(schema_with = "schema::duration")]
+    pub drain: String,
+    /// What a replica costs; without it a replica counts as free.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub price: Option<ReplicaPrice>,
+}
+
+fn drain() -> String {
+    "2m".into()
+}

@@ -1,0 +1,187 @@
+//! `RoutePolicy`: the model names that clients use, and where their asks go.
+
+mod auth;
+mod budget;
+mod endpoint;
+mod privacy;
+mod quality;
+mod rules;
+mod serving;
+mod status;
+mod tier;
+
+pub use auth::{Auth, Limits, Pin, TenantLimits};
+pub use budget::{Budget, OnExhausted, Period};
+pub use endpoint::{Endpoint, EndpointPrice, Location, Provider, Timeouts};
+pub use privacy::{DenyWhen, Egress, HeaderValues, Privacy, Redact, RedactKind};
+pub use quality::{Judge, Quality, Shadow, Until};
+pub use rules::{
+    Classifier, Label, LabelDeployment, Learned, MetadataValues, Reject, ResponseFormat, Rule,
+    Split, Then, TokenRange, When,
+};
+pub use serving::{
+    AnswerCache, HoldBack, HoldBackMode, OnAllUnsure, RecordText, Records, Retries, RetryOn,
+    Sticky, Streaming,
+};
+pub use status::{CalibrationState, CalibrationStatus, RoutePolicyStatus, SpendStatus, TierStatus};
+pub use tier::{Accept, EscalateOn, Task, Tier, TierDeployment};
+
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::schema;
+
+/// Model names and where asks for them go.
+#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "weir.dev",
+    version = "v1alpha1",
+    kind = "RoutePolicy",
+    plural = "routepolicies",
+    singular = "routepolicy",
+    shortname = "rpol",
+    category = "weir",
+    namespaced,
+    status = "RoutePolicyStatus",
+    derive = "PartialEq",
+    doc = "Model names that clients use, and where asks for them go: the small model first, a bigger one for what it cannot hold.",
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].status"#
+    ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].reason"#
+    ),
+    printcolumn(name = "Models", type_ = "string", json_path = ".spec.models"),
+    printcolumn(
+        name = "Answered small",
+        type_ = "string",
+        json_path = ".status.tiers[0].answeredText",
+        description = "Share of the asks that the first tier answered."
+    ),
+    printcolumn(
+        name = "Spend",
+        type_ = "string",
+        json_path = ".status.spend.frontier",
+        description = "US dollars for endpoints this month."
+    ),
+    printcolumn(
+        name = "Saved",
+        type_ = "string",
+        json_path = ".status.spend.savedText",
+        description = "Against sending everything to the last tier."
+    ),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    ),
+    printcolumn(
+        name = "State",
+        type_ = "string",
+        json_path = ".status.calibration.state",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Threshold",
+        type_ = "string",
+        json_path = ".status.calibration.threshold",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Regret bound",
+        type_ = "string",
+        json_path = ".status.calibration.regretBound",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Shadows",
+        type_ = "integer",
+        json_path = ".status.calibration.samples",
+        priority = 1
+    )
+)]
+#[serde(rename_all = "camelCase")]
+pub struct RoutePolicySpec {
+    /// The names that clients put in `model`. 1 to 16, each once, and no other policy of the
+    /// namespace may have it.
+    #[schemars(length(min = 1, max = 16), inner(length(min = 1, max = 128)))]
+    pub models: Vec<String>,
+    /// Where asks go, cheapest first; two are usually best. 1 to 8.
+    #[schemars(length(min = 1, max = 8))]
+    pub tiers: Vec<Tier>,
+    /// How good the first tier's answers must be, instead of a fixed threshold.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quality: Option<Quality>,
+    /// Where some asks go instead; the first that matches wins. At most 64.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub rules: Vec<Rule>,
+    /// Chooses the first tier of an ask before anything is generated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub classifier: Option<Classifier>,
+    /// What may leave the cluster.
+    #[serde(default)]
+    pub privacy: Privacy,
+    /// What endpoints may cost. At most 8.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub budget: Vec<Budget>,
+    /// How much may be asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<Limits>,
+    /// Who may ask. Absent: everybody who reaches the Service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth: Option<Auth>,
+    /// Who may choose a tier by the header `x-weir-tier`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pin: Option<Pin>,
+    /// How streams begin.
+    #[serde(default)]
+    pub streaming: Streaming,
+    /// Longest from admission to the first committed byte, without the hold. Default 2m.
+    #[serde(default = "timeout")]
+    #[schemars(schema_with = "schema::duration")]
+    pub timeout: String,
+    /// Longest silence within an answer. Default 60s.
+    #[serde(default = "idle_timeout")]
+    #[schemars(schema_with = "schema::duration")]
+    pub idle_timeout: String,
+    /// Longest answer; routers that leave go on that long. Default 10m.
+    #[serde(default = "max_duration")]
+    #[schemars(schema_with = "schema::duration")]
+    pub max_duration: String,
+    /// What is tried again on the same tier before anything was committed.
+    #[serde(default)]
+    pub retries: Retries,
+    /// When every tier above the dropped answers failed: Best gives the best of them, flagged; Error
+    /// gives an error. Default Best.
+    #[serde(default)]
+    pub on_all_unsure: OnAllUnsure,
+    /// Whether a conversation stays on the tier that it was raised to: None or Conversation.
+    /// Default None.
+    #[serde(default)]
+    pub sticky: Sticky,
+    /// Answers to give again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<AnswerCache>,
+    /// Where decision records go.
+    #[serde(default)]
+    pub records: Records,
+}
+
+fn timeout() -> String {
+    "2m".into()
+}
+
+fn idle_timeout() -> String {
+    "60s".into()
+}
+
+fn max_duration() -> String {
+    "10m".into()
+}
