@@ -1,1 +1,39 @@
-//! Placeholder.
+//! The confidence cascade: what a small model's tokens say about its answer, and whether to let
+//! the answer go, to wait, or to ask a bigger model.
+//!
+//! Everything here is a function of its arguments: no I/O, no clock, no randomness. The same
+//! tokens give the same verdict, so a decision can be replayed from its record.
+//!
+//! ```
+//! use weir_cascade::{Asked, Attempt, Config, FinishReason, Task, Token, Verdict};
+//!
+//! let config = Config { task: Some(Task::Choice), threshold: Some(0.9), ..Config::default() };
+//! let mut attempt = Attempt::new(config, Asked::default());
+//! attempt.observe(&Token { logprob: -0.01, margin: 4.6, entropy: 0.05, ..Token::default() });
+//! attempt.text("billing");
+//! assert_eq!(attempt.checkpoint(), Verdict::Wait);
+//! assert!(matches!(attempt.finish(FinishReason::Stop), Verdict::Commit(_)));
+//! ```
+//!
+//! Invariants:
+//! - a verdict other than `Wait` is final;
+//! - an early abort is never wrong about the threshold: it happens only where no continuation
+//!   whatever could have reached it;
+//! - an attempt takes the same memory after a million tokens as after a hundred.
+
+mod attempt;
+mod evidence;
+mod histogram;
+mod score;
+mod signals;
+mod task;
+mod window;
+
+pub use attempt::{
+    AbortReason, Attempt, AttemptRecord, Checkpoint, CommitReason, Config, FinishReason, HoldBack,
+    Verdict,
+};
+pub use evidence::{Evidence, Snapshot, Spread, Token};
+pub use score::{bound, score};
+pub use signals::{Signal, Signals};
+pub use task::{Asked, Task};

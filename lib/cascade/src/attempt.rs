@@ -1,0 +1,343 @@
+//! One attempt: tokens in, a verdict out.
+
+use serde::{Deserialize, Serialize};
+
+use crate::evidence::{Evidence, Snapshot, Token};
+use crate::score::{bound, score};
+use crate::signals::{Signal, Signals, Text};
+use crate::task::{Asked, SHORT_TOKENS, Task};
+
+/// Token counts at which a text is judged: 1, 4, 16, 32, and then twice as many each time.
+const FIRST_CHECKPOINTS: [u32; 3] = [1, 4, 16];
+/// Before this many tokens a text has not shown enough to be let go, however sure it begins:
+/// openings are boilerplate.
+const EARLIEST_COMMIT: u32 = 16;
+
+/// What a policy says about an attempt.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    /// The kind of answer; `None` finds it from what is asked, and takes an answer that ended
+    /// within 16 tokens for a short one.
+    pub task: Option<Task>,
+    /// Scores from here on are kept; `None` takes the task's own.
+    pub threshold: Option<f64>,
+    /// How much of the answer is kept from the client until there is a verdict.
+    pub hold_back: HoldBack,
+    /// What escalates whatever the score.
+    pub signals: Signals,
+}
+
+/// How long the tokens of an attempt are kept from the client.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub enum HoldBack {
+    /// A text until the first checkpoint that is sure enough; everything else to its end.
+    #[default]
+    Auto,
+    /// Not at all: the answer is committed before its first token.
+    Off,
+    /// For this many tokens: then it is committed or dropped. With tools, JSON, or several
+    /// answers, to the end all the same.
+    Tokens(u32),
+}
+
+/// How a tier ended its answer.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum FinishReason {
+    /// It was done.
+    Stop,
+    /// A limit was reached.
+    Length,
+    /// It wants tools to be called.
+    ToolCalls,
+}
+
+/// What to do with the tokens that are held back. Anything but `Wait` is final.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub enum Verdict {
+    /// Hold on: more evidence is to come.
+    Wait,
+    /// Let the held tokens go to the client, and all that follow.
+    Commit(CommitReason),
+    /// Drop the attempt.
+    Abort(AbortReason),
+}
+
+/// Why an attempt was let go.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub enum CommitReason {
+    /// The score reached the threshold.
+    Sure { score: f64, threshold: f64 },
+    /// The policy holds nothing back.
+    NotHeld,
+}
+
+/// Why an attempt was dropped.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub enum AbortReason {
+    /// The score stayed below the threshold.
+    Unsure { score: f64, threshold: f64 },
+    /// No continuation could have reached the threshold any more.
+    Hopeless { bound: f64, threshold: f64 },
+    /// A hard signal.
+    Signal(Signal),
+    /// The tier said nothing about its tokens, so nothing can be said about its answer.
+    NoEvidence,
+}
+
+/// What was known at one checkpoint.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Checkpoint {
+    /// After how many tokens.
+    pub tokens: u32,
+    /// The score then.
+    pub score: f64,
+    /// The highest score the answer could still have ended with.
+    pub bound: f64,
+}
+
+/// Everything about an attempt that a decision record keeps.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AttemptRecord {
+    /// The kind of answer it was judged as.
+    pub task: Task,
+    /// Where the line was drawn.
+    pub threshold: f64,
+    /// The score at the end, or so far.
+    pub score: Option<f64>,
+    /// What was decided.
+    pub verdict: Verdict,
+    /// What was known on the way.
+    pub checkpoints: Vec<Checkpoint>,
+    /// The evidence at the end, or so far.
+    pub evidence: Snapshot,
+}
+
+/// One answer of one tier while it is being written.
+///
+/// For each event of the tier: [`observe`](Self::observe) its tokens, hand over its
+/// [`text`](Self::text), then ask for the verdict with [`checkpoint`](Self::checkpoint); at the
+/// end ask [`finish`](Self::finish). How tokens are grouped into events changes no verdict about
+/// the score.
+#[derive(Clone, Debug)]
+pub struct Attempt {
+    config: Config,
+    asked: Asked,
+    task: Task,
+    evidence: Evidence,
+    text: Text,
+    next_checkpoint: u32,
+    checkpoints: Vec<Checkpoint>,
+    /// What the evidence says, before the text was looked at.
+    due: Verdict,
+    verdict: Verdict,
+}
+
+impl Attempt {
+    /// Begins an attempt at what was asked.
+    pub fn new(config: Config, asked: Asked) -> Self {
+        let verdict = match config.hold_back {
+            HoldBack::Off => Verdict::Commit(CommitReason::NotHeld),
+            HoldBack::Auto | HoldBack::Tokens(_) => Verdict::Wait,
+        };
+        Self {
+            task: config.task.unwrap_or_else(|| asked.task()),
+            config,
+            asked,
+            evidence: Evidence::default(),
+            text: Text::default(),
+            next_checkpoint: FIRST_CHECKPOINTS[0],
+            checkpoints: Vec::new(),
+            due: Verdict::Wait,
+            verdict,
+        }
+    }
+
+    /// Takes in one token. After a verdict it still counts for the record.
+    pub fn observe(&mut self, token: &Token) {
+        self.evidence.observe(token);
+        if token.thinking && self.config.task.is_none() && self.task == Task::Text {
+            self.task = Task::Reasoning;
+        }
+        let at_checkpoint = self.evidence.tokens() == self.next_checkpoint;
+        if at_checkpoint {
+            self.next_checkpoint = checkpoint_after(self.next_checkpoint);
+            self.checkpoints.push(Checkpoint {
+                tokens: self.evidence.tokens(),
+                score: self.score().unwrap_or(0.0),
+                bound: bound(self.task, &self.evidence),
+            });
+        }
+        if self.due == Verdict::Wait && self.verdict == Verdict::Wait {
+            self.due = self.weigh(at_checkpoint);
+        }
+    }
+
+    /// Takes in text of the answer (not of the thinking), as it would be shown.
+    pub fn text(&mut self, text: &str) {
+        if self.verdict == Verdict::Wait {
+            self.text.push(text);
+        }
+    }
+
+    /// The verdict now.
+    pub fn checkpoint(&mut self) -> Verdict {
+        if self.verdict == Verdict::Wait {
+            self.verdict = match &self.due {
+                // The text is looked at before anything of it goes out.
+                Verdict::Commit(_) => match self.config.signals.while_writing(&self.text) {
+                    Some(signal) => Verdict::Abort(AbortReason::Signal(signal)),
+                    None => self.due.clone(),
+                },
+                Verdict::Wait | Verdict::Abort(_) => self.due.clone(),
+            };
+        }
+        self.verdict.clone()
+    }
+
+    /// The verdict at the end of the answer; never `Wait`.
+    pub fn finish(&mut self, reason: FinishReason) -> Verdict {
+        if self.checkpoint() != Verdict::Wait {
+            return self.verdict.clone();
+        }
+        if self.config.task.is_none()
+            && self.task == Task::Text
+            && self.evidence.tokens() <= SHORT_TOKENS
+        {
+            self.task = Task::Short;
+        }
+        self.verdict = match self.last_signal(reason) {
+            Some(signal) => Verdict::Abort(AbortReason::Signal(signal)),
+            None => self.by_score(),
+        };
+        self.verdict.clone()
+    }
+
+    /// How sure the tier is of what it has written so far; `None` before the first token.
+    pub fn score(&self) -> Option<f64> {
+        score(self.task, &self.evidence)
+    }
+
+    /// The kind of answer it is judged as.
+    pub fn task(&self) -> Task {
+        self.task
+    }
+
+    /// The line it is held against.
+    pub fn threshold(&self) -> f64 {
+        self.config
+            .threshold
+            .unwrap_or_else(|| self.task.built_in_threshold())
+    }
+
+    /// What the tokens have said so far.
+    pub fn evidence(&self) -> &Evidence {
+        &self.evidence
+    }
+
+    /// What a decision record keeps of this attempt.
+    pub fn record(&self) -> AttemptRecord {
+        AttemptRecord {
+            task: self.task,
+            threshold: self.threshold(),
+            score: self.score(),
+            verdict: self.verdict.clone(),
+            checkpoints: self.checkpoints.clone(),
+            evidence: self.evidence.snapshot(),
+        }
+    }
+
+    /// What the evidence says after a token, whatever the text is.
+    fn weigh(&self, at_checkpoint: bool) -> Verdict {
+        let threshold = self.threshold();
+        let bound = bound(self.task, &self.evidence);
+        if bound < threshold {
+            return Verdict::Abort(AbortReason::Hopeless { bound, threshold });
+        }
+        if self.asked.is_whole() {
+            return Verdict::Wait;
+        }
+        let tokens = self.evidence.tokens();
+        match self.config.hold_back {
+            HoldBack::Tokens(number) if tokens >= number => self.by_score(),
+            // Only a text may be let go before its end: half a label is no label.
+            HoldBack::Auto
+                if at_checkpoint && self.task == Task::Text && tokens >= EARLIEST_COMMIT =>
+            {
+                match self.by_score() {
+                    Verdict::Abort(_) => Verdict::Wait,
+                    sure => sure,
+                }
+            }
+            HoldBack::Auto | HoldBack::Off | HoldBack::Tokens(_) => Verdict::Wait,
+        }
+    }
+
+    fn by_score(&self) -> Verdict {
+        let threshold = self.threshold();
+        match self.score() {
+            None => Verdict::Abort(AbortReason::NoEvidence),
+            Some(score) if score >= threshold => {
+                Verdict::Commit(CommitReason::Sure { score, threshold })
+            }
+            Some(score) => Verdict::Abort(AbortReason::Unsure { score, threshold }),
+        }
+    }
+
+    fn last_signal(&self, reason: FinishReason) -> Option<Signal> {
+        let calls_tools = reason == FinishReason::ToolCalls;
+        if self.text.is_blank() && !calls_tools {
+            return Some(Signal::Empty);
+        }
+        // An answer that fills what the client asked for is as long as any tier's would be. A
+        // document that was cut is none, though.
+        let within_limit = self
+            .asked
+            .max_tokens
+            .is_none_or(|most| self.evidence.tokens() < most);
+        if reason == FinishReason::Length && (within_limit || self.asked.json) {
+            return Some(Signal::Truncated);
+        }
+        if self.evidence.answer_tokens() < self.config.signals.min_tokens && !calls_tools {
+            return Some(Signal::TooShort);
+        }
+        if self.config.signals.schema_failure
+            && self.asked.json
+            && !calls_tools
+            && !self.text.is_json()
+        {
+            return Some(Signal::SchemaFailure);
+        }
+        self.config.signals.while_writing(&self.text)
+    }
+}
+
+impl Verdict {
+    /// The verdict on several answers to one ask, which stay together: one that is dropped drops
+    /// all, one that waits holds all, and the least sure speaks for those that are let go.
+    pub fn of_choices(verdicts: impl IntoIterator<Item = Self>) -> Self {
+        let rank = |verdict: &Self| match verdict {
+            Self::Abort(_) => (0, 0.0),
+            Self::Wait => (1, 0.0),
+            Self::Commit(CommitReason::Sure { score, .. }) => (2, *score),
+            Self::Commit(CommitReason::NotHeld) => (3, 0.0),
+        };
+        verdicts
+            .into_iter()
+            .min_by(|a, b| {
+                rank(a)
+                    .0
+                    .cmp(&rank(b).0)
+                    .then(rank(a).1.total_cmp(&rank(b).1))
+            })
+            .unwrap_or(Self::Wait)
+    }
+}
+
+fn checkpoint_after(checkpoint: u32) -> u32 {
+    FIRST_CHECKPOINTS
+        .into_iter()
+        .find(|next| *next > checkpoint)
+        .unwrap_or_else(|| checkpoint.saturating_mul(2))
+}
