@@ -1,7 +1,25 @@
 //! What router, operator, worker and CLI must agree on, as pure functions and plain values.
 //!
+//! * [`table`]: from the policies and deployments of a namespace to what every model name means.
+//! * [`validate`]: one policy, checked: settings, or every problem at once.
+//! * [`honoured`]: which fields of a spec some code honours; the rest is refused by name.
+//! * [`last_good`]: how the last valid policies are kept.
+//! * [`tier`] and [`plan`]: what may answer an ask; inside and outside the cluster are different
+//!   types, and a private plan holds only the first.
 //! * [`load`]: the shape of a report of load.
 //! * [`source`]: where the files of a model source lie.
 
+pub mod honoured;
+pub mod last_good;
 pub mod load;
+pub mod plan;
 pub mod source;
+pub mod table;
+#[cfg(test)]
+mod testing;
+pub mod tier;
+pub mod validate;
+
+pub use plan::{Egress, Plan};
+pub use table::{Table, compile};
+pub use validate::{Problem, validate};

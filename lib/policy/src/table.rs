@@ -1,0 +1,288 @@
+//! From the objects of a namespace to what every model name means, by one pure function that
+//! routers follow and the operator reports.
+//!
+//! - A policy whose live spec is not valid is served by its last good one, if it has one.
+//! - A model name belongs to the oldest policy that claims it (creationTimestamp, then UID); a spec
+//!   that claims a name of an older policy is not valid.
+//! - A deployment has its own name, unless a policy claims it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use weir_crds::{Money, RoutePolicy, RoutePolicySpec, SLMDeployment, reasons};
+
+use crate::last_good::LastGood;
+use crate::tier::{Inside, Target, Tier};
+use crate::validate::{self, Problem, Settings};
+
+/// What every model name of a namespace means.
+#[derive(Clone, Debug, Default)]
+pub struct Table {
+    routes: BTreeMap<String, Route>,
+    policies: BTreeMap<String, Arc<Policy>>,
+    deployments: BTreeMap<String, Arc<Deployment>>,
+    problems: BTreeMap<String, Vec<Problem>>,
+}
+
+/// A policy as it is served.
+#[derive(Debug)]
+pub struct Policy {
+    pub name: String,
+    /// Of the spec that is served: lower than the live one where that is refused.
+    pub generation: i64,
+    pub models: Vec<String>,
+    /// The Secret with its keys; nothing means open.
+    pub auth: Option<String>,
+    pub settings: Arc<Settings>,
+}
+
+/// What the table needs to know of a deployment.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Deployment {
+    pub name: String,
+    /// The revision that its status names as the one that serves.
+    pub stable: Option<String>,
+    /// Of one replica.
+    pub replica_hour: Option<Money>,
+}
+
+/// What one model name means.
+#[derive(Clone, Debug)]
+pub struct Route {
+    pub owner: Owner,
+    pub settings: Arc<Settings>,
+    /// One of these keys is needed; none means open.
+    pub keys: Vec<Keys>,
+}
+
+/// Whose name it is.
+#[derive(Clone, Debug)]
+pub enum Owner {
+    Policy(Arc<Policy>),
+    /// A deployment under its own name.
+    Deployment(String),
+}
+
+/// The Secret with the keys of a policy.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Keys {
+    pub policy: String,
+    pub secret: String,
+}
+
+/// Compiles the objects of one namespace; the result depends on nothing else.
+pub fn compile<'a>(
+    policies: impl IntoIterator<Item = &'a RoutePolicy>,
+    deployments: impl IntoIterator<Item = &'a SLMDeployment>,
+    last_good: &BTreeMap<String, LastGood>,
+) -> Table {
+    let mut table = Table::default();
+    let mut policies: Vec<&RoutePolicy> = policies.into_iter().collect();
+    policies.sort_by_key(|policy| age(policy));
+    for policy in policies {
+        table.add_policy(policy, last_good);
+    }
+    for deployment in deployments {
+        table.add_deployment(deployment);
+    }
+    table
+}
+
+impl Table {
+    /// What `model` means.
+    pub fn route(&self, model: &str) -> Option<&Route> {
+        self.routes.get(model)
+    }
+
+    /// Every model name and what it means.
+    pub fn routes(&self) -> impl Iterator<Item = (&str, &Route)> {
+        self.routes
+            .iter()
+            .map(|(name, route)| (name.as_str(), route))
+    }
+
+    /// The policies that are served, by name.
+    pub fn policies(&self) -> impl Iterator<Item = &Policy> {
+        self.policies.values().map(Arc::as_ref)
+    }
+
+    /// The policy as it is served; nothing where neither its live nor its last spec is valid.
+    pub fn policy(&self, name: &str) -> Option<&Policy> {
+        self.policies.get(name).map(Arc::as_ref)
+    }
+
+    pub fn deployments(&self) -> impl Iterator<Item = &Deployment> {
+        self.deployments.values().map(Arc::as_ref)
+    }
+
+    pub fn deployment(&self, name: &str) -> Option<&Deployment> {
+        self.deployments.get(name).map(Arc::as_ref)
+    }
+
+    /// Why the live spec of the policy is not served; empty where it is.
+    pub fn problems(&self, policy: &str) -> &[Problem] {
+        self.problems.get(policy).map_or(&[], Vec::as_slice)
+    }
+
+    /// The deployments that tiers of the policy name and that do not exist: no fault of the spec,
+    /// but those tiers are out.
+    pub fn missing_deployments(&self, policy: &str) -> Vec<&str> {
+        let tiers = self
+            .policies
+            .get(policy)
+            .map(|policy| &policy.settings.tiers);
+        let named = tiers.into_iter().flatten().filter_map(Tier::deployment);
+        let missing: BTreeSet<&str> = named
+            .filter(|name| !self.deployments.contains_key(*name))
+            .collect();
+        missing.into_iter().collect()
+    }
+
+    fn add_policy(&mut self, object: &RoutePolicy, last_good: &BTreeMap<String, LastGood>) {
+        let name = object.metadata.name.clone().unwrap_or_default();
+        let live = (object.metadata.generation.unwrap_or_default(), &object.spec);
+        let last = last_good
+            .get(&name)
+            .map(|last| (last.generation, &last.spec));
+        match self.settings(live.1) {
+            Ok(settings) => self.serve(name, live, settings),
+            Err(problems) => {
+                self.problems.insert(name.clone(), problems);
+                // A name may have gone to an older policy since, so that too is checked again.
+                if let Some(last) = last
+                    && let Ok(settings) = self.settings(last.1)
+                {
+                    self.serve(name, last, settings);
+                }
+            }
+        }
+    }
+
+    /// What `spec` means beside the policies that are already served.
+    fn settings(&self, spec: &RoutePolicySpec) -> Result<Settings, Vec<Problem>> {
+        let checked = validate::settings(spec);
+        let mut taken = Vec::new();
+        for (index, model) in spec.models.iter().enumerate() {
+            if let Some(Route {
+                owner: Owner::Policy(policy),
+                ..
+            }) = self.routes.get(model)
+            {
+                let field = format!("spec.models[{index}]");
+                taken.push(Problem {
+                    reason: reasons::MODEL_NAME_TAKEN,
+                    message: format!(
+                        "{field}: {model:?} belongs to the older policy {:?}",
+                        policy.name
+                    ),
+                    field,
+                });
+            }
+        }
+        match (checked, taken.is_empty()) {
+            (Ok(settings), true) => Ok(settings),
+            (Ok(_), false) => Err(taken),
+            (Err(mut problems), _) => {
+                problems.extend(taken);
+                Err(problems)
+            }
+        }
+    }
+
+    fn serve(
+        &mut self,
+        name: String,
+        (generation, spec): (i64, &RoutePolicySpec),
+        settings: Settings,
+    ) {
+        let auth = spec
+            .auth
+            .as_ref()
+            .map(|auth| auth.keys_secret_ref.name.clone());
+        let policy = Arc::new(Policy {
+            name: name.clone(),
+            generation,
+            models: spec.models.clone(),
+            auth,
+            settings: Arc::new(settings),
+        });
+        for model in &spec.models {
+            let route = Route {
+                owner: Owner::Policy(policy.clone()),
+                settings: policy.settings.clone(),
+                keys: policy.keys().into_iter().collect(),
+            };
+            self.routes.insert(model.clone(), route);
+        }
+        self.policies.insert(name, policy);
+    }
+
+    fn add_deployment(&mut self, object: &SLMDeployment) {
+        let name = object.metadata.name.clone().unwrap_or_default();
+        let rollout = object
+            .status
+            .as_ref()
+            .and_then(|status| status.rollout.as_ref());
+        let price = object.spec.price.as_ref();
+        let deployment = Deployment {
+            name: name.clone(),
+            stable: rollout
+                .map(|rollout| rollout.stable.clone())
+                .filter(|stable| !stable.is_empty()),
+            replica_hour: price.and_then(|price| price.replica_hour.parse().ok()),
+        };
+        self.deployments.insert(name.clone(), Arc::new(deployment));
+        // A key that some policy asks for on the way to a deployment is asked for here as well.
+        let users = self.policies.values().filter(|policy| policy.uses(&name));
+        let keys = users.filter_map(|policy| policy.keys()).collect();
+        self.routes.entry(name.clone()).or_insert_with(|| Route {
+            settings: Arc::new(alone(&name)),
+            owner: Owner::Deployment(name),
+            keys,
+        });
+    }
+}
+
+impl Policy {
+    fn keys(&self) -> Option<Keys> {
+        let secret = self.auth.clone()?;
+        let policy = self.name.clone();
+        Some(Keys { policy, secret })
+    }
+
+    fn uses(&self, deployment: &str) -> bool {
+        let mut tiers = self.settings.tiers.iter();
+        tiers.any(|tier| tier.deployment() == Some(deployment))
+    }
+}
+
+/// A deployment under its own name: one tier, nothing held back, the defaults of a policy.
+fn alone(deployment: &str) -> Settings {
+    let spec: RoutePolicySpec = serde_json::from_value(serde_json::json!({
+        "models": [deployment],
+        "tiers": [{ "name": deployment, "deployment": { "name": deployment } }],
+    }))
+    .expect("a policy of one tier reads");
+    let mut settings = validate::settings(&spec).expect("a policy of one tier is valid");
+    settings.tiers = vec![Tier::Inside(Arc::new(Inside {
+        name: deployment.to_owned(),
+        target: Target::Deployment(deployment.to_owned()),
+        accept: None,
+    }))];
+    settings
+}
+
+/// Oldest first; an object that was never stored is younger than all that were.
+fn age(policy: &RoutePolicy) -> impl Ord + use<> {
+    let created = policy
+        .metadata
+        .creation_timestamp
+        .as_ref()
+        .map(|time| time.0);
+    let uid = policy.metadata.uid.clone();
+    let name = policy.metadata.name.clone();
+    (created.is_none(), created, uid, name)
+}
+
+#[cfg(test)]
+mod tests;

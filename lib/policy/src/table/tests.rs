@@ -1,0 +1,130 @@
+//! Who gets a model name, and what is served when a spec is refused.
+
+use k8s_time::created;
+use serde_json::json;
+
+use super::*;
+use crate::testing::{deployment, policy};
+
+mod k8s_time {
+    use weir_crds::RoutePolicy;
+
+    /// `policy`, created that many seconds after the epoch.
+    pub fn created(mut policy: RoutePolicy, seconds: i64) -> RoutePolicy {
+        let time = format!("1970-01-01T00:00:{seconds:02}Z");
+        policy.metadata.creation_timestamp = serde_json::from_value(time.into()).unwrap();
+        policy
+    }
+}
+
+fn owner(table: &Table, model: &str) -> String {
+    match &table.route(model).unwrap().owner {
+        Owner::Policy(policy) => format!("policy {}", policy.name),
+        Owner::Deployment(name) => format!("deployment {name}"),
+    }
+}
+
+fn broken(mut policy: RoutePolicy) -> RoutePolicy {
+    policy.spec.timeout = "soon".into();
+    policy.metadata.generation = Some(2);
+    policy
+}
+
+#[test]
+fn a_policy_has_its_models_and_a_deployment_its_name() {
+    let table = compile(
+        [&policy("support")],
+        [&deployment("triage")],
+        &BTreeMap::new(),
+    );
+    assert_eq!(owner(&table, "support"), "policy support");
+    assert_eq!(owner(&table, "triage"), "deployment triage");
+    assert!(table.route("other").is_none());
+    assert!(table.problems("support").is_empty());
+}
+
+#[test]
+fn a_name_belongs_to_the_older_policy_and_the_other_is_told() {
+    let mut young = created(policy("young"), 2);
+    let old = created(policy("old"), 1);
+    young.spec.models = vec!["mine".into(), "old".into()];
+    let table = compile([&young, &old], [], &BTreeMap::new());
+    assert_eq!(owner(&table, "old"), "policy old");
+    assert!(
+        table.route("mine").is_none(),
+        "a policy is served whole or not at all"
+    );
+    let problem = &table.problems("young")[0];
+    assert_eq!(problem.reason, reasons::MODEL_NAME_TAKEN);
+    assert_eq!(
+        problem.message,
+        "spec.models[1]: \"old\" belongs to the older policy \"old\""
+    );
+}
+
+#[test]
+fn of_two_policies_of_the_same_age_the_lower_uid_keeps_the_name() {
+    let (mut a, mut b) = (created(policy("a"), 1), created(policy("b"), 1));
+    a.metadata.uid = Some("2".into());
+    b.metadata.uid = Some("1".into());
+    a.spec.models = vec!["same".into()];
+    b.spec.models = vec!["same".into()];
+    let table = compile([&a, &b], [], &BTreeMap::new());
+    assert_eq!(owner(&table, "same"), "policy b");
+}
+
+#[test]
+fn a_policy_may_claim_the_name_of_a_deployment() {
+    let mut policy = policy("support");
+    policy.spec.models = vec!["triage".into()];
+    let table = compile([&policy], [&deployment("triage")], &BTreeMap::new());
+    assert_eq!(owner(&table, "triage"), "policy support");
+}
+
+#[test]
+fn a_refused_update_leaves_the_last_good_one_serving() {
+    let good = policy("support");
+    let last_good = LastGood {
+        generation: 1,
+        spec: good.spec.clone(),
+    };
+    let last_good = [("support".to_owned(), last_good)].into();
+    let table = compile([&broken(good)], [], &last_good);
+    assert_eq!(table.policy("support").unwrap().generation, 1);
+    assert_eq!(table.problems("support")[0].field, "spec.timeout");
+}
+
+#[test]
+fn a_refused_policy_without_a_last_good_one_is_not_served_and_disturbs_nobody() {
+    let table = compile([&broken(policy("a")), &policy("b")], [], &BTreeMap::new());
+    assert!(table.policy("a").is_none() && table.route("a").is_none());
+    assert!(table.policy("b").is_some());
+}
+
+#[test]
+fn a_deployment_asks_for_the_keys_of_the_policies_that_use_it() {
+    let mut closed = policy("support");
+    closed.spec.auth =
+        serde_json::from_value(json!({ "keysSecretRef": { "name": "keys" } })).unwrap();
+    let table = compile(
+        [&closed, &policy("open")],
+        [&deployment("triage")],
+        &BTreeMap::new(),
+    );
+    let keys = &table.route("triage").unwrap().keys;
+    assert_eq!(
+        keys,
+        &[Keys {
+            policy: "support".into(),
+            secret: "keys".into()
+        }]
+    );
+    assert!(table.route("open").unwrap().keys.is_empty());
+}
+
+#[test]
+fn a_deployment_that_is_not_there_is_named_and_the_policy_is_served() {
+    let table = compile([&policy("support")], [], &BTreeMap::new());
+    assert_eq!(table.missing_deployments("support"), ["triage"]);
+    assert!(table.route("support").is_some());
+}

@@ -1,0 +1,156 @@
+//! The tiers of a policy, checked: inside the cluster or outside it, as different types.
+//!
+//! An [`Outside`] tier cannot be turned into an [`Inside`] one, and only this crate makes either,
+//! from a spec: a plan that holds only `Inside` tiers keeps what it is given in the cluster.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use regex::Regex;
+use weir_crds::{Money, Provider, SecretKeyRef, Task};
+
+/// One step of a policy.
+#[derive(Clone, Debug)]
+pub enum Tier {
+    Inside(Arc<Inside>),
+    Outside(Arc<Outside>),
+}
+
+/// A tier whose asks stay in the cluster.
+#[derive(Debug)]
+pub struct Inside {
+    pub(crate) name: String,
+    pub(crate) target: Target,
+    pub(crate) accept: Option<Accept>,
+}
+
+/// What answers inside the cluster.
+#[derive(Debug)]
+pub enum Target {
+    /// The deployment of this name.
+    Deployment(String),
+    Endpoint(Endpoint),
+}
+
+/// A tier whose asks leave the cluster.
+#[derive(Debug)]
+pub struct Outside {
+    pub(crate) name: String,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) accept: Option<Accept>,
+}
+
+/// An API that speaks a provider's wire.
+#[derive(Clone, Debug)]
+pub struct Endpoint {
+    pub provider: Provider,
+    pub model: String,
+    /// Without a slash at its end, as in `https://api.openai.com/v1`.
+    pub base_url: String,
+    /// Request fields to leave out.
+    pub unsupported: Vec<String>,
+    pub api_key: Option<SecretKeyRef>,
+    /// Names and values, checked to be sendable.
+    pub headers: Vec<(String, String)>,
+    pub max_output_tokens: Option<u32>,
+    pub price: Price,
+    pub timeouts: Timeouts,
+}
+
+/// US dollars per million tokens; nothing costs nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Price {
+    pub input: Money,
+    pub output: Money,
+    pub cache_read: Money,
+}
+
+impl Price {
+    /// What one answer cost. `cached` is the part of `input` that the provider had in its cache.
+    pub fn of(&self, input: u64, cached: u64, output: u64) -> Money {
+        let cached = cached.min(input);
+        self.input.per_million(input - cached)
+            + self.cache_read.per_million(cached)
+            + self.output.per_million(output)
+    }
+}
+
+/// How long to wait for an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    pub connect: Duration,
+    pub first_byte: Duration,
+    pub idle: Duration,
+}
+
+/// When the answer of a tier that is not the last is good enough.
+#[derive(Clone, Debug)]
+pub struct Accept {
+    pub task: Task,
+    /// Absent: the built-in one of the task.
+    pub threshold: Option<f64>,
+    /// An answer that matches one is not good enough.
+    pub patterns: Vec<Regex>,
+    pub min_tokens: u32,
+    pub schema_failure: bool,
+    pub refusal: bool,
+}
+
+impl Tier {
+    pub fn name(&self) -> &str {
+        match self {
+            Tier::Inside(inside) => &inside.name,
+            Tier::Outside(outside) => &outside.name,
+        }
+    }
+
+    /// The endpoint, wherever it is; nothing for a deployment.
+    pub fn endpoint(&self) -> Option<&Endpoint> {
+        match self {
+            Tier::Inside(inside) => match &inside.target {
+                Target::Endpoint(endpoint) => Some(endpoint),
+                Target::Deployment(_) => None,
+            },
+            Tier::Outside(outside) => Some(&outside.endpoint),
+        }
+    }
+
+    /// The deployment's name; nothing for an endpoint.
+    pub fn deployment(&self) -> Option<&str> {
+        match self {
+            Tier::Inside(inside) => match &inside.target {
+                Target::Deployment(name) => Some(name),
+                Target::Endpoint(_) => None,
+            },
+            Tier::Outside(_) => None,
+        }
+    }
+
+    /// What its answer must have; nothing for the last tier of a policy.
+    pub fn accept(&self) -> Option<&Accept> {
+        match self {
+            Tier::Inside(inside) => inside.accept.as_ref(),
+            Tier::Outside(outside) => outside.accept.as_ref(),
+        }
+    }
+}
+
+impl Inside {
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+}
+
+impl Outside {
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+}

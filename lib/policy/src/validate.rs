@@ -1,0 +1,300 @@
+//! A policy's spec, checked once: either [`Settings`] that nothing later can find fault with, or
+//! every problem at once.
+//!
+//! Much of this the API server refuses by the rules in the schema. It is checked again because a
+//! laptop has no API server, and because what RE2 takes as a regular expression is not quite what
+//! we take.
+
+mod endpoint;
+
+use std::collections::BTreeSet;
+use std::fmt::Display;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_names::is_header_name;
+use regex::Regex;
+use serde_json::Value;
+use weir_crds::{
+    Fraction, HeaderValues, HoldBack, OnAllUnsure, Retries, RoutePolicySpec, reasons, value,
+};
+
+use crate::honoured::Honoured;
+use crate::plan::Egress;
+use crate::tier::{Accept, Inside, Outside, Target, Tier};
+
+/// One reason why a spec is not served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// A condition reason of `weir_crds::reasons`.
+    pub reason: &'static str,
+    /// The field at fault, as in `spec.tiers[0].accept.threshold`.
+    pub field: String,
+    /// For a person: names the field and says what to change.
+    pub message: String,
+}
+
+/// What a valid spec means.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// At least one; the last has no `accept`.
+    pub tiers: Vec<Tier>,
+    pub egress: Egress,
+    /// Asks with this header stay in the cluster whatever `egress` says.
+    pub private_when: Option<HeaderValues>,
+    pub hold_back: HoldBack,
+    pub headers_after: Duration,
+    pub timeout: Duration,
+    pub idle_timeout: Duration,
+    pub max_duration: Duration,
+    pub retries: Retries,
+    pub on_all_unsure: OnAllUnsure,
+}
+
+/// The fields of a RoutePolicy that are honoured; every other is refused with `NotImplemented`.
+pub const HONOURED: Honoured = Honoured {
+    fields: &[
+        "spec.models",
+        "spec.tiers[].name",
+        "spec.tiers[].deployment.name",
+        "spec.tiers[].accept.task",
+        "spec.tiers[].accept.threshold",
+        "spec.tiers[].accept.escalateOn.patterns",
+        "spec.tiers[].accept.escalateOn.minTokens",
+        "spec.tiers[].accept.escalateOn.refusal",
+        "spec.tiers[].endpoint.model",
+        "spec.tiers[].endpoint.baseUrl",
+        "spec.tiers[].endpoint.unsupported",
+        "spec.tiers[].endpoint.location",
+        "spec.tiers[].endpoint.apiKeySecretRef",
+        "spec.tiers[].endpoint.headers",
+        "spec.tiers[].endpoint.maxOutputTokens",
+        "spec.tiers[].endpoint.price.inputPerMillion",
+        "spec.tiers[].endpoint.price.outputPerMillion",
+        "spec.tiers[].endpoint.price.cacheReadPerMillion",
+        "spec.tiers[].endpoint.timeouts",
+        "spec.privacy.egress",
+        "spec.privacy.denyWhen",
+        "spec.auth",
+        "spec.streaming",
+        "spec.timeout",
+        "spec.idleTimeout",
+        "spec.maxDuration",
+        "spec.retries",
+        "spec.onAllUnsure",
+    ],
+    values: &[
+        // No worker is given a schema yet: an ask that brings one takes tiers that are
+        // deployments out of its plan, so that none can fail it.
+        ("spec.tiers[].accept.escalateOn.schemaFailure", &["true"]),
+        (
+            "spec.tiers[].endpoint.provider",
+            &["\"OpenAI\"", "\"OpenAICompatible\""],
+        ),
+        ("spec.sticky", &["\"None\""]),
+        ("spec.records.to", &["\"OTel\""]),
+        ("spec.records.text", &["\"Exclude\""]),
+    ],
+};
+
+/// Every problem of `spec`; none means that [`settings`] succeeds.
+pub fn validate(spec: &RoutePolicySpec) -> Vec<Problem> {
+    settings(spec).err().unwrap_or_default()
+}
+
+/// What `spec` means, or every problem of it.
+pub fn settings(spec: &RoutePolicySpec) -> Result<Settings, Vec<Problem>> {
+    let mut check = Check::default();
+    let json = serde_json::to_value(spec).unwrap_or(Value::Null);
+    check.problems.extend(HONOURED.problems(&json));
+    check.names("spec.models", spec.models.iter());
+    check.names("spec.tiers", spec.tiers.iter().map(|tier| &tier.name));
+    let tiers = check.tiers(spec);
+    if let Some(when) = spec.privacy.deny_when.as_ref()
+        && !is_header_name(&when.header.name)
+    {
+        check.invalid(
+            "spec.privacy.denyWhen.header.name",
+            "is no name of a header",
+        );
+    }
+    let settings = Settings {
+        tiers,
+        egress: match spec.privacy.egress {
+            weir_crds::Egress::Allow => Egress::Allowed,
+            weir_crds::Egress::Deny => Egress::Denied,
+        },
+        private_when: spec
+            .privacy
+            .deny_when
+            .as_ref()
+            .map(|when| when.header.clone()),
+        hold_back: spec.streaming.hold_back.clone(),
+        headers_after: check.duration("spec.streaming.headersAfter", &spec.streaming.headers_after),
+        timeout: check.duration("spec.timeout", &spec.timeout),
+        idle_timeout: check.duration("spec.idleTimeout", &spec.idle_timeout),
+        max_duration: check.duration("spec.maxDuration", &spec.max_duration),
+        retries: spec.retries.clone(),
+        on_all_unsure: spec.on_all_unsure,
+    };
+    match check.problems.is_empty() {
+        true => Ok(settings),
+        false => Err(check.problems),
+    }
+}
+
+/// Problems as they are found.
+#[derive(Default)]
+struct Check {
+    problems: Vec<Problem>,
+}
+
+impl Check {
+    fn invalid(&mut self, field: impl Into<String>, message: impl Display) {
+        let field = field.into();
+        self.problems.push(Problem {
+            reason: reasons::INVALID,
+            message: format!("{field}: {message}"),
+            field,
+        });
+    }
+
+    fn names<'a>(&mut self, field: &str, names: impl Iterator<Item = &'a String>) {
+        let mut seen = BTreeSet::new();
+        for name in names {
+            if name.is_empty() {
+                self.invalid(field, "a name is empty");
+            } else if !seen.insert(name) {
+                self.invalid(field, format_args!("{name:?} is there twice"));
+            }
+        }
+        if seen.is_empty() {
+            self.invalid(field, "must not be empty");
+        }
+    }
+
+    /// The duration, or one that nothing will ever see because the problem is kept.
+    fn duration(&mut self, field: &str, text: &str) -> Duration {
+        value::duration(text).unwrap_or_else(|error| {
+            self.invalid(field, error);
+            Duration::ZERO
+        })
+    }
+
+    fn tiers(&mut self, spec: &RoutePolicySpec) -> Vec<Tier> {
+        let last = spec.tiers.len().saturating_sub(1);
+        let mut tiers = Vec::new();
+        for (index, tier) in spec.tiers.iter().enumerate() {
+            let at = format!("spec.tiers[{index}]");
+            let accept = self.accept(&at, tier.accept.as_ref(), index == last);
+            match (&tier.deployment, &tier.endpoint) {
+                (Some(deployment), None) => tiers.push(Tier::Inside(Arc::new(Inside {
+                    name: tier.name.clone(),
+                    target: Target::Deployment(deployment.name.clone()),
+                    accept,
+                }))),
+                (None, Some(endpoint)) => {
+                    if index != last {
+                        self.problems.push(Problem {
+                            reason: reasons::NOT_IMPLEMENTED,
+                            field: format!("{at}.endpoint"),
+                            message: format!(
+                                "{at}.endpoint: an endpoint before the last tier is not implemented yet"
+                            ),
+                        });
+                    }
+                    tiers.extend(self.endpoint_tier(&at, tier.name.clone(), endpoint, accept));
+                }
+                _ => self.invalid(at, "must have one of deployment and endpoint"),
+            }
+        }
+        if spec.privacy.egress == weir_crds::Egress::Deny
+            && tiers.iter().any(|tier| matches!(tier, Tier::Outside(_)))
+        {
+            let message = "Deny leaves no use for a tier outside the cluster: take it out";
+            self.invalid("spec.privacy.egress", message);
+        }
+        tiers
+    }
+
+    fn endpoint_tier(
+        &mut self,
+        at: &str,
+        name: String,
+        endpoint: &weir_crds::Endpoint,
+        accept: Option<Accept>,
+    ) -> Option<Tier> {
+        let location = endpoint.location;
+        let endpoint = self.endpoint(&format!("{at}.endpoint"), endpoint)?;
+        Some(match location {
+            weir_crds::Location::Inside => Tier::Inside(Arc::new(Inside {
+                name,
+                target: Target::Endpoint(endpoint),
+                accept,
+            })),
+            weir_crds::Location::Outside => Tier::Outside(Arc::new(Outside {
+                name,
+                endpoint,
+                accept,
+            })),
+        })
+    }
+
+    /// What the tier's answer must have: nothing for the last one, the defaults where it says
+    /// nothing.
+    fn accept(
+        &mut self,
+        at: &str,
+        accept: Option<&weir_crds::Accept>,
+        is_last: bool,
+    ) -> Option<Accept> {
+        if is_last {
+            if accept.is_some() {
+                self.invalid(
+                    format!("{at}.accept"),
+                    "the last tier's answer always counts: take accept out",
+                );
+            }
+            return None;
+        }
+        let accept = accept.cloned().unwrap_or_default();
+        let threshold = accept.threshold.as_ref().and_then(|text| {
+            let parsed = text.parse::<Fraction>();
+            let parsed =
+                parsed.map_err(|error| self.invalid(format!("{at}.accept.threshold"), error));
+            parsed.ok().map(Fraction::value)
+        });
+        let mut patterns = Vec::new();
+        for (index, pattern) in accept.escalate_on.patterns.iter().enumerate() {
+            match Regex::new(pattern) {
+                Ok(pattern) => patterns.push(pattern),
+                Err(error) => {
+                    let field = format!("{at}.accept.escalateOn.patterns[{index}]");
+                    // The library draws the place on lines of its own; the last says why.
+                    let error = error.to_string();
+                    let why = error.lines().last().unwrap_or_default().trim();
+                    self.invalid(field, format_args!("does not compile: {why}"));
+                }
+            }
+        }
+        Some(Accept {
+            task: accept.task,
+            threshold,
+            patterns,
+            min_tokens: accept.escalate_on.min_tokens,
+            schema_failure: accept.escalate_on.schema_failure,
+            refusal: accept.escalate_on.refusal,
+        })
+    }
+}
+
+mod http_names {
+    /// Whether `name` is a token as HTTP wants it.
+    pub fn is_header_name(name: &str) -> bool {
+        let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        !name.is_empty() && name.bytes().all(token)
+    }
+}
+
+#[cfg(test)]
+mod tests;

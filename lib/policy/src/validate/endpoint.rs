@@ -1,0 +1,128 @@
+//! The checks of an endpoint: where it is, what it costs, what is sent along.
+
+use std::net::IpAddr;
+
+use weir_crds::{EndpointPrice, Location, Money, Provider};
+
+use super::{Check, http_names::is_header_name};
+use crate::tier::{Endpoint, Price, Timeouts};
+
+/// Where OpenAI itself is.
+const OPENAI: &str = "https://api.openai.com/v1";
+
+impl Check {
+    /// Nothing where the endpoint has no usable address; every other problem is only kept.
+    pub(super) fn endpoint(
+        &mut self,
+        at: &str,
+        endpoint: &weir_crds::Endpoint,
+    ) -> Option<Endpoint> {
+        let base_url = match (&endpoint.base_url, endpoint.provider) {
+            (Some(url), _) => url.trim_end_matches('/').to_owned(),
+            (None, Provider::OpenAICompatible) => {
+                self.invalid(format!("{at}.baseUrl"), "OpenAICompatible needs it");
+                return None;
+            }
+            (None, _) => OPENAI.to_owned(),
+        };
+        if let Err(message) = check_url(&base_url, endpoint) {
+            self.invalid(format!("{at}.baseUrl"), message);
+        }
+        Some(Endpoint {
+            provider: endpoint.provider,
+            model: endpoint.model.clone(),
+            base_url,
+            unsupported: endpoint.unsupported.clone(),
+            api_key: endpoint.api_key_secret_ref.clone(),
+            headers: self.headers(at, endpoint),
+            max_output_tokens: endpoint.max_output_tokens,
+            price: match &endpoint.price {
+                Some(price) => self.price(&format!("{at}.price"), price),
+                None => Price::default(),
+            },
+            timeouts: Timeouts {
+                connect: self.duration(
+                    &format!("{at}.timeouts.connect"),
+                    &endpoint.timeouts.connect,
+                ),
+                first_byte: self.duration(
+                    &format!("{at}.timeouts.firstByte"),
+                    &endpoint.timeouts.first_byte,
+                ),
+                idle: self.duration(&format!("{at}.timeouts.idle"), &endpoint.timeouts.idle),
+            },
+        })
+    }
+
+    fn headers(&mut self, at: &str, endpoint: &weir_crds::Endpoint) -> Vec<(String, String)> {
+        for (name, value) in &endpoint.headers {
+            let field = format!("{at}.headers.{name}");
+            if !is_header_name(name) {
+                self.invalid(field, "is no name of a header");
+            } else if value.bytes().any(|byte| byte < b' ' || byte == 0x7f) {
+                self.invalid(field, "has a control character");
+            } else if matches!(
+                name.to_ascii_lowercase().as_str(),
+                "host" | "content-length" | "transfer-encoding" | "connection"
+            ) {
+                self.invalid(field, "belongs to the connection and cannot be set");
+            }
+        }
+        endpoint.headers.clone().into_iter().collect()
+    }
+
+    fn price(&mut self, at: &str, price: &EndpointPrice) -> Price {
+        let input = self.number(&format!("{at}.inputPerMillion"), &price.input_per_million);
+        Price {
+            input,
+            output: self.number(&format!("{at}.outputPerMillion"), &price.output_per_million),
+            cache_read: match &price.cache_read_per_million {
+                Some(text) => self.number(&format!("{at}.cacheReadPerMillion"), text),
+                None => input,
+            },
+        }
+    }
+
+    fn number(&mut self, field: &str, text: &str) -> Money {
+        text.parse().unwrap_or_else(|error| {
+            self.invalid(field, error);
+            Money::default()
+        })
+    }
+}
+
+fn check_url(url: &str, endpoint: &weir_crds::Endpoint) -> Result<(), &'static str> {
+    let lower = url.to_ascii_lowercase();
+    let (is_plain, rest) = match (
+        lower.strip_prefix("https://"),
+        lower.strip_prefix("http://"),
+    ) {
+        (Some(rest), _) => (false, rest),
+        (_, Some(rest)) => (true, rest),
+        _ => return Err("must begin with https:// or http://"),
+    };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = match authority.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => authority.split(':').next().unwrap_or_default(),
+    };
+    if authority.contains('@') {
+        return Err("must not hold a user name: use apiKeySecretRef");
+    }
+    if host.is_empty() || url.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        return Err("has no host");
+    }
+    if rest.contains(['?', '#']) {
+        return Err("must end with a path: take out what follows ? or #");
+    }
+    // On a laptop a Service is an address of this machine; elsewhere the router dials none of those.
+    let is_here = host == "localhost" || host.parse().is_ok_and(|host: IpAddr| host.is_loopback());
+    let is_inside = endpoint.location == Location::Inside;
+    if is_inside && !(host.ends_with(".svc") || host.contains(".svc.") || is_here) {
+        return Err("location: Inside needs a host that ends in .svc or .svc.<cluster domain>");
+    }
+    if is_plain && endpoint.api_key_secret_ref.is_some() && !is_inside && !is_here {
+        return Err("a key is not sent in plain text out of the cluster: use https://");
+    }
+    Ok(())
+}

@@ -1,0 +1,233 @@
+//! One test for each way in which a policy is refused.
+
+use serde_json::{Value, json};
+use weir_crds::{RoutePolicySpec, crds};
+
+use super::*;
+use crate::testing;
+
+/// The valid spec with `value` at the JSON pointer `at`.
+fn with(at: &str, value: Value) -> RoutePolicySpec {
+    let mut spec = serde_json::to_value(testing::policy("support").spec).unwrap();
+    let (parent, field) = at.rsplit_once('/').unwrap();
+    spec.pointer_mut(parent).unwrap()[field] = value;
+    serde_json::from_value(spec).unwrap()
+}
+
+#[test]
+fn a_valid_policy_has_no_problems() {
+    assert_eq!(validate(&testing::policy("support").spec), []);
+}
+
+#[test]
+fn every_fault_is_named_by_its_field() {
+    for (at, value, field, message) in [
+        ("/models", json!([]), "spec.models", "must not be empty"),
+        (
+            "/models",
+            json!(["a", "a"]),
+            "spec.models",
+            "\"a\" is there twice",
+        ),
+        (
+            "/tiers/1/name",
+            json!("small"),
+            "spec.tiers",
+            "\"small\" is there twice",
+        ),
+        (
+            "/tiers/0/deployment",
+            Value::Null,
+            "spec.tiers[0]",
+            "one of deployment and endpoint",
+        ),
+        (
+            "/tiers/0/accept/threshold",
+            json!("2"),
+            "spec.tiers[0].accept.threshold",
+            "2",
+        ),
+        (
+            "/tiers/0/accept/escalateOn",
+            json!({ "patterns": ["a", "("] }),
+            "spec.tiers[0].accept.escalateOn.patterns[1]",
+            "does not compile: error: unclosed group",
+        ),
+        (
+            "/tiers/1/accept",
+            json!({}),
+            "spec.tiers[1].accept",
+            "take accept out",
+        ),
+        ("/timeout", json!("soon"), "spec.timeout", "\"soon\""),
+        (
+            "/maxDuration",
+            json!("0s"),
+            "spec.maxDuration",
+            "above zero",
+        ),
+        (
+            "/tiers/1/endpoint/timeouts",
+            json!({ "idle": "x" }),
+            "spec.tiers[1].endpoint.timeouts.idle",
+            "\"x\"",
+        ),
+        (
+            "/tiers/1/endpoint/provider",
+            json!("OpenAICompatible"),
+            "spec.tiers[1].endpoint.baseUrl",
+            "needs it",
+        ),
+        (
+            "/tiers/1/endpoint/baseUrl",
+            json!("ftp://a"),
+            "spec.tiers[1].endpoint.baseUrl",
+            "begin with",
+        ),
+        (
+            "/tiers/1/endpoint/baseUrl",
+            json!("https://u:p@a"),
+            "spec.tiers[1].endpoint.baseUrl",
+            "user name",
+        ),
+        (
+            "/tiers/1/endpoint/baseUrl",
+            json!("https:///v1"),
+            "spec.tiers[1].endpoint.baseUrl",
+            "no host",
+        ),
+        (
+            "/tiers/1/endpoint/location",
+            json!("Inside"),
+            "spec.tiers[1].endpoint.baseUrl",
+            ".svc",
+        ),
+        (
+            "/tiers/1/endpoint/headers",
+            json!({ "a b": "c" }),
+            "spec.tiers[1].endpoint.headers.a b",
+            "header",
+        ),
+        (
+            "/tiers/1/endpoint/price/inputPerMillion",
+            json!("-1"),
+            "spec.tiers[1].endpoint.price.inputPerMillion",
+            "-1",
+        ),
+        (
+            "/privacy",
+            json!({ "egress": "Deny" }),
+            "spec.privacy.egress",
+            "take it out",
+        ),
+        (
+            "/privacy",
+            json!({ "denyWhen": { "header": { "name": "a b", "values": ["x"] } } }),
+            "spec.privacy.denyWhen.header.name",
+            "no name of a header",
+        ),
+    ] {
+        let problems = validate(&with(at, value.clone()));
+        let found = problems.iter().find(|problem| problem.field == field);
+        let found = found.unwrap_or_else(|| panic!("{at} {value}: {problems:?}"));
+        assert_eq!(found.reason, reasons::INVALID, "{at}");
+        assert!(found.message.contains(message), "{at}: {}", found.message);
+    }
+}
+
+#[test]
+fn a_key_is_not_sent_in_plain_text_out_of_the_cluster() {
+    let mut spec = with("/tiers/1/endpoint/baseUrl", json!("http://example.com/v1"));
+    assert_eq!(validate(&spec), []);
+    let endpoint = spec.tiers[1].endpoint.as_mut().unwrap();
+    endpoint.api_key_secret_ref =
+        serde_json::from_value(json!({ "name": "a", "key": "b" })).unwrap();
+    assert!(validate(&spec)[0].message.contains("use https://"));
+    let endpoint = spec.tiers[1].endpoint.as_mut().unwrap();
+    endpoint.base_url = Some("http://127.0.0.1:9000/v1".into());
+    assert_eq!(
+        validate(&spec),
+        [],
+        "on a laptop it never leaves the machine"
+    );
+}
+
+#[test]
+fn what_nobody_honours_yet_is_refused_by_name() {
+    for (at, value, field) in [
+        (
+            "/quality",
+            json!({ "maxRegret": "0.02", "reference": "frontier" }),
+            "spec.quality",
+        ),
+        (
+            "/rules",
+            json!([{ "name": "a", "when": {}, "then": { "start": "small" } }]),
+            "spec.rules",
+        ),
+        (
+            "/budget",
+            json!([{ "period": "Month", "limit": "5" }]),
+            "spec.budget",
+        ),
+        ("/sticky", json!("Conversation"), "spec.sticky"),
+        ("/cache", json!({ "exact": "10m" }), "spec.cache"),
+        (
+            "/privacy",
+            json!({ "redact": { "kinds": ["Email"] } }),
+            "spec.privacy.redact",
+        ),
+        (
+            "/tiers/1/endpoint/provider",
+            json!("Anthropic"),
+            "spec.tiers[1].endpoint.provider",
+        ),
+        (
+            "/tiers/0/deployment/adapter",
+            json!("v3"),
+            "spec.tiers[0].deployment.adapter",
+        ),
+    ] {
+        let problems = validate(&with(at, value));
+        let found = problems.iter().find(|problem| problem.field == field);
+        let found = found.unwrap_or_else(|| panic!("{at}: {problems:?}"));
+        assert_eq!(found.reason, reasons::NOT_IMPLEMENTED);
+    }
+}
+
+#[test]
+fn an_endpoint_before_the_last_tier_is_not_implemented_yet() {
+    let mut spec = testing::policy("support").spec;
+    spec.tiers.swap(0, 1);
+    spec.tiers[1].accept = None;
+    let problems = validate(&spec);
+    assert_eq!(problems[0].field, "spec.tiers[0].endpoint");
+    assert_eq!(problems[0].reason, reasons::NOT_IMPLEMENTED);
+}
+
+/// Prints what the documentation lists; fails where a path of the table is not in the schema.
+#[test]
+fn the_honoured_fields_are_fields_of_the_schema() {
+    let crds = crds();
+    let crd = crds
+        .iter()
+        .find(|crd| crd.spec.names.kind == "RoutePolicy")
+        .unwrap();
+    let schema = serde_json::to_value(&crd.spec.versions[0].schema).unwrap();
+    let spec = &schema["openAPIV3Schema"]["properties"]["spec"];
+    for field in HONOURED.paths() {
+        let mut node = spec;
+        for part in field.split('.').skip(1) {
+            let (name, is_list) = match part.strip_suffix("[]") {
+                Some(name) => (name, true),
+                None => (part, false),
+            };
+            node = &node["properties"][name];
+            node = if is_list { &node["items"] } else { node };
+        }
+        assert!(node.is_object(), "{field} is not in the schema");
+    }
+    for field in HONOURED.missing(spec) {
+        println!("not implemented yet: {field}");
+    }
+}
