@@ -1,1 +1,32 @@
-//! Placeholder.
+//! The model: weights, one decoder for all dense families, tokenizer, chat template.
+//!
+//! Invariants: what a token's logits are depends on its own sequence alone, for any batch, chunking
+//! and thread count; a folder that cannot be served exactly is refused, naming what is in the way.
+
+mod batch;
+mod config;
+mod decoder;
+mod digest;
+mod error;
+mod facts;
+mod files;
+mod generation;
+mod kv;
+mod layers;
+mod model;
+mod rope;
+mod spec;
+mod template;
+mod tokenizer;
+mod weights;
+
+pub use weir_kernels::{KernelClass, Summary, available_threads};
+
+pub use self::batch::{Batch, BatchError, Logits, SequenceSlice};
+pub use self::error::LoadError;
+pub use self::facts::ModelFacts;
+pub use self::generation::GenerationDefaults;
+pub use self::kv::KvCache;
+pub use self::model::{LoadOptions, Model};
+pub use self::template::{ChatTemplate, Conversation, Message, TemplateError};
+pub use self::tokenizer::{Detokenizer, TokenizeError, Tokenizer};

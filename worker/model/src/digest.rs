@@ -1,0 +1,32 @@
+//! Digests by which two workers recognise that they serve the same model.
+
+use sha2::{Digest, Sha256};
+
+/// Of files by name and content. The order is the caller's; lengths are hashed too, so that no
+/// two sets of files look alike.
+pub(crate) fn of_files<'a>(files: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> String {
+    let mut hash = Sha256::new();
+    for (name, bytes) in files {
+        for part in [name.as_bytes(), bytes] {
+            hash.update((part.len() as u64).to_le_bytes());
+            hash.update(part);
+        }
+    }
+    written(hash)
+}
+
+/// Of one file's content, as `sha256sum` prints it.
+pub(crate) fn of_content(bytes: &[u8]) -> String {
+    let mut hash = Sha256::new();
+    hash.update(bytes);
+    written(hash)
+}
+
+fn written(hash: Sha256) -> String {
+    let hex: Vec<String> = hash
+        .finalize()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    format!("sha256:{}", hex.concat())
+}

@@ -1,0 +1,83 @@
+//! Why a model cannot be loaded: each error names the file, key or tensor at fault.
+
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+/// Loading failed. [`LoadError::reason`] says which condition a person should see.
+#[derive(Debug, Error)]
+pub enum LoadError {
+    #[error("there is no model folder at {}", path.display())]
+    FolderMissing { path: PathBuf },
+    #[error("the model has no {file}: {} does not exist", path.display())]
+    FileMissing { file: &'static str, path: PathBuf },
+    #[error("reading {} failed", path.display())]
+    Read {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("{} is not what it should be: {why}", path.display())]
+    Malformed { path: PathBuf, why: String },
+    #[error("architecture {found} is not supported; these are: {known}")]
+    Architecture { found: String, known: &'static str },
+    #[error("config.json has no `{key}`")]
+    KeyMissing { key: &'static str },
+    #[error("config.json: `{key}` is {value}, {why}")]
+    KeyValue {
+        key: String,
+        value: String,
+        why: String,
+    },
+    #[error("config.json: `{key}` is not known here, and might change what the model computes")]
+    KeyUnknown { key: String },
+    #[error("the weights have no tensor `{tensor}`")]
+    TensorMissing { tensor: String },
+    #[error("the weights hold a tensor `{tensor}` that this architecture has no place for")]
+    TensorUnexpected { tensor: String },
+    #[error("tensor `{tensor}` has shape {found:?} where config.json asks for {expected:?}")]
+    TensorShape {
+        tensor: String,
+        found: Vec<usize>,
+        expected: Vec<usize>,
+    },
+    #[error("tensor `{tensor}` is stored as {stored}; F32 and BF16 are supported")]
+    TensorType { tensor: String, stored: String },
+    #[error("a context of {asked} tokens is more than the {most} that the model was made for")]
+    Context { asked: u32, most: u32 },
+    #[error(
+        "tokenizer.json has {tokens} tokens where the embedding has {rows} rows: \
+         it belongs to another model"
+    )]
+    Vocabulary { tokens: usize, rows: usize },
+    #[error("{what} does not fit in memory: {bytes} bytes")]
+    Memory { what: &'static str, bytes: usize },
+}
+
+impl LoadError {
+    /// The reason of the condition that this error becomes.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::FolderMissing { .. } | Self::FileMissing { .. } => "ModelNotFound",
+            Self::Memory { .. } => "OutOfMemory",
+            Self::Read { source, .. } if source.kind() == std::io::ErrorKind::OutOfMemory => {
+                "OutOfMemory"
+            }
+            Self::Read { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
+                "Unauthorized"
+            }
+            Self::Read { .. }
+            | Self::Malformed { .. }
+            | Self::Architecture { .. }
+            | Self::KeyMissing { .. }
+            | Self::KeyValue { .. }
+            | Self::KeyUnknown { .. }
+            | Self::TensorMissing { .. }
+            | Self::TensorUnexpected { .. }
+            | Self::TensorShape { .. }
+            | Self::TensorType { .. }
+            | Self::Context { .. }
+            | Self::Vocabulary { .. } => "Unsupported",
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! A conversation as the text that the model was trained to read.
+//!
+//! Templates are programs that come with models. They run here as `apply_chat_template` would run
+//! them, with bounded steps and bounded output, and reach nothing but the conversation.
+//! What they build up in variables is not bounded: whoever chooses the model is trusted that far.
+
+mod dialect;
+mod json;
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::time::SystemTime;
+
+use minijinja::value::Serde;
+use minijinja::{Environment, ErrorKind, Value as Jinja};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use thiserror::Error;
+
+use crate::{LoadError, Tokenizer, files};
+
+/// Steps of one rendering: a message takes some fifty, so that this is a conversation of tens of
+/// thousands, and a tenth of a second where a template never ends by itself.
+const FUEL: u64 = 2_000_000;
+
+/// Bytes of one rendering: more than the longest context holds.
+const LONGEST: usize = 8 << 20;
+
+const DEFAULT: &str = "default";
+const TOOL_USE: &str = "tool_use";
+
+/// A model's own template, compiled.
+#[derive(Clone, Debug)]
+pub struct ChatTemplate {
+    environment: Environment<'static>,
+    names: Map<String, Value>,
+}
+
+/// One message, as templates know it.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Message {
+    pub role: String,
+    pub content: String,
+    /// On a tool's message: which call it answers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tool_call_id: Option<String>,
+    /// As on the OpenAI wire. Arguments may be an object or its JSON text.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tool_calls: Vec<Value>,
+    #[serde(rename = "reasoning_content", skip_serializing_if = "Option::is_none")]
+    pub reasoning: Option<String>,
+}
+
+/// What a rendering depends on, the time included.
+#[derive(Clone, Copy, Debug)]
+pub struct Conversation<'a> {
+    pub messages: &'a [Message],
+    /// Definitions as on the OpenAI wire.
+    pub tools: &'a [Value],
+    /// More variables for the template; they cannot replace the conversation.
+    pub variables: &'a Map<String, Value>,
+    /// End with the beginning of an answer.
+    pub add_generation_prompt: bool,
+    /// What templates that tell the model the date are told, in UTC.
+    pub now: SystemTime,
+}
+
+/// The conversation cannot be rendered.
+#[derive(Debug, Error)]
+pub enum TemplateError {
+    /// The template refuses the conversation, in its own words.
+    #[error("the chat template says: {message}")]
+    Refused { message: String },
+    #[error("the chat template did not end within {FUEL} steps")]
+    Endless,
+    #[error("the chat template wrote more than {LONGEST} bytes")]
+    TooLong,
+    #[error("the chat template failed")]
+    Failed(#[source] minijinja::Error),
+}
+
+impl ChatTemplate {
+    /// Compiles `chat_template.jinja`, or else the `chat_template` of `tokenizer_config.json`;
+    /// none where the model has neither.
+    ///
+    /// # Errors
+    /// Where a file is malformed or the template does not compile.
+    pub fn load(folder: &Path, tokenizer: &Tokenizer) -> Result<Option<Self>, LoadError> {
+        let mut template = Self {
+            environment: dialect::environment(FUEL),
+            names: tokenizer.names().clone(),
+        };
+        let path = folder.join("chat_template.jinja");
+        if let Some(bytes) = files::read(&path)? {
+            let source = String::from_utf8(bytes).map_err(|error| LoadError::Malformed {
+                path: path.clone(),
+                why: error.to_string(),
+            })?;
+            template.add(DEFAULT, &source, &path)?;
+            return Ok(Some(template));
+        }
+        let path = folder.join("tokenizer_config.json");
+        let config: Map<String, Value> = files::read_json(&path)?.unwrap_or_default();
+        match config.get("chat_template") {
+            None | Some(Value::Null) => return Ok(None),
+            Some(Value::String(source)) => template.add(DEFAULT, source, &path)?,
+            Some(Value::Array(named)) => {
+                for entry in named {
+                    let text = |key: &str| entry.get(key).and_then(Value::as_str);
+                    if let (Some(name), Some(source)) = (text("name"), text("template")) {
+                        template.add(name, source, &path)?;
+                    }
+                }
+            }
+            Some(_) => {}
+        }
+        if template.environment.get_template(DEFAULT).is_err() {
+            return Err(LoadError::Malformed {
+                path,
+                why: "`chat_template` has no default template".to_owned(),
+            });
+        }
+        Ok(Some(template))
+    }
+
+    /// The text to be encoded without more special tokens: a template writes them itself.
+    pub fn render(&self, conversation: &Conversation<'_>) -> Result<String, TemplateError> {
+        let mut text = Bounded::default();
+        let name = match self.environment.get_template(TOOL_USE) {
+            Ok(_) if !conversation.tools.is_empty() => TOOL_USE,
+            _ => DEFAULT,
+        };
+        let rendered = self
+            .environment
+            .get_template(name)
+            .and_then(|template| {
+                template.render_captured_to(self.variables(conversation), &mut text)
+            })
+            .map(|_| ());
+        match rendered {
+            Ok(()) => Ok(String::from_utf8_lossy(&text.written).into_owned()),
+            Err(_) if text.overflowed => Err(TemplateError::TooLong),
+            Err(error) => Err(explain(error)),
+        }
+    }
+
+    fn add(&mut self, name: &str, source: &str, path: &Path) -> Result<(), LoadError> {
+        let source = dialect::without_generation_tags(source);
+        self.environment
+            .add_template_owned(name.to_owned(), source)
+            .map_err(|error| LoadError::Malformed {
+                path: path.to_owned(),
+                why: format!("chat template: {error:#}"),
+            })
+    }
+
+    fn variables(&self, conversation: &Conversation<'_>) -> Jinja {
+        let mut variables = self.names.clone();
+        variables.extend(conversation.variables.clone());
+        let messages = conversation.messages.iter().map(read_arguments);
+        // The types are strings, JSON and times, which serialise without fail.
+        let messages = messages.filter_map(|message| serde_json::to_value(message).ok());
+        variables.insert("messages".to_owned(), messages.collect());
+        let tools = if conversation.tools.is_empty() {
+            Value::Null
+        } else {
+            Value::from(conversation.tools)
+        };
+        variables.insert("tools".to_owned(), tools);
+        variables.insert("documents".to_owned(), Value::Null);
+        variables.insert(
+            "add_generation_prompt".to_owned(),
+            Value::from(conversation.add_generation_prompt),
+        );
+        let seconds = dialect::seconds(conversation.now);
+        variables.insert(dialect::NOW.to_owned(), Value::from(seconds));
+        Jinja::from(Serde(variables))
+    }
+}
+
+/// Templates print arguments as JSON, and would quote a text that is JSON already.
+fn read_arguments(message: &Message) -> Message {
+    let mut message = message.clone();
+    for call in &mut message.tool_calls {
+        let Some(arguments) = call.pointer_mut("/function/arguments") else {
+            continue;
+        };
+        let object = arguments
+            .as_str()
+            .and_then(|text| serde_json::from_str::<Map<String, Value>>(text).ok());
+        if let Some(object) = object {
+            *arguments = Value::Object(object);
+        }
+    }
+    message
+}
+
+fn explain(error: minijinja::Error) -> TemplateError {
+    if error.kind() == ErrorKind::OutOfFuel {
+        return TemplateError::Endless;
+    }
+    let mut cause = std::error::Error::source(&error);
+    while let Some(source) = cause {
+        if let Some(dialect::Raised(message)) = source.downcast_ref() {
+            return TemplateError::Refused {
+                message: message.clone(),
+            };
+        }
+        cause = source.source();
+    }
+    TemplateError::Failed(error)
+}
+
+/// Collects what is written, up to [`LONGEST`].
+#[derive(Default)]
+struct Bounded {
+    written: Vec<u8>,
+    overflowed: bool,
+}
+
+impl Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.written.len() + bytes.len() > LONGEST {
+            self.overflowed = true;
+            return Err(io::Error::other("too long"));
+        }
+        self.written.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,244 @@
+//! Text to token ids and back.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+use thiserror::Error;
+
+use crate::{LoadError, files};
+
+/// Cheap to clone; all clones are one tokenizer.
+#[derive(Clone, Debug)]
+pub struct Tokenizer(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    tokenizer: tokenizers::Tokenizer,
+    specials: BTreeSet<u32>,
+    ends: Vec<u32>,
+    bos: Option<u32>,
+    names: Map<String, Value>,
+}
+
+/// The tokenizer could not make sense of its input.
+#[derive(Debug, Error)]
+#[error("tokenizing failed: {0}")]
+pub struct TokenizeError(String);
+
+/// The roles in `tokenizer_config.json` that templates may name.
+const ROLES: [&str; 7] = [
+    "bos_token",
+    "eos_token",
+    "unk_token",
+    "sep_token",
+    "pad_token",
+    "cls_token",
+    "mask_token",
+];
+
+impl Tokenizer {
+    /// Reads `tokenizer.json` and the special ids around it, for a model whose tokens have
+    /// `vocabulary` logits.
+    ///
+    /// # Errors
+    /// Where the file is missing or malformed, or knows ids that the model does not.
+    pub fn load(folder: &Path, vocabulary: u32) -> Result<Self, LoadError> {
+        let bytes = files::needed(folder, "tokenizer.json")?;
+        let mut tokenizer =
+            tokenizers::Tokenizer::from_bytes(bytes).map_err(|error| malformed(folder, &error))?;
+        // Files keep what their makers trained with; a prompt is neither cut nor filled up.
+        tokenizer
+            .with_truncation(None)
+            .map_err(|error| malformed(folder, &error))?
+            .with_padding(None);
+        let largest = tokenizer.get_vocab(true).into_values().max();
+        let tokens = largest.map_or(0, |id| id as usize + 1);
+        if tokens > vocabulary as usize {
+            return Err(LoadError::Vocabulary {
+                tokens,
+                rows: vocabulary as usize,
+            });
+        }
+        let configs = Configs::read(folder)?;
+        let specials = tokenizer
+            .get_added_tokens_decoder()
+            .into_iter()
+            .filter_map(|(id, token)| token.special.then_some(id))
+            .collect();
+        let names = configs.names();
+        let id_of = |role: &str| {
+            let name = names.get(role).and_then(Value::as_str)?;
+            tokenizer.token_to_id(name)
+        };
+        let mut ends = configs.ids("eos_token_id");
+        ends.extend(id_of("eos_token"));
+        let bos = id_of("bos_token").or_else(|| configs.ids("bos_token_id").first().copied());
+        Ok(Self(Arc::new(Inner {
+            specials,
+            ends: ends.into_iter().collect(),
+            bos,
+            names,
+            tokenizer,
+        })))
+    }
+
+    /// The ids of a text. Names of special tokens in it become those tokens, as in Hugging Face's
+    /// tokenizers; `special` adds those that the tokenizer puts around a text (a beginning, say).
+    /// A rendered chat already has them.
+    pub fn encode(&self, text: &str, special: bool) -> Result<Vec<u32>, TokenizeError> {
+        match self.0.tokenizer.encode_fast(text, special) {
+            Ok(encoding) => Ok(encoding.get_ids().to_vec()),
+            Err(error) => Err(TokenizeError(error.to_string())),
+        }
+    }
+
+    /// The text of ids, without special tokens. Ids that nobody knows have no text.
+    pub fn decode(&self, ids: &[u32]) -> Result<String, TokenizeError> {
+        let text = self.0.tokenizer.decode(ids, true);
+        text.map_err(|error| TokenizeError(error.to_string()))
+    }
+
+    /// A token as the vocabulary spells it, or nothing where there is no such id.
+    pub fn spelling(&self, id: u32) -> Option<String> {
+        self.0.tokenizer.id_to_token(id)
+    }
+
+    /// The id of a token as the vocabulary spells it.
+    pub fn id(&self, spelling: &str) -> Option<u32> {
+        self.0.tokenizer.token_to_id(spelling)
+    }
+
+    /// Follows one answer as it is written.
+    pub fn detokenizer(&self) -> Detokenizer {
+        Detokenizer {
+            tokenizer: self.clone(),
+            ids: Vec::new(),
+            shown: 0,
+        }
+    }
+
+    /// Ids that end an answer: those of config, generation config and tokenizer config, ascending.
+    pub fn ends(&self) -> &[u32] {
+        &self.0.ends
+    }
+
+    /// The id that begins a text, where the model has one.
+    pub fn beginning(&self) -> Option<u32> {
+        self.0.bos
+    }
+
+    /// Special tokens steer the model and have no text.
+    pub fn is_special(&self, id: u32) -> bool {
+        self.0.specials.contains(&id)
+    }
+
+    /// The names of special tokens by role, as templates want them.
+    pub(crate) fn names(&self) -> &Map<String, Value> {
+        &self.0.names
+    }
+}
+
+fn malformed(folder: &Path, error: &tokenizers::Error) -> LoadError {
+    LoadError::Malformed {
+        path: folder.join("tokenizer.json"),
+        why: error.to_string(),
+    }
+}
+
+/// The files around a tokenizer that say which ids are special.
+struct Configs {
+    model: Map<String, Value>,
+    generation: Map<String, Value>,
+    tokenizer: Map<String, Value>,
+}
+
+impl Configs {
+    fn read(folder: &Path) -> Result<Self, LoadError> {
+        let object = |name: &str| -> Result<Map<String, Value>, LoadError> {
+            Ok(files::read_json(&folder.join(name))?.unwrap_or_default())
+        };
+        Ok(Self {
+            model: object("config.json")?,
+            generation: object("generation_config.json")?,
+            tokenizer: object("tokenizer_config.json")?,
+        })
+    }
+
+    /// One id or a list of them, from either config.
+    fn ids(&self, key: &str) -> BTreeSet<u32> {
+        [&self.model, &self.generation]
+            .into_iter()
+            .filter_map(|config| config.get(key))
+            .flat_map(|value| match value {
+                Value::Array(ids) => ids.as_slice(),
+                id => std::slice::from_ref(id),
+            })
+            .filter_map(|id| u32::try_from(id.as_u64()?).ok())
+            .collect()
+    }
+
+    /// A name is a string, or an object with the string as `content`.
+    fn names(&self) -> Map<String, Value> {
+        ROLES
+            .into_iter()
+            .filter_map(|role| {
+                let value = self.tokenizer.get(role)?;
+                let name = value.as_str().or_else(|| value.get("content")?.as_str())?;
+                Some((role.to_owned(), Value::from(name)))
+            })
+            .collect()
+    }
+}
+
+/// The most ids that may be held back: a character is at most four bytes, and a byte at most one
+/// token. More than that is no character in the making.
+const HELD_IDS: usize = 4;
+
+/// Turns ids into text as they come, whole characters only. Special tokens have no text.
+#[derive(Clone, Debug)]
+pub struct Detokenizer {
+    tokenizer: Tokenizer,
+    /// The last ids that were shown, which say how the next begin (with a space, say), and then
+    /// those that are held.
+    ids: Vec<u32>,
+    shown: usize,
+}
+
+impl Detokenizer {
+    /// The text that this id completes; empty where it ends inside a character.
+    pub fn push(&mut self, id: u32) -> Result<String, TokenizeError> {
+        self.ids.push(id);
+        let text = self.pending()?;
+        if text.ends_with(char::REPLACEMENT_CHARACTER) && self.ids.len() - self.shown < HELD_IDS {
+            return Ok(String::new());
+        }
+        self.show();
+        Ok(text)
+    }
+
+    /// What is held at the end of an answer: characters that were never completed.
+    pub fn finish(&mut self) -> Result<String, TokenizeError> {
+        let text = self.pending()?;
+        self.show();
+        Ok(text)
+    }
+
+    fn pending(&self) -> Result<String, TokenizeError> {
+        let before = self.tokenizer.decode(&self.ids[..self.shown])?;
+        let mut all = self.tokenizer.decode(&self.ids)?;
+        // Without the boundary, what was shown has changed its form: show no half of it.
+        let start = if all.is_char_boundary(before.len()) {
+            before.len()
+        } else {
+            all.len()
+        };
+        Ok(all.split_off(start.min(all.len())))
+    }
+
+    fn show(&mut self) {
+        self.ids.drain(..self.shown);
+        self.shown = self.ids.len();
+    }
+}
