@@ -23,7 +23,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::schema;
+use crate::schema::{self, rules};
 
 /// One small model and how to serve it.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -104,13 +104,30 @@ use crate::schema;
     )
 )]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = rules(&[
+    (
+        "!has(self.resources.count) || self.resources.count <= 1 || has(self.engine.image)",
+        "our worker runs on one accelerator: set resources.count to 1, or set engine.image",
+    ),
+    (
+        "!self.model.source.startsWith('oci://') || !has(self.cache)",
+        "an oci source is mounted as an image and downloads nothing: take spec.cache out",
+    ),
+])))]
 pub struct SLMDeploymentSpec {
     /// The model to serve.
     pub model: Model,
     /// LoRA adapters on top of the model, each reachable as `<deployment>:<adapter>`. Hot: changing
     /// this list restarts no replica. At most 32.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 32))]
+    #[schemars(
+        length(max = 32),
+        extend("x-kubernetes-list-type" = "atomic"),
+        extend("x-kubernetes-validations" = rules(&[(
+            "self.all(a, self.exists_one(b, a.name == b.name))",
+            "adapter names must be unique: rename one of the two",
+        )]))
+    )]
     pub adapters: Vec<Adapter>,
     /// How replicas compute.
     #[serde(default)]

@@ -2,7 +2,7 @@
 //! the API server needs to know about them.
 //!
 //! - The types here are the source; the YAML under `crds/yaml` is generated from them
-//!   ([`crds`], `cargo run -p weir-crds --bin weir-crds-yaml`) and a test proves it fresh.
+//!   ([`crds`], `make generate`) and a test proves it fresh.
 //! - A default that the schema has is the default that serde has, so that an object reads the same
 //!   from an API server and from a file on a laptop.
 //! - What is text in the API (durations, money, quantities, addresses) is text in the types, so
@@ -20,7 +20,7 @@ pub mod value;
 pub use deployment::*;
 pub use policy::*;
 pub use reference::*;
-pub use schema::publish::{crds, unknown_fields};
+pub use schema::publish::{crds, manifests, unknown_fields};
 pub use value::{Fraction, MilliCpu, Money, Quantity, Source};
 
 /// The API group of both kinds.

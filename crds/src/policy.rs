@@ -30,7 +30,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::schema;
+use crate::schema::{self, rules as cel};
 
 /// Model names and where asks for them go.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -106,20 +106,81 @@ use crate::schema;
     )
 )]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = cel(&[
+    (
+        "self.privacy.egress != 'Deny' || self.tiers.all(t, !has(t.endpoint) || t.endpoint.location == 'Inside')",
+        "egress: Deny leaves no way to a tier outside the cluster, as tier, reference or judge: set location: Inside on it, take it out, or allow egress",
+    ),
+    (
+        "!has(self.quality) || self.tiers.exists(t, t.name == self.quality.reference)",
+        "quality.reference names no tier of this policy: set it to the name of the tier behind the small one",
+    ),
+    (
+        "!has(self.quality) || self.tiers[0].name != self.quality.reference",
+        "quality.reference is the first tier and would be compared with itself: set it to the name of the tier behind it",
+    ),
+    (
+        "!has(self.quality) || !self.tiers.exists(t, t.name == self.quality.reference) || self.tiers[0].name == self.quality.reference || self.tiers[1].name == self.quality.reference",
+        "quality certifies one small tier against one reference: leave one tier before quality.reference",
+    ),
+    (
+        "!has(self.quality) || !has(self.quality.judgeTier) || self.tiers.exists(t, t.name == self.quality.judgeTier)",
+        "quality.judgeTier names no tier of this policy: set it to the name of one",
+    ),
+    (
+        "!has(self.quality) || self.tiers.all(t, !has(t.accept) || !has(t.accept.threshold))",
+        "quality finds the threshold itself: take accept.threshold out of the tiers, or take quality out",
+    ),
+    (
+        "!has(self.rules) || self.rules.all(r, (!has(r.then.start) || self.tiers.exists(t, t.name == r.then.start)) && (!has(r.then.only) || self.tiers.exists(t, t.name == r.then.only)) && (!has(r.then.split) || r.then.split.all(s, self.tiers.exists(t, t.name == s.tier))))",
+        "a rule names a tier that this policy does not have: set then.start, then.only and then.split to names of tiers",
+    ),
+    (
+        "!has(self.classifier) || !has(self.classifier.labels) || self.classifier.labels.all(l, self.tiers.exists(t, t.name == l.start))",
+        "a label of the classifier names a tier that this policy does not have: set start to the name of a tier",
+    ),
+])))]
 pub struct RoutePolicySpec {
     /// The names that clients put in `model`. 1 to 16, each once, and no other policy of the
     /// namespace may have it.
-    #[schemars(length(min = 1, max = 16), inner(length(min = 1, max = 128)))]
+    #[schemars(
+        length(min = 1, max = 16),
+        inner(length(min = 1, max = 128)),
+        extend("x-kubernetes-list-type" = "atomic"),
+        extend("x-kubernetes-validations" = cel(&[
+            (
+                "self.all(a, self.exists_one(b, a == b))",
+                "a model name is there twice: take one of the two out",
+            ),
+            (
+                "self.all(m, m.matches('^[A-Za-z0-9][-A-Za-z0-9._:/]*$'))",
+                "a model name is of letters, digits and - . _ : / and begins with a letter or digit",
+            ),
+        ]))
+    )]
     pub models: Vec<String>,
     /// Where asks go, cheapest first; two are usually best. 1 to 8.
-    #[schemars(length(min = 1, max = 8))]
+    #[schemars(
+        length(min = 1, max = 8),
+        extend("x-kubernetes-list-type" = "atomic"),
+        extend("x-kubernetes-validations" = cel(&[
+            (
+                "self.all(a, self.exists_one(b, a.name == b.name))",
+                "tier names must be unique: rename one of the two",
+            ),
+            (
+                "!has(self[size(self) - 1].accept)",
+                "the last tier has nobody to escalate to, so its answer is always accepted: take its accept out",
+            ),
+        ]))
+    )]
     pub tiers: Vec<Tier>,
     /// How good the first tier's answers must be, instead of a fixed threshold.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quality: Option<Quality>,
     /// Where some asks go instead; the first that matches wins. At most 64.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64))]
+    #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "atomic"))]
     pub rules: Vec<Rule>,
     /// Chooses the first tier of an ask before anything is generated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -129,7 +190,7 @@ pub struct RoutePolicySpec {
     pub privacy: Privacy,
     /// What endpoints may cost. At most 8.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 8))]
+    #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "atomic"))]
     pub budget: Vec<Budget>,
     /// How much may be asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]

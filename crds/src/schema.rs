@@ -123,6 +123,19 @@ fn decimal(range: &str, message: &str) -> Schema {
     })
 }
 
+/// A name within an object: a DNS label.
+pub(crate) fn name(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string",
+        "minLength": 1,
+        "maxLength": 63,
+        "x-kubernetes-validations": rules(&[(
+            "self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",
+            "must be lower-case letters, digits and dashes, beginning and ending with a letter or digit",
+        )]),
+    })
+}
+
 /// An address of model files.
 pub(crate) fn source(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
@@ -130,7 +143,7 @@ pub(crate) fn source(_: &mut SchemaGenerator) -> Schema {
         "minLength": 1,
         "maxLength": 1024,
         "x-kubernetes-validations": rules(&[(
-            "self.matches('^(hf|s3|gs|az|https|oci|pvc)://[^/\\\\s][^\\\\s]*$|^file:///[^\\\\s]+$')",
+            "self.matches('^(hf|s3|gs|az|https|oci|pvc)://[^/ ][^ ]*$|^file:///[^ ]+$')",
             "unknown source scheme: begin with hf://, s3://, gs://, az://, https://, oci://, pvc:// or file:///, without blanks",
         )]),
     })

@@ -3,9 +3,25 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::schema::rules;
+
 /// How replicas compute.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(extend("x-kubernetes-validations" = rules(&[
+    (
+        "self.protocol != 'OpenAI' || has(self.image)",
+        "protocol: OpenAI is for a server of your own: set engine.image, or take engine.protocol out",
+    ),
+    (
+        "!has(self.image) || self.protocol == 'OpenAI'",
+        "engine.image is for a server that speaks OpenAI: set engine.protocol to OpenAI, or take engine.image out",
+    ),
+    (
+        "!has(self.args) || has(self.image)",
+        "engine.args are arguments of engine.image: set that too, or take engine.args out",
+    ),
+])))]
 pub struct Engine {
     /// Upper bound on the sequences that a replica computes at once. Absent: measured. 1 to 1024.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -24,7 +40,11 @@ pub struct Engine {
     pub protocol: Protocol,
     /// Arguments of `image`. At most 64.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64), inner(length(max = 1024)))]
+    #[schemars(
+        length(max = 64),
+        inner(length(max = 1024)),
+        extend("x-kubernetes-list-type" = "atomic")
+    )]
     pub args: Vec<String>,
 }
 

@@ -5,12 +5,22 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     reference::{CaBundle, ConfigMapKeyRef, SecretRef},
-    schema,
+    schema::{self, rules},
 };
 
 /// The model to serve.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = rules(&[
+    (
+        "!has(self.sha256) || self.source.matches('[.](gguf|safetensors|tar|tar[.]gz|tgz|zip)$')",
+        "sha256 is for a source that is one file by its suffix (.gguf, .safetensors, .tar, .tar.gz, .tgz, .zip): take model.sha256 out, or name the file in model.source",
+    ),
+    (
+        "!self.source.endsWith('.gguf') || self.quantization == 'Auto'",
+        "a .gguf file keeps its own quantization: take model.quantization out, or name another file",
+    ),
+])))]
 pub struct Model {
     /// Where the files are: `hf://owner/repo` or `hf://owner/repo/file.gguf`, `s3://bucket/path`,
     /// `gs://bucket/path`, `az://container/path`, `https://host/file`, `oci://registry/image:tag`,
@@ -23,7 +33,10 @@ pub struct Model {
     pub revision: Option<String>,
     /// SHA-256 of the file, in hex, for a source that is a single file by its suffix.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 64))]
+    #[schemars(length(max = 64), extend("x-kubernetes-validations" = rules(&[(
+        "self.matches('^[0-9a-f]{64}$')",
+        "must be a SHA-256 in 64 lower-case hex digits",
+    )])))]
     pub sha256: Option<String>,
     /// Precision of the weights in memory: Auto keeps the file's own, or takes 8 bit where only that
     /// fits; None, Q8, Q4. A GGUF file keeps its own. Default Auto.
@@ -68,7 +81,7 @@ pub struct ChatTemplate {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Adapter {
     /// Its name among the deployment's adapters: lower-case letters, digits and dashes, at most 63.
-    #[schemars(length(min = 1, max = 63))]
+    #[schemars(schema_with = "schema::name")]
     pub name: String,
     /// Where its files are, with the deployment's credentials.
     #[schemars(schema_with = "schema::source")]

@@ -3,11 +3,15 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::value::Quantity;
+use crate::{schema::rules, value::Quantity};
 
 /// What one replica gets. Requests and limits are the same.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(extend("x-kubernetes-validations" = rules(&[(
+    "!has(self.count) || self.accelerator != 'None'",
+    "resources.count counts accelerators: set resources.accelerator, or take resources.count out",
+)])))]
 pub struct Resources {
     /// Kind of accelerator: None or Nvidia. Default None.
     pub accelerator: Accelerator,

@@ -49,6 +49,10 @@ pub struct TenantLimits {
 pub struct Pin {
     /// Names of tenants. At most 64; empty: nobody.
     #[serde(default)]
-    #[schemars(length(max = 64), inner(length(min = 1, max = 253)))]
+    #[schemars(
+        length(max = 64),
+        inner(length(min = 1, max = 253)),
+        extend("x-kubernetes-list-type" = "set")
+    )]
     pub tenants: Vec<String>,
 }

@@ -7,12 +7,26 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     reference::{CaBundle, SecretKeyRef},
-    schema,
+    schema::{self, rules},
 };
 
 /// An OpenAI- or Anthropic-compatible API.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = rules(&[
+    (
+        "self.provider != 'OpenAICompatible' || has(self.baseUrl)",
+        "provider: OpenAICompatible does not say where: set endpoint.baseUrl",
+    ),
+    (
+        "!has(self.apiKeySecretRef) || !has(self.baseUrl) || !self.baseUrl.startsWith('http://') || self.location == 'Inside'",
+        "plain http would show the API key on the way: use https in endpoint.baseUrl, or take apiKeySecretRef out",
+    ),
+    (
+        "self.location != 'Inside' || (has(self.baseUrl) && self.baseUrl.matches('^https?://[a-z0-9]([-a-z0-9.]*[a-z0-9])?[.]svc([.][-a-z0-9.]+)?(:[0-9]{1,5})?(/.*)?$'))",
+        "location: Inside needs the address of a Service: set endpoint.baseUrl to a host that ends in .svc or .svc.<cluster domain>, or take location out",
+    ),
+])))]
 pub struct Endpoint {
     /// What it speaks: OpenAI, Anthropic, or OpenAICompatible with a `baseUrl`.
     pub provider: Provider,
@@ -21,7 +35,18 @@ pub struct Endpoint {
     pub model: String,
     /// Where it is. Required for OpenAICompatible; absent: the provider's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 1024))]
+    #[schemars(length(min = 1, max = 1024), extend("x-kubernetes-validations" = rules(&[
+        (
+            "self.matches('^https?://[^/ ][^ ]*$')",
+            "endpoint.baseUrl must begin with https:// or http:// and have no blanks",
+        ),
+        // `ip(...)` is far over the cost budget. Other spellings of such an address pass here; the
+        // router checks the address that it connects to, every time.
+        (
+            "!self.lowerAscii().matches('^https?://([^/@]*@)?(169[.]254[.]|[[]fe[89ab])')",
+            "endpoint.baseUrl names a link-local address, where clouds keep credentials: use another host",
+        ),
+    ])))]
     pub base_url: Option<String>,
     /// Version of the API to ask for, such as `2026-10-21`. Absent: the newest that we know.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -29,7 +54,11 @@ pub struct Endpoint {
     pub api_version: Option<String>,
     /// Request fields that it refuses, to leave out. At most 32.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 32), inner(length(min = 1, max = 64)))]
+    #[schemars(
+        length(max = 32),
+        inner(length(min = 1, max = 64)),
+        extend("x-kubernetes-list-type" = "atomic")
+    )]
     pub unsupported: Vec<String>,
     /// Inside counts as in the cluster for privacy and needs a `.svc` host. Default Outside.
     #[serde(default)]

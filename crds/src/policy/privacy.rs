@@ -41,7 +41,11 @@ pub struct HeaderValues {
     #[schemars(length(min = 1, max = 128))]
     pub name: String,
     /// The values that match. 1 to 16.
-    #[schemars(length(min = 1, max = 16), inner(length(max = 512)))]
+    #[schemars(
+        length(min = 1, max = 16),
+        inner(length(max = 512)),
+        extend("x-kubernetes-list-type" = "atomic")
+    )]
     pub values: Vec<String>,
 }
 
@@ -51,7 +55,7 @@ pub struct HeaderValues {
 pub struct Redact {
     /// Email, Phone, CreditCard, IpAddress.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 8))]
+    #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "set"))]
     pub kinds: Vec<RedactKind>,
     /// Regular expressions (RE2 syntax) whose matches are taken out. At most 16.
     #[serde(skip_serializing_if = "Vec::is_empty")]

@@ -4,12 +4,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::privacy::HeaderValues;
+use crate::schema::{self, rules};
 
 /// Where some asks go; the first rule that matches wins.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Rule {
     /// Its name in decisions and metrics: lower-case letters, digits and dashes, at most 63.
-    #[schemars(length(min = 1, max = 63))]
+    #[schemars(schema_with = "schema::name")]
     pub name: String,
     /// What an ask must have, all of it; empty matches every ask.
     #[serde(default)]
@@ -71,7 +72,11 @@ pub struct MetadataValues {
     #[schemars(length(min = 1, max = 64))]
     pub name: String,
     /// The values that match. 1 to 16.
-    #[schemars(length(min = 1, max = 16), inner(length(max = 512)))]
+    #[schemars(
+        length(min = 1, max = 16),
+        inner(length(max = 512)),
+        extend("x-kubernetes-list-type" = "atomic")
+    )]
     pub values: Vec<String>,
 }
 
@@ -85,6 +90,10 @@ pub enum ResponseFormat {
 
 /// Where an ask goes: exactly one of the four.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(extend("x-kubernetes-validations" = rules(&[(
+    "[has(self.start), has(self.only), has(self.reject), has(self.split)].filter(set, set).size() == 1",
+    "a rule does one thing: set exactly one of then.start, then.only, then.reject and then.split",
+)])))]
 pub struct Then {
     /// The tier to begin with; it may escalate from there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -99,7 +108,14 @@ pub struct Then {
     pub reject: Option<Reject>,
     /// Tiers to begin with by weight. 1 to 8, weights sum to 100.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 8))]
+    #[schemars(
+        length(min = 1, max = 8),
+        extend("x-kubernetes-list-type" = "atomic"),
+        extend("x-kubernetes-validations" = rules(&[(
+            "self.map(part, part.weight).sum() == 100",
+            "the weights of a split must sum to 100: change one of them",
+        )]))
+    )]
     pub split: Option<Vec<Split>>,
 }
 
@@ -125,6 +141,16 @@ pub struct Split {
 
 /// Chooses the first tier of an ask: exactly one of learned and deployment.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(extend("x-kubernetes-validations" = rules(&[
+    (
+        "has(self.learned) != has(self.deployment)",
+        "a classifier is one thing: set exactly one of classifier.learned and classifier.deployment",
+    ),
+    (
+        "has(self.deployment) == has(self.labels)",
+        "classifier.deployment and classifier.labels belong together: set both or neither",
+    ),
+])))]
 pub struct Classifier {
     /// Learn from the policy's own decisions when the small tier will not do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -134,7 +160,7 @@ pub struct Classifier {
     pub deployment: Option<LabelDeployment>,
     /// What each label of the deployment means. 1 to 32, only with `deployment`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 32))]
+    #[schemars(length(min = 1, max = 32), extend("x-kubernetes-list-type" = "atomic"))]
     pub labels: Option<Vec<Label>>,
 }
 

@@ -87,7 +87,7 @@ pub struct Retries {
     pub max: u32,
     /// What is tried again: Connect, Overloaded, WorkerLost. Quote the key, because YAML reads a bare
     /// `on` as true. Default all.
-    #[schemars(length(max = 8))]
+    #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "set"))]
     pub on: Vec<RetryOn>,
 }
 
@@ -138,7 +138,7 @@ pub struct AnswerCache {
 pub struct Records {
     /// OTel (spans and log lines), or `s3://bucket/path` for JSON lines as well. Default OTel.
     #[schemars(length(min = 1, max = 1024), extend("x-kubernetes-validations" = rules(&[(
-        "self == 'OTel' || self.matches('^s3://[^/\\\\s]+(/[^\\\\s]*)?$')",
+        "self == 'OTel' || self.matches('^s3://[^/ ]+(/[^ ]*)?$')",
         "must be OTel or an address that begins with s3://",
     )])))]
     pub to: String,

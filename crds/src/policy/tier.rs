@@ -4,13 +4,17 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::endpoint::Endpoint;
-use crate::schema;
+use crate::schema::{self, rules};
 
 /// One step: exactly one of a deployment of the namespace and an endpoint.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(extend("x-kubernetes-validations" = rules(&[(
+    "has(self.deployment) != has(self.endpoint)",
+    "a tier is one thing: set exactly one of deployment and endpoint",
+)])))]
 pub struct Tier {
     /// Its name within the policy: lower-case letters, digits and dashes, at most 63.
-    #[schemars(length(min = 1, max = 63))]
+    #[schemars(schema_with = "schema::name")]
     pub name: String,
     /// A deployment of the same namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]

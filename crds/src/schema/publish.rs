@@ -3,8 +3,7 @@
 //! What schemars and kube derive from the types is changed where the API server wants it otherwise:
 //!
 //! - Nothing is nullable. An explicit null is then dropped, or refused by name.
-//! - A default of an object is `{}`: its fields have defaults of their own, and the API server
-//!   fills them in.
+//! - A description is one line.
 //! - Status has no defaults: it says what was seen.
 //! - Formats that Kubernetes does not know (`uint32`) are left out.
 //! - The rules on `metadata.name` are added at the root, where alone it can be seen.
@@ -19,6 +18,22 @@ use crate::{RoutePolicy, SLMDeployment};
 /// Both CustomResourceDefinitions, as the API server is to have them.
 pub fn crds() -> [CustomResourceDefinition; 2] {
     [SLMDeployment::crd(), RoutePolicy::crd()].map(published)
+}
+
+/// A definition as it is committed: the file's name and its YAML.
+pub fn manifests() -> [(String, String); 2] {
+    crds().map(|crd| {
+        let plural = &crd.spec.names.plural;
+        let name = format!("{}_{plural}.yaml", crd.spec.group);
+        let crd = serde_json::to_value(&crd).expect("a definition is JSON");
+        let yaml = serde_saphyr::to_string(&crd).expect("a definition is YAML");
+        (
+            name,
+            format!(
+                "# Generated from the types in crds/src by `make generate`; do not edit.\n{yaml}"
+            ),
+        )
+    })
 }
 
 fn published(crd: CustomResourceDefinition) -> CustomResourceDefinition {
@@ -57,8 +72,8 @@ fn tidy(schema: &mut Value) {
     {
         schema.remove("format");
     }
-    if schema.get("default").is_some_and(Value::is_object) {
-        schema.insert("default".into(), json!({}));
+    if let Some(Value::String(description)) = schema.get_mut("description") {
+        *description = description.replace('\n', " ");
     }
     subschemas(schema).for_each(tidy);
 }
