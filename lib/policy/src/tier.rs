@@ -6,8 +6,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use regex::Regex;
-use weir_crds::{Money, Provider, SecretKeyRef, Task};
+use weir_cascade::Config;
+use weir_crds::{Money, Provider, SecretKeyRef};
 
 /// One step of a policy.
 #[derive(Clone, Debug)]
@@ -21,7 +21,7 @@ pub enum Tier {
 pub struct Inside {
     pub(crate) name: String,
     pub(crate) target: Target,
-    pub(crate) accept: Option<Accept>,
+    pub(crate) accept: Option<Config>,
 }
 
 /// What answers inside the cluster.
@@ -37,7 +37,7 @@ pub enum Target {
 pub struct Outside {
     pub(crate) name: String,
     pub(crate) endpoint: Endpoint,
-    pub(crate) accept: Option<Accept>,
+    pub(crate) accept: Option<Config>,
 }
 
 /// An API that speaks a provider's wire.
@@ -83,19 +83,6 @@ pub struct Timeouts {
     pub idle: Duration,
 }
 
-/// When the answer of a tier that is not the last is good enough.
-#[derive(Clone, Debug)]
-pub struct Accept {
-    pub task: Task,
-    /// Absent: the built-in one of the task.
-    pub threshold: Option<f64>,
-    /// An answer that matches one is not good enough.
-    pub patterns: Vec<Regex>,
-    pub min_tokens: u32,
-    pub schema_failure: bool,
-    pub refusal: bool,
-}
-
 impl Tier {
     pub fn name(&self) -> &str {
         match self {
@@ -126,8 +113,8 @@ impl Tier {
         }
     }
 
-    /// What its answer must have; nothing for the last tier of a policy.
-    pub fn accept(&self) -> Option<&Accept> {
+    /// When its answer is good enough; nothing for the last tier of a policy, whose always is.
+    pub fn accept(&self) -> Option<&Config> {
         match self {
             Tier::Inside(inside) => inside.accept.as_ref(),
             Tier::Outside(outside) => outside.accept.as_ref(),

@@ -15,13 +15,14 @@ use std::time::Duration;
 use http_names::is_header_name;
 use regex::Regex;
 use serde_json::Value;
+use weir_cascade::{Config, HoldBack, Signals};
 use weir_crds::{
-    Fraction, HeaderValues, HoldBack, OnAllUnsure, Retries, RoutePolicySpec, reasons, value,
+    Fraction, HeaderValues, HoldBackMode, OnAllUnsure, Retries, RoutePolicySpec, reasons, value,
 };
 
 use crate::honoured::Honoured;
 use crate::plan::Egress;
-use crate::tier::{Accept, Inside, Outside, Target, Tier};
+use crate::tier::{Inside, Outside, Target, Tier};
 
 /// One reason why a spec is not served.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,7 +43,6 @@ pub struct Settings {
     pub egress: Egress,
     /// Asks with this header stay in the cluster whatever `egress` says.
     pub private_when: Option<HeaderValues>,
-    pub hold_back: HoldBack,
     pub headers_after: Duration,
     pub timeout: Duration,
     pub idle_timeout: Duration,
@@ -129,7 +129,6 @@ pub fn settings(spec: &RoutePolicySpec) -> Result<Settings, Vec<Problem>> {
             .deny_when
             .as_ref()
             .map(|when| when.header.clone()),
-        hold_back: spec.streaming.hold_back.clone(),
         headers_after: check.duration("spec.streaming.headersAfter", &spec.streaming.headers_after),
         timeout: check.duration("spec.timeout", &spec.timeout),
         idle_timeout: check.duration("spec.idleTimeout", &spec.idle_timeout),
@@ -186,7 +185,11 @@ impl Check {
         let mut tiers = Vec::new();
         for (index, tier) in spec.tiers.iter().enumerate() {
             let at = format!("spec.tiers[{index}]");
-            let accept = self.accept(&at, tier.accept.as_ref(), index == last);
+            let hold_back = hold_back(&spec.streaming.hold_back);
+            let accept = match index == last {
+                true => self.no_accept(&at, tier.accept.as_ref()),
+                false => Some(self.accept(&at, tier.accept.as_ref(), hold_back)),
+            };
             match (&tier.deployment, &tier.endpoint) {
                 (Some(deployment), None) => tiers.push(Tier::Inside(Arc::new(Inside {
                     name: tier.name.clone(),
@@ -222,7 +225,7 @@ impl Check {
         at: &str,
         name: String,
         endpoint: &weir_crds::Endpoint,
-        accept: Option<Accept>,
+        accept: Option<Config>,
     ) -> Option<Tier> {
         let location = endpoint.location;
         let endpoint = self.endpoint(&format!("{at}.endpoint"), endpoint)?;
@@ -240,23 +243,21 @@ impl Check {
         })
     }
 
-    /// What the tier's answer must have: nothing for the last one, the defaults where it says
-    /// nothing.
+    fn no_accept(&mut self, at: &str, accept: Option<&weir_crds::Accept>) -> Option<Config> {
+        if accept.is_some() {
+            let message = "the last tier's answer always counts: take accept out";
+            self.invalid(format!("{at}.accept"), message);
+        }
+        None
+    }
+
+    /// When the tier's answer is good enough: the defaults where it says nothing.
     fn accept(
         &mut self,
         at: &str,
         accept: Option<&weir_crds::Accept>,
-        is_last: bool,
-    ) -> Option<Accept> {
-        if is_last {
-            if accept.is_some() {
-                self.invalid(
-                    format!("{at}.accept"),
-                    "the last tier's answer always counts: take accept out",
-                );
-            }
-            return None;
-        }
+        hold_back: HoldBack,
+    ) -> Config {
         let accept = accept.cloned().unwrap_or_default();
         let threshold = accept.threshold.as_ref().and_then(|text| {
             let parsed = text.parse::<Fraction>();
@@ -277,14 +278,38 @@ impl Check {
                 }
             }
         }
-        Some(Accept {
-            task: accept.task,
+        Config {
+            task: task(accept.task),
             threshold,
-            patterns,
-            min_tokens: accept.escalate_on.min_tokens,
-            schema_failure: accept.escalate_on.schema_failure,
-            refusal: accept.escalate_on.refusal,
-        })
+            hold_back,
+            signals: Signals {
+                patterns,
+                min_tokens: accept.escalate_on.min_tokens,
+                schema_failure: accept.escalate_on.schema_failure,
+                refusal: accept.escalate_on.refusal,
+            },
+        }
+    }
+}
+
+fn task(task: weir_crds::Task) -> Option<weir_cascade::Task> {
+    match task {
+        weir_crds::Task::Auto => None,
+        weir_crds::Task::Choice => Some(weir_cascade::Task::Choice),
+        weir_crds::Task::Json => Some(weir_cascade::Task::Json),
+        weir_crds::Task::Short => Some(weir_cascade::Task::Short),
+        weir_crds::Task::Text => Some(weir_cascade::Task::Text),
+        weir_crds::Task::Reasoning => Some(weir_cascade::Task::Reasoning),
+    }
+}
+
+fn hold_back(hold_back: &weir_crds::HoldBack) -> HoldBack {
+    match hold_back {
+        weir_crds::HoldBack::Mode(HoldBackMode::Auto) => HoldBack::Auto,
+        weir_crds::HoldBack::Mode(HoldBackMode::Off) | weir_crds::HoldBack::Tokens(0) => {
+            HoldBack::Off
+        }
+        weir_crds::HoldBack::Tokens(tokens) => HoldBack::Tokens(*tokens),
     }
 }
 
