@@ -1,9 +1,10 @@
 //! Real Kubernetes control planes, and whole clusters, for tests.
 //!
 //! [`ApiServer`] is etcd and an API server alone: enough for whatever only needs the
-//! API, and most tests use it.
+//! API, and most tests use it. [`cluster::Cluster`] has nodes that run pods.
 
 mod api_server;
+pub mod cluster;
 mod control_plane;
 mod crds;
 mod kubectl;
@@ -13,5 +14,6 @@ mod running;
 mod settings;
 
 pub use api_server::ApiServer;
+pub use cluster::Cluster;
 pub use kubectl::Kubectl;
 pub use run::Said;

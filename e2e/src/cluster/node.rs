@@ -1,0 +1,226 @@
+//! A node: containerd, kubelet and kube-proxy in a network namespace.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+
+use super::addresses::{DNS, Place};
+use super::cgroups;
+use super::images::PAUSE;
+use super::network::inside;
+use super::remains::STATE;
+use crate::control_plane::ControlPlane;
+use crate::run::{self, tool};
+use crate::running::Running;
+
+/// The processes of one node.
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) place: Place,
+    folder: PathBuf,
+    programs: Vec<Running>,
+}
+
+impl Node {
+    /// Starts the node's container runtime, which takes images before the rest is there.
+    ///
+    /// # Errors
+    /// When its folders, cgroups or process cannot be made.
+    pub(crate) fn start(place: Place, cluster: &Path) -> Result<Self> {
+        let folder = cluster.join(place.name());
+        fs::create_dir_all(folder.join("cni")).context("making the folder of a node")?;
+        fs::create_dir_all(Self::state(place)).context("making the state folder of a node")?;
+        cgroups::make(place)?;
+        write_json(&folder.join("cni/10-weir.conflist"), &cni(place, &folder))?;
+        let config = folder.join("containerd.toml");
+        fs::write(&config, containerd(place, &folder)).context("configuring containerd")?;
+        let mut node = Self { place, folder, programs: Vec::new() };
+        let mut containerd = inside(place, "containerd --config");
+        containerd.arg(&config);
+        node.run("containerd", &mut containerd)?;
+        Ok(node)
+    }
+
+    /// Joins the node to the cluster.
+    ///
+    /// # Errors
+    /// When one of its programs cannot be started.
+    pub(crate) fn join(&mut self, assets: &Path, plane: &ControlPlane) -> Result<()> {
+        let resolver = self.folder.join("resolv.conf");
+        fs::write(&resolver, format!("nameserver {DNS}\n")).context("configuring names")?;
+        let config = self.folder.join("kubelet.yaml");
+        write_json(&config, &self.kubelet())?;
+        let mut kubelet = inside(self.place, "");
+        kubelet
+            .arg(assets.join("kubelet"))
+            .arg("--config")
+            .arg(&config)
+            .arg("--kubeconfig")
+            .arg(plane.kubeconfig(&format!("system:node:{}", self.place.name()))?)
+            .arg("--root-dir")
+            .arg(self.folder.join("kubelet"))
+            .arg("--cert-dir")
+            .arg(self.folder.join("certificates"))
+            .args(["--hostname-override", &self.place.name()])
+            .args(["--node-ip", &self.place.address().to_string()]);
+        self.run("kubelet", &mut kubelet)?;
+
+        let config = self.folder.join("kube-proxy.yaml");
+        write_json(&config, &self.proxy(&plane.kubeconfig("system:kube-proxy")?))?;
+        let mut proxy = inside(self.place, "");
+        proxy.arg(assets.join("kube-proxy")).arg("--config").arg(&config);
+        self.run("kube-proxy", &mut proxy)
+    }
+
+    /// Takes the images of an archive in.
+    ///
+    /// # Errors
+    /// When containerd refuses the archive.
+    pub(crate) fn load(&self, archive: &Path) -> Result<()> {
+        let socket = Self::socket(self.place);
+        let mut import = tool("ctr --namespace k8s.io --address");
+        import.arg(socket).args(["images", "import"]).arg(archive);
+        run::succeed(&mut import).with_context(|| format!("loading images into {}", self.place.name()))
+    }
+
+    /// Waits until containerd answers.
+    ///
+    /// # Errors
+    /// When it ends instead, or does not answer in time.
+    pub(crate) fn wait_for_runtime(&mut self) -> Result<()> {
+        let mut last = anyhow::anyhow!("it was never asked");
+        for _ in 0..300 {
+            self.still_runs()?;
+            let mut version = tool("ctr --address");
+            match run::succeed(version.arg(Self::socket(self.place)).arg("version")) {
+                Ok(()) => return Ok(()),
+                Err(error) => last = error,
+            }
+            std::thread::sleep(std::time::Duration::from_millis(100));
+        }
+        Err(last.context("containerd did not answer"))
+    }
+
+    /// Fails when one of the node's programs has ended by itself.
+    pub(crate) fn still_runs(&mut self) -> Result<()> {
+        self.programs.iter_mut().try_for_each(Running::still_runs)
+    }
+
+    /// The sockets lie apart from the rest: their paths may have 107 bytes.
+    pub(crate) fn state(place: Place) -> PathBuf {
+        Path::new(STATE).join(place.name())
+    }
+
+    pub(crate) fn socket(place: Place) -> PathBuf {
+        Self::state(place).join("containerd.sock")
+    }
+
+    fn run(&mut self, name: &str, command: &mut Command) -> Result<()> {
+        self.programs.push(Running::start(&self.folder, name, command)?);
+        Ok(())
+    }
+
+    fn kubelet(&self) -> Value {
+        json!({
+            "apiVersion": "kubelet.config.k8s.io/v1beta1",
+            "kind": "KubeletConfiguration",
+            "address": self.place.address(),
+            // The API server has no certificate to show. Only this machine reaches the port.
+            "authentication": { "anonymous": { "enabled": true }, "webhook": { "enabled": false } },
+            "authorization": { "mode": "AlwaysAllow" },
+            "cgroupDriver": "cgroupfs",
+            "cgroupRoot": format!("/{}", self.place.cgroup()),
+            "clusterDNS": [DNS],
+            "clusterDomain": "cluster.local",
+            "containerRuntimeEndpoint": format!("unix://{}", Self::socket(self.place).display()),
+            // The disk and the memory are the machine's, not the node's to defend.
+            "evictionHard": {
+                "imagefs.available": "1%", "memory.available": "100Mi",
+                "nodefs.available": "1%", "nodefs.inodesFree": "1%",
+            },
+            "failCgroupV1": false,
+            "failSwapOn": false,
+            "imageGCHighThresholdPercent": 100,
+            "nodeStatusUpdateFrequency": "2s",
+            // Lowering it is forbidden in many containers.
+            "oomScoreAdj": 0,
+            "podLogsDir": self.folder.join("pod-logs"),
+            "resolvConf": self.folder.join("resolv.conf"),
+            // How soon a changed Secret is in its volume: a minute is long for a test.
+            "syncFrequency": "10s",
+            "volumePluginDir": self.folder.join("volume-plugins"),
+        })
+    }
+
+    fn proxy(&self, kubeconfig: &Path) -> Value {
+        json!({
+            "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
+            "kind": "KubeProxyConfiguration",
+            "mode": "nftables",
+            "hostnameOverride": self.place.name(),
+            "clientConnection": { "kubeconfig": kubeconfig },
+            // These limits belong to the whole machine, not to a network namespace.
+            "conntrack": {
+                "maxPerCore": 0, "min": 0,
+                "tcpEstablishedTimeout": "0s", "tcpCloseWaitTimeout": "0s",
+            },
+        })
+    }
+}
+
+fn containerd(place: Place, folder: &Path) -> String {
+    let (folder, state) = (folder.display(), Node::state(place));
+    let (socket, state) = (Node::socket(place), state.display());
+    let socket = socket.display();
+    // `restrict_oom_score_adj`: where lowering the score is forbidden no pod starts without it.
+    format!(
+        r#"version = 2
+root = "{folder}/containerd"
+state = "{state}"
+[grpc]
+address = "{socket}"
+[plugins."io.containerd.grpc.v1.cri"]
+sandbox_image = "{PAUSE}"
+restrict_oom_score_adj = true
+netns_mounts_under_state_dir = true
+[plugins."io.containerd.grpc.v1.cri".containerd]
+default_runtime_name = "runc"
+[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
+runtime_type = "io.containerd.runc.v2"
+[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
+SystemdCgroup = false
+[plugins."io.containerd.grpc.v1.cri".cni]
+bin_dir = "/usr/lib/cni"
+conf_dir = "{folder}/cni"
+"#
+    )
+}
+
+/// Pods hang on the node by a link each, not on a bridge: then all of their packets are
+/// routed, also between two pods of one node, and rules for the network see them.
+fn cni(place: Place, folder: &Path) -> Value {
+    json!({
+        "cniVersion": "0.4.0",
+        "name": place.network(),
+        "plugins": [
+            {
+                "type": "ptp",
+                "ipMasq": false,
+                "ipam": {
+                    "type": "host-local",
+                    "dataDir": folder.join("addresses"),
+                    "ranges": [[{ "subnet": place.pods() }]],
+                    "routes": [{ "dst": "0.0.0.0/0" }],
+                },
+            },
+            { "type": "portmap", "capabilities": { "portMappings": true } },
+        ],
+    })
+}
+
+fn write_json(path: &Path, value: &Value) -> Result<()> {
+    fs::write(path, format!("{value:#}\n")).with_context(|| format!("writing {}", path.display()))
+}
