@@ -49,10 +49,12 @@ impl Default for ProcessArgs {
 }
 
 impl ProcessArgs {
-    /// For a part that runs inside another process, and for tests: a free admin port on loopback.
+    /// For a part that runs inside another process, and for tests: a free admin port on loopback,
+    /// and no log line unless something is wrong.
     pub fn embedded() -> Self {
         Self {
             admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            log_level: "warn".to_owned(),
             ..Self::default()
         }
     }

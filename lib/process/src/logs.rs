@@ -8,6 +8,7 @@ use std::panic;
 use std::sync::OnceLock;
 
 use anyhow::{Context, anyhow};
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
@@ -44,10 +45,11 @@ pub(crate) fn install(component: &'static str, args: &ProcessArgs) -> anyhow::Re
             .with_span_list(false);
         json.with_writer(stderr).boxed()
     };
+    // Each layer has its own filter: who wants few lines still wants whole traces.
+    let spans = traces::layer(component, args.otlp_endpoint.as_deref())?;
     let installed = tracing_subscriber::registry()
-        .with(filter)
-        .with(lines)
-        .with(traces::layer(component, args.otlp_endpoint.as_deref())?)
+        .with(lines.with_filter(filter))
+        .with(spans.with_filter(LevelFilter::INFO))
         .try_init();
     if installed.is_ok() && LEVEL.set(handle).is_ok() {
         log_panics();
