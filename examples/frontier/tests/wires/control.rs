@@ -1,0 +1,54 @@
+//! Faults planned for requests of others, and the record of what came.
+
+use super::*;
+
+#[tokio::test]
+async fn planned_faults_meet_the_next_requests_whoever_sends_them() {
+    let provider = Provider::start().await;
+    let plan = json!({"fault": "status=500", "count": 2});
+    let (status, body) = answer(provider.post("/control/faults", &plan)).await;
+    assert_eq!((status, &body["waiting"]), (200, &json!(2)));
+    assert_eq!(answer(provider.chat(&ask(CLEAR))).await.0, 500);
+    assert_eq!(answer(provider.messages(&ask(CLEAR))).await.0, 500);
+    assert_eq!(answer(provider.chat(&ask(CLEAR))).await.0, 200);
+}
+
+#[tokio::test]
+async fn a_plan_can_be_forgotten() {
+    let provider = Provider::start().await;
+    let plan = json!({"fault": "throttle"});
+    assert_eq!(answer(provider.post("/control/faults", &plan)).await.0, 200);
+    let forget = provider.client.delete(provider.url("/control/faults"));
+    assert_eq!(forget.send().await.unwrap().status(), 204);
+    assert_eq!(answer(provider.chat(&ask(CLEAR))).await.0, 200);
+}
+
+#[tokio::test]
+async fn a_plan_that_is_none_is_refused_with_the_reason() {
+    let provider = Provider::start().await;
+    for plan in [
+        json!({"fault": "explode"}),
+        json!({"fault": "throttle", "count": 1_000_000}),
+    ] {
+        let (status, body) = answer(provider.post("/control/faults", &plan)).await;
+        assert_eq!(status, 400);
+        assert!(body["error"].is_string(), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn what_came_is_shown_with_headers_and_body_until_it_is_forgotten() {
+    let provider = Provider::start().await;
+    let request = provider.chat(&ask(CLEAR)).bearer_auth("a-key");
+    assert_eq!(answer(request).await.0, 200);
+    let read = || provider.client.get(provider.url("/control/requests"));
+    let (_, kept) = answer(read()).await;
+    assert_eq!(kept["total"], 1, "reading is not a request of the wires");
+    let request = &kept["requests"][0];
+    assert_eq!(request["path"], "/v1/chat/completions");
+    assert_eq!(request["headers"]["authorization"], "Bearer a-key");
+    assert_eq!(request["body"], ask(CLEAR));
+    let forget = provider.client.delete(provider.url("/control/requests"));
+    assert_eq!(forget.send().await.unwrap().status(), 204);
+    assert_eq!(answer(read()).await.1["total"], 0);
+}
