@@ -12,7 +12,7 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 #[schemars(extend("x-kubernetes-validations" = rules(&[(
-    "self.min <= self.max",
+    "self.max < 1 || self.min <= self.max",
     "min is above max: lower scaling.min or raise scaling.max",
 )])))]
 pub struct Scaling {
