@@ -1,6 +1,6 @@
 //! What the stand-in says to a conversation, and how it counts tokens.
 
-use crate::routing::Router;
+use crate::routing::Desk;
 
 /// The answer to what is no ticket.
 const NOT_A_TICKET: &str = "I am a stand-in for a frontier model and know only how to route \
@@ -33,8 +33,8 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    pub(crate) fn to(conversation: &Conversation, router: &Router) -> Self {
-        let text = router.team(&conversation.question).unwrap_or(NOT_A_TICKET);
+    pub(crate) fn to(conversation: &Conversation, desk: &Desk) -> Self {
+        let text = desk.team(&conversation.question).unwrap_or(NOT_A_TICKET);
         let mut pieces = pieces(text);
         let limit = conversation.max_tokens.map_or(usize::MAX, |tokens| {
             usize::try_from(tokens).unwrap_or(usize::MAX)

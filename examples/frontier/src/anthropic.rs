@@ -80,7 +80,7 @@ fn complete(stand_in: &StandIn, received: &Received) -> Result<Response, Refusal
         max_tokens: Some(max_tokens),
         ..conversation(body, strict)?
     };
-    let answer = Answer::to(&conversation, &stand_in.router);
+    let answer = Answer::to(&conversation, &stand_in.desk);
     let id = format!("msg_stand_in_{}", received.number);
     if body.get("stream").and_then(Value::as_bool) == Some(true) {
         let events = events(&id, model, &answer);
@@ -153,7 +153,8 @@ fn conversation(body: &Map<String, Value>, strict: bool) -> Result<Conversation,
     }
     for (index, message) in messages.iter().enumerate() {
         let role = message["role"].as_str().unwrap_or_default();
-        if !["user", "assistant"].contains(&role) && !(strict && role == "system") {
+        let is_known = matches!(role, "user" | "assistant") || (strict && role == "system");
+        if !is_known {
             let field = format!("messages.{index}.role");
             return Err(Refusal::field(
                 field.clone(),

@@ -116,7 +116,7 @@ pub async fn run(args: Args, process: Process) -> anyhow::Result<()> {
 /// [`Process::finish`].
 pub async fn serve(args: &Args, process: &Process) -> anyhow::Result<SocketAddr> {
     let stand_in = Arc::new(StandIn {
-        router: routing::Router::new(grammar::Grammar::built_in()?),
+        desk: routing::Desk::new(grammar::Grammar::built_in()?),
         api_key: args.api_key.clone(),
         pace: args.pace,
         faults: fault::Faults::default(),
@@ -135,7 +135,7 @@ pub async fn serve(args: &Args, process: &Process) -> anyhow::Result<SocketAddr>
 /// What every request shares.
 #[derive(Debug)]
 struct StandIn {
-    router: routing::Router,
+    desk: routing::Desk,
     api_key: Option<String>,
     pace: Duration,
     faults: fault::Faults,

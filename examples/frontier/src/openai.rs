@@ -48,7 +48,7 @@ fn complete(stand_in: &StandIn, received: &Received) -> Result<Response, Refusal
         .get("model")
         .and_then(Value::as_str)
         .ok_or_else(|| Refusal::field("model", "model is required"))?;
-    let answer = Answer::to(&conversation(body)?, &stand_in.router);
+    let answer = Answer::to(&conversation(body)?, &stand_in.desk);
     let envelope = Envelope {
         id: format!("chatcmpl-stand-in-{}", received.number),
         created: stand_in.now(),

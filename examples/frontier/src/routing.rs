@@ -13,13 +13,13 @@ const ENOUGH_WORDS: f64 = 1.0;
 
 /// Reads tickets.
 #[derive(Debug)]
-pub(crate) struct Router {
+pub(crate) struct Desk {
     grammar: Grammar,
     /// How much a word speaks for a team (by its place in the grammar): less, the more teams use it.
     weights: BTreeMap<String, Vec<(usize, f64)>>,
 }
 
-impl Router {
+impl Desk {
     pub(crate) fn new(grammar: Grammar) -> Self {
         let weights = weights(&grammar);
         Self { grammar, weights }
@@ -131,19 +131,19 @@ mod tests {
     use super::*;
     use serde_json::Value;
 
-    fn router() -> Router {
-        Router::new(Grammar::built_in().unwrap())
+    fn desk() -> Desk {
+        Desk::new(Grammar::built_in().unwrap())
     }
 
     #[test]
     fn every_held_out_ticket_goes_to_its_true_team() {
-        let router = router();
+        let desk = desk();
         let held_out = include_str!("../../triage/heldout.jsonl");
         let mut count = 0;
         for line in held_out.lines() {
             let line: Value = serde_json::from_str(line).unwrap();
             let ticket = line["ticket"].as_str().unwrap();
-            assert_eq!(router.team(ticket), line["truth"].as_str(), "{line}");
+            assert_eq!(desk.team(ticket), line["truth"].as_str(), "{line}");
             count += 1;
         }
         assert!(count >= 1000, "only {count} tickets");
@@ -153,15 +153,15 @@ mod tests {
     fn of_two_matters_the_one_that_precedes_decides() {
         let ticket =
             "Is there an outage in Oslo today? And I forgot my password for the customer portal.";
-        assert_eq!(router().team(ticket), Some("outages"));
+        assert_eq!(desk().team(ticket), Some("outages"));
     }
 
     #[test]
     fn the_register_decides_who_owns_a_complaint_about_a_service() {
-        let router = router();
+        let desk = desk();
         let owners: Vec<_> = ["heron", "kestrel", "plover", "curlew"]
             .iter()
-            .filter_map(|service| router.team(&format!("{service} is acting up since yesterday")))
+            .filter_map(|service| desk.team(&format!("{service} is acting up since yesterday")))
             .collect();
         assert_eq!(owners.len(), 4);
         assert!(owners.iter().any(|owner| *owner != owners[0]), "{owners:?}");
@@ -170,7 +170,7 @@ mod tests {
     #[test]
     fn a_ticket_in_free_words_goes_to_the_team_whose_words_it_uses() {
         assert_eq!(
-            router().team("Invoice and receipt do not match!"),
+            desk().team("Invoice and receipt do not match!"),
             Some("billing")
         );
     }
@@ -178,7 +178,7 @@ mod tests {
     #[test]
     fn text_that_is_no_ticket_has_no_team() {
         for text in ["", "   ", "zzz qqq", "Hello, zebra xylophone quartz"] {
-            assert_eq!(router().team(text), None, "{text:?}");
+            assert_eq!(desk().team(text), None, "{text:?}");
         }
     }
 }

@@ -1,5 +1,10 @@
 //! The stand-in as a client meets it: both wires, each fault, and the record of what came.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that panics has failed, and says so"
+)]
+
 mod anthropic;
 mod control;
 mod faults;
