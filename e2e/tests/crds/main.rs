@@ -1,0 +1,9 @@
+//! What the API server makes of our two kinds: which objects it refuses and why, what it fills in,
+//! and what kubectl shows of them.
+
+mod acceptance;
+mod kubectl;
+mod ownership;
+mod refusal;
+mod refused_deployments;
+mod refused_policies;
