@@ -7,6 +7,7 @@ Weights are the committed bf16 ones; arithmetic is f32. Answers are greedy.
 
 import argparse
 import json
+from math import exp
 from pathlib import Path
 
 import torch
@@ -66,7 +67,7 @@ def main():
     if args.ask:
         for text in args.ask:
             said, logprobs = ask(text)
-            print(f"{torch.tensor(min(logprobs)).exp():.3f} {said:14} {text}")
+            print(f"{exp(sum(logprobs)):.3f} {said:14} {text}")
         return
     rows = []
     for line in args.heldout.read_text().splitlines():
@@ -78,27 +79,28 @@ def main():
 
 def report(rows):
     measures = {
+        "all tokens together": sum,
         "first token": lambda logprobs: logprobs[0],
         "least likely token": min,
-        "mean": lambda logprobs: sum(logprobs) / len(logprobs),
+        "mean token": lambda logprobs: sum(logprobs) / len(logprobs),
     }
     share = lambda some: sum(some) / max(1, len(some))
     print("| tickets | number | right | mean confidence | over 0.9 |\n| --- | --- | --- | --- | --- |")
     for kind in [*KINDS, "all"]:
         part = [row for row in rows if kind in (row[0], "all")]
-        sure = [float(torch.tensor(min(row[2])).exp()) for row in part]
+        sure = [exp(sum(row[2])) for row in part]
         print(f"| {kind} | {len(part)} | {share([row[1] for row in part]):.2%} | {share(sure):.3f} | {share([s > 0.9 for s in sure]):.1%} |")
     print("\n| confidence | AUROC | accepted over 0.9 | right among them |\n| --- | --- | --- | --- |")
     hits = [row[1] for row in rows]
     for name, measure in measures.items():
-        scores = [float(torch.tensor(measure(row[2])).exp()) for row in rows]
+        scores = [exp(measure(row[2])) for row in rows]
         accepted = [hit for score, hit in zip(scores, hits) if score > 0.9]
         print(f"| {name} | {auroc(scores, hits):.4f} | {share([s > 0.9 for s in scores]):.1%} | {share(accepted):.2%} |")
     print("\nsurest mistakes, least sure hits among clear ones:")
-    for row in sorted((row for row in rows if not row[1]), key=lambda row: -min(row[2]))[:8]:
-        print(f"  {float(torch.tensor(min(row[2])).exp()):.3f} {row[3]!r} {row[4]}")
-    for row in sorted((row for row in rows if row[1] and row[0] == "clear"), key=lambda row: min(row[2]))[:5]:
-        print(f"  {float(torch.tensor(min(row[2])).exp()):.3f} {row[3]!r} {row[4]}")
+    for row in sorted((row for row in rows if not row[1]), key=lambda row: -sum(row[2]))[:8]:
+        print(f"  {exp(sum(row[2])):.3f} {row[3]!r} {row[4]}")
+    for row in sorted((row for row in rows if row[1] and row[0] == "clear"), key=lambda row: sum(row[2]))[:5]:
+        print(f"  {exp(sum(row[2])):.3f} {row[3]!r} {row[4]}")
 
 
 if __name__ == "__main__":

@@ -28,6 +28,10 @@ TRIAGE = HERE.parent
 GRAMMAR = TRIAGE / "tickets" / "grammar.json"
 
 PART = re.compile(r"\{([^{}]*)\}|(#)")
+REPLACEABLE = {"goods", "device", "place", "person", "service"}
+ONSETS = "b br c ch d dr f fl g gr h j k l m n p pl pr qu r s sh sp st t th tr v w wh y z".split() + [""]
+VOWELS = "a e i o u ai ea ee oo ou y".split()
+CODAS = "b ck d g l ll m n nd ng nt p r rd s ss st t x".split() + ["", "", ""]
 
 
 @dataclass(frozen=True)
@@ -42,9 +46,22 @@ def is_held_out(core: str) -> bool:
     return hashlib.sha256(core.encode()).digest()[0] % 8 == 0
 
 
+def invented(rng: random.Random) -> str:
+    """A word that does not exist, one to three syllables long."""
+    syllables = (rng.choice(ONSETS) + rng.choice(VOWELS) + rng.choice(CODAS) for _ in range(rng.randint(1, 3)))
+    return "".join(syllables)
+
+
 class Grammar:
-    def __init__(self, path: Path = GRAMMAR):
-        self.data = json.loads(path.read_text())
+    """The data file, and tickets from it.
+
+    `invent` is how often a name or a thing is an invented word instead of a listed one: only
+    training does that, so that an unknown word alone does not make a clear ticket unclear.
+    """
+
+    def __init__(self, invent: float = 0.0):
+        self.data = json.loads(GRAMMAR.read_text())
+        self.invent = invent
         self.slots = self.data["slots"]
         self.teams = [team["name"] for team in self.data["teams"]]
         self.matters = {team["name"]: team["matters"] for team in self.data["teams"]}
@@ -59,6 +76,8 @@ class Grammar:
             body = match.group(1)
             if body in fixed:
                 return fixed[body]
+            if body in REPLACEABLE and rng.random() < self.invent:
+                return invented(rng)
             return rng.choice(self.slots[body] if body in self.slots else body.split("|"))
 
         while PART.search(template):
@@ -129,6 +148,9 @@ class Grammar:
 QUESTION = {"how", "why", "where", "when", "what", "who", "which", "can", "may", "do", "does", "is", "should", "in"}
 
 
+LETTERS = "abcdefghijklmnopqrstuvwxyz     .,;0123456789{}()=<>äéñçßжд中"
+
+
 def with_typos(text: str, rng: random.Random) -> str:
     """Swaps, drops or doubles a letter here and there; only training sees this."""
     letters = list(text)
@@ -146,15 +168,26 @@ def with_typos(text: str, rng: random.Random) -> str:
     return "".join(letters)
 
 
-def salad(grammar: Grammar, rng: random.Random) -> Ticket:
-    """Text that means nothing: letters, digits, or the words of off-topic sentences shuffled."""
-    style = rng.randrange(3)
-    if style == 0:
-        text = "".join(rng.choice("abcdefghijklmnopqrstuvwxyz     .,;0123456789{}()=<>äéñçßжд中") for _ in range(rng.randint(1, 60)))
-    elif style == 1:
-        words = " ".join(grammar.off_topic(rng, False)[0] for _ in range(3)).split()
-        rng.shuffle(words)
-        text = " ".join(words[: rng.randint(1, 14)])
-    else:
-        text = " ".join(grammar.off_topic(rng, False)[0] for _ in range(rng.randint(2, 3)))
+def salad(grammar: Grammar, rng: random.Random, pieces=None) -> Ticket:
+    """Text that is no ticket and mostly means nothing, so that the unknown looks unsure.
+
+    `pieces` are the tokenizer's, where there is one already.
+    """
+    sentences = [grammar.off_topic(rng, held_out=False)[0] for _ in range(rng.randint(1, 3))]
+    words = " ".join(sentences).split()
+    match rng.choices(range(5), [10, 15, 15, 40, 20 if pieces else 0])[0]:
+        case 0:
+            text = "".join(rng.choice(LETTERS) for _ in range(rng.randint(1, 60)))
+        case 1:
+            rng.shuffle(words)
+            text = " ".join(words[: rng.randint(1, 14)])
+        case 2:
+            text = ". ".join(sentences)
+        case 3:
+            share = rng.random()
+            text = " ".join(invented(rng) if len(word) > 3 and rng.random() < share else word for word in words[:14])
+        case _:
+            text = "".join(rng.choice(pieces) for _ in range(rng.randint(1, 16)))
+    if rng.random() < 0.5:
+        text = text[:1].upper() + text[1:] + rng.choice([".", "?", "!"])
     return Ticket(text.strip() or "?", "off-topic", grammar.data["offTopic"]["team"], tuple(grammar.teams))
