@@ -1,1 +1,144 @@
-//! Placeholder.
+//! The control plane: makes what `SLMDeployment`s and `RoutePolicy`s ask for, and says in their
+//! status what became of it.
+//!
+//! - A reconcile reads like a table of contents: observe, validate, desired, apply, status.
+//!   `validate`, `desired` and `status` are pure; the CLI uses the first two on a laptop.
+//! - A second pass over an unchanged world sends no write at all.
+//! - The `spec` of a user's object is never written, and no Secret is ever read.
+//! - What does not validate changes nothing that runs; a condition says why.
+
+mod apply;
+mod cache;
+mod condition;
+mod context;
+mod control;
+pub mod deployment;
+mod lease;
+mod load;
+mod metrics;
+mod namespace;
+pub mod object;
+mod pod;
+mod queue;
+pub mod settings;
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use clap::Parser;
+use kube::Client;
+use tokio::sync::oneshot;
+use weir_process::{Process, ProcessArgs};
+
+use apply::Writer;
+use cache::{Cache, Scope};
+use context::Context;
+use control::Control;
+use lease::{Candidate, Election, Timing};
+use load::Loads;
+use metrics::OperatorMetrics;
+use queue::Queue;
+use settings::Settings;
+
+/// The Lease that operators of one installation run for.
+const LEASE: &str = "weir-operator";
+
+/// Makes what SLMDeployments and RoutePolicies ask for.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "weir-operator", version = weir_process::VERSION)]
+pub struct Args {
+    #[command(flatten)]
+    pub process: ProcessArgs,
+
+    #[command(flatten)]
+    pub settings: Settings,
+
+    /// Namespaces to look after, by comma; none means the whole cluster.
+    #[arg(long, env = "WEIR_WATCH_NAMESPACES", value_delimiter = ',')]
+    pub watch_namespaces: Vec<String>,
+
+    /// The operator's own namespace, for the Lease.
+    #[arg(long, env = "WEIR_NAMESPACE", default_value = "weir-system")]
+    pub namespace: String,
+
+    /// A name that no other operator has: the pod's.
+    #[arg(long, env = "WEIR_IDENTITY")]
+    pub identity: String,
+}
+
+/// Runs the operator until `process` ends. Fails at once where there is no cluster to be found.
+pub async fn run(args: Args, process: Process) -> anyhow::Result<()> {
+    // Somebody else may have chosen one already, in tests; either will do.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let client = Client::try_default()
+        .await
+        .context("find the cluster: in a pod, or by KUBECONFIG")?;
+    let metrics = OperatorMetrics::register(process.metrics());
+    let timing = Timing::default();
+    let candidate = Candidate {
+        namespace: args.namespace,
+        lease: LEASE.to_owned(),
+        identity: args.identity.clone(),
+    };
+    let (election, leadership) = Election::new(client.clone(), candidate, timing);
+    let (cache, changes) = Cache::watch(&client, &scope(args.watch_namespaces));
+    let ctx = Context {
+        cache: cache.clone(),
+        loads: Loads::default(),
+        writer: Writer::new(
+            client.clone(),
+            leadership.clone(),
+            timing.request,
+            &args.identity,
+            metrics.writes.clone(),
+        ),
+        settings: args.settings,
+        client,
+    };
+    let control = Control {
+        ctx,
+        queue: Arc::new(Queue::default()),
+        leadership,
+        metrics,
+        synced: process.readiness().gate("cache"),
+    };
+    let http = reqwest::Client::builder()
+        .build()
+        .context("set up asking pods")?;
+    let tasks = process.tasks();
+    let shutdown = process.shutdown();
+    tasks.spawn_required(
+        "watch",
+        control.clone().follow(changes, shutdown.draining()),
+    );
+    tasks.spawn_required("load", control.clone().ask_pods(http, shutdown.draining()));
+    let (ended, reconciles_ended) = oneshot::channel();
+    let work = control.work(shutdown.draining());
+    tasks.spawn_required("reconcile", async move {
+        let result = work.await;
+        // The lease is given back only now: nothing of ours writes any more.
+        let _ = ended.send(());
+        result
+    });
+    tasks.spawn_required("election", async move {
+        election
+            .run(async {
+                let _ = reconciles_ended.await;
+            })
+            .await;
+        Ok(())
+    });
+    process.finish().await
+}
+
+fn scope(namespaces: Vec<String>) -> Scope {
+    let named: Vec<String> = namespaces
+        .into_iter()
+        .filter(|name| !name.is_empty())
+        .collect();
+    if named.is_empty() {
+        Scope::Cluster
+    } else {
+        Scope::Namespaces(named)
+    }
+}

@@ -1,0 +1,393 @@
+//! The only place that writes: server-side apply where something differs, prune what is ours and
+//! no longer wanted, statuses and Events.
+//!
+//! - Every write looks at the leadership before it starts and ends within a time that is shorter
+//!   than what is left of the lease then.
+//! - An unchanged world is sent nothing.
+//! - Nothing foreign is adopted: see [`ownership`](crate::object::ownership).
+
+pub mod difference;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, Preconditions};
+use kube::runtime::events::{Event, Recorder, Reporter};
+use kube::{Client, Resource};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use weir_crds::labels::FIELD_MANAGER;
+
+use crate::lease::Leadership;
+use crate::metrics::Writes;
+use crate::object::ownership::{self, Claim};
+use crate::object::{APPLIED_HASH, Kind, Live, Wanted};
+
+/// Why a write was not done. Each of these may pass: the caller tries again later.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    #[error("no longer leading")]
+    NotLeading,
+    #[error("{step} {name} took too long")]
+    TooLong { step: &'static str, name: String },
+    #[error("cannot {step} {name}")]
+    Api {
+        step: &'static str,
+        name: String,
+        #[source]
+        source: kube::Error,
+    },
+}
+
+impl ApplyError {
+    /// Somebody else wrote in between: what was read is old, nothing is wrong.
+    pub fn is_conflict(&self) -> bool {
+        matches!(self, Self::Api { source: kube::Error::Api(status), .. } if status.code == 409)
+    }
+}
+
+/// What the API server would not take, and names that are not ours to use.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// `kind name: whose it is`.
+    pub taken: Vec<String>,
+    /// `kind name: what the API server said`.
+    pub refused: Vec<String>,
+    /// Something has to go before it can be made again.
+    pub leaving: bool,
+}
+
+/// Sends what has to be sent.
+#[derive(Clone)]
+pub struct Writer {
+    client: Client,
+    leadership: Leadership,
+    request: Duration,
+    recorder: Recorder,
+    writes: Writes,
+}
+
+impl Writer {
+    /// `identity` is the name of this operator's pod; a single write may last `request`.
+    pub fn new(
+        client: Client,
+        leadership: Leadership,
+        request: Duration,
+        identity: &str,
+        writes: Writes,
+    ) -> Self {
+        let reporter = Reporter {
+            controller: FIELD_MANAGER.into(),
+            instance: Some(identity.into()),
+        };
+        Self {
+            recorder: Recorder::new(client.clone(), reporter),
+            client,
+            leadership,
+            request,
+            writes,
+        }
+    }
+
+    /// Makes the world hold every one of `wanted`, and of `live` nothing that is not wanted and
+    /// that `keep` does not ask to keep. `owners` are those of every wanted object.
+    pub async fn apply(
+        &self,
+        wanted: &[Wanted],
+        live: &[Live],
+        keep: impl Fn(&Live) -> bool,
+    ) -> Result<Applied, ApplyError> {
+        let mut applied = Applied::default();
+        for wanted in wanted {
+            let seen = live
+                .iter()
+                .find(|live| live.kind == wanted.kind && live.name() == wanted.name)
+                .map(|live| live.object.clone());
+            self.apply_one(wanted, seen, &mut applied).await?;
+        }
+        for live in live {
+            let is_wanted = wanted
+                .iter()
+                .any(|wanted| wanted.kind == live.kind && wanted.name == live.name());
+            if !is_wanted && !keep(live) && live.object.metadata.deletion_timestamp.is_none() {
+                self.delete(live).await?;
+            }
+        }
+        Ok(applied)
+    }
+
+    async fn apply_one(
+        &self,
+        wanted: &Wanted,
+        seen: Option<Arc<DynamicObject>>,
+        applied: &mut Applied,
+    ) -> Result<(), ApplyError> {
+        let api = self.api(wanted.kind, &wanted.namespace);
+        let name = format!("{} {}", wanted.kind, wanted.name);
+        // What we do not see among ours may still exist and be somebody else's.
+        let live = match seen {
+            Some(live) => Some(live),
+            None => {
+                let found = tokio::time::timeout(self.request, api.get_opt(&wanted.name)).await;
+                self.unwrap("read", &name, found)?.map(Arc::new)
+            }
+        };
+        if let Some(live) = &live {
+            match ownership::claim(&live.metadata, &owners(&wanted.body)) {
+                Claim::Ours => {}
+                Claim::Leaving => {
+                    applied.leaving = true;
+                    return Ok(());
+                }
+                Claim::Foreign(whose) => {
+                    applied.taken.push(format!("{name}: {whose}"));
+                    return Ok(());
+                }
+            }
+            if !differs(wanted, live) {
+                return Ok(());
+            }
+        }
+        let body = body_to_send(wanted, live.as_deref());
+        let mut params = PatchParams::apply(FIELD_MANAGER);
+        // What is ours is ours whole; what is being made must not take fields from anybody.
+        params.force = live.is_some();
+        let patch = Patch::Apply(&body);
+        match self
+            .send("apply", &name, api.patch(&wanted.name, &params, &patch))
+            .await
+        {
+            Ok(_) => Ok(()),
+            Err(error) => match refusal(&error) {
+                Some(message) => {
+                    applied.refused.push(format!("{name}: {message}"));
+                    Ok(())
+                }
+                None => Err(error),
+            },
+        }
+    }
+
+    async fn delete(&self, live: &Live) -> Result<(), ApplyError> {
+        let namespace = live
+            .object
+            .metadata
+            .namespace
+            .as_deref()
+            .unwrap_or_default();
+        let params = DeleteParams::background().preconditions(Preconditions {
+            uid: live.object.metadata.uid.clone(),
+            resource_version: None,
+        });
+        let name = format!("{} {}", live.kind, live.name());
+        let api = self.api(live.kind, namespace);
+        match self
+            .send("delete", &name, api.delete(live.name(), &params))
+            .await
+        {
+            Ok(_) => Ok(()),
+            Err(ApplyError::Api {
+                source: kube::Error::Api(status),
+                ..
+            }) if status.code == 404 => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Writes `status` where it differs from what `object` has, onto the version that was read.
+    pub async fn status<K, S>(
+        &self,
+        object: &K,
+        before: Option<&S>,
+        status: &S,
+    ) -> Result<(), ApplyError>
+    where
+        K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
+            + Clone
+            + DeserializeOwned
+            + std::fmt::Debug,
+        S: Serialize + PartialEq,
+    {
+        if before == Some(status) {
+            return Ok(());
+        }
+        let meta = object.meta();
+        let name = meta.name.as_deref().unwrap_or_default();
+        let namespace = meta.namespace.as_deref().unwrap_or_default();
+        let body = json!({
+            "apiVersion": K::api_version(&()),
+            "kind": K::kind(&()),
+            "metadata": { "name": name, "resourceVersion": meta.resource_version },
+            "status": status,
+        });
+        let api: Api<K> = Api::namespaced(self.client.clone(), namespace);
+        let params = PatchParams::apply(FIELD_MANAGER).force();
+        let what = format!("{} {name}", K::kind(&()));
+        let patch = Patch::Apply(&body);
+        let written = self
+            .send(
+                "write the status of",
+                &what,
+                api.patch_status(name, &params, &patch),
+            )
+            .await;
+        match written {
+            // It was deleted under us: nobody is left to tell.
+            Err(ApplyError::Api {
+                source: kube::Error::Api(status),
+                ..
+            }) if status.code == 404 => Ok(()),
+            other => other.map(drop),
+        }
+    }
+
+    /// Tells an Event about `object`. One that cannot be told is logged and forgotten: Events are
+    /// hints, the condition is the truth.
+    pub async fn event<K: Resource<DynamicType = ()>>(&self, object: &K, event: Event) {
+        let reference = object.object_ref(&());
+        let name = reference.name.clone().unwrap_or_default();
+        let told = self
+            .send(
+                "tell an event of",
+                &name,
+                self.recorder.publish(&event, &reference),
+            )
+            .await;
+        if let Err(error) = told {
+            tracing::warn!(%error, reason = event.reason, "an event was lost");
+        }
+    }
+
+    async fn send<T>(
+        &self,
+        step: &'static str,
+        name: &str,
+        write: impl Future<Output = kube::Result<T>>,
+    ) -> Result<T, ApplyError> {
+        if !self.leadership.leads() {
+            return Err(ApplyError::NotLeading);
+        }
+        self.writes.count(step);
+        tracing::debug!(step, name, "writing");
+        let written = tokio::time::timeout(self.request, write).await;
+        self.unwrap(step, name, written)
+    }
+
+    fn unwrap<T>(
+        &self,
+        step: &'static str,
+        name: &str,
+        result: Result<kube::Result<T>, tokio::time::error::Elapsed>,
+    ) -> Result<T, ApplyError> {
+        let name = name.to_owned();
+        match result {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(source)) => Err(ApplyError::Api { step, name, source }),
+            Err(_) => Err(ApplyError::TooLong { step, name }),
+        }
+    }
+
+    fn api(&self, kind: Kind, namespace: &str) -> Api<DynamicObject> {
+        Api::namespaced_with(self.client.clone(), namespace, &kind.resource())
+    }
+}
+
+/// Whether `live` lacks something of `wanted`, or has something that we wanted and no longer do.
+fn differs(wanted: &Wanted, live: &DynamicObject) -> bool {
+    let applied = live
+        .metadata
+        .annotations
+        .as_ref()
+        .and_then(|all| all.get(APPLIED_HASH));
+    if applied != Some(&wanted.hash()) {
+        return true;
+    }
+    let live = serde_json::to_value(live).expect("what was read as JSON is JSON");
+    !difference::holds(&wanted.body, &live)
+}
+
+fn body_to_send(wanted: &Wanted, live: Option<&DynamicObject>) -> Value {
+    let mut body = wanted.body.clone();
+    let metadata = &mut body["metadata"];
+    metadata["annotations"][APPLIED_HASH] = json!(wanted.hash());
+    // Should the name have changed hands since it was read, the apply is refused.
+    if let Some(uid) = live.and_then(|live| live.metadata.uid.as_ref()) {
+        metadata["uid"] = json!(uid);
+    }
+    if let Some(version) = &wanted.onto_version {
+        metadata["resourceVersion"] = json!(version);
+    }
+    body
+}
+
+fn owners(body: &Value) -> Vec<OwnerReference> {
+    serde_json::from_value(body["metadata"]["ownerReferences"].clone()).unwrap_or_default()
+}
+
+/// What the API server said where asking again for the same will be answered the same: a quota, a
+/// webhook, a field it does not take.
+fn refusal(error: &ApplyError) -> Option<&str> {
+    match error {
+        ApplyError::Api {
+            source: kube::Error::Api(status),
+            ..
+        } if matches!(status.code, 400 | 403 | 422) => Some(&status.message),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+    fn wanted(data: &str) -> Wanted {
+        Wanted::new(&ConfigMap {
+            metadata: ObjectMeta {
+                name: Some("a".into()),
+                namespace: Some("ns".into()),
+                ..ObjectMeta::default()
+            },
+            data: Some([("key".to_owned(), data.to_owned())].into()),
+            ..ConfigMap::default()
+        })
+    }
+
+    fn live(body: Value) -> DynamicObject {
+        serde_json::from_value(body).unwrap()
+    }
+
+    #[test]
+    fn what_was_applied_and_not_touched_since_does_not_differ() {
+        let wanted = wanted("1");
+        assert!(!differs(&wanted, &live(body_to_send(&wanted, None))));
+    }
+
+    #[test]
+    fn what_somebody_changed_under_the_same_hash_differs() {
+        let wanted = wanted("1");
+        let mut body = body_to_send(&wanted, None);
+        body["data"]["key"] = json!("2");
+        assert!(differs(&wanted, &live(body)));
+    }
+
+    #[test]
+    fn a_field_that_is_no_longer_wanted_differs_though_the_rest_holds() {
+        let mut before = wanted("1");
+        before.body["data"]["other"] = json!("x");
+        let live = live(body_to_send(&before, None));
+        assert!(differs(&wanted("1"), &live));
+    }
+
+    #[test]
+    fn an_apply_names_the_object_that_was_read() {
+        let before = live(
+            json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "uid": "u"}}),
+        );
+        let body = body_to_send(&wanted("1"), Some(&before));
+        assert_eq!(body["metadata"]["uid"], "u");
+    }
+}

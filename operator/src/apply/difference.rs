@@ -1,0 +1,99 @@
+//! Whether an object that exists has everything that we want of it: fields that others own or the
+//! API server fills in do not count, so that an unchanged world compares equal.
+
+use serde_json::Value;
+use weir_crds::Quantity;
+
+/// Whether every field of `wanted` is in `live` with an equal value.
+///
+/// A list of objects compares as a set: each wanted element needs one in `live` that has all of
+/// its fields, because a server-side apply merges such lists and leaves others' elements alone.
+/// A list of plain values compares exactly. An empty object or list equals an absent one.
+pub fn holds(wanted: &Value, live: &Value) -> bool {
+    match (wanted, live) {
+        (Value::Null, _) => true,
+        (Value::Object(wanted), live) => wanted.iter().all(|(key, wanted)| match live.get(key) {
+            Some(live) => holds(wanted, live),
+            None => is_empty(wanted),
+        }),
+        (Value::Array(wanted), Value::Array(live)) => {
+            if wanted.iter().any(Value::is_object) {
+                wanted
+                    .iter()
+                    .all(|wanted| live.iter().any(|live| holds(wanted, live)))
+            } else {
+                wanted == live
+            }
+        }
+        (Value::String(wanted), Value::String(live)) => wanted == live || same_amount(wanted, live),
+        _ => wanted == live,
+    }
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Object(fields) => fields.is_empty(),
+        Value::Array(elements) => elements.is_empty(),
+        _ => false,
+    }
+}
+
+/// Whether both are one Kubernetes quantity: the API server writes `1000m` as `1`.
+fn same_amount(one: &str, other: &str) -> bool {
+    let thousandths = |text: &str| Quantity::from(text).milli_cpu();
+    matches!((thousandths(one), thousandths(other)), (Ok(one), Ok(other)) if one == other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_the_api_server_fills_in_is_no_difference() {
+        let wanted = json!({"spec": {"ports": [{"port": 80, "name": "http"}], "selector": {}}});
+        let live = json!({
+            "spec": {"ports": [{"port": 80, "name": "http", "protocol": "TCP"}], "type": "ClusterIP"},
+            "status": {},
+        });
+        assert!(holds(&wanted, &live));
+    }
+
+    #[test]
+    fn a_changed_field_is_a_difference() {
+        let live = json!({"replicas": 2});
+        assert!(!holds(&json!({"replicas": 1}), &live));
+        assert!(!holds(&json!({"paused": false}), &live));
+    }
+
+    #[test]
+    fn an_element_that_somebody_added_to_a_list_of_objects_is_not_ours_to_remove() {
+        let wanted = json!([{"name": "worker"}]);
+        assert!(holds(
+            &wanted,
+            &json!([{"name": "sidecar"}, {"name": "worker", "tty": false}])
+        ));
+        assert!(!holds(&wanted, &json!([{"name": "sidecar"}])));
+    }
+
+    #[test]
+    fn arguments_compare_in_order() {
+        assert!(!holds(&json!(["--a", "--b"]), &json!(["--b", "--a"])));
+    }
+
+    #[test]
+    fn quantities_compare_by_what_they_mean() {
+        for (one, other) in [
+            ("1000m", "1"),
+            ("0.5", "500m"),
+            ("1024Mi", "1Gi"),
+            ("1.5Gi", "1536Mi"),
+        ] {
+            assert!(holds(&json!(one), &json!(other)), "{one} {other}");
+        }
+        assert!(!holds(&json!("1"), &json!("1Gi")));
+        assert!(!holds(&json!("m"), &json!("")));
+        assert!(!holds(&json!("v1"), &json!("v2")));
+    }
+}

@@ -1,0 +1,19 @@
+//! What every reconcile works with.
+
+use kube::Client;
+
+use crate::apply::Writer;
+use crate::cache::Cache;
+use crate::load::Loads;
+use crate::settings::Settings;
+
+/// Read from the cache, write through the writer; `client` is only for the rare question that a
+/// cache must not answer.
+#[derive(Clone)]
+pub struct Context {
+    pub cache: Cache,
+    pub loads: Loads,
+    pub writer: Writer,
+    pub settings: Settings,
+    pub client: Client,
+}

@@ -1,0 +1,163 @@
+//! The reconcile of one deployment.
+
+pub mod cause;
+pub mod desired;
+pub mod observe;
+pub mod rollout;
+pub mod status;
+pub mod validate;
+
+use k8s_openapi::jiff::Timestamp;
+use kube::api::Api;
+use weir_crds::SLMDeployment;
+
+use crate::apply::{Applied, ApplyError};
+use crate::condition;
+use crate::context::Context;
+use crate::object::Live;
+use crate::queue::Outcome;
+use desired::{Desired, Given};
+use observe::Observed;
+use rollout::{Before, Plan};
+use status::Decided;
+use validate::Valid;
+
+/// One pass over the deployment of this name.
+pub async fn reconcile(ctx: &Context, namespace: &str, name: &str) -> Result<Outcome, ApplyError> {
+    let now = Timestamp::now();
+    let Some(observed) = Observed::look(&ctx.cache, &ctx.loads, namespace, name) else {
+        return forget(ctx, namespace, name).await;
+    };
+    if observed.deployment.metadata.deletion_timestamp.is_some() {
+        // Whoever deletes it said what becomes of what it owns; the garbage collector does it.
+        return Ok(Outcome::Settled);
+    }
+    let valid = match validate::validate(&observed.deployment) {
+        Ok(valid) => valid,
+        Err(problems) => {
+            tell(ctx, &observed, &Decided::Refused(&problems), now).await?;
+            return Ok(Outcome::Settled);
+        }
+    };
+    let (plan, desired) = decide(ctx, &observed, &valid, now);
+    let applied = ctx
+        .writer
+        .apply(&desired.objects(), &observed.owned, |live| {
+            stays(live, &plan)
+        })
+        .await?;
+    let decided = Decided::Made {
+        plan: &plan,
+        replicas: valid.replicas,
+        applied: &applied,
+    };
+    tell(ctx, &observed, &decided, now).await?;
+    Ok(outcome(&applied, &plan))
+}
+
+/// Which revision is wanted, what becomes of the others, and its objects.
+fn decide(
+    ctx: &Context,
+    observed: &Observed,
+    valid: &Valid<'_>,
+    now: Timestamp,
+) -> (Plan, Desired) {
+    // A revision keeps the image that it began with: an upgrade of the operator alone rolls nothing.
+    let existing = observed.revisions.iter().find(|revision| {
+        desired::revision(valid, &ctx.settings, Some(&revision.image)) == revision.name
+    });
+    let image = existing.map(|revision| revision.image.as_str());
+    let wanted = desired::revision(valid, &ctx.settings, image);
+    let plan = rollout::plan(
+        &observed.revisions,
+        &wanted,
+        valid.replicas,
+        &before(observed),
+        now,
+    );
+    let digest = existing
+        .and_then(|revision| revision.pinned.clone())
+        .or_else(|| first_digest(observed, &wanted));
+    let given = Given {
+        image,
+        digest: digest.as_deref(),
+        canary: plan.canary.is_some(),
+    };
+    let desired = desired::desired(valid, &ctx.settings, given);
+    (plan, desired)
+}
+
+fn before(observed: &Observed) -> Before {
+    let status = observed.deployment.status.as_ref();
+    let rollout = status.and_then(|status| status.rollout.as_ref());
+    rollout.map_or_else(Before::default, |rollout| Before {
+        stable: rollout.stable.clone(),
+        canary: rollout.canary.clone(),
+        since: rollout.since.as_ref().map(|time| time.0),
+    })
+}
+
+/// What the first replica that is ready found at the source.
+fn first_digest(observed: &Observed, revision: &str) -> Option<String> {
+    let mut ready: Vec<_> = observed
+        .replicas_of(revision)
+        .filter(|replica| replica.ready)
+        .collect();
+    ready.sort_by_key(|replica| replica.pod.metadata.creation_timestamp.clone());
+    let load = ready.into_iter().find_map(|replica| replica.load.clone())?;
+    Some(load.model?.digest)
+}
+
+/// What is of a revision that may not go yet.
+fn stays(live: &Live, plan: &Plan) -> bool {
+    let revision = live.label(weir_crds::labels::REVISION);
+    revision.is_some_and(|revision| !plan.retire.iter().any(|gone| gone == revision))
+}
+
+fn outcome(applied: &Applied, plan: &Plan) -> Outcome {
+    if !applied.taken.is_empty() || !applied.refused.is_empty() || applied.leaving {
+        // What is in the way belongs to somebody else, so that no watch of ours tells when it goes.
+        return Outcome::Failed;
+    }
+    plan.again.map_or(Outcome::Settled, Outcome::Again)
+}
+
+async fn tell(
+    ctx: &Context,
+    observed: &Observed,
+    decided: &Decided<'_>,
+    now: Timestamp,
+) -> Result<(), ApplyError> {
+    let deployment = &observed.deployment;
+    let before = deployment.status.as_ref();
+    let status = status::status(observed, decided, now);
+    ctx.writer.status(deployment, before, &status).await?;
+    let conditions = before.map_or(&[][..], |before| &before.conditions);
+    if let Some(event) = condition::event(conditions, &status.conditions) {
+        ctx.writer.event(deployment, event).await;
+    }
+    Ok(())
+}
+
+/// The deployment is gone: what it owned goes, also where no garbage collector runs. What was
+/// orphaned on purpose has no owner any more and stays.
+async fn forget(ctx: &Context, namespace: &str, name: &str) -> Result<Outcome, ApplyError> {
+    let mut owned = observe::owned(&ctx.cache, namespace, name);
+    owned.retain(|live| live.object.metadata.owner_references.is_some());
+    if owned.is_empty() {
+        return Ok(Outcome::Settled);
+    }
+    // The cache may not have heard of one that was just made: nothing goes on old news.
+    let api: Api<SLMDeployment> = Api::namespaced(ctx.client.clone(), namespace);
+    let found = api.get_metadata_opt(name).await;
+    let found = found.map_err(|source| ApplyError::Api {
+        step: "read",
+        name: format!("SLMDeployment {name}"),
+        source,
+    })?;
+    if found.is_some() {
+        return Ok(Outcome::Failed);
+    }
+    ctx.writer.apply(&[], &owned, |_| false).await?;
+    Ok(Outcome::Settled)
+}

@@ -1,0 +1,204 @@
+//! What a valid deployment is made of: its revision, and the objects of it. Pure, and cannot fail.
+
+mod pod;
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::apps::v1::{
+    Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment,
+};
+use k8s_openapi::api::core::v1::{ConfigMap, PodTemplateSpec, Service, ServicePort, ServiceSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use weir_crds::labels;
+
+use super::validate::Valid;
+use crate::namespace::desired::router_service;
+use crate::object::{CANARY, ROLE, STABLE, Wanted, short_hash};
+use crate::settings::Settings;
+
+/// The entry of a revision's ConfigMap with the source as it was written.
+pub const SOURCE: &str = "source";
+/// The entry with the digest that the revision's first ready replica resolved.
+pub const DIGEST: &str = "digest";
+
+/// What a deployment is made of.
+#[derive(Clone, Debug)]
+pub struct Desired {
+    pub revision: String,
+    /// The replicas of the revision.
+    pub deployment: Deployment,
+    /// How routers find the replicas.
+    pub headless: Service,
+    /// What the revision serves, and what it was found to be.
+    pub config: ConfigMap,
+    /// What clients talk to: the routers, under the deployment's name.
+    pub service: Service,
+}
+
+/// What is known of the revision besides the spec.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Given<'a> {
+    /// The image it began with, which it keeps. Absent for a new one.
+    pub image: Option<&'a str>,
+    /// The digest that is pinned.
+    pub digest: Option<&'a str>,
+    /// Whether another revision serves while this one is on trial.
+    pub canary: bool,
+}
+
+impl Desired {
+    pub fn objects(&self) -> Vec<Wanted> {
+        vec![
+            Wanted::new(&self.config),
+            Wanted::new(&self.headless),
+            Wanted::new(&self.service),
+            Wanted::new(&self.deployment),
+        ]
+    }
+}
+
+/// The objects of the revision that `valid` asks for.
+pub fn desired(valid: &Valid<'_>, settings: &Settings, given: Given<'_>) -> Desired {
+    let template = template(valid, settings, given.image);
+    let revision = revision_of(&template);
+    Desired {
+        deployment: deployment(valid, &revision, template, given.canary),
+        headless: headless(valid, &revision),
+        config: config(valid, &revision, given.digest),
+        service: service(valid),
+        revision,
+    }
+}
+
+/// The revision that `valid` asks for: the hash of everything that makes its pods, the image
+/// included.
+pub fn revision(valid: &Valid<'_>, settings: &Settings, image: Option<&str>) -> String {
+    revision_of(&template(valid, settings, image))
+}
+
+fn template(valid: &Valid<'_>, settings: &Settings, image: Option<&str>) -> PodTemplateSpec {
+    pod::template(valid, settings, image.unwrap_or(&settings.worker_image))
+}
+
+fn revision_of(template: &PodTemplateSpec) -> String {
+    let json = serde_json::to_string(template).expect("a pod template is JSON");
+    short_hash(json.as_bytes(), 8)
+}
+
+fn deployment(
+    valid: &Valid<'_>,
+    revision: &str,
+    mut template: PodTemplateSpec,
+    canary: bool,
+) -> Deployment {
+    let selector = BTreeMap::from([
+        (labels::DEPLOYMENT.to_owned(), valid.name.clone()),
+        (labels::REVISION.to_owned(), revision.to_owned()),
+    ]);
+    let pod = template.metadata.get_or_insert_default();
+    pod.labels
+        .get_or_insert_default()
+        .insert(labels::REVISION.into(), revision.into());
+    let mut metadata = metadata(
+        valid,
+        &labels::revision_name(&valid.name, revision),
+        revision,
+    );
+    let role = if canary { CANARY } else { STABLE };
+    metadata
+        .labels
+        .get_or_insert_default()
+        .insert(ROLE.into(), role.into());
+    Deployment {
+        metadata,
+        spec: Some(DeploymentSpec {
+            replicas: Some(i32::try_from(valid.replicas).unwrap_or(i32::MAX)),
+            selector: LabelSelector {
+                match_labels: Some(selector),
+                ..LabelSelector::default()
+            },
+            // A revision changes its pods only when a node or a person does; never fewer serve.
+            strategy: Some(DeploymentStrategy {
+                type_: Some("RollingUpdate".into()),
+                rolling_update: Some(RollingUpdateDeployment {
+                    max_surge: Some(IntOrString::Int(1)),
+                    max_unavailable: Some(IntOrString::Int(0)),
+                }),
+            }),
+            revision_history_limit: Some(1),
+            template,
+            ..DeploymentSpec::default()
+        }),
+        ..Deployment::default()
+    }
+}
+
+fn headless(valid: &Valid<'_>, revision: &str) -> Service {
+    Service {
+        metadata: metadata(
+            valid,
+            &labels::revision_name(&valid.name, revision),
+            revision,
+        ),
+        spec: Some(ServiceSpec {
+            cluster_ip: Some("None".into()),
+            selector: Some(BTreeMap::from([
+                (labels::DEPLOYMENT.to_owned(), valid.name.clone()),
+                (labels::REVISION.to_owned(), revision.to_owned()),
+            ])),
+            ports: Some(vec![ServicePort {
+                name: Some("worker".into()),
+                port: i32::from(labels::WORKER_PORT),
+                target_port: Some(IntOrString::Int(i32::from(labels::WORKER_PORT))),
+                ..ServicePort::default()
+            }]),
+            ..ServiceSpec::default()
+        }),
+        ..Service::default()
+    }
+}
+
+fn config(valid: &Valid<'_>, revision: &str, digest: Option<&str>) -> ConfigMap {
+    let mut data = BTreeMap::from([(SOURCE.to_owned(), valid.spec.model.source.clone())]);
+    if let Some(digest) = digest {
+        data.insert(DIGEST.into(), digest.into());
+    }
+    ConfigMap {
+        metadata: metadata(
+            valid,
+            &labels::revision_name(&valid.name, revision),
+            revision,
+        ),
+        data: Some(data),
+        ..ConfigMap::default()
+    }
+}
+
+/// Under its own name a deployment is reached through the routers, so that a policy that claims
+/// the name, its keys and its limits hold there too.
+fn service(valid: &Valid<'_>) -> Service {
+    let mut labels = labels::of_router();
+    labels.insert(labels::DEPLOYMENT.into(), valid.name.clone());
+    Service {
+        metadata: ObjectMeta {
+            name: Some(valid.name.clone()),
+            namespace: Some(valid.namespace.clone()),
+            labels: Some(labels),
+            owner_references: valid.owner.clone().map(|owner| vec![owner]),
+            ..ObjectMeta::default()
+        },
+        spec: Some(router_service()),
+        ..Service::default()
+    }
+}
+
+fn metadata(valid: &Valid<'_>, name: &str, revision: &str) -> ObjectMeta {
+    ObjectMeta {
+        name: Some(name.into()),
+        namespace: Some(valid.namespace.clone()),
+        labels: Some(labels::of_revision(&valid.name, revision)),
+        owner_references: valid.owner.clone().map(|owner| vec![owner]),
+        ..ObjectMeta::default()
+    }
+}

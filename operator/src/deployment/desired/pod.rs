@@ -1,0 +1,187 @@
+//! The pod of a replica. It passes the *restricted* Pod Security standard and has no token for the
+//! API server.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{
+    Container, EnvVar, LocalObjectReference, PersistentVolumeClaimVolumeSource, PodSpec,
+    PodTemplateSpec, ResourceRequirements, TopologySpreadConstraint, Volume, VolumeMount,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
+use weir_crds::value::duration_text;
+use weir_crds::{TopologySpread, labels};
+use weir_policy::source::{Roots, claim};
+
+use super::super::validate::Valid;
+use crate::pod::{container_security, pod_security, port, probe, registry_secrets};
+use crate::settings::Settings;
+
+/// After the drain a replica closes and is gone; this much more before the kubelet kills it.
+const CLOSING_SECONDS: u64 = 10;
+/// Between "not ready" and "nothing new": as long as routers may take to notice.
+const NOTICE: &str = "3s";
+
+/// The pod template of every replica of the revision, without the label that names the revision.
+pub fn template(valid: &Valid<'_>, settings: &Settings, image: &str) -> PodTemplateSpec {
+    let placement = &valid.spec.placement;
+    let mut pod_labels = placement.pod_labels.clone();
+    pod_labels.extend([
+        (labels::MANAGED_BY.to_owned(), labels::MANAGER.to_owned()),
+        (labels::COMPONENT.to_owned(), labels::WORKER.to_owned()),
+        (labels::DEPLOYMENT.to_owned(), valid.name.clone()),
+    ]);
+    let service_account = placement.service_account_name.as_deref();
+    PodTemplateSpec {
+        metadata: Some(ObjectMeta {
+            labels: Some(pod_labels),
+            annotations: some(placement.pod_annotations.clone()),
+            ..ObjectMeta::default()
+        }),
+        spec: Some(PodSpec {
+            containers: vec![container(valid, settings, image)],
+            volumes: volume(valid).map(|volume| vec![volume]),
+            service_account_name: Some(
+                service_account
+                    .unwrap_or(labels::WORKER_SERVICE_ACCOUNT)
+                    .to_owned(),
+            ),
+            automount_service_account_token: Some(false),
+            enable_service_links: Some(false),
+            security_context: Some(pod_security()),
+            termination_grace_period_seconds: i64::try_from(
+                valid.drain.as_secs() + CLOSING_SECONDS,
+            )
+            .ok(),
+            node_selector: some(placement.node_selector.clone()),
+            tolerations: Some(placement.tolerations.clone()).filter(|all| !all.is_empty()),
+            topology_spread_constraints: spread(valid),
+            runtime_class_name: placement.runtime_class_name.clone(),
+            priority_class_name: placement.priority_class_name.clone(),
+            image_pull_secrets: pull_secrets(valid, settings),
+            ..PodSpec::default()
+        }),
+    }
+}
+
+fn container(valid: &Valid<'_>, settings: &Settings, image: &str) -> Container {
+    Container {
+        name: labels::WORKER.into(),
+        image: Some(image.into()),
+        image_pull_policy: Some(settings.image_pull_policy.clone()),
+        args: Some(arguments(valid)),
+        env: Some(environment(valid)),
+        ports: Some(vec![
+            port("worker", labels::WORKER_PORT),
+            port("admin", labels::ADMIN_PORT),
+        ]),
+        readiness_probe: Some(probe("/readyz", 2)),
+        liveness_probe: Some(probe("/livez", 10)),
+        resources: Some(resources(valid)),
+        security_context: Some(container_security()),
+        // The last words of a worker that cannot start are the reason of a condition.
+        termination_message_path: Some("/dev/termination-log".into()),
+        termination_message_policy: Some("FallbackToLogsOnError".into()),
+        volume_mounts: claim(&valid.source).map(|claim| {
+            vec![VolumeMount {
+                name: VOLUME.into(),
+                mount_path: Roots::default().volumes.join(claim).display().to_string(),
+                read_only: Some(true),
+                ..VolumeMount::default()
+            }]
+        }),
+        ..Container::default()
+    }
+}
+
+fn arguments(valid: &Valid<'_>) -> Vec<String> {
+    let mut arguments = vec![
+        format!("--model-name={}", valid.name),
+        format!("--source={}", valid.spec.model.source),
+        format!("--listen=0.0.0.0:{}", labels::WORKER_PORT),
+        format!("--admin=0.0.0.0:{}", labels::ADMIN_PORT),
+        format!("--drain={}", duration_text(valid.drain)),
+        "--termination-log=/dev/termination-log".to_owned(),
+    ];
+    if let Some(tokens) = valid.spec.model.context_tokens {
+        arguments.push(format!("--context-tokens={tokens}"));
+    }
+    arguments
+}
+
+/// The user's variables, without those that ours take the place of.
+fn environment(valid: &Valid<'_>) -> Vec<EnvVar> {
+    let ours = [("WEIR_LOG_FORMAT", "json"), ("WEIR_SHUTDOWN_DELAY", NOTICE)];
+    let theirs = valid.spec.placement.env.iter();
+    theirs
+        .filter(|variable| !ours.iter().any(|(name, _)| *name == variable.name))
+        .cloned()
+        .chain(ours.map(|(name, value)| EnvVar {
+            name: name.into(),
+            value: Some(value.into()),
+            ..EnvVar::default()
+        }))
+        .collect()
+}
+
+const VOLUME: &str = "models";
+
+fn volume(valid: &Valid<'_>) -> Option<Volume> {
+    Some(Volume {
+        name: VOLUME.into(),
+        persistent_volume_claim: Some(PersistentVolumeClaimVolumeSource {
+            claim_name: claim(&valid.source)?.to_owned(),
+            read_only: Some(true),
+        }),
+        ..Volume::default()
+    })
+}
+
+/// Requests and limits are the same: a replica computes with what it was given and no more, so
+/// that what is measured of one holds for all.
+fn resources(valid: &Valid<'_>) -> ResourceRequirements {
+    let given = &valid.spec.resources;
+    let mut amounts = BTreeMap::from([
+        ("cpu".to_owned(), Quantity(given.cpu.to_string())),
+        ("memory".to_owned(), Quantity(given.memory.to_string())),
+    ]);
+    if let Some(storage) = &given.ephemeral_storage {
+        amounts.insert("ephemeral-storage".into(), Quantity(storage.to_string()));
+    }
+    ResourceRequirements {
+        limits: Some(amounts.clone()),
+        requests: Some(amounts),
+        ..ResourceRequirements::default()
+    }
+}
+
+fn spread(valid: &Valid<'_>) -> Option<Vec<TopologySpreadConstraint>> {
+    let key = match valid.spec.placement.topology_spread {
+        TopologySpread::Zone => "topology.kubernetes.io/zone",
+        TopologySpread::Node => "kubernetes.io/hostname",
+        TopologySpread::None => return None,
+    };
+    let of_deployment = BTreeMap::from([(labels::DEPLOYMENT.to_owned(), valid.name.clone())]);
+    Some(vec![TopologySpreadConstraint {
+        max_skew: 1,
+        topology_key: key.into(),
+        // A replica in a full zone is better than none.
+        when_unsatisfiable: "ScheduleAnyway".into(),
+        label_selector: Some(LabelSelector {
+            match_labels: Some(of_deployment),
+            ..LabelSelector::default()
+        }),
+        match_label_keys: Some(vec!["pod-template-hash".into()]),
+        ..TopologySpreadConstraint::default()
+    }])
+}
+
+fn pull_secrets(valid: &Valid<'_>, settings: &Settings) -> Option<Vec<LocalObjectReference>> {
+    let theirs = valid.spec.placement.image_pull_secrets.iter().cloned();
+    let all: Vec<LocalObjectReference> = theirs.chain(registry_secrets(settings)).collect();
+    Some(all).filter(|all| !all.is_empty())
+}
+
+fn some(map: BTreeMap<String, String>) -> Option<BTreeMap<String, String>> {
+    Some(map).filter(|map| !map.is_empty())
+}

@@ -1,0 +1,138 @@
+//! What there is of a deployment: its revisions, its replicas and what they report.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
+use weir_crds::{SLMDeployment, labels};
+use weir_policy::load::WorkerLoad;
+
+use super::desired::DIGEST;
+use super::rollout::Revision;
+use crate::cache::Cache;
+use crate::load::Loads;
+use crate::object::{Live, ROLE, STABLE};
+
+/// A deployment and all that is of it.
+#[derive(Clone, Debug)]
+pub struct Observed {
+    pub deployment: SLMDeployment,
+    pub owned: Vec<Live>,
+    pub revisions: Vec<Revision>,
+    pub replicas: Vec<Replica>,
+}
+
+/// One pod.
+#[derive(Clone, Debug)]
+pub struct Replica {
+    pub revision: String,
+    pub ready: bool,
+    pub pod: Arc<Pod>,
+    pub load: Option<WorkerLoad>,
+}
+
+impl Observed {
+    /// What there is; nothing if the deployment is gone.
+    pub fn look(cache: &Cache, loads: &Loads, namespace: &str, name: &str) -> Option<Self> {
+        let deployment = cache.deployment(namespace, name)?;
+        let owned = owned(cache, namespace, name);
+        let replicas = cache
+            .pods(namespace)
+            .into_iter()
+            .filter(|pod| pod.labels().get(labels::DEPLOYMENT).map(String::as_str) == Some(name))
+            .map(|pod| Replica {
+                revision: pod
+                    .labels()
+                    .get(labels::REVISION)
+                    .cloned()
+                    .unwrap_or_default(),
+                ready: crate::load::is_ready(&pod),
+                load: loads.worker(&pod),
+                pod,
+            })
+            .collect();
+        Some(Self {
+            deployment,
+            revisions: revisions(&owned),
+            owned,
+            replicas,
+        })
+    }
+
+    /// The replicas of a revision that are not on their way out.
+    pub fn replicas_of<'a>(&'a self, revision: &'a str) -> impl Iterator<Item = &'a Replica> {
+        self.replicas.iter().filter(move |replica| {
+            replica.revision == revision && replica.pod.metadata.deletion_timestamp.is_none()
+        })
+    }
+}
+
+/// Everything that was made for the deployment of this name.
+pub fn owned(cache: &Cache, namespace: &str, name: &str) -> Vec<Live> {
+    cache.owned(namespace, |live| {
+        live.label(labels::DEPLOYMENT) == Some(name)
+    })
+}
+
+fn revisions(owned: &[Live]) -> Vec<Revision> {
+    let pinned = |name: &str| {
+        owned
+            .iter()
+            .filter(|live| live.label(labels::REVISION) == Some(name))
+            .find_map(Live::parse::<ConfigMap>)
+            .and_then(|config| config.data?.remove(DIGEST))
+    };
+    owned
+        .iter()
+        .filter(|live| live.object.metadata.deletion_timestamp.is_none())
+        .filter_map(Live::parse::<Deployment>)
+        .filter_map(|deployment| {
+            let name = deployment.labels().get(labels::REVISION)?.clone();
+            Some(Revision {
+                pinned: pinned(&name),
+                ..revision(name, deployment)
+            })
+        })
+        .collect()
+}
+
+fn revision(name: String, deployment: Deployment) -> Revision {
+    let stable = deployment.labels().get(ROLE).map(String::as_str) == Some(STABLE);
+    let created = deployment
+        .creation_timestamp()
+        .map_or(Timestamp::UNIX_EPOCH, |time| time.0);
+    let generation = deployment.metadata.generation;
+    let spec = deployment.spec.unwrap_or_default();
+    let status = deployment.status.unwrap_or_default();
+    let image = spec
+        .template
+        .spec
+        .and_then(|pod| pod.containers.into_iter().next())
+        .and_then(|container| container.image);
+    let refused = status
+        .conditions
+        .iter()
+        .flatten()
+        .find(|condition| condition.type_ == "ReplicaFailure" && condition.status == "True")
+        .and_then(|condition| condition.message.clone());
+    // Until the Deployment's own controller has seen the last change, its counts are of the past.
+    let seen = status.observed_generation >= generation;
+    let count = |count: Option<i32>| u32::try_from(count.unwrap_or(0)).unwrap_or(0);
+    Revision {
+        name,
+        created,
+        stable,
+        image: image.unwrap_or_default(),
+        wanted: count(spec.replicas.or(Some(1))),
+        replicas: count(status.replicas),
+        ready: if seen {
+            count(status.ready_replicas)
+        } else {
+            0
+        },
+        refused,
+        pinned: None,
+    }
+}

@@ -1,0 +1,409 @@
+//! What a deployment's status says: pure, from what was seen and what was decided.
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
+use weir_crds::value::duration_text;
+use weir_crds::{
+    ColdStartStatus, ModelStatus, RolloutStatus, SLMDeploymentStatus, Urls, conditions, labels,
+    reasons,
+};
+use weir_policy::load::ColdStart;
+use weir_policy::validate::Problem;
+
+use super::cause::{self, Cause};
+use super::observe::{Observed, Replica};
+use super::rollout::{Plan, Revision};
+use crate::apply::Applied;
+use crate::condition::{Conditions, Verdict, refused};
+
+/// What was decided in this pass.
+#[derive(Clone, Debug)]
+pub enum Decided<'a> {
+    /// The spec cannot be made; nothing was touched.
+    Refused(&'a [Problem]),
+    Made {
+        plan: &'a Plan,
+        replicas: u32,
+        applied: &'a Applied,
+    },
+}
+
+/// The status that `observed` and `decided` amount to.
+pub fn status(observed: &Observed, decided: &Decided<'_>, now: Timestamp) -> SLMDeploymentStatus {
+    let deployment = &observed.deployment;
+    let before = deployment.status.clone().unwrap_or_default();
+    let facts = Facts::new(observed, decided, &before);
+    let replicas = facts.sum(|revision| revision.replicas);
+    let ready = facts.sum(|revision| revision.ready);
+    let desired = match decided {
+        Decided::Made { replicas, .. } => *replicas,
+        Decided::Refused(_) => before.desired_replicas,
+    };
+    SLMDeploymentStatus {
+        observed_generation: deployment.metadata.generation,
+        conditions: facts.conditions(&before, now),
+        replicas,
+        ready_replicas: ready,
+        desired_replicas: desired,
+        replicas_text: Some(format!("{ready}/{desired}")),
+        selector: Some(labels::selector(&deployment.name_any())),
+        urls: Some(urls(
+            &deployment.name_any(),
+            &deployment.namespace().unwrap_or_default(),
+        )),
+        model: facts.model().or(before.model.clone()),
+        rollout: facts.rollout(before.rollout.clone()),
+        cold_start: facts.cold_start().or(before.cold_start.clone()),
+        // Nobody measures or decides these yet.
+        capacity: None,
+        adapters: Vec::new(),
+        scaling: None,
+    }
+}
+
+/// The base URLs under which clients in the cluster reach the Service `name`.
+pub fn urls(name: &str, namespace: &str) -> Urls {
+    let anthropic = format!("http://{name}.{namespace}.svc");
+    Urls {
+        openai: format!("{anthropic}/v1"),
+        anthropic,
+    }
+}
+
+/// What the conditions are made from.
+struct Facts<'a> {
+    observed: &'a Observed,
+    decided: &'a Decided<'a>,
+    /// The revision that is looked at for what it serves: the one wanted, or what was served last.
+    revision: &'a str,
+    cause: Option<Cause>,
+}
+
+impl<'a> Facts<'a> {
+    fn new(
+        observed: &'a Observed,
+        decided: &'a Decided<'a>,
+        before: &'a SLMDeploymentStatus,
+    ) -> Self {
+        let revision = match decided {
+            Decided::Made { plan, .. } => &plan.wanted,
+            Decided::Refused(_) => before
+                .rollout
+                .as_ref()
+                .map_or("", |rollout| rollout.stable.as_str()),
+        };
+        let mut facts = Self {
+            observed,
+            decided,
+            revision,
+            cause: None,
+        };
+        facts.cause = facts.find_cause();
+        facts
+    }
+
+    fn revision(&self) -> Option<&Revision> {
+        self.observed
+            .revisions
+            .iter()
+            .find(|revision| revision.name == self.revision)
+    }
+
+    fn replicas(&self) -> impl Iterator<Item = &Replica> {
+        self.observed.replicas_of(self.revision)
+    }
+
+    fn sum(&self, count: impl Fn(&Revision) -> u32) -> u32 {
+        self.observed.revisions.iter().map(count).sum()
+    }
+
+    /// What keeps replicas of the revision from being ready, the model's own reasons first.
+    fn find_cause(&self) -> Option<Cause> {
+        if let Some(cause) = self.digest_mismatch() {
+            return Some(cause);
+        }
+        let waiting = self.replicas().filter(|replica| !replica.ready);
+        let mut causes: Vec<Cause> = waiting
+            .filter_map(|replica| cause::of(&replica.pod))
+            .collect();
+        causes.sort_by_key(|cause| !cause::FINAL.contains(&cause.reason));
+        let refused = self
+            .revision()
+            .and_then(|revision| revision.refused.clone())
+            .map(|message| Cause {
+                reason: reasons::REPLICAS_REFUSED,
+                message,
+            });
+        causes.into_iter().next().or(refused)
+    }
+
+    fn digest_mismatch(&self) -> Option<Cause> {
+        let pinned = self.revision()?.pinned.as_ref()?;
+        self.replicas().find_map(|replica| {
+            let digest = &replica.load.as_ref()?.model.as_ref()?.digest;
+            (digest != pinned).then(|| Cause {
+                reason: reasons::DIGEST_MISMATCH,
+                message: format!(
+                    "replica {} loaded {digest}, and revision {} was pinned to {pinned} by its first replica: \
+                     put the files back, or change the spec so that a new revision begins",
+                    replica.pod.name_any(),
+                    self.revision,
+                ),
+            })
+        })
+    }
+
+    fn conditions(
+        &self,
+        before: &SLMDeploymentStatus,
+        now: Timestamp,
+    ) -> Vec<k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition> {
+        let generation = self.observed.deployment.metadata.generation.unwrap_or(0);
+        let mut conditions = Conditions::new(&before.conditions, generation, now);
+        let ready = self.ready();
+        let stalled = self.stalled(&ready);
+        conditions.say(conditions::READY, &ready);
+        conditions.say(conditions::AVAILABLE, &self.available());
+        conditions.say(conditions::MODEL_READY, &self.model_ready());
+        if self.observed.deployment.spec.replicas.is_some() {
+            let message = "spec.replicas is set: spec.scaling does nothing until it is taken out";
+            conditions.set(
+                conditions::AUTOSCALING_SUSPENDED,
+                true,
+                reasons::REPLICAS_SET,
+                message,
+            );
+        }
+        if stalled {
+            conditions.set(conditions::STALLED, true, ready.1, ready.2);
+        } else if !ready.0 || self.waits_for_replicas() {
+            conditions.set(
+                conditions::RECONCILING,
+                true,
+                reasons::PROGRESSING,
+                self.progress(),
+            );
+        }
+        conditions.finish()
+    }
+
+    fn ready(&self) -> Verdict {
+        let (plan, replicas, applied) = match self.decided {
+            Decided::Refused(problems) => return refused(problems),
+            Decided::Made {
+                plan,
+                replicas,
+                applied,
+            } => (plan, *replicas, applied),
+        };
+        if !applied.taken.is_empty() {
+            return (false, reasons::NAME_TAKEN, applied.taken.join("; "));
+        }
+        if !applied.refused.is_empty() {
+            return (false, reasons::APPLY_FAILED, applied.refused.join("; "));
+        }
+        let final_cause = |cause: &&Cause| cause.reason == reasons::DIGEST_MISMATCH;
+        if let Some(cause) = self.cause.as_ref().filter(final_cause) {
+            return (false, cause.reason, cause.message.clone());
+        }
+        let others = self
+            .observed
+            .revisions
+            .iter()
+            .any(|revision| revision.name != plan.wanted);
+        let ready = self.revision().map_or(0, |revision| revision.ready);
+        if plan.stable == plan.wanted && !others {
+            if replicas == 0 && self.revision().is_some() {
+                let message = "spec.replicas is 0: asks are refused until it is raised";
+                return (true, reasons::SCALED_TO_ZERO, message.into());
+            }
+            if ready > 0 {
+                return (true, reasons::SERVING, self.progress());
+            }
+        }
+        match &self.cause {
+            Some(cause) => (false, cause.reason, cause.message.clone()),
+            None if others => (false, reasons::ROLLING_OUT, rolling_out(plan)),
+            None => (false, reasons::STARTING, self.progress()),
+        }
+    }
+
+    /// Whether somebody has to change something before this can go on.
+    fn stalled(&self, ready: &Verdict) -> bool {
+        let refused = matches!(self.decided, Decided::Refused(_));
+        let taken = matches!(self.decided, Decided::Made { applied, .. } if !applied.taken.is_empty() || !applied.refused.is_empty());
+        refused || taken || (!ready.0 && cause::FINAL.contains(&ready.1))
+    }
+
+    fn available(&self) -> Verdict {
+        let serving: Vec<&str> = self
+            .observed
+            .revisions
+            .iter()
+            .filter(|revision| revision.ready > 0)
+            .map(|revision| revision.name.as_str())
+            .collect();
+        if !serving.is_empty() {
+            let message = format!("revision {} serves", serving.join(", "));
+            return (true, reasons::SERVING, message);
+        }
+        match (&self.cause, self.decided) {
+            (_, Decided::Made { replicas: 0, .. }) => (
+                false,
+                reasons::SCALED_TO_ZERO,
+                "no replica is wanted".into(),
+            ),
+            (Some(cause), _) => (false, cause.reason, cause.message.clone()),
+            (None, _) => (false, reasons::STARTING, "no replica is ready yet".into()),
+        }
+    }
+
+    fn model_ready(&self) -> Verdict {
+        let wrong = self.cause.as_ref().filter(|cause| {
+            cause::FINAL.contains(&cause.reason) || cause.reason == reasons::OUT_OF_MEMORY
+        });
+        if let Some(cause) = wrong {
+            return (false, cause.reason, cause.message.clone());
+        }
+        match self.model() {
+            Some(model) => (
+                true,
+                reasons::LOADED,
+                format!(
+                    "{}, {} parameters, {}",
+                    model.architecture, model.parameters, model.digest
+                ),
+            ),
+            None => (
+                false,
+                reasons::STARTING,
+                "no replica has loaded the model yet".into(),
+            ),
+        }
+    }
+
+    fn waits_for_replicas(&self) -> bool {
+        match self.decided {
+            Decided::Made { replicas, .. } => {
+                self.revision().map_or(0, |revision| revision.ready) < *replicas
+            }
+            Decided::Refused(_) => false,
+        }
+    }
+
+    fn progress(&self) -> String {
+        let ready = self.revision().map_or(0, |revision| revision.ready);
+        let wanted = match self.decided {
+            Decided::Made { replicas, .. } => *replicas,
+            Decided::Refused(_) => 0,
+        };
+        let text = format!(
+            "{ready} of {wanted} replicas of revision {} are ready",
+            self.revision
+        );
+        match self.cause.as_ref().filter(|_| ready < wanted) {
+            Some(cause) => format!("{text}; {}: {}", cause.reason, cause.message),
+            None => text,
+        }
+    }
+
+    /// The model as the youngest replica that is ready found it.
+    fn model(&self) -> Option<ModelStatus> {
+        let load = self.youngest_ready()?.load.as_ref()?;
+        let model = load.model.as_ref()?;
+        Some(ModelStatus {
+            revision: None,
+            digest: model.digest.clone(),
+            architecture: model.architecture.clone(),
+            parameters: model.parameters,
+            bytes: model.bytes,
+            quantization: model.quantization.clone(),
+            context_tokens: model.context_tokens,
+        })
+    }
+
+    fn cold_start(&self) -> Option<ColdStartStatus> {
+        let replica = self.youngest_ready()?;
+        let load = replica.load.as_ref()?;
+        Some(cold_start(
+            load.cold_start.as_ref()?,
+            before_start(&replica.pod),
+        ))
+    }
+
+    fn youngest_ready(&self) -> Option<&Replica> {
+        self.replicas()
+            .filter(|replica| replica.ready && replica.load.is_some())
+            .max_by_key(|replica| {
+                let created = replica.pod.creation_timestamp().map(|time| time.0);
+                (created, replica.pod.name_any())
+            })
+    }
+
+    fn rollout(&self, before: Option<RolloutStatus>) -> Option<RolloutStatus> {
+        match self.decided {
+            Decided::Refused(_) => before,
+            Decided::Made { plan, .. } => Some(RolloutStatus {
+                stable: plan.stable.clone(),
+                canary: plan.canary.clone().unwrap_or_default(),
+                weight: 0,
+                step: 0,
+                since: Some(Time(plan.since)),
+            }),
+        }
+    }
+}
+
+fn rolling_out(plan: &Plan) -> String {
+    match &plan.canary {
+        Some(canary) => format!(
+            "revision {canary} is starting, revision {} serves",
+            plan.stable
+        ),
+        None => format!(
+            "revision {} serves, the one before it is leaving",
+            plan.stable
+        ),
+    }
+}
+
+fn cold_start(of: &ColdStart, image: Option<Duration>) -> ColdStartStatus {
+    let parts = [of.download_ms, of.load_ms, of.warm_up_ms].map(Duration::from_millis);
+    let total = parts.iter().sum::<Duration>() + image.unwrap_or_default();
+    let [download, load, warm_up] = parts.map(|part| Some(duration_text(part)));
+    ColdStartStatus {
+        image: image.map(duration_text),
+        download,
+        load,
+        warm_up,
+        total_text: Some(duration_text(total)),
+    }
+}
+
+/// From having a node to the container's start, which is mostly the image; unknown after a restart.
+fn before_start(pod: &Pod) -> Option<Duration> {
+    let status = pod.status.as_ref()?;
+    let container = status.container_statuses.as_ref()?.first()?;
+    if container.restart_count > 0 {
+        return None;
+    }
+    let started = container
+        .state
+        .as_ref()?
+        .running
+        .as_ref()?
+        .started_at
+        .as_ref()?;
+    let scheduled = status
+        .conditions
+        .as_ref()?
+        .iter()
+        .find(|condition| condition.type_ == "PodScheduled")?
+        .last_transition_time
+        .as_ref()?;
+    Duration::try_from(started.0.duration_since(scheduled.0)).ok()
+}

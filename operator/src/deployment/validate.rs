@@ -1,0 +1,342 @@
+//! From a deployment as it was written to one that can be made: every problem, or a proof.
+
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::{Resource, ResourceExt};
+use weir_crds::value::duration;
+use weir_crds::{SLMDeployment, SLMDeploymentSpec, Source, reasons};
+use weir_policy::honoured::Honoured;
+use weir_policy::source::{Roots, local_path};
+use weir_policy::validate::Problem;
+
+/// What of `spec` has the effect that its documentation promises. All else is refused by name
+/// until it does.
+pub const HONOURED: Honoured = Honoured {
+    fields: &[
+        "spec.model.source",
+        "spec.model.contextTokens",
+        "spec.resources.cpu",
+        "spec.resources.memory",
+        "spec.resources.ephemeralStorage",
+        "spec.replicas",
+        "spec.placement",
+        "spec.drain",
+        "spec.price",
+        // Both are looked at below: there is no autoscaling yet, so they have to agree.
+        "spec.scaling.min",
+        "spec.scaling.max",
+    ],
+    values: &[
+        ("spec.model.quantization", &[r#""Auto""#, r#""None""#]),
+        ("spec.engine.prefixCache", &[r#""Enabled""#]),
+        ("spec.engine.keyValueType", &[r#""Auto""#]),
+        ("spec.engine.protocol", &[r#""Weir""#]),
+        ("spec.resources.accelerator", &[r#""None""#]),
+        ("spec.scaling.utilization", &[r#""0.8""#]),
+        ("spec.scaling.downAfter", &[r#""5m""#]),
+        ("spec.scaling.zeroAfter", &[r#""10m""#]),
+        ("spec.scaling.hold.asks", &["1000"]),
+        ("spec.scaling.hold.bytes", &[r#""64Mi""#]),
+        ("spec.scaling.hold.wait", &[r#""2m""#]),
+        ("spec.rollout.strategy", &[r#""Canary""#]),
+        (
+            "spec.rollout.steps",
+            &[
+                r#"[{"weight":5,"pause":"5m"},{"weight":25,"pause":"10m"},{"weight":50,"pause":"10m"}]"#,
+            ],
+        ),
+        ("spec.rollout.guard.errorRate", &[r#""0.01""#]),
+        ("spec.rollout.guard.latencyIncrease", &[r#""0.2""#]),
+        ("spec.rollout.guard.escalationIncrease", &[r#""0.1""#]),
+        ("spec.rollout.guard.minAsks", &["200"]),
+        ("spec.rollout.guard.maxStepWait", &[r#""2h""#]),
+        ("spec.rollout.guard.onNoTraffic", &[r#""Wait""#]),
+        ("spec.rollout.onFailure", &[r#""Rollback""#]),
+    ],
+};
+
+/// A deployment that has been looked at: what is parsed here cannot fail later.
+#[derive(Clone, Debug)]
+pub struct Valid<'a> {
+    pub name: String,
+    pub namespace: String,
+    /// The one owner of everything that is made for it; absent on a laptop, where nothing has a
+    /// UID.
+    pub owner: Option<OwnerReference>,
+    pub spec: &'a SLMDeploymentSpec,
+    pub source: Source,
+    pub replicas: u32,
+    pub drain: Duration,
+}
+
+/// Everything that is wrong with `deployment`, or what can be made of it.
+pub fn validate(deployment: &SLMDeployment) -> Result<Valid<'_>, Vec<Problem>> {
+    let spec = &deployment.spec;
+    let mut problems = HONOURED.problems(&as_json(deployment));
+    let source = keep(source(spec), &mut problems);
+    let drain = keep(drain(spec), &mut problems);
+    problems.extend(scaling(spec));
+    problems.extend(quantities(spec));
+    match (source, drain) {
+        (Some(source), Some(drain)) if problems.is_empty() => Ok(Valid {
+            name: deployment.name_any(),
+            namespace: deployment.namespace().unwrap_or_default(),
+            owner: deployment.controller_owner_ref(&()),
+            spec,
+            source,
+            replicas: spec.replicas.unwrap_or(spec.scaling.min),
+            drain,
+        }),
+        _ => Err(problems),
+    }
+}
+
+/// The spec without what is suspended: `scaling` does nothing while `replicas` is set, as its
+/// documentation says, so that none of it is waiting to be implemented.
+fn as_json(deployment: &SLMDeployment) -> serde_json::Value {
+    let mut spec = deployment.spec.clone();
+    if spec.replicas.is_some() {
+        spec.scaling = weir_crds::Scaling::default();
+    }
+    serde_json::to_value(spec).expect("a spec is JSON")
+}
+
+fn keep<T>(result: Result<T, Problem>, problems: &mut Vec<Problem>) -> Option<T> {
+    result.map_err(|problem| problems.push(problem)).ok()
+}
+
+fn source(spec: &SLMDeploymentSpec) -> Result<Source, Problem> {
+    let field = "spec.model.source";
+    let source: Source = spec
+        .model
+        .source
+        .parse()
+        .map_err(|error| invalid(field, format!("{field}: {error}")))?;
+    match local_path(&source, &Roots::default()) {
+        Some(_) => Ok(source),
+        None => Err(not_implemented(
+            field,
+            format!(
+                "{field}: downloading {} is not implemented yet: use pvc:// or file://",
+                spec.model.source
+            ),
+        )),
+    }
+}
+
+fn drain(spec: &SLMDeploymentSpec) -> Result<Duration, Problem> {
+    duration(&spec.drain).map_err(|error| invalid("spec.drain", format!("spec.drain: {error}")))
+}
+
+fn scaling(spec: &SLMDeploymentSpec) -> Option<Problem> {
+    let scaling = &spec.scaling;
+    if spec.replicas.is_some() {
+        return None;
+    }
+    if scaling.min == 0 {
+        return Some(not_implemented(
+            "spec.scaling.min",
+            "spec.scaling.min: scaling to zero is not implemented yet: set it to 1 or more".into(),
+        ));
+    }
+    (scaling.max > scaling.min).then(|| {
+        not_implemented(
+            "spec.scaling.max",
+            format!(
+                "spec.scaling.max: autoscaling is not implemented yet: set it to {}, as spec.scaling.min",
+                scaling.min
+            ),
+        )
+    })
+}
+
+fn quantities(spec: &SLMDeploymentSpec) -> Vec<Problem> {
+    let resources = &spec.resources;
+    let cpu = resources.cpu.milli_cpu().err();
+    let memory = resources.memory.bytes().err();
+    let storage = resources
+        .ephemeral_storage
+        .as_ref()
+        .and_then(|storage| storage.bytes().err());
+    [
+        ("spec.resources.cpu", cpu),
+        ("spec.resources.memory", memory),
+        ("spec.resources.ephemeralStorage", storage),
+    ]
+    .into_iter()
+    .filter_map(|(field, error)| Some(invalid(field, format!("{field}: {}", error?))))
+    .collect()
+}
+
+fn invalid(field: &str, message: String) -> Problem {
+    problem(reasons::INVALID, field, message)
+}
+
+fn not_implemented(field: &str, message: String) -> Problem {
+    problem(reasons::NOT_IMPLEMENTED, field, message)
+}
+
+fn problem(reason: &'static str, field: &str, message: String) -> Problem {
+    Problem {
+        reason,
+        field: field.into(),
+        message,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn deployment(spec: Value) -> SLMDeployment {
+        let mut spec = spec;
+        if spec.get("model").is_none() {
+            spec["model"] = json!({ "source": "file:///models/triage" });
+        }
+        serde_json::from_value(json!({
+            "apiVersion": "weir.dev/v1alpha1", "kind": "SLMDeployment",
+            "metadata": { "name": "triage", "namespace": "support", "uid": "u1" },
+            "spec": spec,
+        }))
+        .unwrap()
+    }
+
+    fn problems(spec: Value) -> Vec<(&'static str, String)> {
+        match validate(&deployment(spec)) {
+            Ok(_) => Vec::new(),
+            Err(problems) => problems
+                .into_iter()
+                .map(|problem| (problem.reason, problem.field))
+                .collect(),
+        }
+    }
+
+    #[test]
+    fn a_model_on_a_volume_or_in_the_image_is_all_it_takes() {
+        assert_eq!(problems(json!({})), []);
+        assert_eq!(
+            problems(json!({ "model": { "source": "pvc://models/triage" } })),
+            []
+        );
+    }
+
+    #[test]
+    fn every_source_that_has_to_be_downloaded_is_not_implemented() {
+        for source in [
+            "hf://Qwen/Qwen3-0.6B",
+            "s3://bucket/path",
+            "https://host/model.gguf",
+            "oci://registry/image:1",
+        ] {
+            let found = problems(json!({ "model": { "source": source } }));
+            assert_eq!(
+                found,
+                [("NotImplemented", "spec.model.source".into())],
+                "{source}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_source_that_is_none_is_invalid() {
+        let found = problems(json!({ "model": { "source": "triage" } }));
+        assert_eq!(found, [("Invalid", "spec.model.source".into())]);
+    }
+
+    #[test]
+    fn replicas_follow_the_minimum_until_somebody_sets_them() {
+        let scaled = deployment(json!({ "scaling": { "min": 3, "max": 3 } }));
+        assert_eq!(validate(&scaled).unwrap().replicas, 3);
+        let set = deployment(json!({ "scaling": { "min": 3, "max": 3 }, "replicas": 0 }));
+        assert_eq!(validate(&set).unwrap().replicas, 0);
+    }
+
+    #[test]
+    fn autoscaling_is_not_implemented_and_suspended_autoscaling_is() {
+        let scaling = json!({ "min": 1, "max": 4, "utilization": "0.5" });
+        assert_eq!(
+            problems(json!({ "scaling": scaling })),
+            [
+                ("NotImplemented", "spec.scaling.utilization".into()),
+                ("NotImplemented", "spec.scaling.max".into()),
+            ]
+        );
+        assert_eq!(problems(json!({ "scaling": scaling, "replicas": 2 })), []);
+    }
+
+    #[test]
+    fn scaling_to_zero_is_not_implemented() {
+        let found = problems(json!({ "scaling": { "min": 0, "max": 1 } }));
+        assert_eq!(found, [("NotImplemented", "spec.scaling.min".into())]);
+    }
+
+    #[test]
+    fn what_nobody_honours_is_named_by_its_path() {
+        for (spec, field) in [
+            (
+                json!({ "adapters": [{ "name": "a", "source": "pvc://m/a" }] }),
+                "spec.adapters",
+            ),
+            (
+                json!({ "engine": { "maxSequences": 4 } }),
+                "spec.engine.maxSequences",
+            ),
+            (
+                json!({ "engine": { "prefixCache": "Disabled" } }),
+                "spec.engine.prefixCache",
+            ),
+            (
+                json!({ "resources": { "accelerator": "Nvidia" } }),
+                "spec.resources.accelerator",
+            ),
+            (
+                json!({ "rollout": { "strategy": "Recreate" } }),
+                "spec.rollout.strategy",
+            ),
+            (
+                json!({ "rollout": { "steps": [{ "weight": 1, "pause": "1s" }] } }),
+                "spec.rollout.steps",
+            ),
+            (
+                json!({ "cache": { "persistentVolumeClaim": { "name": "c" } } }),
+                "spec.cache",
+            ),
+            (
+                json!({ "model": { "source": "file:///m", "quantization": "Q4" } }),
+                "spec.model.quantization",
+            ),
+            (
+                json!({ "model": { "source": "file:///m", "revision": "main" } }),
+                "spec.model.revision",
+            ),
+        ] {
+            assert_eq!(
+                problems(spec),
+                [("NotImplemented", field.to_owned())],
+                "{field}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_quantity_that_cannot_be_had_is_invalid() {
+        let found = problems(json!({ "resources": { "cpu": 0, "memory": "0" } }));
+        assert_eq!(
+            found,
+            [
+                ("Invalid", "spec.resources.cpu".into()),
+                ("Invalid", "spec.resources.memory".into())
+            ]
+        );
+    }
+
+    #[test]
+    fn all_problems_are_told_at_once() {
+        let found = problems(json!({
+            "model": { "source": "hf://a/b" }, "drain": "soon", "engine": { "maxSequences": 1 },
+        }));
+        assert_eq!(found.len(), 3);
+    }
+}

@@ -1,0 +1,231 @@
+//! What a policy's status says: pure, from what was seen of its namespace and what was decided.
+
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
+use weir_crds::{
+    RoutePolicy, RoutePolicySpec, RoutePolicyStatus, Tier, TierStatus, conditions, labels, reasons,
+};
+use weir_policy::load::MissingCredential;
+use weir_policy::table::Table;
+
+use super::observe::Observed;
+use crate::apply::Applied;
+use crate::condition::{Conditions, Verdict, refused};
+use crate::deployment::status::urls;
+
+/// The status of `policy`, one of the namespace's.
+pub fn status(
+    policy: &RoutePolicy,
+    observed: &Observed,
+    table: &Table,
+    applied: &Applied,
+    now: Timestamp,
+) -> RoutePolicyStatus {
+    let name = policy.name_any();
+    let before = policy.status.clone().unwrap_or_default();
+    let facts = Facts {
+        policy,
+        observed,
+        table,
+        applied,
+        missing: missing(observed, &name),
+        name,
+    };
+    RoutePolicyStatus {
+        observed_generation: policy.metadata.generation,
+        conditions: facts.conditions(&before, now),
+        urls: Some(urls(labels::ROUTER_NAME, &observed.namespace)),
+        tiers: policy
+            .spec
+            .tiers
+            .iter()
+            .map(|tier| TierStatus {
+                name: tier.name.clone(),
+                ready: facts.out(tier).is_none(),
+                ..TierStatus::default()
+            })
+            .collect(),
+        // Nobody learns or counts these yet.
+        calibration: None,
+        spend: None,
+    }
+}
+
+/// What any router that is ready misses for the policy, each once.
+fn missing(observed: &Observed, policy: &str) -> Vec<MissingCredential> {
+    let mut missing: Vec<MissingCredential> = observed
+        .routers
+        .iter()
+        .flatten()
+        .flat_map(|router| &router.missing_credentials)
+        .filter(|missing| missing.policy == policy)
+        .cloned()
+        .collect();
+    missing.sort();
+    missing.dedup();
+    missing
+}
+
+/// What the conditions are made from.
+struct Facts<'a> {
+    policy: &'a RoutePolicy,
+    name: String,
+    observed: &'a Observed,
+    table: &'a Table,
+    applied: &'a Applied,
+    missing: Vec<MissingCredential>,
+}
+
+impl Facts<'_> {
+    fn conditions(
+        &self,
+        before: &RoutePolicyStatus,
+        now: Timestamp,
+    ) -> Vec<k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition> {
+        let generation = self.policy.metadata.generation.unwrap_or(0);
+        let mut conditions = Conditions::new(&before.conditions, generation, now);
+        let ready = self.ready();
+        let stalled = !self.table.problems(&self.name).is_empty()
+            || !self.applied.taken.is_empty()
+            || !self.applied.refused.is_empty();
+        conditions.say(conditions::READY, &ready);
+        if let Some(credentials) = self.credentials() {
+            conditions.say(conditions::CREDENTIALS_READY, &credentials);
+        }
+        if stalled {
+            conditions.set(conditions::STALLED, true, ready.1, ready.2);
+        } else if !ready.0 {
+            conditions.set(conditions::RECONCILING, true, reasons::PROGRESSING, ready.2);
+        }
+        conditions.finish()
+    }
+
+    fn ready(&self) -> Verdict {
+        let problems = self.table.problems(&self.name);
+        if !problems.is_empty() {
+            let (_, reason, message) = refused(problems);
+            return (false, reason, format!("{message}; {}", self.instead()));
+        }
+        if !self.applied.taken.is_empty() {
+            return (false, reasons::NAME_TAKEN, self.applied.taken.join("; "));
+        }
+        if !self.applied.refused.is_empty() {
+            let message = self.applied.refused.join("; ");
+            return (false, reasons::APPLY_FAILED, message);
+        }
+        self.routers().unwrap_or_else(|| self.tiers())
+    }
+
+    /// What is served in the place of a generation that is refused.
+    fn instead(&self) -> String {
+        match self.table.policy(&self.name) {
+            Some(served) => format!("generation {} goes on serving", served.generation),
+            None => "nothing is served under its model names".into(),
+        }
+    }
+
+    /// What keeps routers from following this generation.
+    fn routers(&self) -> Option<Verdict> {
+        let not_ready = |reason, message: String| Some((false, reason, message));
+        let routers = &self.observed.routers;
+        if routers.is_empty() {
+            let message = "no router of the namespace is ready yet".into();
+            return not_ready(reasons::ROUTER_UNAVAILABLE, message);
+        }
+        let generation = self.policy.metadata.generation;
+        let following = routers
+            .iter()
+            .flatten()
+            .filter(|router| router.policies.get(&self.name).copied() == generation)
+            .count();
+        (following < routers.len()).then(|| {
+            let message = format!("{following} of {} routers follow it", routers.len());
+            (false, reasons::PROGRESSING, message)
+        })
+    }
+
+    /// The policy serves while any of its tiers answers; says which ones do not.
+    fn tiers(&self) -> Verdict {
+        let spec = &self.policy.spec;
+        let out: Vec<(&'static str, String)> = spec
+            .tiers
+            .iter()
+            .filter_map(|tier| self.out(tier))
+            .collect();
+        let said: Vec<&str> = out.iter().map(|(_, message)| message.as_str()).collect();
+        match (out.first(), out.len() == spec.tiers.len()) {
+            (None, _) => (true, reasons::SERVING, "every tier answers".into()),
+            (Some((reason, _)), true) if *reason == reasons::DEPLOYMENT_NOT_FOUND => {
+                (false, reasons::DEPLOYMENT_NOT_FOUND, said.join("; "))
+            }
+            (Some(_), true) => (false, reasons::TIER_UNAVAILABLE, said.join("; ")),
+            (Some(_), false) => (true, reasons::SERVING, said.join("; ")),
+        }
+    }
+
+    /// Why a tier does not answer; nothing if it does, as far as we see.
+    fn out(&self, tier: &Tier) -> Option<(&'static str, String)> {
+        let missing = self
+            .missing
+            .iter()
+            .find(|missing| missing.tier.as_ref() == Some(&tier.name));
+        if let Some(missing) = missing {
+            return Some((reasons::CREDENTIALS_MISSING, told(missing)));
+        }
+        let name = &tier.deployment.as_ref()?.name;
+        let found = self
+            .observed
+            .deployments
+            .iter()
+            .find(|deployment| deployment.name_any() == *name);
+        match found {
+            None => Some((
+                reasons::DEPLOYMENT_NOT_FOUND,
+                format!("tier {}: there is no SLMDeployment {name}", tier.name),
+            )),
+            Some(deployment) => {
+                let ready = deployment
+                    .status
+                    .as_ref()
+                    .map_or(0, |status| status.ready_replicas);
+                (ready == 0).then(|| {
+                    let message = format!("tier {}: no replica of {name} is ready", tier.name);
+                    (reasons::TIER_UNAVAILABLE, message)
+                })
+            }
+        }
+    }
+
+    /// Nothing where no Secret is named, and until a router has reported.
+    fn credentials(&self) -> Option<Verdict> {
+        if !names_a_secret(&self.policy.spec) {
+            return None;
+        }
+        self.observed.routers.iter().flatten().next()?;
+        if self.missing.is_empty() {
+            let message = "every Secret that the policy names is there";
+            return Some((true, reasons::CREDENTIALS_FOUND, message.into()));
+        }
+        let said: Vec<String> = self.missing.iter().map(told).collect();
+        Some((false, reasons::CREDENTIALS_MISSING, said.join("; ")))
+    }
+}
+
+fn told(missing: &MissingCredential) -> String {
+    let of = match &missing.tier {
+        Some(tier) => format!("tier {tier} is out"),
+        None => "nobody is let in".into(),
+    };
+    match &missing.key {
+        Some(key) => format!("{of}: entry {key} of Secret {} is missing", missing.secret),
+        None => format!("{of}: Secret {} is missing", missing.secret),
+    }
+}
+
+fn names_a_secret(spec: &RoutePolicySpec) -> bool {
+    let of_tier = |tier: &Tier| {
+        let endpoint = tier.endpoint.as_ref();
+        endpoint.is_some_and(|endpoint| endpoint.api_key_secret_ref.is_some())
+    };
+    spec.auth.is_some() || spec.tiers.iter().any(of_tier)
+}

@@ -1,0 +1,61 @@
+//! What the pods of workers and routers have in common.
+
+use k8s_openapi::api::core::v1::{
+    Capabilities, ContainerPort, HTTPGetAction, LocalObjectReference, PodSecurityContext, Probe,
+    SeccompProfile, SecurityContext,
+};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+
+use crate::settings::Settings;
+
+/// The Secrets with registry credentials that whoever installed Weir named.
+pub fn registry_secrets(settings: &Settings) -> impl Iterator<Item = LocalObjectReference> + '_ {
+    let names = settings.image_pull_secrets.iter();
+    names.map(|name| LocalObjectReference { name: name.clone() })
+}
+
+/// What *restricted* asks of a pod.
+pub fn pod_security() -> PodSecurityContext {
+    PodSecurityContext {
+        run_as_non_root: Some(true),
+        seccomp_profile: Some(SeccompProfile {
+            type_: "RuntimeDefault".into(),
+            ..SeccompProfile::default()
+        }),
+        ..PodSecurityContext::default()
+    }
+}
+
+/// What *restricted* asks of a container, and a root file system that cannot be written.
+pub fn container_security() -> SecurityContext {
+    SecurityContext {
+        allow_privilege_escalation: Some(false),
+        read_only_root_filesystem: Some(true),
+        capabilities: Some(Capabilities {
+            drop: Some(vec!["ALL".into()]),
+            ..Capabilities::default()
+        }),
+        ..SecurityContext::default()
+    }
+}
+
+pub fn port(name: &str, port: u16) -> ContainerPort {
+    ContainerPort {
+        name: Some(name.into()),
+        container_port: i32::from(port),
+        ..ContainerPort::default()
+    }
+}
+
+/// Asks the admin port every `period_seconds`.
+pub fn probe(path: &str, period_seconds: i32) -> Probe {
+    Probe {
+        http_get: Some(HTTPGetAction {
+            path: Some(path.into()),
+            port: IntOrString::String("admin".into()),
+            ..HTTPGetAction::default()
+        }),
+        period_seconds: Some(period_seconds),
+        ..Probe::default()
+    }
+}

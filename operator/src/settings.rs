@@ -1,0 +1,98 @@
+//! What whoever installs Weir decides: arguments of the operator, and what it hands on to pods.
+
+use std::time::Duration;
+
+use clap::Args;
+
+/// What the objects that we make depend on besides the users' objects.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "What is made")]
+pub struct Settings {
+    /// Image of the workers.
+    #[arg(
+        long,
+        env = "WEIR_WORKER_IMAGE",
+        default_value_t = image("worker")
+    )]
+    pub worker_image: String,
+
+    /// Image of the routers.
+    #[arg(
+        long,
+        env = "WEIR_ROUTER_IMAGE",
+        default_value_t = image("router")
+    )]
+    pub router_image: String,
+
+    /// When nodes pull the images.
+    #[arg(long, env = "WEIR_IMAGE_PULL_POLICY", default_value = "IfNotPresent")]
+    pub image_pull_policy: String,
+
+    /// Secrets with the credentials of the registry, for routers; a deployment names its own.
+    #[arg(long, env = "WEIR_IMAGE_PULL_SECRETS", value_delimiter = ',')]
+    pub image_pull_secrets: Vec<String>,
+
+    /// Routers per namespace.
+    #[arg(long, env = "WEIR_ROUTER_REPLICAS", default_value_t = 1)]
+    pub router_replicas: i32,
+
+    /// CPU that a router asks for.
+    #[arg(long, env = "WEIR_ROUTER_CPU", default_value = "100m")]
+    pub router_cpu: String,
+
+    /// Memory that a router asks for and may use.
+    #[arg(long, env = "WEIR_ROUTER_MEMORY", default_value = "256Mi")]
+    pub router_memory: String,
+
+    /// Address ranges of the cluster: what counts as inside has to resolve into one of them.
+    #[arg(long, env = "WEIR_CLUSTER_CIDRS", value_delimiter = ',')]
+    pub cluster_cidrs: Vec<String>,
+
+    /// The DNS domain of the cluster's Services.
+    #[arg(long, env = "WEIR_CLUSTER_DOMAIN", default_value = "cluster.local")]
+    pub cluster_domain: String,
+}
+
+impl Default for Settings {
+    /// What the flags default to.
+    fn default() -> Self {
+        Self {
+            worker_image: image("worker"),
+            router_image: image("router"),
+            image_pull_policy: "IfNotPresent".into(),
+            image_pull_secrets: Vec::new(),
+            router_replicas: 1,
+            router_cpu: "100m".into(),
+            router_memory: "256Mi".into(),
+            cluster_cidrs: Vec::new(),
+            cluster_domain: "cluster.local".into(),
+        }
+    }
+}
+
+/// The published image of a component, of this very version.
+fn image(component: &str) -> String {
+    format!("ghcr.io/weir-dev/{component}:{}", weir_process::VERSION)
+}
+
+/// After the switch to a new revision the old one stays this long, so that every router has seen
+/// the switch before the pods it knew begin to go.
+pub const RETIRE_AFTER: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Flags {
+        #[command(flatten)]
+        settings: Settings,
+    }
+
+    #[test]
+    fn settings_default_to_what_the_flags_default_to() {
+        let flags = Flags::parse_from(["weir-operator"]).settings;
+        assert_eq!(format!("{flags:?}"), format!("{:?}", Settings::default()));
+    }
+}
