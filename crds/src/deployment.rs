@@ -44,64 +44,17 @@ use crate::schema::{self, rules};
         status_replicas_path = ".status.replicas",
         label_selector_path = ".status.selector"
     ),
-    printcolumn(
-        name = "Ready",
-        type_ = "string",
-        json_path = r#".status.conditions[?(@.type=="Ready")].status"#
-    ),
-    printcolumn(
-        name = "Reason",
-        type_ = "string",
-        json_path = r#".status.conditions[?(@.type=="Ready")].reason"#
-    ),
-    printcolumn(
-        name = "Replicas",
-        type_ = "string",
-        json_path = ".status.replicasText",
-        description = "Ready and wanted."
-    ),
-    printcolumn(name = "Model", type_ = "string", json_path = ".spec.model.source"),
-    printcolumn(name = "URL", type_ = "string", json_path = ".status.urls.openai"),
-    printcolumn(
-        name = "Age",
-        type_ = "date",
-        json_path = ".metadata.creationTimestamp"
-    ),
-    printcolumn(
-        name = "Stable",
-        type_ = "string",
-        json_path = ".status.rollout.stable",
-        description = "The revision that serves.",
-        priority = 1
-    ),
-    printcolumn(
-        name = "Canary",
-        type_ = "string",
-        json_path = ".status.rollout.canary",
-        description = "The revision on trial.",
-        priority = 1
-    ),
-    printcolumn(
-        name = "Weight",
-        type_ = "integer",
-        json_path = ".status.rollout.weight",
-        description = "Per cent of the asks that the canary gets.",
-        priority = 1
-    ),
-    printcolumn(
-        name = "Tokens/s",
-        type_ = "integer",
-        json_path = ".status.capacity.tokensPerSecond",
-        description = "Measured per replica.",
-        priority = 1
-    ),
-    printcolumn(
-        name = "Cold start",
-        type_ = "string",
-        json_path = ".status.coldStart.totalText",
-        description = "From no pod to ready.",
-        priority = 1
-    )
+    printcolumn = r#"{"name": "Ready", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Ready\")].status"}"#,
+    printcolumn = r#"{"name": "Reason", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Ready\")].reason"}"#,
+    printcolumn = r#"{"name": "Replicas", "type": "string", "jsonPath": ".status.replicasText", "description": "Ready and wanted."}"#,
+    printcolumn = r#"{"name": "Model", "type": "string", "jsonPath": ".spec.model.source"}"#,
+    printcolumn = r#"{"name": "URL", "type": "string", "jsonPath": ".status.urls.openai"}"#,
+    printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}"#,
+    printcolumn = r#"{"name": "Stable", "type": "string", "jsonPath": ".status.rollout.stable", "description": "The revision that serves.", "priority": 1}"#,
+    printcolumn = r#"{"name": "Canary", "type": "string", "jsonPath": ".status.rollout.canary", "description": "The revision on trial.", "priority": 1}"#,
+    printcolumn = r#"{"name": "Weight", "type": "integer", "jsonPath": ".status.rollout.weight", "description": "Per cent of the asks that the canary gets.", "priority": 1}"#,
+    printcolumn = r#"{"name": "Tokens/s", "type": "integer", "jsonPath": ".status.capacity.tokensPerSecond", "description": "Measured per replica.", "priority": 1}"#,
+    printcolumn = r#"{"name": "Cold start", "type": "string", "jsonPath": ".status.coldStart.totalText", "description": "From no pod to ready.", "priority": 1}"#
 )]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = rules(&[

@@ -46,64 +46,17 @@ use crate::schema::{self, rules as cel};
     status = "RoutePolicyStatus",
     derive = "PartialEq",
     doc = "Model names that clients use, and where asks for them go: the small model first, a bigger one for what it cannot hold.",
-    printcolumn(
-        name = "Ready",
-        type_ = "string",
-        json_path = r#".status.conditions[?(@.type=="Ready")].status"#
-    ),
-    printcolumn(
-        name = "Reason",
-        type_ = "string",
-        json_path = r#".status.conditions[?(@.type=="Ready")].reason"#
-    ),
-    printcolumn(name = "Models", type_ = "string", json_path = ".spec.models"),
-    printcolumn(
-        name = "Answered small",
-        type_ = "string",
-        json_path = ".status.tiers[0].answeredText",
-        description = "Share of the asks that the first tier answered."
-    ),
-    printcolumn(
-        name = "Spend",
-        type_ = "string",
-        json_path = ".status.spend.frontier",
-        description = "US dollars for endpoints this month."
-    ),
-    printcolumn(
-        name = "Saved",
-        type_ = "string",
-        json_path = ".status.spend.savedText",
-        description = "Against sending everything to the last tier."
-    ),
-    printcolumn(
-        name = "Age",
-        type_ = "date",
-        json_path = ".metadata.creationTimestamp"
-    ),
-    printcolumn(
-        name = "State",
-        type_ = "string",
-        json_path = ".status.calibration.state",
-        priority = 1
-    ),
-    printcolumn(
-        name = "Threshold",
-        type_ = "string",
-        json_path = ".status.calibration.threshold",
-        priority = 1
-    ),
-    printcolumn(
-        name = "Regret bound",
-        type_ = "string",
-        json_path = ".status.calibration.regretBound",
-        priority = 1
-    ),
-    printcolumn(
-        name = "Shadows",
-        type_ = "integer",
-        json_path = ".status.calibration.samples",
-        priority = 1
-    )
+    printcolumn = r#"{"name": "Ready", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Ready\")].status"}"#,
+    printcolumn = r#"{"name": "Reason", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Ready\")].reason"}"#,
+    printcolumn = r#"{"name": "Models", "type": "string", "jsonPath": ".spec.models"}"#,
+    printcolumn = r#"{"name": "Answered small", "type": "string", "jsonPath": ".status.tiers[0].answeredText", "description": "Share of the asks that the first tier answered."}"#,
+    printcolumn = r#"{"name": "Spend", "type": "string", "jsonPath": ".status.spend.frontier", "description": "US dollars for endpoints this month."}"#,
+    printcolumn = r#"{"name": "Saved", "type": "string", "jsonPath": ".status.spend.savedText", "description": "Against sending everything to the last tier."}"#,
+    printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}"#,
+    printcolumn = r#"{"name": "State", "type": "string", "jsonPath": ".status.calibration.state", "priority": 1}"#,
+    printcolumn = r#"{"name": "Threshold", "type": "string", "jsonPath": ".status.calibration.threshold", "priority": 1}"#,
+    printcolumn = r#"{"name": "Regret bound", "type": "string", "jsonPath": ".status.calibration.regretBound", "priority": 1}"#,
+    printcolumn = r#"{"name": "Shadows", "type": "integer", "jsonPath": ".status.calibration.samples", "priority": 1}"#
 )]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = cel(&[

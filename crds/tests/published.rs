@@ -1,5 +1,7 @@
 //! The committed YAML is what the types say, and holds what the schema promises everywhere.
 
+#![allow(clippy::unwrap_used, reason = "what surprises a test ends it")]
+
 use std::{fs, path::Path};
 
 use serde_json::{Value, json};

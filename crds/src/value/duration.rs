@@ -51,11 +51,12 @@ fn unit(text: &str) -> Option<(u64, &str)> {
 /// second, above to the second; [`duration`] reads back whatever has no fraction.
 pub fn duration_text(duration: Duration) -> String {
     let millis = duration.as_millis();
+    let tenths = millis / 100 % 10;
     let (hours, minutes, seconds) = (millis / 3_600_000, millis / 60_000 % 60, millis / 1000 % 60);
     match millis {
         0..1000 => format!("{millis}ms"),
-        1000..60_000 if millis / 100 % 10 == 0 => format!("{seconds}s"),
-        1000..60_000 => format!("{seconds}.{}s", millis / 100 % 10),
+        1000..60_000 if tenths == 0 => format!("{seconds}s"),
+        1000..60_000 => format!("{seconds}.{tenths}s"),
         _ => [(hours, "h"), (minutes, "m"), (seconds, "s")]
             .into_iter()
             .filter(|(number, _)| *number > 0)

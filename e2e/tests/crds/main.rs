@@ -1,6 +1,8 @@
 //! What the API server makes of our two kinds: which objects it refuses and why, what it fills in,
 //! and what kubectl shows of them.
 
+#![allow(clippy::unwrap_used, reason = "what surprises a test ends it")]
+
 mod acceptance;
 mod kubectl;
 mod ownership;
