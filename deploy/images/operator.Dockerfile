@@ -1,0 +1,30 @@
+# The operator. From the repository's root:
+#   docker build -f deploy/images/operator.Dockerfile -t ghcr.io/weir-dev/operator:0.1.0 .
+# With a program that is built already, in a folder of its own, as the tests do:
+#   docker build ... --build-arg BINARIES=prebuilt --build-context prebuilt=FOLDER .
+ARG BASE=debian:bookworm-slim
+# build: by the stage of that name. prebuilt: from the build context of that name; BASE then has the
+# certificates of the web's authorities.
+ARG BINARIES=build
+
+FROM rust:1.95-bookworm AS build
+WORKDIR /src
+COPY . .
+RUN cargo build --locked --release --package weir-operator
+
+FROM scratch AS from-build
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
+COPY --from=build /src/target/release/weir-operator /usr/local/bin/
+
+FROM scratch AS from-prebuilt
+COPY --from=prebuilt weir-operator /usr/local/bin/
+
+FROM from-${BINARIES} AS binaries
+
+FROM ${BASE}
+LABEL org.opencontainers.image.source=https://github.com/weir-dev/weir \
+      org.opencontainers.image.licenses=Apache-2.0
+COPY --from=binaries / /
+# No name in /etc/passwd: Kubernetes compares numbers to see that this is not root.
+USER 65532:65532
+ENTRYPOINT ["/usr/local/bin/weir-operator"]
