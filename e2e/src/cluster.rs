@@ -28,7 +28,7 @@ pub use images::{BASE, Images, PYTHON, Recipe};
 
 use crate::control_plane::{self, ADMIN, Caller, ControlPlane, Plan};
 use crate::kubectl::Kubectl;
-use crate::programs::{self, COREDNS};
+use crate::programs::{COREDNS, HELM, KUBERNETES};
 use crate::running::Running;
 use crate::settings::{self, repository, target_folder};
 
@@ -87,7 +87,7 @@ impl Cluster {
     }
 
     async fn start(folder: &Path, helper: &Path, lock: File) -> Result<Self> {
-        let assets = tokio::task::spawn_blocking(|| programs::KUBERNETES.built())
+        let assets = tokio::task::spawn_blocking(|| KUBERNETES.built())
             .await
             .context("building the Kubernetes programs")??;
         let archive = folder.join("bases.tar");
@@ -102,8 +102,10 @@ impl Cluster {
         let kubeconfig = plane.kubeconfig(ADMIN)?;
         let kubectl = Kubectl::new(&assets, &kubeconfig, folder);
         let programs = start_controllers(&assets, folder, &plane, helper)?;
-        let mut nodes: Vec<Node> =
-            PLACES.into_iter().map(|place| Node::start(place, folder)).collect::<Result<_>>()?;
+        let mut nodes: Vec<Node> = PLACES
+            .into_iter()
+            .map(|place| Node::start(place, folder))
+            .collect::<Result<_>>()?;
         for node in &mut nodes {
             node.wait_for_runtime()?;
         }
@@ -122,7 +124,9 @@ impl Cluster {
         for node in &mut cluster.nodes {
             node.join(&assets, &cluster.plane)?;
         }
-        cluster.kubectl.apply_path(&repository().join("e2e/cluster/coredns.yaml"))?;
+        cluster
+            .kubectl
+            .apply_path(&repository().join("e2e/cluster/coredns.yaml"))?;
         cluster.wait_until_ready().await?;
         Ok(cluster)
     }
@@ -145,6 +149,21 @@ impl Cluster {
         control_plane::client(&self.kubeconfig).await
     }
 
+    /// Helm as its administrator, with arguments written on one line.
+    ///
+    /// # Errors
+    /// When Helm has to be built and cannot be.
+    pub fn helm(&self, arguments: &str) -> Result<Command> {
+        let mut helm = Command::new(HELM.built()?.join("helm"));
+        helm.env("KUBECONFIG", &self.kubeconfig)
+            .envs(
+                ["HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME"]
+                    .map(|name| (name, self.folder.join("helm"))),
+            )
+            .args(arguments.split_whitespace());
+        Ok(helm)
+    }
+
     /// Where everything of the cluster lies while it is up.
     pub fn folder(&self) -> &Path {
         &self.folder
@@ -156,8 +175,11 @@ impl Cluster {
     /// When a node refuses them.
     pub fn load(&self, archive: &Path) -> Result<()> {
         std::thread::scope(|scope| {
-            let loads: Vec<_> =
-                self.nodes.iter().map(|node| scope.spawn(|| node.load(archive))).collect();
+            let loads: Vec<_> = self
+                .nodes
+                .iter()
+                .map(|node| scope.spawn(|| node.load(archive)))
+                .collect();
             loads
                 .into_iter()
                 .try_for_each(|load| load.join().expect("loading images does not panic"))
@@ -264,14 +286,22 @@ fn make_bases(archive: &Path) -> Result<()> {
 }
 
 fn plan<'a>(assets: &'a Path, folder: &'a Path) -> Plan<'a> {
-    let caller = |user: &str, group| Caller { user: user.to_owned(), group };
+    let caller = |user: &str, group| Caller {
+        user: user.to_owned(),
+        group,
+    };
     let mut callers = vec![
         caller(ADMIN, Some("system:masters")),
         caller("system:kube-controller-manager", None),
         caller("system:kube-scheduler", None),
         caller("system:kube-proxy", None),
     ];
-    let node = |place: Place| caller(&format!("system:node:{}", place.name()), Some("system:nodes"));
+    let node = |place: Place| {
+        caller(
+            &format!("system:node:{}", place.name()),
+            Some("system:nodes"),
+        )
+    };
     callers.extend(PLACES.map(node));
     let arguments = [
         "--authorization-mode=Node,RBAC".to_owned(),
@@ -281,7 +311,13 @@ fn plan<'a>(assets: &'a Path, folder: &'a Path) -> Plan<'a> {
         // Without it `kubectl logs` asks for the address of a host called node-1.
         "--kubelet-preferred-address-types=InternalIP".to_owned(),
     ];
-    Plan { assets, folder, address: HOST, callers, arguments: arguments.to_vec() }
+    Plan {
+        assets,
+        folder,
+        address: HOST,
+        callers,
+        arguments: arguments.to_vec(),
+    }
 }
 
 fn start_controllers(
@@ -299,7 +335,11 @@ fn start_controllers(
         .arg(certificates.join("apiserver.key"))
         .arg("--root-ca-file")
         .arg(certificates.join("apiserver.crt"))
-        .args(["--use-service-account-credentials", "--leader-elect=false", "--secure-port=0"])
+        .args([
+            "--use-service-account-credentials",
+            "--leader-elect=false",
+            "--secure-port=0",
+        ])
         .arg("--node-monitor-grace-period=16s");
     let mut scheduler = Command::new(assets.join("kube-scheduler"));
     scheduler
@@ -307,7 +347,10 @@ fn start_controllers(
         .arg(plane.kubeconfig("system:kube-scheduler")?)
         .args(["--leader-elect=false", "--secure-port=0"]);
     let mut rules = Command::new(helper);
-    rules.arg("enforce").arg("--kubeconfig").arg(plane.kubeconfig(ADMIN)?);
+    rules
+        .arg("enforce")
+        .arg("--kubeconfig")
+        .arg(plane.kubeconfig(ADMIN)?);
     Ok(vec![
         Running::start(folder, "kube-controller-manager", &mut manager)?,
         Running::start(folder, "kube-scheduler", &mut scheduler)?,

@@ -16,4 +16,5 @@ mod settings;
 pub use api_server::ApiServer;
 pub use cluster::Cluster;
 pub use kubectl::Kubectl;
-pub use run::Said;
+pub use run::{Said, output, output_of, said, succeed, tool};
+pub use settings::{cache_folder, profile_folder, repository, target_folder};

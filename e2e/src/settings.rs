@@ -41,7 +41,7 @@ pub fn target_folder() -> PathBuf {
 }
 
 /// Where things that outlive a clone are kept.
-pub(crate) fn cache_folder() -> PathBuf {
+pub fn cache_folder() -> PathBuf {
     let base = variable("XDG_CACHE_HOME")
         .map(PathBuf::from)
         .or_else(|| variable("HOME").map(|home| Path::new(&home).join(".cache")))

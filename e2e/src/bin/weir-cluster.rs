@@ -38,7 +38,9 @@ async fn main() -> Result<()> {
         Step::Up => up().await,
         Step::Down { when_input_ends } => {
             if when_input_ends {
-                std::io::stdin().read_to_end(&mut Vec::new()).context("waiting for the input to end")?;
+                std::io::stdin()
+                    .read_to_end(&mut Vec::new())
+                    .context("waiting for the input to end")?;
             }
             cluster::take_down()
         }

@@ -36,7 +36,10 @@ pub(crate) fn make(place: Place) -> Result<()> {
 
 /// Kills what still runs in a node's cgroups, and removes them.
 pub(crate) fn remove(place: Place) {
-    let groups: Vec<PathBuf> = hierarchies().iter().map(|root| root.join(place.cgroup())).collect();
+    let groups: Vec<PathBuf> = hierarchies()
+        .iter()
+        .map(|root| root.join(place.cgroup()))
+        .collect();
     for _ in 0..100 {
         let pids: Vec<u32> = groups.iter().flat_map(|group| processes(group)).collect();
         if pids.is_empty() {
@@ -58,8 +61,11 @@ fn delegate(group: &Path) -> Result<()> {
         return Ok(());
     };
     for controller in controllers.split_whitespace() {
-        fs::write(group.join("cgroup.subtree_control"), format!("+{controller}"))
-            .with_context(|| format!("delegating {controller} in {}", group.display()))?;
+        fs::write(
+            group.join("cgroup.subtree_control"),
+            format!("+{controller}"),
+        )
+        .with_context(|| format!("delegating {controller} in {}", group.display()))?;
     }
     Ok(())
 }
@@ -70,7 +76,9 @@ fn hierarchies() -> Vec<PathBuf> {
     if root.join("cgroup.controllers").exists() {
         return vec![root.to_path_buf()];
     }
-    let Ok(entries) = fs::read_dir(root) else { return Vec::new() };
+    let Ok(entries) = fs::read_dir(root) else {
+        return Vec::new();
+    };
     entries
         .flatten()
         .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
@@ -94,6 +102,12 @@ fn remove_tree(group: &Path) {
 }
 
 fn below(group: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = fs::read_dir(group) else { return Vec::new() };
-    entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()).collect()
+    let Ok(entries) = fs::read_dir(group) else {
+        return Vec::new();
+    };
+    entries
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.is_dir())
+        .collect()
 }

@@ -29,7 +29,10 @@ pub async fn enforce(kubeconfig: &Path) -> Result<()> {
     let (pods, pod_changes) = watched::<Pod>(&client);
     let (namespaces, namespace_changes) = watched::<Namespace>(&client);
     let (policies, policy_changes) = watched::<NetworkPolicy>(&client);
-    let changes = stream::select(pod_changes, stream::select(namespace_changes, policy_changes));
+    let changes = stream::select(
+        pod_changes,
+        stream::select(namespace_changes, policy_changes),
+    );
     // What comes while rules are loaded is taken together.
     let mut changes = pin!(changes.ready_chunks(1000));
     let mut loaded = String::new();
@@ -54,7 +57,13 @@ pub async fn enforce(kubeconfig: &Path) -> Result<()> {
 /// A store of all objects of a kind, and a stream that says when it changed.
 fn watched<K>(client: &Client) -> (reflector::Store<K>, impl Stream<Item = ()> + use<K>)
 where
-    K: Resource<DynamicType = ()> + Lookup<DynamicType = ()> + Clone + std::fmt::Debug + Send + Sync + 'static,
+    K: Resource<DynamicType = ()>
+        + Lookup<DynamicType = ()>
+        + Clone
+        + std::fmt::Debug
+        + Send
+        + Sync
+        + 'static,
     K: serde::de::DeserializeOwned,
 {
     let (store, writer) = reflector::store();
@@ -70,8 +79,11 @@ fn owned<K>(store: &reflector::Store<K>) -> Vec<K>
 where
     K: Lookup<DynamicType = ()> + Clone + 'static,
 {
-    let mut objects: Vec<(String, K)> =
-        store.state().iter().map(|object| (object.to_object_ref(()).to_string(), (**object).clone())).collect();
+    let mut objects: Vec<(String, K)> = store
+        .state()
+        .iter()
+        .map(|object| (object.to_object_ref(()).to_string(), (**object).clone()))
+        .collect();
     objects.sort_by(|(one, _), (other, _)| one.cmp(other));
     objects.into_iter().map(|(_, object)| object).collect()
 }

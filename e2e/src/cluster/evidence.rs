@@ -22,20 +22,31 @@ pub(crate) fn keep(kubectl: &Kubectl, cluster: &Path, name: &str) -> PathBuf {
             fs::write(folder.join(file), text).ok();
         }
     };
-    note("events.txt", "get events --all-namespaces --sort-by=.lastTimestamp");
+    note(
+        "events.txt",
+        "get events --all-namespaces --sort-by=.lastTimestamp",
+    );
     note("pods.txt", "get pods --all-namespaces --output=wide");
     for kind in KINDS.split(',') {
-        note(&format!("{kind}.yaml"), &format!("get {kind} --all-namespaces --output=yaml"));
+        note(
+            &format!("{kind}.yaml"),
+            &format!("get {kind} --all-namespaces --output=yaml"),
+        );
     }
     let pods = kubectl.run(
         "get pods --all-namespaces --no-headers --output=custom-columns=:metadata.namespace,:metadata.name",
     );
     for line in pods.unwrap_or_default().lines() {
         let mut words = line.split_whitespace();
-        let (Some(namespace), Some(pod)) = (words.next(), words.next()) else { continue };
+        let (Some(namespace), Some(pod)) = (words.next(), words.next()) else {
+            continue;
+        };
         let logs = format!("logs --namespace {namespace} {pod} --all-containers --prefix");
         note(&format!("{namespace}.{pod}.log"), &logs);
-        note(&format!("{namespace}.{pod}.previous.log"), &format!("{logs} --previous"));
+        note(
+            &format!("{namespace}.{pod}.previous.log"),
+            &format!("{logs} --previous"),
+        );
     }
     copy_logs(cluster, &folder);
     folder
@@ -51,7 +62,11 @@ pub(crate) fn keep_program_logs(cluster: &Path) {
 fn copy_logs(cluster: &Path, folder: &Path) {
     let nodes = PLACES.map(|place| place.name());
     for node in std::iter::once("").chain(nodes.iter().map(String::as_str)) {
-        for entry in fs::read_dir(cluster.join(node)).into_iter().flatten().flatten() {
+        for entry in fs::read_dir(cluster.join(node))
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
             let path = entry.path();
             if path.extension().is_some_and(|extension| extension == "log") {
                 let name = format!("{node}.{}", entry.file_name().to_string_lossy());

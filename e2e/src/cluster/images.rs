@@ -49,7 +49,8 @@ impl Images {
         let store = cache_folder().join("images");
         fs::create_dir_all(&store).context("making the store of images")?;
         let lock = File::create(store.join("lock")).context("making the lock of the images")?;
-        lock.lock().context("waiting for another user of the images")?;
+        lock.lock()
+            .context("waiting for another user of the images")?;
         Ok(Self { store, _lock: lock })
     }
 
@@ -60,9 +61,13 @@ impl Images {
     pub fn make_bases(&self, coredns: &Path) -> Result<()> {
         self.bootstrap(BASE, "ca-certificates")?;
         self.bootstrap(PYTHON, "ca-certificates,python3-minimal,libpython3-stdlib")?;
-        self.from_lines(PAUSE, coredns, &format!("FROM {BASE}\nCMD [\"sleep\", \"infinity\"]\n"))?;
+        self.build_lines(
+            PAUSE,
+            coredns,
+            &format!("FROM {BASE}\nCMD [\"sleep\", \"infinity\"]\n"),
+        )?;
         let coredns_lines = "FROM scratch\nCOPY coredns /coredns\nENTRYPOINT [\"/coredns\"]\n";
-        self.from_lines(COREDNS, coredns, coredns_lines)
+        self.build_lines(COREDNS, coredns, coredns_lines)
     }
 
     /// Builds an image from a Dockerfile.
@@ -71,7 +76,9 @@ impl Images {
     /// When the build fails; with what it said.
     pub fn build(&self, recipe: &Recipe<'_>) -> Result<()> {
         let mut build = self.buildah("build --isolation chroot --pull-never --layers=false");
-        build.args(["--tag", recipe.name, "--file"]).arg(recipe.dockerfile);
+        build
+            .args(["--tag", recipe.name, "--file"])
+            .arg(recipe.dockerfile);
         for argument in &recipe.arguments {
             build.args(["--build-arg", argument]);
         }
@@ -107,12 +114,15 @@ impl Images {
         let folder = tempfile::tempdir_in(&self.store).context("making a folder for a base")?;
         let packed = folder.path().join("base.tar");
         let mut debian = tool("mmdebstrap --quiet --mode=root --variant=essential");
-        debian.arg(format!("--include={packages}")).arg("bookworm").arg(&packed);
+        debian
+            .arg(format!("--include={packages}"))
+            .arg("bookworm")
+            .arg(&packed);
         succeed(&mut debian).context("making a minimal Debian")?;
-        self.from_lines(name, folder.path(), "FROM scratch\nADD base.tar /\n")
+        self.build_lines(name, folder.path(), "FROM scratch\nADD base.tar /\n")
     }
 
-    fn from_lines(&self, name: &str, context: &Path, lines: &str) -> Result<()> {
+    fn build_lines(&self, name: &str, context: &Path, lines: &str) -> Result<()> {
         let file = tempfile::NamedTempFile::new_in(&self.store).context("making a Dockerfile")?;
         fs::write(file.path(), lines).context("writing a Dockerfile")?;
         self.build(&Recipe {
@@ -138,8 +148,11 @@ impl Images {
 /// containerd reads an image's full name from an annotation that buildah does not write.
 fn name_for_containerd(index: &Path) -> Result<()> {
     let text = fs::read_to_string(index).context("reading an index of images")?;
-    let mut value: Value = serde_json::from_str(&text).context("understanding an index of images")?;
-    let manifests = value["manifests"].as_array_mut().context("an index lists manifests")?;
+    let mut value: Value =
+        serde_json::from_str(&text).context("understanding an index of images")?;
+    let manifests = value["manifests"]
+        .as_array_mut()
+        .context("an index lists manifests")?;
     for manifest in manifests {
         let name = manifest["annotations"]["org.opencontainers.image.ref.name"].clone();
         manifest["annotations"]["io.containerd.image.name"] = name;

@@ -12,7 +12,8 @@ use crate::run::{succeed, tool};
 /// # Errors
 /// When one of the steps is refused.
 pub(crate) fn lay() -> Result<()> {
-    succeed(&mut tool(&format!("ip link add {BRIDGE} type bridge"))).context("making the bridge")?;
+    succeed(&mut tool(&format!("ip link add {BRIDGE} type bridge")))
+        .context("making the bridge")?;
     succeed(&mut tool(&format!("ip addr add {HOST}/24 dev {BRIDGE}")))?;
     succeed(&mut tool(&format!("ip link set {BRIDGE} up")))?;
     for place in PLACES {
@@ -27,9 +28,14 @@ fn lay_node(place: Place) -> Result<()> {
     succeed(&mut tool(&format!(
         "ip link add weir-n{number} type veth peer name eth0 netns {network}"
     )))?;
-    succeed(&mut tool(&format!("ip link set weir-n{number} master {BRIDGE} up")))?;
+    succeed(&mut tool(&format!(
+        "ip link set weir-n{number} master {BRIDGE} up"
+    )))?;
     // The way from the API server back to pods.
-    succeed(&mut tool(&format!("ip route add {} via {address}", place.pods())))?;
+    succeed(&mut tool(&format!(
+        "ip route add {} via {address}",
+        place.pods()
+    )))?;
     let within = |words: &str| succeed(&mut inside(place, words));
     within("ip link set lo up")?;
     within(&format!("ip addr add {address}/24 dev eth0"))?;
@@ -37,7 +43,11 @@ fn lay_node(place: Place) -> Result<()> {
     within(&format!("ip route add default via {HOST}"))?;
     within("sysctl -qw net.ipv4.ip_forward=1")?;
     for other in PLACES.into_iter().filter(|other| *other != place) {
-        within(&format!("ip route add {} via {}", other.pods(), other.address()))?;
+        within(&format!(
+            "ip route add {} via {}",
+            other.pods(),
+            other.address()
+        ))?;
     }
     Ok(())
 }
@@ -45,7 +55,10 @@ fn lay_node(place: Place) -> Result<()> {
 /// A command that runs in a node's network namespace and nowhere else: `ip netns exec`
 /// would mount /sys anew as well, and hide the cgroups from the kubelet.
 pub(crate) fn inside(place: Place, words: &str) -> Command {
-    tool(&format!("nsenter --net=/run/netns/{} {words}", place.network()))
+    tool(&format!(
+        "nsenter --net=/run/netns/{} {words}",
+        place.network()
+    ))
 }
 
 /// Removes whatever is there of it.

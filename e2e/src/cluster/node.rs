@@ -37,7 +37,11 @@ impl Node {
         write_json(&folder.join("cni/10-weir.conflist"), &cni(place, &folder))?;
         let config = folder.join("containerd.toml");
         fs::write(&config, containerd(place, &folder)).context("configuring containerd")?;
-        let mut node = Self { place, folder, programs: Vec::new() };
+        let mut node = Self {
+            place,
+            folder,
+            programs: Vec::new(),
+        };
         let mut containerd = inside(place, "containerd --config");
         containerd.arg(&config);
         node.run("containerd", &mut containerd)?;
@@ -69,9 +73,15 @@ impl Node {
         self.run("kubelet", &mut kubelet)?;
 
         let config = self.folder.join("kube-proxy.yaml");
-        write_json(&config, &self.proxy(&plane.kubeconfig("system:kube-proxy")?))?;
+        write_json(
+            &config,
+            &self.proxy(&plane.kubeconfig("system:kube-proxy")?),
+        )?;
         let mut proxy = inside(self.place, "");
-        proxy.arg(assets.join("kube-proxy")).arg("--config").arg(&config);
+        proxy
+            .arg(assets.join("kube-proxy"))
+            .arg("--config")
+            .arg(&config);
         self.run("kube-proxy", &mut proxy)
     }
 
@@ -83,7 +93,8 @@ impl Node {
         let socket = Self::socket(self.place);
         let mut import = tool("ctr --namespace k8s.io --address");
         import.arg(socket).args(["images", "import"]).arg(archive);
-        run::succeed(&mut import).with_context(|| format!("loading images into {}", self.place.name()))
+        run::succeed(&mut import)
+            .with_context(|| format!("loading images into {}", self.place.name()))
     }
 
     /// Waits until containerd answers.
@@ -119,7 +130,8 @@ impl Node {
     }
 
     fn run(&mut self, name: &str, command: &mut Command) -> Result<()> {
-        self.programs.push(Running::start(&self.folder, name, command)?);
+        self.programs
+            .push(Running::start(&self.folder, name, command)?);
         Ok(())
     }
 

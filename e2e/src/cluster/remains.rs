@@ -10,14 +10,20 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::Signal;
+use sha2::{Digest, Sha256};
 
-use super::addresses::PLACES;
+use super::addresses::{PLACES, Place};
+use super::node::Node;
 use super::{cgroups, network};
 use crate::run::{succeed, tool};
 use crate::running::{end_left_overs, signal};
 
 /// Sockets, mounts of network namespaces, and the note of the cluster's folder.
 pub(crate) const STATE: &str = "/run/weir-cluster";
+/// What the network plugins remember of each pod.
+const CNI_NOTES: &str = "/var/lib/cni/results";
+/// Links that kubelet makes to the logs of pods.
+const LOG_LINKS: &str = "/var/log/containers";
 
 /// Notes where the cluster lives that is about to be started.
 ///
@@ -25,7 +31,8 @@ pub(crate) const STATE: &str = "/run/weir-cluster";
 /// When the note cannot be written.
 pub(crate) fn note(folder: &Path) -> Result<()> {
     fs::create_dir_all(STATE).context("making the state folder of the cluster")?;
-    fs::write(note_file(), folder.to_string_lossy().as_bytes()).context("noting the cluster's folder")
+    fs::write(note_file(), folder.to_string_lossy().as_bytes())
+        .context("noting the cluster's folder")
 }
 
 /// The folder of the cluster that was started last and not taken down.
@@ -51,13 +58,21 @@ pub(crate) fn take_down() -> Result<()> {
     if let Some(folder) = &folder {
         end_left_overs(folder);
     }
-    for place in [Some(Path::new(STATE)), folder.as_deref()].into_iter().flatten() {
+    for place in [Some(Path::new(STATE)), folder.as_deref()]
+        .into_iter()
+        .flatten()
+    {
         unmount_below(place)?;
     }
     network::lift();
-    remove_notes_of_others(folder.as_deref());
+    if let Some(folder) = &folder {
+        remove_notes_of_others(folder);
+    }
     // The note goes last: until then the next run tries again.
-    for place in [folder.as_deref(), Some(Path::new(STATE))].into_iter().flatten() {
+    for place in [folder.as_deref(), Some(Path::new(STATE))]
+        .into_iter()
+        .flatten()
+    {
         if place.exists() {
             fs::remove_dir_all(place).with_context(|| format!("removing {}", place.display()))?;
         }
@@ -67,9 +82,15 @@ pub(crate) fn take_down() -> Result<()> {
 
 /// Each pod has a process that containerd started and that outlives it.
 fn end_shims() {
-    let Ok(processes) = fs::read_dir("/proc") else { return };
+    let Ok(processes) = fs::read_dir("/proc") else {
+        return;
+    };
     for process in processes.flatten() {
-        let Some(pid) = process.file_name().to_str().and_then(|name| name.parse().ok()) else {
+        let Some(pid) = process
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse().ok())
+        else {
             continue;
         };
         let line = fs::read(process.path().join("cmdline")).unwrap_or_default();
@@ -108,20 +129,43 @@ fn mounts_below(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(below)
 }
 
-/// Removes what programs note about our pods in places that they do not let us choose.
-fn remove_notes_of_others(folder: Option<&Path>) {
-    for entry in fs::read_dir("/var/lib/cni/results").into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        if PLACES.iter().any(|place| name.to_string_lossy().starts_with(&place.network())) {
-            fs::remove_file(entry.path()).ok();
+/// Removes what programs keep about our pods in places that they do not let us choose.
+fn remove_notes_of_others(folder: &Path) {
+    for place in PLACES {
+        let pods = folder
+            .join(place.name())
+            .join("containerd/io.containerd.grpc.v1.cri/sandboxes");
+        let pods: Vec<String> = names(&pods);
+        for note in names(Path::new(CNI_NOTES)) {
+            if pods.iter().any(|pod| note.contains(pod)) {
+                fs::remove_file(Path::new(CNI_NOTES).join(note)).ok();
+            }
+        }
+        for pod in pods {
+            fs::remove_file(shim_socket(place, &pod)).ok();
         }
     }
-    for entry in fs::read_dir("/var/log/containers").into_iter().flatten().flatten() {
-        let target = fs::read_link(entry.path()).unwrap_or_default();
-        if folder.is_some_and(|folder| target.starts_with(folder)) {
-            fs::remove_file(entry.path()).ok();
+    for log in names(Path::new(LOG_LINKS)) {
+        let link = Path::new(LOG_LINKS).join(log);
+        if fs::read_link(&link).is_ok_and(|target| target.starts_with(folder)) {
+            fs::remove_file(link).ok();
         }
     }
+}
+
+/// Where a pod's shim listens, by containerd's own rule.
+fn shim_socket(place: Place, pod: &str) -> PathBuf {
+    let address = Node::socket(place).join("k8s.io").join(pod);
+    let digest = Sha256::digest(address.as_os_str().as_encoded_bytes());
+    let name: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    Path::new("/run/containerd/s").join(name)
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect()
 }
 
 fn note_file() -> PathBuf {

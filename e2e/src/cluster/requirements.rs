@@ -22,10 +22,16 @@ pub(crate) fn missing() -> Option<String> {
     if !nix::unistd::geteuid().is_root() {
         return Some("a cluster with nodes needs root".to_owned());
     }
-    let packages: Vec<&str> =
-        PROGRAMS.iter().filter(|(program, _)| !exists(program)).map(|(_, package)| *package).collect();
+    let packages: Vec<&str> = PROGRAMS
+        .iter()
+        .filter(|(program, _)| !exists(program))
+        .map(|(_, package)| *package)
+        .collect();
     (!packages.is_empty()).then(|| {
-        format!("a cluster with nodes needs packages: apt-get install {}", packages.join(" "))
+        format!(
+            "a cluster with nodes needs packages: apt-get install {}",
+            packages.join(" ")
+        )
     })
 }
 

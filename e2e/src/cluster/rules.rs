@@ -40,7 +40,9 @@ pub(crate) fn compile(world: &World) -> String {
     let mut chains = String::new();
     let mut jumps = String::new();
     for pod in &world.pods {
-        let Some(address) = address(pod) else { continue };
+        let Some(address) = address(pod) else {
+            continue;
+        };
         for direction in [Direction::Ingress, Direction::Egress] {
             let policies = world.isolating(pod, direction);
             if policies.is_empty() {
@@ -51,7 +53,10 @@ pub(crate) fn compile(world: &World) -> String {
                 Direction::Egress => ("saddr", "out"),
             };
             let name = format!("{prefix}-{}", address.replace('.', "-"));
-            let rules: String = policies.iter().map(|policy| world.rules(policy, pod, direction)).collect();
+            let rules: String = policies
+                .iter()
+                .map(|policy| world.rules(policy, pod, direction))
+                .collect();
             _ = writeln!(jumps, "ip {side} {address} jump {name}");
             _ = writeln!(chains, "chain {name} {{\n{rules}drop\n}}");
         }
@@ -69,7 +74,12 @@ impl World {
         self.policies
             .iter()
             .filter(|policy| policy.metadata.namespace == pod.metadata.namespace)
-            .filter(|policy| policy.spec.as_ref().is_some_and(|spec| governs(spec, direction)))
+            .filter(|policy| {
+                policy
+                    .spec
+                    .as_ref()
+                    .is_some_and(|spec| governs(spec, direction))
+            })
             .filter(|policy| {
                 let spec = policy.spec.as_ref();
                 spec.is_some_and(|spec| {
@@ -82,7 +92,9 @@ impl World {
     }
 
     fn rules(&self, policy: &NetworkPolicy, pod: &Pod, direction: Direction) -> String {
-        let Some(spec) = &policy.spec else { return String::new() };
+        let Some(spec) = &policy.spec else {
+            return String::new();
+        };
         let namespace = policy.metadata.namespace.as_deref().unwrap_or_default();
         let mut rules = String::new();
         for opening in openings(spec, direction) {
@@ -116,7 +128,10 @@ impl World {
                 matches.push(format!("ip {side} {}{except}", block.cidr));
             } else {
                 let pods = self.pods.iter().filter(|pod| self.is_peer(peer, pod, own));
-                matches.extend(pods.filter_map(address).map(|address| format!("ip {side} {address}")));
+                matches.extend(
+                    pods.filter_map(address)
+                        .map(|address| format!("ip {side} {address}")),
+                );
             }
         }
         matches
@@ -150,13 +165,19 @@ fn openings(spec: &NetworkPolicySpec, direction: Direction) -> Vec<Opening<'_>> 
             .ingress
             .iter()
             .flatten()
-            .map(|rule| Opening { peers: rule.from.as_ref(), ports: rule.ports.as_ref() })
+            .map(|rule| Opening {
+                peers: rule.from.as_ref(),
+                ports: rule.ports.as_ref(),
+            })
             .collect(),
         Direction::Egress => spec
             .egress
             .iter()
             .flatten()
-            .map(|rule| Opening { peers: rule.to.as_ref(), ports: rule.ports.as_ref() })
+            .map(|rule| Opening {
+                peers: rule.to.as_ref(),
+                ports: rule.ports.as_ref(),
+            })
             .collect(),
     }
 }
@@ -166,7 +187,10 @@ fn ports(opening: &Opening<'_>, pod: &Pod) -> Vec<String> {
     let Some(ports) = opening.ports.filter(|ports| !ports.is_empty()) else {
         return vec![String::new()];
     };
-    ports.iter().filter_map(|port| one_port(port, pod)).collect()
+    ports
+        .iter()
+        .filter_map(|port| one_port(port, pod))
+        .collect()
 }
 
 fn one_port(port: &NetworkPolicyPort, pod: &Pod) -> Option<String> {
@@ -188,7 +212,11 @@ fn one_port(port: &NetworkPolicyPort, pod: &Pod) -> Option<String> {
 
 fn selects(selector: &LabelSelector, labels: Option<&BTreeMap<String, String>>) -> bool {
     let label = |key: &str| labels.and_then(|labels| labels.get(key));
-    let equal = selector.match_labels.iter().flatten().all(|(key, value)| label(key) == Some(value));
+    let equal = selector
+        .match_labels
+        .iter()
+        .flatten()
+        .all(|(key, value)| label(key) == Some(value));
     let expressed = selector.match_expressions.iter().flatten().all(|wish| {
         let named = |value: &String| wish.values.iter().flatten().any(|wanted| wanted == value);
         match wish.operator.as_str() {
@@ -203,7 +231,11 @@ fn selects(selector: &LabelSelector, labels: Option<&BTreeMap<String, String>>) 
 
 /// The address of a pod that has one to itself and is not over.
 fn address(pod: &Pod) -> Option<String> {
-    let on_host = pod.spec.as_ref().and_then(|spec| spec.host_network).unwrap_or(false);
+    let on_host = pod
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.host_network)
+        .unwrap_or(false);
     let status = pod.status.as_ref()?;
     let over = matches!(status.phase.as_deref(), Some("Succeeded" | "Failed"));
     (!on_host && !over).then(|| status.pod_ip.clone()).flatten()
@@ -240,7 +272,9 @@ mod tests {
 
     #[test]
     fn a_pod_that_no_policy_selects_is_not_mentioned() {
-        let table = compile(&world(&json!({ "podSelector": { "matchLabels": { "role": "none" } } })));
+        let table = compile(&world(
+            &json!({ "podSelector": { "matchLabels": { "role": "none" } } }),
+        ));
         assert!(!table.contains("jump"), "{table}");
     }
 
@@ -253,9 +287,13 @@ mod tests {
                 "ports": [{ "port": "http" }],
             }],
         })));
-        let chain = "chain in-198-18-1-2 {\nip saddr 198.18.2.3 tcp dport 8000-8000 return\ndrop\n}";
+        let chain =
+            "chain in-198-18-1-2 {\nip saddr 198.18.2.3 tcp dport 8000-8000 return\ndrop\n}";
         assert!(table.contains(chain), "{table}");
-        assert!(table.contains("ip daddr 198.18.1.2 jump in-198-18-1-2"), "{table}");
+        assert!(
+            table.contains("ip daddr 198.18.1.2 jump in-198-18-1-2"),
+            "{table}"
+        );
         assert!(!table.contains("out-"), "{table}");
     }
 
@@ -275,6 +313,9 @@ mod tests {
             "podSelector": {},
             "ingress": [{ "from": [{ "ipBlock": { "cidr": "10.0.0.0/8", "except": ["10.1.0.0/16"] } }] }],
         })));
-        assert!(table.contains("ip saddr 10.0.0.0/8 ip saddr != 10.1.0.0/16  return"), "{table}");
+        assert!(
+            table.contains("ip saddr 10.0.0.0/8 ip saddr != 10.1.0.0/16  return"),
+            "{table}"
+        );
     }
 }

@@ -1,0 +1,60 @@
+//! The thread, end to end: a two-node cluster, the chart, the example's YAML files, and
+//! the `openai` SDK.
+//!
+//! The stories run one after the other on one cluster, in the order of [`STORIES`]: some
+//! take away what others stand on. Where a cluster cannot be had they are counted as
+//! ignored, or as failed where `WEIR_E2E_REQUIRE_NODES` is set.
+
+#![allow(
+    clippy::print_stdout,
+    reason = "it reports as the standard test runner does"
+)]
+
+#[path = "nodes/answers.rs"]
+mod answers;
+#[path = "nodes/base.rs"]
+mod base;
+#[path = "nodes/changes.rs"]
+mod changes;
+#[path = "nodes/endings.rs"]
+mod endings;
+#[path = "nodes/runner.rs"]
+mod runner;
+#[path = "nodes/sdk.rs"]
+mod sdk;
+#[path = "nodes/secrets.rs"]
+mod secrets;
+#[path = "nodes/stage.rs"]
+mod stage;
+#[path = "nodes/tenants.rs"]
+mod tenants;
+
+use std::process::ExitCode;
+
+use runner::{Story, story};
+
+/// Every story, in the order in which they run.
+const STORIES: &[Story] = &[
+    story!(base::pods_run_on_both_nodes_restricted_and_within_their_limits),
+    story!(base::a_service_answers_by_its_name_in_pods_and_by_its_address_on_nodes),
+    story!(base::a_network_policy_blocks_whom_it_does_not_name),
+    story!(answers::our_images_are_built_from_their_dockerfiles),
+    story!(answers::the_chart_passes_its_lint_and_installs),
+    story!(answers::the_example_applied_as_it_is_becomes_ready),
+    story!(answers::a_clear_ticket_is_answered_by_the_small_model),
+    story!(answers::an_ambiguous_ticket_is_answered_by_the_frontier_and_nothing_small_leaks),
+    story!(answers::a_pod_asks_by_service_name_and_gets_the_same_answers),
+    story!(answers::the_same_model_is_served_from_a_volume),
+    story!(tenants::a_second_tenant_is_served_from_its_own_namespace),
+    story!(changes::requests_are_served_while_the_operator_is_away),
+    story!(changes::requests_are_served_again_after_an_idle_worker_is_deleted),
+    story!(changes::an_invalid_update_of_a_policy_leaves_the_old_one_serving),
+    story!(secrets::a_missing_secret_disables_only_its_tier_until_it_appears),
+    story!(endings::deleting_the_example_leaves_nothing_of_ours),
+    story!(tenants::the_second_tenant_was_left_alone),
+    story!(endings::uninstalling_leaves_users_objects_served_and_a_new_install_takes_them_up),
+];
+
+fn main() -> ExitCode {
+    runner::main(STORIES)
+}

@@ -1,0 +1,93 @@
+//! What goes away or goes wrong while clients ask.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+
+use crate::answers::{Question, SYSTEM};
+use crate::stage::{EXAMPLE, Stage, eventually};
+
+/// How long the operator may take to say something about a change.
+pub const NOTICE: Duration = Duration::from_secs(60);
+
+pub async fn requests_are_served_while_the_operator_is_away(stage: &Stage) -> Result<()> {
+    let count = stage.json(&format!(
+        "get deployment weir-operator --namespace {SYSTEM}"
+    ))?;
+    let count = count["spec"]["replicas"].as_i64().unwrap_or(1);
+    let scale = |count| {
+        stage.kubectl(&format!(
+            "scale deployment weir-operator --namespace {SYSTEM} --replicas={count}"
+        ))
+    };
+    scale(0)?;
+    eventually(NOTICE, || {
+        let pods = stage.kubectl(&format!("get pods --namespace {SYSTEM} --output=name"))?;
+        ensure!(pods.is_empty(), "an operator is still there: {pods}");
+        Ok(())
+    })
+    .await?;
+    let served = both_are_answered(stage);
+    scale(count)?;
+    stage.kubectl(&format!(
+        "rollout status deployment/weir-operator --namespace {SYSTEM} --timeout=60s"
+    ))?;
+    served
+}
+
+pub async fn requests_are_served_again_after_an_idle_worker_is_deleted(
+    stage: &Stage,
+) -> Result<()> {
+    let chosen = "--selector=weir.dev/component=worker,weir.dev/deployment=triage";
+    let names = || {
+        stage.kubectl(&format!(
+            "get pods {chosen} --namespace {EXAMPLE} --output=name"
+        ))
+    };
+    let before = names()?;
+    stage.kubectl(&format!(
+        "delete pods {chosen} --namespace {EXAMPLE} --timeout=60s"
+    ))?;
+    eventually(NOTICE, || both_are_answered(stage)).await?;
+    ensure!(names()? != before, "the worker was to be another one");
+    Ok(())
+}
+
+pub async fn an_invalid_update_of_a_policy_leaves_the_old_one_serving(stage: &Stage) -> Result<()> {
+    let rename = |deployment: &str| {
+        let patch = format!(
+            r#"[{{"op":"replace","path":"/spec/tiers/0/deployment/name","value":"{deployment}"}}]"#
+        );
+        stage.kubectl(&format!(
+            "patch routepolicy support --type=json --patch={patch}"
+        ))
+    };
+    rename("no-such-deployment")?;
+    eventually(NOTICE, || {
+        let [status, reason, message] = stage.condition("routepolicy/support", "Ready")?;
+        ensure!(status == "False", "Ready is {status}: {message}");
+        ensure!(
+            reason == "DeploymentNotFound",
+            "the reason is {reason}: {message}"
+        );
+        ensure!(
+            message.contains("no-such-deployment"),
+            "the message is {message:?}"
+        );
+        Ok(())
+    })
+    .await?;
+    both_are_answered(stage)?;
+    rename("triage")?;
+    stage.kubectl("wait routepolicy/support --for=condition=Ready --timeout=60s")?;
+    both_are_answered(stage)
+}
+
+/// The example's two questions, streamed and not.
+pub fn both_are_answered(stage: &Stage) -> Result<()> {
+    for tier in ["small", "frontier"] {
+        let question = Question::for_tier(tier)?;
+        question.is_answered_by(&question.asked_on_node(stage)?)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,183 @@
+//! Runs stories in order on one cluster and reports as the standard test runner does.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use futures::future::BoxFuture;
+use weir_e2e::cluster;
+
+use crate::stage::Stage;
+
+/// How long one story may take, so that a hang is a failure with evidence.
+const STORY_PATIENCE: Duration = Duration::from_secs(240);
+
+/// One sentence about the system, and how it is shown.
+pub struct Story {
+    pub name: &'static str,
+    pub tell: for<'a> fn(&'a Stage) -> BoxFuture<'a, Result<()>>,
+}
+
+/// A [`Story`] from the path of its function.
+macro_rules! story {
+    ($path:path) => {
+        crate::runner::Story {
+            name: stringify!($path),
+            tell: |stage| Box::pin($path(stage)),
+        }
+    };
+}
+pub(crate) use story;
+
+/// What became of the stories.
+#[derive(Default)]
+struct Tally {
+    passed: usize,
+    ignored: usize,
+    failures: Vec<(&'static str, String)>,
+}
+
+/// Runs the stories whose names contain one of the words on the command line.
+pub fn main(stories: &[Story]) -> ExitCode {
+    let (flags, filters): (Vec<String>, Vec<String>) = std::env::args()
+        .skip(1)
+        .partition(|word| word.starts_with('-'));
+    let is_chosen = |story: &&Story| {
+        filters.is_empty()
+            || filters
+                .iter()
+                .any(|filter| story.name.contains(filter.as_str()))
+    };
+    let chosen: Vec<&Story> = stories.iter().filter(is_chosen).collect();
+    if flags.iter().any(|flag| flag == "--list") {
+        chosen
+            .iter()
+            .for_each(|story| println!("{}: test", story.name));
+        return ExitCode::SUCCESS;
+    }
+    println!("\nrunning {} tests", chosen.len());
+    let began = Instant::now();
+    let tally = if chosen.is_empty() {
+        Tally::default()
+    } else {
+        run(&chosen)
+    };
+    report(&tally, stories.len() - chosen.len(), began.elapsed())
+}
+
+fn run(chosen: &[&Story]) -> Tally {
+    if let Some(missing) = cluster::missing() {
+        if cluster::required() {
+            return failed(chosen, &missing);
+        }
+        for story in chosen {
+            println!("test {} ... ignored, {missing}", story.name);
+        }
+        return Tally {
+            ignored: chosen.len(),
+            ..Tally::default()
+        };
+    }
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(chosen, &error.to_string()),
+    };
+    runtime.block_on(async {
+        tokio::select! {
+            tally = tell_all(chosen) => tally,
+            // The guardian of the cluster sees us end, and takes it down.
+            _ = tokio::signal::ctrl_c() => failed(chosen, "interrupted"),
+        }
+    })
+}
+
+async fn tell_all(chosen: &[&Story]) -> Tally {
+    let began = Instant::now();
+    let mut stage = match Stage::set(Path::new(env!("CARGO_BIN_EXE_weir-cluster"))).await {
+        Ok(stage) => stage,
+        Err(error) => return failed(chosen, &format!("{error:?}")),
+    };
+    println!("the cluster was ready after {:.0?}", began.elapsed());
+    let mut tally = Tally::default();
+    for story in chosen {
+        tell(story, &mut stage, &mut tally).await;
+    }
+    if let Err(error) = stage.clear() {
+        tally
+            .failures
+            .push(("taking the cluster down", format!("{error:?}")));
+    }
+    tally
+}
+
+async fn tell(story: &Story, stage: &mut Stage, tally: &mut Tally) {
+    let began = Instant::now();
+    let told = tokio::time::timeout(STORY_PATIENCE, (story.tell)(stage)).await;
+    let told = told
+        .unwrap_or_else(|_| late())
+        .and_then(|()| stage.cluster.still_runs());
+    match told {
+        Ok(()) => {
+            println!("test {} ... ok ({:.1?})", story.name, began.elapsed());
+            tally.passed += 1;
+        }
+        Err(error) => {
+            println!("test {} ... FAILED ({:.1?})", story.name, began.elapsed());
+            let folder = stage.cluster.keep_evidence(&story.name.replace("::", "-"));
+            let text = format!(
+                "{error:?}\n\nwhat the cluster looked like: {}",
+                folder.display()
+            );
+            tally.failures.push((story.name, text));
+        }
+    }
+}
+
+fn late() -> Result<()> {
+    bail!("it took more than {STORY_PATIENCE:?}")
+}
+
+fn failed(chosen: &[&Story], why: &str) -> Tally {
+    for story in chosen {
+        println!("test {} ... FAILED", story.name);
+    }
+    let mut failures: Vec<_> = chosen
+        .iter()
+        .map(|story| (story.name, String::new()))
+        .collect();
+    if let Some(first) = failures.first_mut() {
+        why.clone_into(&mut first.1);
+    }
+    Tally {
+        failures,
+        ..Tally::default()
+    }
+}
+
+fn report(tally: &Tally, filtered: usize, took: Duration) -> ExitCode {
+    if !tally.failures.is_empty() {
+        println!("\nfailures:");
+        for (name, why) in &tally.failures {
+            println!("\n---- {name} ----\n{why}");
+        }
+    }
+    let verdict = if tally.failures.is_empty() {
+        "ok"
+    } else {
+        "FAILED"
+    };
+    println!(
+        "\ntest result: {verdict}. {} passed; {} failed; {} ignored; 0 measured; \
+         {filtered} filtered out; finished in {:.2}s\n",
+        tally.passed,
+        tally.failures.len(),
+        tally.ignored,
+        took.as_secs_f64()
+    );
+    if tally.failures.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}

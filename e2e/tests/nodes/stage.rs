@@ -1,0 +1,241 @@
+//! What the stories stand on: the cluster, our images on its nodes, and the SDK.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use weir_e2e::cluster::{BASE, Images, PYTHON, Recipe};
+use weir_e2e::{Cluster, profile_folder, repository, succeed, target_folder, tool};
+
+use crate::sdk::{self, Sdk};
+
+/// The namespace of the example: its policy names the frontier there.
+pub const EXAMPLE: &str = "default";
+/// The image of pods that ask.
+pub const CLIENT: &str = "weir.test/client:1";
+/// What we publish, by the name of its image and of its program.
+const PUBLISHED: [(&str, &str); 4] = [
+    ("operator", "weir-operator"),
+    ("router", "weir-router"),
+    ("worker", "weir-worker"),
+    ("stand-in", "weir-stand-in"),
+];
+
+/// Everything that a story may use.
+#[derive(Debug)]
+pub struct Stage {
+    pub cluster: Cluster,
+    pub sdk: Sdk,
+}
+
+impl Stage {
+    /// Sets the stage; nothing is left of it where that fails.
+    pub async fn set(helper: &Path) -> Result<Self> {
+        let sdk = tokio::task::spawn_blocking(Sdk::install);
+        let (cluster, sdk) = tokio::join!(Cluster::up(helper), sdk);
+        let cluster = cluster?;
+        match sdk.context("installing the SDK")? {
+            Ok(sdk) => Ok(Self { cluster, sdk }),
+            Err(error) => {
+                cluster
+                    .down()
+                    .context("taking down a cluster without a client")?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Builds our programs and their images, and puts these on the nodes.
+    pub fn load_images(&self) -> Result<()> {
+        build_programs()?;
+        load_images(&self.cluster, &self.sdk)
+    }
+
+    pub fn clear(self) -> Result<()> {
+        self.cluster.down()
+    }
+
+    /// kubectl with arguments on one line.
+    pub fn kubectl(&self, arguments: &str) -> Result<String> {
+        self.cluster.kubectl().run(arguments)
+    }
+
+    /// kubectl's answer as JSON.
+    pub fn json(&self, arguments: &str) -> Result<Value> {
+        let text = self.kubectl(&format!("{arguments} --output=json"))?;
+        serde_json::from_str(&text).context("reading what kubectl said")
+    }
+
+    /// A condition of an object: its status, reason and message.
+    pub fn condition(&self, object: &str, kind: &str) -> Result<[String; 3]> {
+        let value = self.json(&format!("get {object}"))?;
+        let conditions = value["status"]["conditions"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
+        let found = conditions
+            .into_iter()
+            .find(|condition| condition["type"] == kind);
+        let found = found.with_context(|| format!("{object} has no condition {kind}"))?;
+        Ok(["status", "reason", "message"]
+            .map(|field| found[field].as_str().unwrap_or("").to_owned()))
+    }
+
+    /// The OpenAI address of a Service, as seen from a node, where names do not resolve.
+    pub fn address(&self, namespace: &str, service: &str) -> Result<String> {
+        let service = self.json(&format!("get service {service} --namespace {namespace}"))?;
+        let address = service["spec"]["clusterIP"]
+            .as_str()
+            .context("the Service has an address")?;
+        Ok(format!("http://{address}/v1"))
+    }
+
+    /// Makes a pod that can ask, and waits for it.
+    pub fn client_pod(&self, namespace: &str) -> Result<()> {
+        self.cluster.kubectl().apply(&restricted_pod(
+            namespace,
+            "client",
+            CLIENT,
+            "sleep infinity",
+        ))?;
+        self.kubectl(&format!(
+            "wait pod/client --namespace {namespace} --for=condition=Ready --timeout=60s"
+        ))?;
+        Ok(())
+    }
+}
+
+/// Tries until it works, or says why it last did not.
+pub async fn eventually<T>(
+    patience: Duration,
+    mut attempt: impl FnMut() -> Result<T>,
+) -> Result<T> {
+    let deadline = Instant::now() + patience;
+    loop {
+        match attempt() {
+            Ok(value) => return Ok(value),
+            Err(error) if Instant::now() > deadline => {
+                return Err(error.context(format!("it did not come about in {patience:?}")));
+            }
+            Err(_) => tokio::time::sleep(Duration::from_millis(250)).await,
+        }
+    }
+}
+
+/// A pod that passes *restricted* Pod Security, with limits.
+pub fn restricted_pod(namespace: &str, name: &str, image: &str, command: &str) -> String {
+    let words: Vec<&str> = command.split(' ').collect();
+    serde_json::json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": { "name": name, "namespace": namespace, "labels": { "app": name } },
+        "spec": {
+            "automountServiceAccountToken": false,
+            "terminationGracePeriodSeconds": 0,
+            "securityContext": {
+                "runAsNonRoot": true, "runAsUser": 65532, "runAsGroup": 65532,
+                "seccompProfile": { "type": "RuntimeDefault" },
+            },
+            "containers": [{
+                "name": "main",
+                "image": image,
+                "imagePullPolicy": "IfNotPresent",
+                "command": words,
+                "securityContext": {
+                    "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true,
+                    "capabilities": { "drop": ["ALL"] },
+                },
+                "resources": {
+                    "requests": { "cpu": "10m", "memory": "32Mi" },
+                    "limits": { "cpu": "1", "memory": "256Mi" },
+                },
+            }],
+        },
+    })
+    .to_string()
+}
+
+/// Builds our programs as this one was built, and copies them without what only a
+/// debugger reads.
+fn build_programs() -> Result<()> {
+    let profile = profile_folder();
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut build = Command::new(cargo);
+    build
+        .current_dir(repository())
+        .args(["build", "--quiet", "--bins", "--target-dir"])
+        .arg(target_folder());
+    for (_, program) in PUBLISHED {
+        build.args(["--package", program]);
+    }
+    match profile.file_name().and_then(|name| name.to_str()) {
+        Some("debug") | None => {}
+        Some(name) => {
+            build.args(["--profile", name]);
+        }
+    }
+    succeed(&mut build).context("building our programs")?;
+    let slim = programs();
+    fs::create_dir_all(&slim).context("making the folder of our programs")?;
+    for (_, program) in PUBLISHED {
+        let mut strip = tool("strip --strip-debug -o");
+        succeed(strip.arg(slim.join(program)).arg(profile.join(program)))?;
+    }
+    Ok(())
+}
+
+fn programs() -> PathBuf {
+    target_folder().join("e2e/programs")
+}
+
+fn load_images(cluster: &Cluster, sdk: &Sdk) -> Result<()> {
+    let images = Images::open()?;
+    let mut names = Vec::new();
+    for (image, _) in PUBLISHED {
+        let name = published(image);
+        images.build(&Recipe {
+            name: &name,
+            dockerfile: &repository().join(format!("deploy/images/{image}.Dockerfile")),
+            context: repository(),
+            arguments: vec![format!("BASE={BASE}"), "BINARIES=prebuilt".to_owned()],
+            folders: vec![format!("prebuilt={}", programs().display())],
+        })?;
+        names.push(name);
+    }
+    build_client(&images, sdk)?;
+    names.push(CLIENT.to_owned());
+    let archive = cluster.folder().join("images.tar");
+    images.archive(
+        &names.iter().map(String::as_str).collect::<Vec<_>>(),
+        &archive,
+    )?;
+    cluster.load(&archive)?;
+    fs::remove_file(archive).context("removing an archive of images")
+}
+
+/// The name under which we publish an image, and which the chart and the example name.
+fn published(image: &str) -> String {
+    format!("ghcr.io/weir-dev/{image}:{}", env!("CARGO_PKG_VERSION"))
+}
+
+fn build_client(images: &Images, sdk: &Sdk) -> Result<()> {
+    let context = tempfile::tempdir().context("making a folder for the client's image")?;
+    let script = context.path().join("ask.py");
+    fs::copy(sdk::script(), script).context("copying the program that asks")?;
+    let dockerfile = context.path().join("Dockerfile");
+    let lines = format!(
+        "FROM {PYTHON}\nCOPY --from=sdk . /sdk\nCOPY ask.py /ask.py\nENV PYTHONPATH=/sdk PYTHONDONTWRITEBYTECODE=1\n"
+    );
+    fs::write(&dockerfile, lines).context("writing the client's Dockerfile")?;
+    ensure!(sdk.packages.exists(), "the SDK for pods is not installed");
+    images.build(&Recipe {
+        name: CLIENT,
+        dockerfile: &dockerfile,
+        context: context.path(),
+        arguments: Vec::new(),
+        folders: vec![format!("sdk={}", sdk.packages.display())],
+    })
+}
