@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use axum::Router;
+use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -136,6 +137,12 @@ impl Process {
     /// Serves `routes` (HTTP/1 and cleartext HTTP/2) as a required task until draining; then
     /// connections end with the answer they are in.
     pub fn serve(&self, name: &'static str, listener: TcpListener, routes: Router) {
+        // A token is a small packet: it must not wait for the next one (Nagle) to be sent.
+        let listener = listener.tap_io(|stream| {
+            if let Err(error) = stream.set_nodelay(true) {
+                tracing::debug!(error = error.to_string(), "a connection sends late");
+            }
+        });
         let server = axum::serve(listener, routes).with_graceful_shutdown(self.shutdown.draining());
         self.tasks
             .spawn_required(name, async move { server.await.context("serve") });
