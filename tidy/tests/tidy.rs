@@ -15,7 +15,10 @@ use weir_tidy::{Tree, graph, manifests, names, project, reach, sizes, tree, word
 const LONG_FILES: &[Exception] = &[];
 
 /// Functions that are better whole, and why.
-const LONG_FUNCTIONS: &[Exception] = &[];
+const LONG_FUNCTIONS: &[Exception] = &[(
+    "lib/policy/src/validate/tests.rs::every_fault_is_named_by_its_field",
+    "a table of faults, a few lines each, and one loop over it",
+)];
 
 /// The crate graph of ARCHITECTURE.md.
 const MAP: &[Arrows] = &[
