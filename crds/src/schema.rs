@@ -56,8 +56,8 @@ pub(crate) fn quantity() -> Schema {
         "x-kubernetes-int-or-string": true,
         "maxLength": 32,
         "x-kubernetes-validations": rules(&[(
-            "type(self) == string ? isQuantity(self) && quantity(self).isGreaterThan(quantity('0')) : self > 0",
-            "must be a quantity above zero, written as 8Gi, 500m or a whole number",
+            "type(self) == string ? self.matches('^[0-9]{1,16}([.][0-9]{1,9})?(m|k|Ki|M|Mi|G|Gi|T|Ti|P|Pi)?$') && quantity(self).isGreaterThan(quantity('0')) && !quantity(self).isGreaterThan(quantity('1Pi')) : self > 0 && self <= 1125899906842624",
+            "must be a quantity above zero and up to 1Pi, written as 8Gi, 500m or a whole number",
         )]),
     })
 }
@@ -142,10 +142,16 @@ pub(crate) fn source(_: &mut SchemaGenerator) -> Schema {
         "type": "string",
         "minLength": 1,
         "maxLength": 1024,
-        "x-kubernetes-validations": rules(&[(
-            "self.matches('^(hf|s3|gs|az|https|oci|pvc)://[^/ ][^ ]*$|^file:///[^ ]+$')",
-            "unknown source scheme: begin with hf://, s3://, gs://, az://, https://, oci://, pvc:// or file:///, without blanks",
-        )]),
+        "x-kubernetes-validations": rules(&[
+            (
+                "self.matches('^(hf|s3|gs|az|https|oci|pvc|file)://')",
+                "unknown source scheme: begin with hf://, s3://, gs://, az://, https://, oci://, pvc:// or file:///",
+            ),
+            (
+                "!self.matches('^(hf|s3|gs|az|https|oci|pvc|file)://') || self.matches('^((hf|s3|gs|az|https|oci)://[^/[:space:][:cntrl:]]+|file://)/[^[:space:][:cntrl:]]*[^/[:space:][:cntrl:]]/*$|^pvc://[^/[:space:][:cntrl:]]+(/[^[:space:][:cntrl:]]*)?$') && !self.matches('/[.][.]?(/|$)')",
+                "the source is not complete: write hf://owner/repo, s3://bucket/path, https://host/file, oci://registry/image:tag, pvc://claim/path or file:///path, without blanks and dots for folders",
+            ),
+        ]),
     })
 }
 

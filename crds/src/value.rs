@@ -1,7 +1,7 @@
 //! Values that are text in the API, parsed in one place into types that cannot be wrong.
 //!
-//! Each parser accepts what the CEL rules of the schema accept; its error says what was read and
-//! what to write instead.
+//! Each parser takes whatever the schema's rules let pass, so that an object from an API server
+//! always parses; its error says what was read and what to write instead.
 
 mod duration;
 mod money;

@@ -230,6 +230,7 @@ fn has(value: &Value, path: &str) -> bool {
 fn a_field_that_the_kind_does_not_have_is_named() {
     let object = json!({
         "apiVersion": "weir.dev/v1alpha1", "kind": "RoutePolicy", "metadata": {"name": "p"},
+        "sepc": {},
         "spec": {
             "model": "m",
             "tiers": [{"name": "small", "endpoint": {"headers": {"any": "thing"}, "url": "x"}}],
@@ -237,7 +238,7 @@ fn a_field_that_the_kind_does_not_have_is_named() {
     });
     assert_eq!(
         unknown_fields(&object),
-        ["spec.model", "spec.tiers[0].endpoint.url"]
+        ["sepc", "spec.model", "spec.tiers[0].endpoint.url"]
     );
     assert_eq!(
         unknown_fields(&json!({"kind": "Secret", "spec": {"a": 1}})),

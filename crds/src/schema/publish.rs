@@ -107,9 +107,16 @@ pub fn unknown_fields(object: &Value) -> Vec<String> {
         if ours && let Some(validation) = &version.schema {
             let schema =
                 serde_json::to_value(&validation.open_api_v3_schema).expect("a schema is JSON");
-            // The root's metadata is Kubernetes' own and has no schema here.
-            let spec = &schema["properties"]["spec"];
-            collect_unknown(spec, &object["spec"], "spec", &mut found);
+            for (name, value) in object.as_object().into_iter().flatten() {
+                // The root's metadata is Kubernetes' own and has no schema here.
+                match &schema["properties"][name] {
+                    _ if ["apiVersion", "kind", "metadata"].contains(&name.as_str()) => {}
+                    Value::Object(field) => {
+                        collect_unknown(&Value::Object(field.clone()), value, name, &mut found);
+                    }
+                    _ => found.push(name.clone()),
+                }
+            }
         }
     }
     found

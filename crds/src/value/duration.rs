@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+const MAX_LENGTH: usize = 16;
+
 /// Why a text is not a duration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DurationError {
@@ -9,14 +11,17 @@ pub enum DurationError {
     Malformed(String),
     #[error("{0:?} is not a duration that anything can wait for: it must be above zero")]
     Zero(String),
-    #[error("{0:?} is too long a duration: six digits per unit at most")]
+    #[error("{0:?} is too long a duration: six digits per unit and 16 characters at most")]
     TooLong(String),
 }
 
 /// Reads `text`: one or more whole numbers, each followed by `ms`, `s`, `m` or `h`; their sum is
-/// above zero.
+/// above zero. At most 16 characters, which keeps it within what Go can hold.
 pub fn duration(text: &str) -> Result<Duration, DurationError> {
     let malformed = || DurationError::Malformed(text.into());
+    if text.len() > MAX_LENGTH {
+        return Err(DurationError::TooLong(text.into()));
+    }
     let mut rest = text;
     let mut sum = Duration::ZERO;
     while !rest.is_empty() {

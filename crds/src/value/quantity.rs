@@ -21,7 +21,7 @@ pub enum Quantity {
 pub enum QuantityError {
     #[error("{0:?} is not a quantity: write 8Gi, 500m or a whole number")]
     Malformed(String),
-    #[error("{0:?} is not a quantity that can be had: it must be above zero and below 2^63")]
+    #[error("{0:?} is not a quantity that can be had: it must be above zero and up to 1Pi")]
     OutOfRange(String),
 }
 
@@ -46,11 +46,10 @@ impl Quantity {
             Quantity::Number(number) => Decimal::from(*number),
             Quantity::Text(text) => parse(text)?,
         };
-        let scaled = value.checked_mul(scale).ok_or_else(out_of_range)?.ceil();
-        scaled
-            .to_u64()
-            .filter(|number| (1..=i64::MAX as u64).contains(number))
-            .ok_or_else(out_of_range)
+        if value <= Decimal::ZERO || value > Decimal::from(1_i64 << 50) {
+            return Err(out_of_range());
+        }
+        (value * scale).ceil().to_u64().ok_or_else(out_of_range)
     }
 }
 
@@ -119,6 +118,19 @@ fn factor(suffix: &str) -> Option<Decimal> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_most_that_can_be_had_is_one_pebibyte() {
+        assert_eq!(Quantity::from("1Pi").bytes(), Ok(1 << 50));
+        assert_eq!(Quantity::Number(1 << 50).bytes(), Ok(1 << 50));
+        assert_eq!(
+            Quantity::from("1Pi").milli_cpu(),
+            Ok(MilliCpu(1000 * (1 << 50)))
+        );
+        for beyond in [Quantity::from("1.1Pi"), Quantity::Number((1 << 50) + 1)] {
+            assert!(matches!(beyond.bytes(), Err(QuantityError::OutOfRange(_))));
+        }
+    }
 
     #[test]
     fn memory_counts_bytes_and_cpu_thousandths() {

@@ -6,6 +6,7 @@
 mod acceptance;
 mod kubectl;
 mod ownership;
+mod parsing;
 mod refusal;
 mod refused_deployments;
 mod refused_policies;

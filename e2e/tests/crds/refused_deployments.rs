@@ -42,7 +42,7 @@ const MODEL: &[Refusal] = &[
     Refusal {
         name: "a file address without a root",
         patch: "spec: { model: { source: file://models/triage } }",
-        message: "unknown source scheme",
+        message: "the source is not complete: write hf://owner/repo, s3://bucket/path",
     },
     Refusal {
         name: "sha256 of a repository",
@@ -130,7 +130,7 @@ const ENGINE_AND_RESOURCES: &[Refusal] = &[
     Refusal {
         name: "memory that is no quantity",
         patch: "spec: { resources: { memory: plenty } }",
-        message: "must be a quantity above zero, written as 8Gi, 500m or a whole number",
+        message: "must be a quantity above zero and up to 1Pi, written as 8Gi, 500m or a whole number",
     },
     Refusal {
         name: "no CPU",
