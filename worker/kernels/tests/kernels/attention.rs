@@ -1,0 +1,174 @@
+use half::bf16;
+use weir_kernels::Elements;
+use weir_kernels::attention::{PagedCache, Query, attend};
+
+use crate::numbers::{assert_close, bits, classes, cpu, numbers};
+
+/// One sequence's keys and values, as plain rows: [position][head][dimension].
+struct Sequence {
+    heads: usize,
+    head_dim: usize,
+    keys: Vec<f32>,
+    values: Vec<f32>,
+}
+
+impl Sequence {
+    fn new(seed: u32, length: usize, heads: usize, head_dim: usize) -> Self {
+        // Numbers that fit into bf16, so that both caches hold the same.
+        let rounded = |seed| {
+            let numbers = numbers(seed, length * heads * head_dim).into_iter();
+            numbers
+                .map(|value| bf16::from_f32(value * 2.0).to_f32())
+                .collect()
+        };
+        Self {
+            heads,
+            head_dim,
+            keys: rounded(seed),
+            values: rounded(seed + 1),
+        }
+    }
+
+    fn length(&self) -> usize {
+        self.keys.len() / (self.heads * self.head_dim)
+    }
+
+    /// Written into the blocks of a cache; what nobody wrote is not a number.
+    fn paged(&self, block_tokens: usize, blocks: usize, table: &[u32]) -> Vec<f32> {
+        let (heads, dim) = (self.heads, self.head_dim);
+        let mut cache = vec![f32::NAN; blocks * 2 * heads * block_tokens * dim];
+        for position in 0..self.length() {
+            let block = table[position / block_tokens] as usize;
+            for (part, rows) in [&self.keys, &self.values].into_iter().enumerate() {
+                for head in 0..heads {
+                    let place = ((block * 2 + part) * heads + head) * block_tokens
+                        + position % block_tokens;
+                    let from = &rows[(position * heads + head) * dim..][..dim];
+                    cache[place * dim..][..dim].copy_from_slice(from);
+                }
+            }
+        }
+        cache
+    }
+
+    /// The attention of one head of one query, in f64.
+    fn attend(&self, query: &[f32], position: usize, head: usize, scale: f32) -> Vec<f64> {
+        let row = |rows: &[f32], at: usize| -> Vec<f64> {
+            let from = &rows[(at * self.heads + head) * self.head_dim..][..self.head_dim];
+            from.iter().map(|value| f64::from(*value)).collect()
+        };
+        let scores: Vec<f64> = (0..=position)
+            .map(|at| {
+                let products = row(&self.keys, at).into_iter().zip(query);
+                products
+                    .map(|(key, query)| key * f64::from(*query))
+                    .sum::<f64>()
+                    * f64::from(scale)
+            })
+            .collect();
+        let total: f64 = scores.iter().map(|score| score.exp()).sum();
+        let mut output = vec![0.0; self.head_dim];
+        for (at, score) in scores.iter().enumerate() {
+            for (output, value) in output.iter_mut().zip(row(&self.values, at)) {
+                *output += score.exp() / total * value;
+            }
+        }
+        output
+    }
+}
+
+#[test]
+fn queries_meet_the_positions_up_to_their_own() {
+    let (length, scale) = (53, 0.4);
+    for (heads, group, dim) in [(1, 1, 8), (2, 3, 20), (2, 1, 64), (1, 7, 33)] {
+        let sequence = Sequence::new(1, length, heads, dim);
+        let table = [3, 0, 2, 1];
+        let paged = sequence.paged(16, 4, &table);
+        let rounded: Vec<bf16> = paged.iter().map(|value| bf16::from_f32(*value)).collect();
+        let rows: Vec<Query<'_>> = [0, 1, 15, 16, 31, 52]
+            .map(|position| Query {
+                position,
+                block_table: &table,
+            })
+            .to_vec();
+        let width = heads * group * dim;
+        let queries = numbers(9, rows.len() * width);
+        let expected: Vec<f64> = rows
+            .iter()
+            .zip(queries.chunks_exact(width))
+            .flat_map(|(row, queries)| {
+                let heads = queries.chunks_exact(dim).enumerate();
+                heads.flat_map(|(head, query)| {
+                    sequence.attend(query, row.position, head / group, scale)
+                })
+            })
+            .collect();
+        for class in classes() {
+            for elements in [Elements::F32(&paged), Elements::Bf16(&rounded)] {
+                let cache = PagedCache {
+                    elements,
+                    block_tokens: 16,
+                    heads,
+                    head_dim: dim,
+                };
+                let mut output = vec![0.0; queries.len()];
+                attend(&cpu(class, 2), (&queries, scale), &rows, cache, &mut output);
+                assert_close(
+                    &output,
+                    &expected,
+                    2e-5,
+                    &format!("{class} {heads} {group} {dim}"),
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn neither_neighbours_nor_threads_nor_blocks_change_a_bit() {
+    let (heads, group, dim, scale) = (2, 2, 24, 0.3);
+    let sequence = Sequence::new(4, 80, heads, dim);
+    let width = heads * group * dim;
+    let queries = numbers(5, 40 * width);
+    for class in classes() {
+        let mut results = Vec::new();
+        for (block_tokens, table, threads) in [
+            (16, vec![4, 2, 0, 1, 3], 1),
+            (32, vec![1, 2, 0], 3),
+            (80, vec![0], 2),
+        ] {
+            let paged = sequence.paged(block_tokens, 5, &table);
+            let cache = PagedCache {
+                elements: Elements::F32(&paged),
+                block_tokens,
+                heads,
+                head_dim: dim,
+            };
+            let rows: Vec<Query<'_>> = (40..80)
+                .map(|position| Query {
+                    position,
+                    block_table: &table,
+                })
+                .collect();
+            let cpu = cpu(class, threads);
+            let mut together = vec![0.0; queries.len()];
+            attend(&cpu, (&queries, scale), &rows, cache, &mut together);
+            let mut one_by_one = vec![0.0; queries.len()];
+            for ((row, query), output) in rows
+                .iter()
+                .zip(queries.chunks_exact(width))
+                .zip(one_by_one.chunks_exact_mut(width))
+            {
+                attend(
+                    &cpu,
+                    (query, scale),
+                    std::slice::from_ref(row),
+                    cache,
+                    output,
+                );
+            }
+            results.extend([bits(&together), bits(&one_by_one)]);
+        }
+        assert!(results.windows(2).all(|pair| pair[0] == pair[1]), "{class}");
+    }
+}

@@ -1,0 +1,8 @@
+//! Every kernel against a plain one in f64, on sizes that fit no register, for every class; and
+//! the same bits whatever else is computed beside.
+
+mod attention;
+mod matmul;
+mod numbers;
+mod rows;
+mod summary;

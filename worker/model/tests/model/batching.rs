@@ -1,0 +1,218 @@
+//! A sequence gives the same bits alone, in any batch, in any chunks, wherever its blocks lie, and
+//! on any number of threads.
+
+use std::num::NonZeroUsize;
+
+use proptest::prelude::*;
+use safetensors::Dtype;
+use weir_model::{
+    Batch, BatchError, KernelClass, KvCache, LoadOptions, Logits, Model, SequenceSlice,
+};
+
+use crate::run::{self, BLOCK_TOKENS, Sequence};
+use crate::tiny::Tiny;
+
+fn load(tiny: &Tiny, threads: usize, kernel_class: KernelClass) -> Model {
+    let options = LoadOptions {
+        context_tokens: None,
+        threads: NonZeroUsize::new(threads).unwrap(),
+        kernel_class,
+    };
+    Model::load(tiny.path(), &options).unwrap()
+}
+
+fn bits(logits: &[Vec<f32>]) -> Vec<Vec<u32>> {
+    logits
+        .iter()
+        .map(|row| row.iter().map(|logit| logit.to_bits()).collect())
+        .collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn neighbours_chunks_and_threads_change_no_bit(
+        sequences in prop::collection::vec(prop::collection::vec(4u32..61, 1..50), 1..5),
+        cuts in prop::collection::vec(1usize..20, 64),
+        threads in 1usize..4,
+        bf16 in any::<bool>(),
+        class in prop::sample::select(KernelClass::ALL.to_vec()),
+    ) {
+        let tiny = Tiny::new();
+        tiny.write(if bf16 { Dtype::BF16 } else { Dtype::F32 });
+        let mut reference = load(&tiny, 1, class);
+        let alone: Vec<_> = sequences
+            .iter()
+            .map(|tokens| bits(&run::alone(&mut reference, tokens)))
+            .collect();
+
+        let mut model = load(&tiny, threads, class);
+        let mut cache = KvCache::new(&model, 20, BLOCK_TOKENS).unwrap();
+        // Blocks of different sequences interleave, from the back.
+        let mut running: Vec<Sequence> = sequences
+            .iter()
+            .enumerate()
+            .map(|(index, tokens)| {
+                let blocks: Vec<u32> = (0..4).map(|block| 19 - (block * 5 + index as u32)).collect();
+                Sequence::new(tokens, &blocks)
+            })
+            .collect();
+        let mut together = vec![Vec::new(); sequences.len()];
+        let mut cuts = cuts.into_iter().cycle();
+        while running.iter().any(|sequence| sequence.done < sequence.tokens.len()) {
+            let lens: Vec<usize> = running
+                .iter()
+                .map(|sequence| (sequence.tokens.len() - sequence.done).min(cuts.next().unwrap() - 1))
+                .collect();
+            let mut logits = run::step(&mut model, &mut cache, &mut running, &lens).into_iter();
+            for (rows, len) in together.iter_mut().zip(lens) {
+                rows.extend(logits.by_ref().take(len));
+            }
+        }
+        for (alone, together) in alone.iter().zip(&together) {
+            prop_assert_eq!(alone, &bits(together));
+        }
+    }
+}
+
+/// A batch of one sequence of three tokens, as a test may spoil it.
+struct Parts {
+    tokens: Vec<u32>,
+    positions: Vec<u32>,
+    slots: Vec<u32>,
+    outputs: Vec<u32>,
+    start: usize,
+    len: usize,
+    context_len: usize,
+    table: Vec<u32>,
+}
+
+fn refusal(spoil: impl FnOnce(&mut Parts)) -> Option<BatchError> {
+    let tiny = Tiny::new();
+    tiny.write(Dtype::F32);
+    let mut model = load(&tiny, 1, KernelClass::detect());
+    let mut cache = KvCache::new(&model, 4, BLOCK_TOKENS).unwrap();
+    let mut parts = Parts {
+        tokens: vec![5, 6, 7],
+        positions: vec![0, 1, 2],
+        slots: vec![16, 17, 18],
+        outputs: vec![2],
+        start: 0,
+        len: 3,
+        context_len: 3,
+        table: vec![1],
+    };
+    spoil(&mut parts);
+    let sequence = SequenceSlice {
+        start: parts.start,
+        len: parts.len,
+        context_len: parts.context_len,
+        block_table: &parts.table,
+    };
+    let batch = Batch {
+        tokens: &parts.tokens,
+        positions: &parts.positions,
+        sequences: &[sequence],
+        slots: &parts.slots,
+        outputs: &parts.outputs,
+    };
+    model.forward(&mut cache, &batch, &mut Logits::new()).err()
+}
+
+#[test]
+fn a_batch_that_contradicts_itself_or_the_cache_is_refused_before_anything_is_computed() {
+    assert_eq!(refusal(|_| {}), None);
+    let said = |error: Option<BatchError>| error.unwrap().to_string();
+    assert_eq!(
+        said(refusal(|parts| parts.tokens[1] = 61)),
+        "token id 61 is outside the vocabulary of 61"
+    );
+    assert_eq!(
+        said(refusal(|parts| {
+            parts.positions.pop();
+        })),
+        "a batch of 3 tokens has 2 positions"
+    );
+    assert_eq!(
+        said(refusal(|parts| parts.len = 2)),
+        "a batch of 3 tokens has 2 tokens in sequences"
+    );
+    assert_eq!(
+        said(refusal(|parts| parts.outputs[0] = 3)),
+        "output 3 is not one of the batch's 3 tokens"
+    );
+    assert_eq!(
+        said(refusal(|parts| parts.table[0] = 4)),
+        "sequence 0: has a block that the cache does not"
+    );
+    assert_eq!(
+        said(refusal(|parts| parts.table.clear())),
+        "sequence 0: has a block table that is too short"
+    );
+    assert_eq!(
+        said(refusal(|parts| parts.slots[2] = 2)),
+        "sequence 0: has a slot that its block table does not lead to"
+    );
+    assert_eq!(
+        said(refusal(|parts| parts.positions[2] = 3)),
+        "sequence 0: has positions that do not lead up to its context"
+    );
+    assert_eq!(
+        said(refusal(|parts| parts.start = 1)),
+        "sequence 0: does not begin where the one before ends"
+    );
+}
+
+#[test]
+fn a_position_beyond_the_context_is_refused() {
+    let tiny = Tiny::new();
+    tiny.write(Dtype::F32);
+    let options = LoadOptions {
+        context_tokens: Some(2),
+        ..LoadOptions::default()
+    };
+    let mut model = Model::load(tiny.path(), &options).unwrap();
+    let mut cache = KvCache::new(&model, 1, BLOCK_TOKENS).unwrap();
+    let sequence = SequenceSlice {
+        start: 0,
+        len: 3,
+        context_len: 3,
+        block_table: &[0],
+    };
+    let batch = Batch {
+        tokens: &[5, 6, 7],
+        positions: &[0, 1, 2],
+        sequences: &[sequence],
+        slots: &[0, 1, 2],
+        outputs: &[],
+    };
+    let error = model
+        .forward(&mut cache, &batch, &mut Logits::new())
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "position 2 is outside the context of 2 tokens"
+    );
+}
+
+#[test]
+fn a_cache_of_another_model_is_refused() {
+    let (small, large) = (Tiny::new(), Tiny::new());
+    small.write(Dtype::BF16);
+    large.write(Dtype::F32);
+    let mut model = load(&large, 1, KernelClass::detect());
+    let other = load(&small, 1, KernelClass::detect());
+    let mut cache = KvCache::new(&other, 1, BLOCK_TOKENS).unwrap();
+    let batch = Batch {
+        tokens: &[],
+        positions: &[],
+        sequences: &[],
+        slots: &[],
+        outputs: &[],
+    };
+    assert_eq!(
+        model.forward(&mut cache, &batch, &mut Logits::new()),
+        Err(BatchError::Cache)
+    );
+}

@@ -1,0 +1,64 @@
+//! Two workers recognise by digests that they serve the same.
+
+use safetensors::Dtype;
+use weir_model::{KernelClass, LoadOptions, Model, ModelFacts};
+
+use crate::tiny::{Tiny, word_level};
+
+fn facts(tiny: &Tiny) -> ModelFacts {
+    let model = Model::load(tiny.path(), &LoadOptions::default()).unwrap();
+    model.facts().clone()
+}
+
+#[test]
+fn the_same_files_elsewhere_have_the_same_digests() {
+    let (one, two) = (Tiny::new(), Tiny::new());
+    one.write(Dtype::F32);
+    two.write(Dtype::F32);
+    // A file that no answer depends on.
+    two.write_file("README.md", "# Tiny");
+    assert_eq!(facts(&one), facts(&two));
+}
+
+#[test]
+fn every_file_that_answers_depend_on_changes_the_digest() {
+    let tiny = Tiny::new();
+    tiny.write(Dtype::F32);
+    let plain = facts(&tiny);
+    tiny.write_file("generation_config.json", "{\"eos_token_id\": 3}");
+    let with_ends = facts(&tiny);
+    tiny.write_file("chat_template.jinja", "{{ messages }}");
+    let with_template = facts(&tiny);
+    tiny.write_file("tokenizer.json", &word_level(60).to_string());
+    let with_tokenizer = facts(&tiny);
+    let digests = [&plain, &with_ends, &with_template, &with_tokenizer].map(|facts| &facts.digest);
+    for (index, digest) in digests.iter().enumerate() {
+        assert!(
+            digest.starts_with("sha256:") && digest.len() == 71,
+            "{digest}"
+        );
+        assert!(!digests[..index].contains(digest));
+    }
+    assert_eq!(plain.tokenizer_digest, with_template.tokenizer_digest);
+    assert_ne!(plain.tokenizer_digest, with_tokenizer.tokenizer_digest);
+}
+
+#[test]
+fn the_facts_are_those_of_the_files() {
+    let tiny = Tiny::new();
+    let parameters: usize = tiny
+        .tensors
+        .iter()
+        .map(|tensor| tensor.shape.iter().product::<usize>())
+        .sum();
+    tiny.write(Dtype::BF16);
+    let facts = facts(&tiny);
+    assert_eq!(facts.architecture, "Llama");
+    assert_eq!(facts.parameters, parameters as u64);
+    assert_eq!(facts.weight_bytes, 2 * parameters as u64);
+    assert_eq!(facts.key_value_type, "BF16");
+    assert_eq!(facts.quantization, "None");
+    assert_eq!(facts.context_tokens, 256);
+    assert_eq!(facts.vocabulary, 61);
+    assert_eq!(facts.kernel_class, KernelClass::detect());
+}
