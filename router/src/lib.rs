@@ -1,1 +1,77 @@
-//! Placeholder.
+//! The data plane of one namespace: between clients and the tiers that answer them.
+//!
+//! A request is followed through these phases, each a file; [`server`] strings them together.
+//!
+//! 1. [`identify`]: the API key, and the tenants it belongs to.
+//! 2. [`decode`]: the wire's request becomes an [`ask`].
+//! 3. [`matching`]: the model name picks a policy or a deployment.
+//! 4. [`plan`] (pure): which tiers may answer, in which order; what may leave the cluster.
+//! 5. [`admit`]: limits.
+//! 6. [`attempt`]: tier by tier until one is sure; nothing is shown before it is committed.
+//! 7. [`encode`]: the [`answer`] becomes what the client's SDK expects.
+//! 8. [`settle`]: metrics and the [`decision`]'s record; always runs.
+//!
+//! Around them: [`world`] and what feeds it ([`watch`]), [`credentials`], [`dial`] (which
+//! addresses), [`replicas`] (connections, least busy first), [`load`] (what is in hand),
+//! [`refusal`] (every way not to answer), [`shared`] and [`metrics`].
+
+mod admit;
+mod answer;
+mod args;
+mod ask;
+mod attempt;
+mod credentials;
+mod decision;
+mod decode;
+mod dial;
+mod encode;
+mod identify;
+mod load;
+mod matching;
+mod metrics;
+mod plan;
+mod refusal;
+mod replicas;
+mod server;
+mod settle;
+mod shared;
+mod watch;
+mod world;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::Context;
+use tokio::net::TcpListener;
+use tokio::sync::watch::Receiver;
+use weir_process::Process;
+
+pub use args::{Args, Cidr};
+pub use world::{Replicas, World};
+
+/// Runs a router in a cluster: watches its namespace and serves until the process ends.
+///
+/// Fails where the API server cannot be found, a port is taken, or a part that is needed stops.
+pub async fn run(args: Args, process: Process) -> anyhow::Result<()> {
+    let worlds = watch::start(&process, &args.namespace).await?;
+    serve(&process, &args, worlds).await?;
+    process.finish().await
+}
+
+/// Serves what `worlds` says, as tasks of `process`; gives the address that clients connect to.
+///
+/// The last world goes on being served when its sender is dropped. Needs a rustls provider to be
+/// installed before the first ask that goes to an endpoint.
+pub async fn serve(
+    process: &Process,
+    args: &Args,
+    worlds: Receiver<Arc<World>>,
+) -> anyhow::Result<SocketAddr> {
+    let listener = TcpListener::bind(args.listen).await;
+    let listener = listener.with_context(|| format!("bind the client port {}", args.listen))?;
+    let address = listener.local_addr().context("read the client port")?;
+    let shared = shared::Shared::start(process, args, worlds);
+    process.serve("clients", listener, server::routes(shared));
+    tracing::info!(%address, namespace = args.namespace, "serving clients");
+    Ok(address)
+}

@@ -124,6 +124,12 @@ impl Table {
         self.problems.get(policy).map_or(&[], Vec::as_slice)
     }
 
+    /// The policies whose live spec is not served, and why.
+    pub fn refused(&self) -> impl Iterator<Item = (&str, &[Problem])> {
+        let refused = self.problems.iter();
+        refused.map(|(policy, problems)| (policy.as_str(), problems.as_slice()))
+    }
+
     /// The deployments that tiers of the policy name and that do not exist: no fault of the spec,
     /// but those tiers are out.
     pub fn missing_deployments(&self, policy: &str) -> Vec<&str> {

@@ -1,0 +1,15 @@
+//! Phase 5: limits. The wait for a replica belongs to the attempt that needs one.
+
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::refusal::Refusal;
+use crate::shared::Shared;
+
+/// Takes one ask in hand, until the permit is dropped. Comes before the body is read, because
+/// bodies are what fills memory.
+pub(crate) fn admit(shared: &Shared) -> Result<OwnedSemaphorePermit, Refusal> {
+    let permit = shared.asks.clone().try_acquire_owned();
+    permit.map_err(|_| Refusal::TooManyAsks {
+        limit: shared.args.max_asks,
+    })
+}

@@ -1,0 +1,169 @@
+//! What a router is told on its command line or in its environment.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::Parser;
+use weir_process::{ProcessArgs, parse_duration};
+
+/// The data plane of one namespace: routes every ask to the tier that should answer it.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "weir-router", version = weir_process::VERSION)]
+pub struct Args {
+    #[command(flatten)]
+    pub process: ProcessArgs,
+
+    /// The namespace whose policies and deployments are served.
+    #[arg(long, env = "WEIR_NAMESPACE", default_value = "default")]
+    pub namespace: String,
+
+    /// Address that clients connect to. Port 0 takes a free one.
+    #[arg(long, env = "WEIR_LISTEN", value_name = "ADDRESS", default_value_t = Args::LISTEN)]
+    pub listen: SocketAddr,
+
+    /// Folder with a folder for each Secret and in it a file for each entry.
+    #[arg(
+        long,
+        env = "WEIR_SECRETS_ROOT",
+        value_name = "DIR",
+        default_value = "/etc/weir/secrets"
+    )]
+    pub secrets_root: PathBuf,
+
+    /// Networks of the cluster's pods and Services: endpoints that count as inside must resolve
+    /// into one of them.
+    #[arg(
+        long,
+        env = "WEIR_CLUSTER_CIDRS",
+        value_name = "CIDR",
+        value_delimiter = ','
+    )]
+    pub cluster_cidrs: Vec<Cidr>,
+
+    /// The cluster's DNS domain.
+    #[arg(
+        long,
+        env = "WEIR_CLUSTER_DOMAIN",
+        value_name = "DOMAIN",
+        default_value = "cluster.local"
+    )]
+    pub cluster_domain: String,
+
+    /// The largest request body in bytes.
+    #[arg(
+        long,
+        env = "WEIR_MAX_BODY_BYTES",
+        value_name = "BYTES",
+        default_value_t = 10 << 20
+    )]
+    pub max_body_bytes: usize,
+
+    /// The most asks in hand at once; beyond that the answer is 429.
+    #[arg(
+        long,
+        env = "WEIR_MAX_ASKS",
+        value_name = "COUNT",
+        default_value_t = 1024
+    )]
+    pub max_asks: usize,
+
+    /// How long an ask waits for a replica to become ready before it is refused.
+    #[arg(long, env = "WEIR_REPLICA_WAIT", value_name = "DURATION", value_parser = parse_duration, default_value = "2s")]
+    pub replica_wait: Duration,
+
+    /// Endpoints may be on this machine: for a laptop and for tests.
+    #[arg(long, env = "WEIR_ALLOW_LOOPBACK")]
+    pub allow_loopback: bool,
+}
+
+impl Args {
+    const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8080);
+
+    /// For a router inside another process: everything on loopback and on free ports, endpoints on
+    /// this machine allowed.
+    pub fn embedded(secrets_root: impl Into<PathBuf>) -> Self {
+        let mut args = Self::parse_from(["weir-router"]);
+        args.process = ProcessArgs::embedded();
+        args.listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        args.secrets_root = secrets_root.into();
+        args.allow_loopback = true;
+        args
+    }
+}
+
+/// A network: an address and how many of its leading bits count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cidr {
+    network: IpAddr,
+    prefix_bits: u32,
+}
+
+impl Cidr {
+    /// Whether `address` is in this network.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        match (self.network, address.to_canonical()) {
+            (IpAddr::V4(network), IpAddr::V4(address)) => {
+                let mask = u32::MAX.checked_shl(32 - self.prefix_bits).unwrap_or(0);
+                u32::from(network) & mask == u32::from(address) & mask
+            }
+            (IpAddr::V6(network), IpAddr::V6(address)) => {
+                let mask = u128::MAX.checked_shl(128 - self.prefix_bits).unwrap_or(0);
+                u128::from(network) & mask == u128::from(address) & mask
+            }
+            _ => false,
+        }
+    }
+}
+
+impl FromStr for Cidr {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let wrong = || format!("`{text}` is not a network such as 10.244.0.0/16 or fd00::/8");
+        let (network, prefix_bits) = text.split_once('/').ok_or_else(wrong)?;
+        let network: IpAddr = network.parse().map_err(|_| wrong())?;
+        let prefix_bits: u32 = prefix_bits.parse().map_err(|_| wrong())?;
+        let most = if network.is_ipv4() { 32 } else { 128 };
+        if prefix_bits > most {
+            return Err(wrong());
+        }
+        Ok(Self {
+            network,
+            prefix_bits,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_contains_its_addresses_and_no_others() {
+        let pods: Cidr = "10.244.0.0/16".parse().unwrap();
+        for (address, inside) in [
+            ("10.244.3.4", true),
+            ("10.245.0.1", false),
+            ("::ffff:10.244.3.4", true),
+            ("fd00::1", false),
+        ] {
+            assert_eq!(pods.contains(address.parse().unwrap()), inside, "{address}");
+        }
+        let all: Cidr = "0.0.0.0/0".parse().unwrap();
+        assert!(all.contains("192.0.2.1".parse().unwrap()));
+        let six: Cidr = "fd00::/8".parse().unwrap();
+        assert!(six.contains("fd12::1".parse().unwrap()));
+    }
+
+    #[test]
+    fn what_is_no_network_is_refused_with_an_example() {
+        for text in ["10.0.0.0", "10.0.0.0/33", "x/8", "::/129"] {
+            assert!(
+                text.parse::<Cidr>().unwrap_err().contains("such as"),
+                "{text}"
+            );
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! The line of one attempt in the decision's record, kept up to date until the attempt is over,
+//! however it ends.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use rust_decimal::Decimal;
+use rust_decimal::prelude::FromPrimitive;
+use weir_cascade::AttemptRecord;
+use weir_crds::Money;
+use weir_policy::tier::Price;
+
+use crate::answer::Usage;
+use crate::decision::{AttemptLine, Decision};
+
+const SECONDS_PER_HOUR: i64 = 3600;
+
+/// What an attempt's cost follows from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Rate {
+    /// Of an endpoint, by tokens.
+    Tokens(Price),
+    /// Of a replica, by its time, shared by all that it works on.
+    Time { replica_hour: Money, sharing: u32 },
+}
+
+/// An attempt while it goes on. Dropping it closes the line.
+pub(crate) struct Line<'a> {
+    decision: &'a Decision,
+    rate: Rate,
+    began: Instant,
+    line: AttemptLine,
+    index: usize,
+    has_usage: bool,
+}
+
+/// Where an attempt is made.
+pub(crate) struct Place<'a> {
+    pub tier: &'a str,
+    pub replica: Option<SocketAddr>,
+    pub revision: &'a str,
+    pub rate: Rate,
+    /// About how many tokens the prompt has, where a tier does not come to say it.
+    pub prompt_estimate: u64,
+}
+
+impl<'a> Line<'a> {
+    pub fn begin(decision: &'a Decision, place: Place<'_>) -> Self {
+        let line = AttemptLine {
+            tier: place.tier.to_owned(),
+            replica: place.replica,
+            revision: place.revision.to_owned(),
+            outcome: "cancelled",
+            tokens_in: place.prompt_estimate,
+            is_estimated: true,
+            is_endpoint: matches!(place.rate, Rate::Tokens(_)),
+            ..AttemptLine::default()
+        };
+        let mut state = decision.state();
+        state.attempts.push(line.clone());
+        let index = state.attempts.len() - 1;
+        drop(state);
+        Self {
+            decision,
+            rate: place.rate,
+            began: Instant::now(),
+            line,
+            index,
+            has_usage: false,
+        }
+    }
+
+    /// Tokens have come.
+    pub fn arrived(&mut self, tokens: u64) {
+        let millis = self.millis();
+        self.line.first_token_ms.get_or_insert(millis);
+        self.line.tokens_out += tokens;
+    }
+
+    /// The tier has said how many tokens there were. Gives the cost of the attempt.
+    pub fn ended(&mut self, usage: Usage) {
+        if usage == Usage::default() {
+            return;
+        }
+        self.line.count(usage);
+        self.line.is_estimated = false;
+        self.has_usage = true;
+        self.line.amount = self.amount(usage);
+    }
+
+    pub fn judged(&mut self, record: AttemptRecord) {
+        self.line.judged = Some(record);
+    }
+
+    /// What the record says of it, unless it is cancelled first.
+    pub fn outcome(&mut self, outcome: &'static str) {
+        self.line.outcome = outcome;
+    }
+
+    /// Writes the line as it is now.
+    pub fn write(&mut self) {
+        self.line.millis = self.millis();
+        if !self.has_usage {
+            // Nothing came of an endpoint that answered nothing, and nothing is paid for that.
+            let came = self.line.tokens_out > 0;
+            let usage = Usage {
+                prompt: if came { self.line.tokens_in } else { 0 },
+                cached: 0,
+                completion: self.line.tokens_out,
+            };
+            self.line.amount = self.amount(usage);
+        }
+        self.line.cost = self.line.amount.to_string();
+        self.decision.state().attempts[self.index] = self.line.clone();
+    }
+
+    fn amount(&self, usage: Usage) -> Money {
+        match self.rate {
+            Rate::Tokens(price) => price.of(usage.prompt, usage.cached, usage.completion),
+            Rate::Time {
+                replica_hour,
+                sharing,
+            } => {
+                let seconds = Decimal::from_f64(self.began.elapsed().as_secs_f64());
+                let hours = seconds.unwrap_or_default() / Decimal::from(SECONDS_PER_HOUR);
+                let amount = replica_hour.amount() * hours / Decimal::from(sharing.max(1));
+                // Ten digits behind the point are far below what anything costs.
+                amount.round_dp(10).into()
+            }
+        }
+    }
+
+    fn millis(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+impl Drop for Line<'_> {
+    fn drop(&mut self) {
+        self.write();
+    }
+}

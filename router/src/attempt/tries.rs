@@ -1,0 +1,209 @@
+//! One try on a tier: find who answers, ask, and let the answer flow.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout_at};
+use weir_policy::tier::{Endpoint, Target, Tier};
+
+use super::gate::Gate;
+use super::ledger::{Line, Place, Rate};
+use super::{Arrival, Ended, Pursuit, endpoint, worker};
+use crate::dial::Reach;
+use crate::load::Doing;
+use crate::refusal::Failure;
+use crate::replicas::Lease;
+
+/// A tier that asks for more than this is passed over sooner by going up a tier.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// Doubled with each try, so that a tier that is coming back is not met by everybody at once.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+
+/// An answer on its way, from wherever it comes.
+pub(super) enum Source {
+    Worker(worker::Source),
+    Endpoint(endpoint::Source),
+}
+
+impl Source {
+    pub async fn next(&mut self) -> Result<Arrival, Failure> {
+        match self {
+            Source::Worker(source) => source.next().await,
+            Source::Endpoint(source) => source.next().await,
+        }
+    }
+}
+
+/// What the tries on one tier have in common.
+#[derive(Default)]
+pub(super) struct Tried {
+    replicas: BTreeSet<SocketAddr>,
+}
+
+impl Tried {
+    /// Waits before try number `tries`, as long as was asked for within reason.
+    pub async fn pause(&self, asked_for: Duration, tries: u32) {
+        let backoff = FIRST_PAUSE * 2_u32.saturating_pow(tries - 1);
+        sleep(asked_for.max(backoff).min(LONGEST_PAUSE)).await;
+    }
+}
+
+impl Pursuit<'_> {
+    pub(super) async fn once(
+        &mut self,
+        tier: &Tier,
+        gate: Gate,
+        is_unsure: bool,
+        tried: &mut Tried,
+    ) -> Result<(), Ended> {
+        match tier {
+            Tier::Inside(inside) => match inside.target() {
+                Target::Deployment(name) => {
+                    self.at_replica(tier, name, (gate, is_unsure), tried).await
+                }
+                Target::Endpoint(endpoint) => {
+                    let call = (endpoint, Reach::Inside);
+                    self.at_endpoint(tier, call, (gate, is_unsure)).await
+                }
+            },
+            Tier::Outside(outside) => {
+                let call = (outside.endpoint(), Reach::Outside);
+                self.at_endpoint(tier, call, (gate, is_unsure)).await
+            }
+        }
+    }
+
+    async fn at_replica(
+        &mut self,
+        tier: &Tier,
+        deployment: &str,
+        (gate, is_unsure): (Gate, bool),
+        tried: &mut Tried,
+    ) -> Result<(), Ended> {
+        let Some((lease, revision)) = self.replica(deployment, tried).await else {
+            let deployment = deployment.to_owned();
+            return Err(self.not_begun(tier, Failure::NoReplica { deployment }));
+        };
+        tried.replicas.insert(lease.address);
+        let mut line = Line::begin(
+            self.decision,
+            Place {
+                tier: tier.name(),
+                replica: Some(lease.address),
+                revision: &revision,
+                rate: Rate::Time {
+                    replica_hour: self.shared.replica_hour(deployment),
+                    sharing: lease.running(),
+                },
+                prompt_estimate: 0,
+            },
+        );
+        let _running = self.shared.book.count(deployment, Doing::Running);
+        let opened = timeout_at(self.commit_by, worker::open(lease, tier.name(), self.ask)).await;
+        match opened.unwrap_or_else(|_| Err(too_slow(tier))) {
+            Ok(source) => {
+                let source = Source::Worker(source);
+                self.flow(tier, source, gate, (&mut line, is_unsure)).await
+            }
+            Err(failure) => {
+                line.outcome(failure.word());
+                Err(Ended::Failed(failure))
+            }
+        }
+    }
+
+    /// A replica of the deployment and its revision; waits a little for one to become ready, and
+    /// that wait does not count against the ask.
+    async fn replica(&mut self, deployment: &str, tried: &Tried) -> Option<(Lease, String)> {
+        let mut views = self.shared.view.clone();
+        if views.borrow().replicas_of(deployment).is_empty() {
+            let began = Instant::now();
+            let _held = self.shared.book.count(deployment, Doing::Held);
+            let ready = views.wait_for(|view| !view.replicas_of(deployment).is_empty());
+            // Whether somebody came is seen below.
+            let _ = tokio::time::timeout(self.shared.args.replica_wait, ready).await;
+            self.commit_by += began.elapsed();
+        }
+        let view = views.borrow().clone();
+        let replicas = view.replicas_of(deployment);
+        let addresses: Vec<_> = replicas.iter().map(|(address, _)| *address).collect();
+        let lease = self.shared.pool.pick(&addresses, &tried.replicas)?;
+        let of = replicas
+            .iter()
+            .find(|(address, _)| *address == lease.address);
+        let revision = of.map(|(_, revision)| (*revision).to_owned());
+        Some((lease, revision.unwrap_or_default()))
+    }
+
+    async fn at_endpoint(
+        &mut self,
+        tier: &Tier,
+        (endpoint, reach): (&Endpoint, Reach),
+        (gate, is_unsure): (Gate, bool),
+    ) -> Result<(), Ended> {
+        let key = match &endpoint.api_key {
+            None => None,
+            Some(entry) => {
+                let credentials = self.shared.credentials.borrow().clone();
+                match credentials.api_key(&entry.name, &entry.key) {
+                    Some(key) => Some(key.clone()),
+                    None => {
+                        let name = tier.name().to_owned();
+                        return Err(self.not_begun(tier, Failure::NoCredential { tier: name }));
+                    }
+                }
+            }
+        };
+        let mut line = Line::begin(
+            self.decision,
+            Place {
+                tier: tier.name(),
+                replica: None,
+                revision: "",
+                rate: Rate::Tokens(endpoint.price),
+                prompt_estimate: self.ask.prompt_estimate(),
+            },
+        );
+        let call = endpoint::Call {
+            tier: tier.name(),
+            endpoint,
+            reach,
+            key,
+        };
+        let opened = endpoint::open(call, &self.shared.dialler, self.ask);
+        let opened = timeout_at(self.commit_by, opened).await;
+        match opened.unwrap_or_else(|_| Err(too_slow(tier))) {
+            Ok(source) => {
+                let source = Source::Endpoint(source);
+                self.flow(tier, source, gate, (&mut line, is_unsure)).await
+            }
+            Err(failure) => {
+                line.outcome(failure.word());
+                Err(Ended::Failed(failure))
+            }
+        }
+    }
+
+    /// An attempt that nobody could be asked for is in the record all the same.
+    fn not_begun(&self, tier: &Tier, failure: Failure) -> Ended {
+        let mut line = Line::begin(
+            self.decision,
+            Place {
+                tier: tier.name(),
+                replica: None,
+                revision: "",
+                rate: Rate::Tokens(weir_policy::tier::Price::default()),
+                prompt_estimate: 0,
+            },
+        );
+        line.outcome(failure.word());
+        Ended::Failed(failure)
+    }
+}
+
+fn too_slow(tier: &Tier) -> Failure {
+    Failure::TooSlow {
+        tier: tier.name().to_owned(),
+    }
+}

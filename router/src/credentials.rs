@@ -1,0 +1,211 @@
+//! Secrets as files: `<root>/<secret>/<entry>`, as a kubelet mounts them or a person writes them.
+//!
+//! They are read again every second, because a Secret may be created, changed or deleted at any
+//! time after the router has started; a file that is not there disables only what needs it. No
+//! secret is ever printed.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs;
+use std::path::Path;
+
+use http::HeaderValue;
+use sha2::{Digest as _, Sha256};
+use weir_policy::load::MissingCredential;
+use weir_policy::table::Table;
+
+/// No key is longer; a file that is was not meant to be one.
+const LONGEST_FILE: u64 = 64 << 10;
+
+/// What a presented key and a tenant's entry are compared by.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct KeyDigest([u8; 32]);
+
+impl KeyDigest {
+    pub fn of(key: &str) -> Self {
+        Self(Sha256::digest(key.trim()).into())
+    }
+
+    /// Reads an entry: `sha256:<hex>` or `plain:<key>`.
+    fn of_entry(entry: &str) -> Option<Self> {
+        match entry.trim().split_once(':')? {
+            ("plain", key) if !key.is_empty() => Some(Self::of(key)),
+            ("sha256", hex) => unhex(hex).map(Self),
+            _ => None,
+        }
+    }
+
+    /// Takes the same time wherever the two differ.
+    fn same(&self, other: &Self) -> bool {
+        let pairs = self.0.iter().zip(other.0);
+        pairs.fold(0, |difference, (one, other)| difference | (one ^ other)) == 0
+    }
+}
+
+/// Everything that was found, at one time.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub(crate) struct Credentials {
+    /// By secret, then tenant.
+    tenants: BTreeMap<String, BTreeMap<String, KeyDigest>>,
+    /// By secret and entry.
+    api_keys: BTreeMap<(String, String), HeaderValue>,
+    pub missing: Vec<MissingCredential>,
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credentials")
+            .field("missing", &self.missing)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Credentials {
+    /// Reads what the policies of `table` name. Blocks on the file system.
+    pub fn read(root: &Path, table: &Table) -> Self {
+        let mut found = Self::default();
+        for policy in table.policies() {
+            if let Some(secret) = &policy.auth {
+                let tenants = read_tenants(&root.join(secret));
+                if tenants.is_empty() {
+                    found.missing.push(MissingCredential {
+                        policy: policy.name.clone(),
+                        tier: None,
+                        secret: secret.clone(),
+                        key: None,
+                    });
+                }
+                found.tenants.insert(secret.clone(), tenants);
+            }
+            for tier in &policy.settings.tiers {
+                let Some(entry) = tier
+                    .endpoint()
+                    .and_then(|endpoint| endpoint.api_key.as_ref())
+                else {
+                    continue;
+                };
+                let at = (entry.name.clone(), entry.key.clone());
+                match read_api_key(&root.join(&entry.name).join(&entry.key)) {
+                    Some(key) => drop(found.api_keys.insert(at, key)),
+                    None => found.missing.push(MissingCredential {
+                        policy: policy.name.clone(),
+                        tier: Some(tier.name().to_owned()),
+                        secret: entry.name.clone(),
+                        key: Some(entry.key.clone()),
+                    }),
+                }
+            }
+        }
+        found
+    }
+
+    /// The tenant of `secret` that `key` belongs to. Looks at every tenant, so that the time tells
+    /// nothing.
+    pub fn tenant(&self, secret: &str, key: &KeyDigest) -> Option<&str> {
+        let mut found = None;
+        for (tenant, digest) in self.tenants.get(secret).into_iter().flatten() {
+            if digest.same(key) {
+                found = Some(tenant.as_str());
+            }
+        }
+        found
+    }
+
+    /// The value of an `authorization` header for the entry, marked as sensitive.
+    pub fn api_key(&self, secret: &str, entry: &str) -> Option<&HeaderValue> {
+        self.api_keys.get(&(secret.to_owned(), entry.to_owned()))
+    }
+}
+
+fn read_tenants(folder: &Path) -> BTreeMap<String, KeyDigest> {
+    let mut tenants = BTreeMap::new();
+    let entries = fs::read_dir(folder).into_iter().flatten();
+    for entry in entries.filter_map(Result::ok) {
+        let Ok(tenant) = entry.file_name().into_string() else {
+            continue;
+        };
+        // The kubelet keeps its bookkeeping in names that begin with dots.
+        if tenant.starts_with('.') {
+            continue;
+        }
+        let Some(text) = read_file(&entry.path()) else {
+            continue;
+        };
+        match KeyDigest::of_entry(&text) {
+            Some(digest) => drop(tenants.insert(tenant, digest)),
+            None => tracing::warn!(
+                file = %entry.path().display(),
+                "the key is neither sha256:<hex> nor plain:<key>: this tenant is out"
+            ),
+        }
+    }
+    tenants
+}
+
+fn read_api_key(path: &Path) -> Option<HeaderValue> {
+    let text = read_file(path)?;
+    let key = text.trim();
+    let mut value = HeaderValue::from_str(&format!("Bearer {key}")).ok()?;
+    value.set_sensitive(true);
+    (!key.is_empty()).then_some(value)
+}
+
+fn read_file(path: &Path) -> Option<String> {
+    let facts = fs::metadata(path).ok()?;
+    if !facts.is_file() || facts.len() > LONGEST_FILE {
+        return None;
+    }
+    fs::read_to_string(path).ok()
+}
+
+fn unhex(text: &str) -> Option<[u8; 32]> {
+    if text.len() != 64 || !text.is_ascii() {
+        return None;
+    }
+    let mut bytes = [0; 32];
+    for (index, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(&text[2 * index..2 * index + 2], 16).ok()?;
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            fs::write(folder.path().join(name), text).unwrap();
+        }
+        folder
+    }
+
+    #[test]
+    fn a_tenant_is_known_by_its_key_plain_or_hashed() {
+        let hash = "sha256:2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae\n";
+        let files = folder(&[
+            ("one", hash),
+            ("two", "plain:bar"),
+            ("..data", "plain:baz"),
+            ("odd", "bar"),
+        ]);
+        let found = Credentials {
+            tenants: [("keys".to_owned(), read_tenants(files.path()))].into(),
+            ..Credentials::default()
+        };
+        assert_eq!(found.tenant("keys", &KeyDigest::of("foo")), Some("one"));
+        assert_eq!(found.tenant("keys", &KeyDigest::of("bar")), Some("two"));
+        assert_eq!(found.tenant("keys", &KeyDigest::of("baz")), None);
+        assert_eq!(found.tenant("others", &KeyDigest::of("foo")), None);
+    }
+
+    #[test]
+    fn an_api_key_is_not_printed() {
+        let files = folder(&[("api-key", "sk-secret\n")]);
+        let key = read_api_key(&files.path().join("api-key")).unwrap();
+        assert_eq!(key.to_str().unwrap(), "Bearer sk-secret");
+        assert!(!format!("{key:?}").contains("secret"));
+        assert_eq!(read_api_key(&files.path().join("absent")), None);
+    }
+}

@@ -1,0 +1,143 @@
+//! The record of what was done with one ask, and why, while it is being done.
+//!
+//! It is written as things happen, so that it is complete whenever an ask ends, also in the middle.
+
+use std::net::SocketAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use weir_cascade::AttemptRecord;
+use weir_crds::Money;
+
+use crate::answer::Usage;
+
+/// One ask's record, shared by whatever works on it.
+pub(crate) struct Decision {
+    pub id: String,
+    pub began: Instant,
+    state: Mutex<State>,
+}
+
+/// What is recorded of an ask.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct State {
+    pub model: String,
+    /// Empty for a deployment under its own name.
+    pub policy: String,
+    pub generation: i64,
+    /// Hashed, so that records can be kept where tenants must not be known.
+    pub tenant: String,
+    pub is_streamed: bool,
+    pub is_private: bool,
+    /// The tiers in the order of the plan.
+    pub plan: Vec<String>,
+    pub dropped: Vec<String>,
+    pub attempts: Vec<AttemptLine>,
+    /// From the ask's arrival to the first byte of its answer.
+    pub first_byte: Option<Duration>,
+    pub outcome: Outcome,
+}
+
+/// How an ask ended: one of a closed set.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// Still going on; also what a panic leaves.
+    #[default]
+    Broken,
+    /// Answered by this tier.
+    Answered { tier: String, is_unsure: bool },
+    /// Refused, with the status that said so.
+    Refused { status: u16 },
+    /// The client went away.
+    Disconnected,
+}
+
+impl Outcome {
+    pub fn word(&self) -> &'static str {
+        match self {
+            Outcome::Broken => "broken",
+            Outcome::Answered {
+                is_unsure: false, ..
+            } => "answered",
+            Outcome::Answered {
+                is_unsure: true, ..
+            } => "answered_unsure",
+            Outcome::Refused { .. } => "refused",
+            Outcome::Disconnected => "disconnected",
+        }
+    }
+}
+
+/// One attempt in the record.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct AttemptLine {
+    pub tier: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replica: Option<SocketAddr>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub revision: String,
+    /// `committed`, `dropped`, `cancelled`, or the word of a failure.
+    pub outcome: &'static str,
+    pub tokens_in: u64,
+    pub tokens_out: u64,
+    /// The tokens were counted here because the tier did not come to say how many there were.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub is_estimated: bool,
+    pub first_token_ms: Option<u64>,
+    pub millis: u64,
+    pub cost: String,
+    /// What the cascade saw and decided; nothing for a tier without evidence.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub judged: Option<AttemptRecord>,
+    #[serde(skip)]
+    pub amount: Money,
+    #[serde(skip)]
+    pub is_endpoint: bool,
+}
+
+impl AttemptLine {
+    pub fn count(&mut self, usage: Usage) {
+        self.tokens_in = usage.prompt;
+        self.tokens_out = usage.completion;
+    }
+}
+
+impl Decision {
+    pub fn new(id: String, began: Instant) -> Self {
+        Self {
+            id,
+            began,
+            state: Mutex::default(),
+        }
+    }
+
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Of all attempts so far.
+    pub fn cost(&self) -> Money {
+        self.state()
+            .attempts
+            .iter()
+            .map(|attempt| attempt.amount)
+            .sum()
+    }
+
+    /// Whether an endpoint has been paid for anything.
+    pub fn money_was_spent(&self) -> bool {
+        let state = self.state();
+        let mut attempts = state.attempts.iter();
+        attempts.any(|attempt| attempt.is_endpoint && attempt.amount > Money::default())
+    }
+
+    /// What became of each attempt: tier and outcome.
+    pub fn history(&self) -> Vec<(String, String)> {
+        let state = self.state();
+        let attempts = state.attempts.iter();
+        attempts
+            .map(|attempt| (attempt.tier.clone(), attempt.outcome.to_owned()))
+            .collect()
+    }
+}

@@ -1,0 +1,143 @@
+//! What becomes of every field of a chat request on each upstream: one table.
+//!
+//! `null` counts as absent everywhere, and so does a field's neutral value, which asks for
+//! nothing. A field that is not in the table is carried to endpoints of the same wire and is
+//! advisory for our worker.
+
+use serde_json::{Map, Value};
+
+/// What is done with a field that is present.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Treatment {
+    /// Passed on as it is.
+    Carry,
+    /// Passed on in another form.
+    Map,
+    /// Left out where it cannot be served, and named in `x-weir-dropped`.
+    Advisory,
+    /// A tier that cannot serve it is taken out of the plan.
+    Required,
+}
+
+use Treatment::{Advisory, Carry, Map as Mapped, Required};
+
+/// One row: the field, its neutral values as JSON, and its treatment by our worker and by an
+/// endpoint that speaks the OpenAI wire.
+pub(crate) struct Row {
+    pub field: &'static str,
+    pub neutral: &'static [&'static str],
+    pub worker: Treatment,
+    /// Read by the test that holds the table against the code.
+    #[cfg_attr(not(test), allow(dead_code, reason = "endpoints carry by default"))]
+    pub endpoint: Treatment,
+}
+
+const fn row(
+    field: &'static str,
+    neutral: &'static [&'static str],
+    worker: Treatment,
+    endpoint: Treatment,
+) -> Row {
+    Row {
+        field,
+        neutral,
+        worker,
+        endpoint,
+    }
+}
+
+#[rustfmt::skip]
+pub(crate) const CHAT: &[Row] = &[
+    row("model",                  &[],                      Mapped,   Mapped),
+    row("messages",               &[],                      Mapped,   Mapped),
+    row("stream",                 &[],                      Mapped,   Mapped),
+    row("stream_options",         &[],                      Mapped,   Mapped),
+    row("max_tokens",             &[],                      Mapped,   Mapped),
+    row("max_completion_tokens",  &[],                      Mapped,   Mapped),
+    row("temperature",            &[],                      Carry,    Carry),
+    row("top_p",                  &[],                      Carry,    Carry),
+    row("top_k",                  &[],                      Carry,    Carry),
+    row("min_p",                  &[],                      Carry,    Carry),
+    row("repetition_penalty",     &[],                      Carry,    Carry),
+    row("presence_penalty",       &[],                      Carry,    Carry),
+    row("frequency_penalty",      &[],                      Carry,    Carry),
+    row("seed",                   &[],                      Carry,    Carry),
+    row("stop",                   &[],                      Carry,    Carry),
+    row("tools",                  &["[]"],                  Required, Carry),
+    row("tool_choice",            &["\"none\"", "\"auto\""], Required, Carry),
+    row("functions",              &["[]"],                  Required, Carry),
+    row("function_call",          &["\"none\"", "\"auto\""], Required, Carry),
+    row("parallel_tool_calls",    &[],                      Advisory, Carry),
+    row("response_format",        &[r#"{"type":"text"}"#],  Required, Carry),
+    row("logprobs",               &["false"],               Required, Carry),
+    row("top_logprobs",           &["0"],                   Required, Carry),
+    row("logit_bias",             &["{}"],                  Required, Carry),
+    row("modalities",             &[r#"["text"]"#],         Required, Carry),
+    row("audio",                  &[],                      Required, Carry),
+    row("web_search_options",     &[],                      Required, Carry),
+    row("n",                      &["1"],                   Required, Required),
+    row("prediction",             &[],                      Advisory, Carry),
+    row("reasoning_effort",       &[],                      Advisory, Carry),
+    row("verbosity",              &[],                      Advisory, Carry),
+    row("service_tier",           &["\"auto\"", "\"default\""], Advisory, Carry),
+    row("store",                  &["false"],               Advisory, Carry),
+    row("metadata",               &["{}"],                  Advisory, Carry),
+    row("user",                   &[],                      Advisory, Carry),
+    row("safety_identifier",      &[],                      Advisory, Carry),
+    row("prompt_cache_key",       &[],                      Advisory, Carry),
+    row("prompt_cache_retention", &[],                      Advisory, Carry),
+];
+
+/// The fields of `body` that ask our worker for something it does not do: those it must, and those
+/// it may leave out.
+pub(crate) fn beyond_worker(body: &Map<String, Value>) -> (Vec<String>, Vec<String>) {
+    let mut required = Vec::new();
+    let mut advisory = Vec::new();
+    for (field, value) in body.iter().filter(|(_, value)| !value.is_null()) {
+        let row = CHAT.iter().find(|row| row.field == field);
+        let neutral = row.is_some_and(|row| row.neutral.contains(&value.to_string().as_str()));
+        match row.map_or(Advisory, |row| row.worker) {
+            _ if neutral => {}
+            Required => required.push(field.clone()),
+            Advisory => advisory.push(field.clone()),
+            Carry | Mapped => {}
+        }
+    }
+    (required, advisory)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn split(body: Value) -> (Vec<String>, Vec<String>) {
+        beyond_worker(body.as_object().unwrap())
+    }
+
+    #[test]
+    fn neutral_and_null_fields_ask_for_nothing() {
+        let body = json!({
+            "tools": [], "logprobs": false, "n": 1, "response_format": { "type": "text" },
+            "user": null, "temperature": 0.5,
+        });
+        assert_eq!(split(body), (vec![], vec![]));
+    }
+
+    #[test]
+    fn what_changes_the_answer_is_required_and_the_rest_is_advisory() {
+        let body = json!({ "tools": [{}], "user": "u", "made_up": 1 });
+        let expected = (vec!["tools".into()], vec!["user".into(), "made_up".into()]);
+        assert_eq!(split(body), expected);
+    }
+
+    #[test]
+    fn every_field_has_one_row() {
+        for row in CHAT {
+            let rows = CHAT.iter().filter(|other| other.field == row.field);
+            assert_eq!(rows.count(), 1, "{}", row.field);
+        }
+        let choices = CHAT.iter().find(|row| row.field == "n").unwrap();
+        assert_eq!(choices.endpoint, Required);
+    }
+}

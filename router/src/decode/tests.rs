@@ -1,0 +1,117 @@
+//! What a chat request may say, and what is answered where it may not.
+
+use serde_json::json;
+
+use super::*;
+
+fn decoded(body: Value) -> Result<Ask, Refusal> {
+    chat(body.to_string().as_bytes())
+}
+
+fn with(field: &str, value: Value) -> Value {
+    let mut body = json!({ "model": "m", "messages": [{ "role": "user", "content": "hi" }] });
+    body[field] = value;
+    body
+}
+
+#[test]
+fn a_body_that_is_not_json_is_refused_with_the_place() {
+    let Err(Refusal::NotJson(message)) = chat(b"{\"model\": }") else {
+        panic!("it must be refused");
+    };
+    assert!(message.contains("line 1 column 11"), "{message}");
+}
+
+#[test]
+fn a_field_that_is_wrong_is_named() {
+    for (body, field) in [
+        (json!({ "messages": [] }), "messages"),
+        (
+            json!({ "messages": [{ "role": "user", "content": "hi" }] }),
+            "model",
+        ),
+        (with("messages", json!("hi")), "messages"),
+        (
+            with("messages", json!([{ "role": "user", "content": "hi" }, 4])),
+            "messages[1]",
+        ),
+        (
+            with("messages", json!([{ "role": "king", "content": "hi" }])),
+            "messages[0].role",
+        ),
+        (
+            with("messages", json!([{ "role": "user" }])),
+            "messages[0].content",
+        ),
+        (
+            with(
+                "messages",
+                json!([{ "role": "user", "content": [{ "text": "hi" }] }]),
+            ),
+            "messages[0].content[0]",
+        ),
+        (with("temperature", json!(3)), "temperature"),
+        (with("temperature", json!("warm")), "temperature"),
+        (with("max_tokens", json!(0)), "max_tokens"),
+        (
+            with("max_completion_tokens", json!(-1)),
+            "max_completion_tokens",
+        ),
+        (with("stop", json!([1])), "stop"),
+        (with("stream", json!("yes")), "stream"),
+        (
+            with("stream_options", json!({ "include_usage": 1 })),
+            "stream_options.include_usage",
+        ),
+        (with("n", json!(2)), "n"),
+        (with("seed", json!(1.5)), "seed"),
+    ] {
+        match decoded(body.clone()) {
+            Err(Refusal::Field { field: named, .. }) => assert_eq!(named, field, "{body}"),
+            other => panic!("{body}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_request_as_an_sdk_sends_it_is_understood() {
+    let ask = decoded(json!({
+        "model": "support-assistant",
+        "messages": [
+            { "role": "developer", "content": "route it" },
+            { "role": "user", "content": [{ "type": "text", "text": "my " }, { "type": "text", "text": "invoice" }] },
+        ],
+        "temperature": 0, "max_completion_tokens": 8, "max_tokens": 9, "stop": "\n",
+        "stream": true, "stream_options": { "include_usage": true }, "seed": -1,
+    }))
+    .unwrap();
+    assert_eq!(ask.messages[0].role, "system");
+    assert_eq!(ask.messages[1].content, "my invoice");
+    assert_eq!(
+        (ask.max_tokens, ask.sampling.temperature),
+        (Some(8), Some(0.0))
+    );
+    assert_eq!(ask.sampling.seed, Some(u64::MAX));
+    assert!(ask.stream && ask.include_usage && ask.beyond_worker.is_empty());
+}
+
+#[test]
+fn an_image_is_beyond_our_worker_and_is_named_where_it_stands() {
+    let image = json!([{ "role": "user", "content": [{ "type": "image_url", "image_url": {} }] }]);
+    let ask = decoded(with("messages", image)).unwrap();
+    assert_eq!(ask.beyond_worker, ["messages[0].content[0]"]);
+}
+
+#[tokio::test]
+async fn a_body_over_the_limit_is_refused_before_it_is_read_whole() {
+    let body = Body::from(vec![b' '; 11]);
+    let mut headers = HeaderMap::new();
+    let too_large = Err(Refusal::TooLarge { limit: 10 });
+    assert_eq!(read(body, &headers, 10).await, too_large);
+    assert_eq!(
+        read(Body::from("{}"), &headers, 10).await,
+        Ok(b"{}".to_vec())
+    );
+    headers.insert(header::CONTENT_LENGTH, 11.into());
+    assert_eq!(read(Body::from("{}"), &headers, 10).await, too_large);
+}

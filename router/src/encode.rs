@@ -1,0 +1,349 @@
+//! Phase 7: an answer in our words becomes what an OpenAI SDK expects, whole or as a stream.
+
+use axum::body::Body;
+use bytes::Bytes;
+use futures::stream;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use serde_json::{Map, Value, json};
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use crate::answer::{Begin, End, Event, Piece, Usage};
+use crate::refusal::Refusal;
+
+/// Balancers cut a connection that is silent for a minute.
+const PING_EVERY: Duration = Duration::from_secs(10);
+/// The longest answer that is gathered for a client that wants it whole.
+const MOST_GATHERED_BYTES: usize = 16 << 20;
+
+/// What every part of one answer carries.
+#[derive(Clone)]
+pub(crate) struct Encoder {
+    /// Of the decision.
+    pub id: String,
+    /// The model as the client called it.
+    pub model: String,
+    /// Seconds since the epoch.
+    pub created: i64,
+    pub include_usage: bool,
+}
+
+/// An answer that was gathered, and what is known about it.
+pub(crate) struct Whole {
+    pub body: Value,
+    pub begin: Begin,
+    pub end: End,
+}
+
+/// A refusal, and whether money was spent before it.
+pub(crate) type Refused = (Refusal, bool);
+
+impl Encoder {
+    /// Gathers an answer to its end.
+    pub async fn whole(&self, mut events: mpsc::Receiver<Event>) -> Result<Whole, Refused> {
+        let mut begin = Begin::default();
+        let mut message = Message::default();
+        while let Some(event) = events.recv().await {
+            match event {
+                Event::Begin(begun) => begin = begun,
+                Event::Restart => message = Message::default(),
+                Event::Piece(piece) => {
+                    message.add(piece);
+                    if message.bytes > MOST_GATHERED_BYTES {
+                        return Err((Refusal::Defect, true));
+                    }
+                }
+                Event::Fail {
+                    refusal,
+                    money_was_spent,
+                } => return Err((refusal, money_was_spent)),
+                Event::End(end) => {
+                    let body = self.completion(message, &end);
+                    return Ok(Whole { body, begin, end });
+                }
+            }
+        }
+        // Whoever had the ask in hand is gone without a word.
+        Err((Refusal::Defect, false))
+    }
+
+    fn completion(&self, message: Message, end: &End) -> Value {
+        let logprobs = message
+            .logprobs
+            .map_or(Value::Null, |content| json!({ "content": content }));
+        let mut said = Map::new();
+        said.insert("role".into(), "assistant".into());
+        let calls_tools =
+            !message.tool_calls.is_empty() || message.rest.contains_key("function_call");
+        said.insert(
+            "content".into(),
+            match message.text.is_empty() && calls_tools {
+                true => Value::Null,
+                false => message.text.into(),
+            },
+        );
+        said.insert("refusal".into(), Value::Null);
+        said.extend(message.rest);
+        if !message.tool_calls.is_empty() {
+            said.insert("tool_calls".into(), message.tool_calls.into());
+        }
+        json!({
+            "id": self.id(),
+            "object": "chat.completion",
+            "created": self.created,
+            "model": self.model,
+            "choices": [{
+                "index": 0,
+                "message": said,
+                "logprobs": logprobs,
+                "finish_reason": end.finish_reason,
+            }],
+            "usage": usage(end.usage),
+        })
+    }
+
+    /// The body of a stream. `first` is what came while the headers waited.
+    pub fn stream(self, first: Option<Event>, events: mpsc::Receiver<Event>) -> Body {
+        let state = (self, first, events, Progress::Begin);
+        Body::from_stream(stream::unfold(
+            state,
+            |(encoder, first, mut events, mut progress)| async move {
+                if progress == Progress::Over {
+                    return None;
+                }
+                let event = match first {
+                    Some(event) => Some(event),
+                    None => match timeout(PING_EVERY, events.recv()).await {
+                        Ok(event) => event,
+                        Err(_) => {
+                            let ping = Bytes::from_static(b": ping\n\n");
+                            return Some((
+                                Ok::<_, std::convert::Infallible>(ping),
+                                (encoder, None, events, progress),
+                            ));
+                        }
+                    },
+                };
+                let text = encoder.encode(event, &mut progress);
+                Some((Ok(text.into()), (encoder, None, events, progress)))
+            },
+        ))
+    }
+
+    /// What one event is on the wire. `None`: whoever had the ask in hand is gone.
+    fn encode(&self, event: Option<Event>, progress: &mut Progress) -> String {
+        match event {
+            Some(Event::Begin(_)) => {
+                let delta = json!({ "role": "assistant", "content": "" });
+                self.chunk(delta, None, Value::Null)
+            }
+            // Nothing was shown when this is sent, so nothing has to be taken back.
+            Some(Event::Restart) => String::new(),
+            Some(Event::Piece(piece)) => {
+                let mut delta = piece.rest;
+                if !piece.text.is_empty() {
+                    delta.insert("content".into(), piece.text.into());
+                }
+                self.chunk(Value::Object(delta), piece.logprobs, Value::Null)
+            }
+            Some(Event::End(end)) => {
+                *progress = Progress::Over;
+                let mut text = self.chunk(json!({}), None, end.finish_reason.into());
+                if self.include_usage {
+                    let mut chunk = self.envelope(json!([]));
+                    chunk["usage"] = usage(end.usage);
+                    text.push_str(&data(&chunk));
+                }
+                text.push_str("data: [DONE]\n\n");
+                text
+            }
+            Some(Event::Fail { refusal, .. }) => {
+                *progress = Progress::Over;
+                data(&refusal.body())
+            }
+            None => {
+                *progress = Progress::Over;
+                data(&Refusal::Defect.body())
+            }
+        }
+    }
+
+    fn chunk(&self, delta: Value, logprobs: Option<Value>, finish_reason: Value) -> String {
+        let choice = json!({
+            "index": 0,
+            "delta": delta,
+            "logprobs": logprobs.unwrap_or(Value::Null),
+            "finish_reason": finish_reason,
+        });
+        let mut chunk = self.envelope(json!([choice]));
+        if self.include_usage {
+            chunk["usage"] = Value::Null;
+        }
+        data(&chunk)
+    }
+
+    fn envelope(&self, choices: Value) -> Value {
+        json!({
+            "id": self.id(),
+            "object": "chat.completion.chunk",
+            "created": self.created,
+            "model": self.model,
+            "choices": choices,
+        })
+    }
+
+    fn id(&self) -> String {
+        format!("chatcmpl-{}", self.id)
+    }
+}
+
+#[derive(PartialEq)]
+enum Progress {
+    Begin,
+    Over,
+}
+
+/// An answer as it is gathered.
+#[derive(Default)]
+struct Message {
+    text: String,
+    tool_calls: Vec<Value>,
+    rest: Map<String, Value>,
+    logprobs: Option<Vec<Value>>,
+    bytes: usize,
+}
+
+impl Message {
+    fn add(&mut self, piece: Piece) {
+        self.bytes += piece.bytes();
+        self.text.push_str(&piece.text);
+        if let Some(Value::Array(mut content)) =
+            piece.logprobs.map(|mut value| value["content"].take())
+        {
+            self.logprobs.get_or_insert_default().append(&mut content);
+        }
+        for (field, value) in piece.rest {
+            match (field.as_str(), value) {
+                ("tool_calls", Value::Array(calls)) => {
+                    calls.into_iter().for_each(|call| self.call(call))
+                }
+                (_, value) => merge(self.rest.entry(field).or_insert(Value::Null), value),
+            }
+        }
+    }
+
+    /// A tool call comes in parts that name its place.
+    fn call(&mut self, mut call: Value) {
+        let index = call["index"].as_u64().unwrap_or(0).min(127) as usize;
+        if let Some(call) = call.as_object_mut() {
+            call.shift_remove("index");
+        }
+        if self.tool_calls.len() <= index {
+            self.tool_calls.resize(index + 1, Value::Null);
+        }
+        merge(&mut self.tool_calls[index], call);
+    }
+}
+
+/// Parts of a text are put together, parts of an object field by field; of anything else, and of
+/// what names a thing, the last one counts.
+fn merge(whole: &mut Value, part: Value) {
+    match (whole, part) {
+        (Value::Object(whole), Value::Object(part)) => {
+            for (field, value) in part {
+                match field.as_str() {
+                    "id" | "type" | "name" => drop(whole.insert(field, value)),
+                    _ => merge(whole.entry(field).or_insert(Value::Null), value),
+                }
+            }
+        }
+        (Value::String(whole), Value::String(part)) => whole.push_str(&part),
+        (_, Value::Null) => {}
+        (whole, part) => *whole = part,
+    }
+}
+
+fn usage(usage: Usage) -> Value {
+    json!({
+        "prompt_tokens": usage.prompt,
+        "completion_tokens": usage.completion,
+        "total_tokens": usage.prompt + usage.completion,
+        "prompt_tokens_details": { "cached_tokens": usage.cached },
+    })
+}
+
+fn data(value: &Value) -> String {
+    format!("data: {value}\n\n")
+}
+
+/// The headers that say who answered and how sure it was.
+pub(crate) fn begin_headers(begin: &Begin, headers: &mut HeaderMap) {
+    let mut set = |name: &'static str, value: String| {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            headers.insert(HeaderName::from_static(name), value);
+        }
+    };
+    set("x-weir-tier", begin.tier.clone());
+    set("x-weir-attempts", begin.attempts.to_string());
+    if let Some(score) = begin.score {
+        set("x-weir-score", format!("{score:.4}"));
+    }
+    if begin.is_unsure {
+        set("x-weir-unsure", "true".into());
+    }
+    if !begin.dropped.is_empty() {
+        set("x-weir-dropped", begin.dropped.join(", "));
+    }
+}
+
+/// A whole answer as a response.
+pub(crate) fn respond(whole: &Whole) -> Response<Body> {
+    let mut response = json_response(StatusCode::OK, &whole.body);
+    let begin = Begin {
+        score: whole.end.score.or(whole.begin.score),
+        is_unsure: whole.end.is_unsure || whole.begin.is_unsure,
+        ..whole.begin.clone()
+    };
+    begin_headers(&begin, response.headers_mut());
+    if let Ok(cost) = HeaderValue::from_str(&whole.end.cost.to_string()) {
+        response.headers_mut().insert("x-weir-cost", cost);
+    }
+    response
+}
+
+/// A refusal as a response.
+pub(crate) fn refuse(refusal: &Refusal, money_was_spent: bool) -> Response<Body> {
+    let mut response = json_response(refusal.status(), &refusal.body());
+    let headers = response.headers_mut();
+    let should_retry = match refusal.should_retry(money_was_spent) {
+        true => "true",
+        false => "false",
+    };
+    headers.insert("x-should-retry", HeaderValue::from_static(should_retry));
+    if let Some(seconds) = refusal.retry_after_seconds() {
+        headers.insert(header::RETRY_AFTER, seconds.into());
+        headers.insert("retry-after-ms", (seconds * 1000).into());
+    }
+    response
+}
+
+/// The response that a stream's body goes into.
+pub(crate) fn stream_response(body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    let headers = response.headers_mut();
+    let stream = HeaderValue::from_static("text/event-stream; charset=utf-8");
+    headers.insert(header::CONTENT_TYPE, stream);
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    // Proxies that would gather a stream are asked not to.
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    response
+}
+
+pub(crate) fn json_response(status: StatusCode, body: &Value) -> Response<Body> {
+    let mut response = Response::new(Body::from(body.to_string()));
+    *response.status_mut() = status;
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(header::CONTENT_TYPE, json);
+    response
+}

@@ -1,0 +1,171 @@
+//! What this router has in hand, counted, and served at `/load` for whoever scales by it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Query, State};
+use axum::routing::get;
+use axum::{Json, Router};
+use serde::Deserialize;
+use tokio::sync::watch;
+use weir_policy::load::{DeploymentLoad, Load, RouterLoad};
+
+use crate::credentials::Credentials;
+use crate::world::View;
+
+/// Longer than any caller waits between two questions, shorter than what balancers cut.
+const LONGEST_POLL: Duration = Duration::from_secs(20);
+
+/// The counts; clones are the same.
+#[derive(Clone)]
+pub(crate) struct Book {
+    load: Arc<watch::Sender<Load>>,
+}
+
+/// What an ask is doing at a deployment.
+#[derive(Clone, Copy)]
+pub(crate) enum Doing {
+    Running,
+    Held,
+}
+
+/// One ask counted at one deployment, until this is dropped.
+pub(crate) struct Counted {
+    book: Book,
+    deployment: String,
+    doing: Doing,
+}
+
+impl Book {
+    pub fn new() -> Self {
+        let load = Load {
+            version: 1,
+            worker: None,
+            router: Some(RouterLoad::default()),
+        };
+        Self {
+            load: Arc::new(watch::Sender::new(load)),
+        }
+    }
+
+    pub fn count(&self, deployment: &str, doing: Doing) -> Counted {
+        self.change(|router| *entry(router, deployment, doing) += 1);
+        Counted {
+            book: self.clone(),
+            deployment: deployment.to_owned(),
+            doing,
+        }
+    }
+
+    /// Takes over what follows from the objects and from the secrets that were found.
+    pub fn follow(&self, view: &View, credentials: &Credentials) {
+        let deployments = view.table.deployments();
+        let present: Vec<String> = deployments
+            .map(|deployment| deployment.name.clone())
+            .collect();
+        let policies = view.table.policies();
+        let policies: BTreeMap<String, i64> = policies
+            .map(|policy| (policy.name.clone(), policy.generation))
+            .collect();
+        self.change(|router| {
+            let idle = DeploymentLoad::default();
+            router
+                .deployments
+                .retain(|name, load| *load != idle || present.contains(name));
+            for name in present {
+                router.deployments.entry(name).or_default();
+            }
+            router.missing_credentials = credentials.missing.clone();
+            router.policies = policies;
+        });
+    }
+
+    /// The route to mount on the admin port.
+    pub fn route(&self) -> Router {
+        Router::new()
+            .route("/load", get(load))
+            .with_state(self.clone())
+    }
+
+    fn change(&self, change: impl FnOnce(&mut RouterLoad)) {
+        self.load.send_if_modified(|load| {
+            let router = load.router.get_or_insert_default();
+            let before = router.clone();
+            change(router);
+            let changed = *router != before;
+            load.version += u64::from(changed);
+            changed
+        });
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.book
+            .change(|router| *entry(router, &self.deployment, self.doing) -= 1);
+    }
+}
+
+fn entry<'a>(router: &'a mut RouterLoad, deployment: &str, doing: Doing) -> &'a mut u32 {
+    let load = router.deployments.entry(deployment.to_owned()).or_default();
+    match doing {
+        Doing::Running => &mut load.running,
+        Doing::Held => &mut load.held,
+    }
+}
+
+#[derive(Deserialize)]
+struct After {
+    after: Option<u64>,
+}
+
+async fn load(State(book): State<Book>, Query(query): Query<After>) -> Json<Load> {
+    let mut loads = book.load.subscribe();
+    let news = loads.wait_for(|load| query.after.is_none_or(|after| load.version > after));
+    // Neither running out of time nor the sender's end takes away what there is to say.
+    let _ = tokio::time::timeout(LONGEST_POLL, news).await;
+    Json(book.load.borrow().clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn now(book: &Book) -> (u64, DeploymentLoad) {
+        let load = book.load.borrow();
+        (
+            load.version,
+            load.router.as_ref().unwrap().deployments["triage"],
+        )
+    }
+
+    #[test]
+    fn what_is_in_hand_is_counted_while_it_is() {
+        let book = Book::new();
+        let running = book.count("triage", Doing::Running);
+        let held = book.count("triage", Doing::Held);
+        assert_eq!(
+            now(&book),
+            (
+                3,
+                DeploymentLoad {
+                    running: 1,
+                    held: 1
+                }
+            )
+        );
+        drop((running, held));
+        assert_eq!(now(&book), (5, DeploymentLoad::default()));
+    }
+
+    #[tokio::test]
+    async fn a_poll_is_answered_by_the_next_change() {
+        let book = Book::new();
+        let after = Query(After { after: Some(1) });
+        let poll = load(State(book.clone()), after);
+        let change = async { drop(book.count("triage", Doing::Held)) };
+        let (Json(load), ()) = tokio::join!(poll, change);
+        assert!(load.version > 1);
+    }
+}

@@ -1,0 +1,90 @@
+//! What a router counts. Labels are names of objects and closed sets of words.
+
+use std::sync::atomic::AtomicU64;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+
+/// From a cached answer to the longest that a policy allows by default.
+const SECONDS: [f64; 12] = [
+    0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 600.0,
+];
+
+/// `policy` is empty for a deployment under its own name, and for asks that matched nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct AskLabels {
+    pub policy: String,
+    pub outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct AttemptLabels {
+    pub policy: String,
+    pub tier: String,
+    pub outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct TierLabels {
+    pub policy: String,
+    pub tier: String,
+}
+
+#[derive(Clone)]
+pub(crate) struct Metrics {
+    pub asks: Family<AskLabels, Counter>,
+    pub attempts: Family<AttemptLabels, Counter>,
+    pub tokens: Family<TierLabels, Counter>,
+    pub cost_dollars: Family<TierLabels, Counter<f64, AtomicU64>>,
+    pub running: Gauge,
+    pub first_byte_seconds: Histogram,
+    pub ask_seconds: Histogram,
+}
+
+impl Metrics {
+    pub fn register(metrics: &weir_process::Metrics) -> Self {
+        let ours = Self {
+            asks: Family::default(),
+            attempts: Family::default(),
+            tokens: Family::default(),
+            cost_dollars: Family::default(),
+            running: Gauge::default(),
+            first_byte_seconds: Histogram::new(SECONDS),
+            ask_seconds: Histogram::new(SECONDS),
+        };
+        let mine = &ours;
+        metrics.register(|registry| {
+            registry.register("asks", "Asks that ended, by how", mine.asks.clone());
+            registry.register(
+                "attempts",
+                "Attempts that ended, by how",
+                mine.attempts.clone(),
+            );
+            registry.register(
+                "tokens",
+                "Tokens written by tiers, used or not",
+                mine.tokens.clone(),
+            );
+            registry.register(
+                "cost_dollars",
+                "What tiers cost: endpoints by tokens, replicas by time",
+                mine.cost_dollars.clone(),
+            );
+            registry.register("asks_running", "Asks in hand", mine.running.clone());
+            registry.register(
+                "first_byte_seconds",
+                "From an ask's arrival to the first byte of its answer",
+                mine.first_byte_seconds.clone(),
+            );
+            registry.register(
+                "ask_seconds",
+                "From an ask's arrival to its end",
+                mine.ask_seconds.clone(),
+            );
+        });
+        ours
+    }
+}

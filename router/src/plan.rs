@@ -1,0 +1,137 @@
+//! Phase 4, pure: which tiers may answer an ask, in which order.
+
+use http::HeaderMap;
+use weir_policy::tier::Tier;
+use weir_policy::validate::Settings;
+use weir_policy::{Egress, Plan};
+
+use crate::ask::Ask;
+use crate::refusal::Refusal;
+
+/// The tiers of `settings` that can serve `ask`. A private ask gets a plan that holds no tier
+/// outside, by its type.
+pub(crate) fn plan(settings: &Settings, ask: &Ask, headers: &HeaderMap) -> Result<Plan, Refusal> {
+    let able = settings
+        .tiers
+        .iter()
+        .filter(|tier| can_serve(tier, ask).is_ok());
+    let plan = Plan::over(able.cloned(), egress(settings, headers));
+    if !plan.is_empty() {
+        return Ok(plan);
+    }
+    let unable = settings
+        .tiers
+        .iter()
+        .find_map(|tier| can_serve(tier, ask).err());
+    let is_private = matches!(plan, Plan::Private(_));
+    let has_outside = settings
+        .tiers
+        .iter()
+        .any(|tier| matches!(tier, Tier::Outside(_)));
+    match unable {
+        Some(field) if !(is_private && has_outside) => Err(Refusal::NoTierFor { field }),
+        _ => Err(Refusal::PrivateWithoutTier),
+    }
+}
+
+fn egress(settings: &Settings, headers: &HeaderMap) -> Egress {
+    let is_private = settings.private_when.as_ref().is_some_and(|when| {
+        let values = headers.get_all(when.name.as_str()).iter();
+        let mut values = values.filter_map(|value| value.to_str().ok());
+        // Several values may come in one header or in several; any of them counts.
+        values.any(|value| {
+            let mut values = value.split(',').map(str::trim);
+            values.any(|value| when.values.iter().any(|wanted| wanted == value))
+        })
+    });
+    match is_private {
+        true => Egress::Denied,
+        false => settings.egress,
+    }
+}
+
+/// The field that the tier cannot serve and that must not be left out.
+fn can_serve(tier: &Tier, ask: &Ask) -> Result<(), String> {
+    let mut required = ask.beyond_worker.iter();
+    let unable = match tier.endpoint() {
+        None => required.next(),
+        Some(endpoint) => required.find(|field| endpoint.unsupported.contains(field)),
+    };
+    unable.map_or(Ok(()), |field| Err(field.clone()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+    use serde_json::{Value, json};
+    use weir_crds::RoutePolicySpec;
+
+    fn settings(privacy: Value) -> Settings {
+        let spec: RoutePolicySpec = serde_json::from_value(json!({
+            "models": ["m"],
+            "tiers": [
+                { "name": "small", "deployment": { "name": "triage" } },
+                { "name": "big", "endpoint": {
+                    "provider": "OpenAI", "model": "big", "unsupported": ["logit_bias"],
+                } },
+            ],
+            "privacy": privacy,
+        }))
+        .unwrap();
+        weir_policy::validate::settings(&spec).unwrap()
+    }
+
+    fn ask(extra: Value) -> Ask {
+        let mut body = json!({ "model": "m", "messages": [{ "role": "user", "content": "hi" }] });
+        for (field, value) in extra.as_object().unwrap() {
+            body[field] = value.clone();
+        }
+        crate::decode::chat(body.to_string().as_bytes()).unwrap()
+    }
+
+    fn tiers(plan: Result<Plan, Refusal>) -> Vec<String> {
+        plan.unwrap()
+            .steps()
+            .iter()
+            .map(|tier| tier.name().to_owned())
+            .collect()
+    }
+
+    #[test]
+    fn a_plain_ask_has_every_tier() {
+        let planned = plan(&settings(json!({})), &ask(json!({})), &HeaderMap::new());
+        assert_eq!(tiers(planned), ["small", "big"]);
+    }
+
+    #[test]
+    fn a_tier_that_cannot_serve_a_field_is_out_and_the_last_to_go_is_named() {
+        let open = settings(json!({}));
+        let planned = plan(&open, &ask(json!({ "tools": [{}] })), &HeaderMap::new());
+        assert_eq!(tiers(planned), ["big"]);
+        let biased = ask(json!({ "logit_bias": { "1": 2 } }));
+        let refused = plan(&open, &biased, &HeaderMap::new()).unwrap_err();
+        assert_eq!(
+            refused,
+            Refusal::NoTierFor {
+                field: "logit_bias".into()
+            }
+        );
+    }
+
+    #[test]
+    fn a_private_ask_has_only_tiers_inside_and_is_refused_without_one() {
+        let when = json!({ "denyWhen": { "header": { "name": "X-Data-Class", "values": ["restricted"] } } });
+        let settings = settings(when);
+        let mut headers = HeaderMap::new();
+        headers.append(
+            "x-data-class",
+            HeaderValue::from_static("public, restricted"),
+        );
+        let planned = plan(&settings, &ask(json!({})), &headers);
+        assert!(matches!(planned, Ok(Plan::Private(_))));
+        assert_eq!(tiers(planned), ["small"]);
+        let refused = plan(&settings, &ask(json!({ "tools": [{}] })), &headers).unwrap_err();
+        assert_eq!(refused, Refusal::PrivateWithoutTier);
+    }
+}

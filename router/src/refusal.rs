@@ -1,0 +1,320 @@
+//! Why an ask gets no answer, in our words, and what the OpenAI wire calls each of them.
+//!
+//! Nothing here quotes what a provider said: its error texts can hold keys and names of
+//! organisations.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use http::StatusCode;
+use serde_json::{Value, json};
+
+/// SDKs refuse to wait longer than this for a retry.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(120);
+
+/// One reason, with everything a reader needs to act on it.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub(crate) enum Refusal {
+    #[error("there is nothing at {method} {path}")]
+    NoSuchPath { method: String, path: String },
+    #[error("the body is not JSON: {0}")]
+    NotJson(String),
+    #[error("the body is longer than {limit} bytes")]
+    TooLarge { limit: usize },
+    #[error("the body did not arrive within {0:?}")]
+    BodyTooSlow(Duration),
+    #[error("the body broke off")]
+    BodyBroken,
+    #[error("{field}: {message}")]
+    Field { field: String, message: String },
+    #[error("the model {model:?} needs an API key: send it as `Authorization: Bearer <key>`")]
+    KeyNeeded { model: String },
+    #[error("the API key is not known here")]
+    KeyUnknown,
+    #[error("the API key does not belong to the model {model:?}")]
+    KeyOfAnother { model: String },
+    #[error("there is no model {model:?}{}", known_models(.known))]
+    UnknownModel { model: String, known: Vec<String> },
+    #[error("no tier of the model can serve the field {field}")]
+    NoTierFor { field: String },
+    #[error("no tier inside the cluster may take this ask, and it must not leave the cluster")]
+    PrivateWithoutTier,
+    #[error("the router has as many asks in hand as it may: {limit}")]
+    TooManyAsks { limit: usize },
+    #[error("{}{}", .last, history(.attempts))]
+    Failed {
+        last: Failure,
+        attempts: Vec<(String, String)>,
+    },
+    #[error("every tier was unsure of its answer{}", history(.attempts))]
+    AllUnsure { attempts: Vec<(String, String)> },
+    #[error("a defect of the router ended this ask")]
+    Defect,
+}
+
+/// Why an attempt on a tier came to nothing.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error("deployment {deployment:?} has no ready replica")]
+    NoReplica { deployment: String },
+    #[error("the credential of tier {tier:?} is missing")]
+    NoCredential { tier: String },
+    #[error("tier {tier:?} could not be reached")]
+    Connect { tier: String },
+    #[error("the endpoint of tier {tier:?} has an address that may not be dialled")]
+    AddressRefused { tier: String },
+    #[error("tier {tier:?} is overloaded")]
+    Overloaded {
+        tier: String,
+        retry_after: Option<Duration>,
+    },
+    #[error("tier {tier:?} broke off its answer")]
+    Lost { tier: String },
+    #[error("tier {tier:?} refused its credential")]
+    CredentialRefused { tier: String },
+    #[error("tier {tier:?} refused the request{}", of_field(.field))]
+    Refused { tier: String, field: Option<String> },
+    #[error("the prompt is longer than the context of tier {tier:?}")]
+    TooLong { tier: String },
+    #[error("tier {tier:?} does not serve this kind of request")]
+    Unsupported { tier: String },
+    #[error("tier {tier:?} failed")]
+    Broken { tier: String },
+    #[error("tier {tier:?} did not answer within its time")]
+    TooSlow { tier: String },
+}
+
+impl Failure {
+    /// The word for it in records and histories: one of a closed set.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Failure::NoReplica { .. } => "no_replica",
+            Failure::NoCredential { .. } => "no_credential",
+            Failure::Connect { .. } => "connect",
+            Failure::AddressRefused { .. } => "address_refused",
+            Failure::Overloaded { .. } => "overloaded",
+            Failure::Lost { .. } => "lost",
+            Failure::CredentialRefused { .. } => "credential_refused",
+            Failure::Refused { .. } => "refused",
+            Failure::TooLong { .. } => "too_long",
+            Failure::Unsupported { .. } => "unsupported",
+            Failure::Broken { .. } => "broken",
+            Failure::TooSlow { .. } => "too_slow",
+        }
+    }
+
+    fn status(&self) -> StatusCode {
+        match self {
+            Failure::NoReplica { .. } | Failure::NoCredential { .. } => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            Failure::Overloaded { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Failure::Refused { .. } | Failure::TooLong { .. } | Failure::Unsupported { .. } => {
+                StatusCode::BAD_REQUEST
+            }
+            Failure::TooSlow { .. } => StatusCode::GATEWAY_TIMEOUT,
+            Failure::Connect { .. }
+            | Failure::AddressRefused { .. }
+            | Failure::Lost { .. }
+            | Failure::CredentialRefused { .. }
+            | Failure::Broken { .. } => StatusCode::BAD_GATEWAY,
+        }
+    }
+}
+
+impl Refusal {
+    pub fn field(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::Field {
+            field: field.into(),
+            message: message.into(),
+        }
+    }
+
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Refusal::NoSuchPath { .. } | Refusal::UnknownModel { .. } => StatusCode::NOT_FOUND,
+            Refusal::NotJson(_)
+            | Refusal::Field { .. }
+            | Refusal::BodyBroken
+            | Refusal::NoTierFor { .. } => StatusCode::BAD_REQUEST,
+            Refusal::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Refusal::BodyTooSlow(_) => StatusCode::REQUEST_TIMEOUT,
+            Refusal::KeyNeeded { .. } | Refusal::KeyUnknown => StatusCode::UNAUTHORIZED,
+            Refusal::KeyOfAnother { .. } | Refusal::PrivateWithoutTier => StatusCode::FORBIDDEN,
+            Refusal::TooManyAsks { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Refusal::Failed { last, .. } => last.status(),
+            Refusal::AllUnsure { .. } => StatusCode::BAD_GATEWAY,
+            Refusal::Defect => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// When to come back, where that helps: whole seconds, at most two minutes.
+    pub fn retry_after_seconds(&self) -> Option<u64> {
+        let wait = match self {
+            Refusal::TooManyAsks { .. } => Duration::from_secs(1),
+            Refusal::Failed { last, .. } => match last {
+                Failure::Overloaded { retry_after, .. } => {
+                    retry_after.unwrap_or(Duration::from_secs(1))
+                }
+                // About as long as a small model takes to start where its files are at hand.
+                Failure::NoReplica { .. } => Duration::from_secs(5),
+                _ => return None,
+            },
+            _ => return None,
+        };
+        Some(wait.min(LONGEST_RETRY_AFTER).as_secs().max(1))
+    }
+
+    /// Whether the same request may succeed later without anybody changing anything, for the
+    /// SDK's own retries. Money spent on a failure is not spent again.
+    pub fn should_retry(&self, money_was_spent: bool) -> bool {
+        let retriable = match self {
+            Refusal::TooManyAsks { .. } | Refusal::BodyTooSlow(_) | Refusal::Defect => true,
+            Refusal::Failed { last, .. } => !matches!(
+                last,
+                Failure::NoCredential { .. }
+                    | Failure::AddressRefused { .. }
+                    | Failure::CredentialRefused { .. }
+                    | Failure::Refused { .. }
+                    | Failure::TooLong { .. }
+                    | Failure::Unsupported { .. }
+            ),
+            _ => false,
+        };
+        retriable && !money_was_spent
+    }
+
+    /// The body of an OpenAI error.
+    pub fn body(&self) -> Value {
+        let mut error = json!({
+            "message": self.to_string(),
+            "type": self.kind(),
+            "param": self.param(),
+            "code": self.code(),
+        });
+        if let Refusal::Failed { attempts, .. } | Refusal::AllUnsure { attempts } = self {
+            let attempts = attempts.iter();
+            let attempts =
+                attempts.map(|(tier, outcome)| json!({ "tier": tier, "outcome": outcome }));
+            error["attempts"] = attempts.collect();
+        }
+        json!({ "error": error })
+    }
+
+    fn kind(&self) -> &'static str {
+        match self.status() {
+            StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
+            status if status.is_server_error() => "server_error",
+            _ => "invalid_request_error",
+        }
+    }
+
+    fn param(&self) -> Option<&str> {
+        match self {
+            Refusal::Field { field, .. } | Refusal::NoTierFor { field } => Some(field),
+            Refusal::UnknownModel { .. } => Some("model"),
+            Refusal::Failed { last, .. } => match last {
+                Failure::Refused { field, .. } => field.as_deref(),
+                Failure::TooLong { .. } => Some("messages"),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    fn code(&self) -> Option<&'static str> {
+        match self {
+            Refusal::NoSuchPath { .. } => Some("unknown_url"),
+            Refusal::UnknownModel { .. } => Some("model_not_found"),
+            Refusal::KeyNeeded { .. } | Refusal::KeyUnknown => Some("invalid_api_key"),
+            Refusal::KeyOfAnother { .. } => Some("model_not_allowed"),
+            Refusal::PrivateWithoutTier => Some("egress_denied"),
+            Refusal::TooManyAsks { .. } => Some("rate_limit_exceeded"),
+            Refusal::NoTierFor { .. } => Some("unsupported_parameter"),
+            Refusal::AllUnsure { .. } => Some("all_unsure"),
+            Refusal::Failed { last, .. } => match last {
+                Failure::TooLong { .. } => Some("context_length_exceeded"),
+                last => Some(last.word()),
+            },
+            _ => None,
+        }
+    }
+}
+
+fn known_models(known: &[String]) -> String {
+    match known {
+        [] => String::new(),
+        known => format!("; there are: {}", known.join(", ")),
+    }
+}
+
+fn history(attempts: &[(String, String)]) -> String {
+    let mut text = String::new();
+    for (index, (tier, outcome)) in attempts.iter().enumerate() {
+        let lead = if index == 0 { " (attempts: " } else { ", " };
+        write!(text, "{lead}{tier} {outcome}").expect("writing to a string cannot fail");
+    }
+    if !text.is_empty() {
+        text.push(')');
+    }
+    text
+}
+
+fn of_field(field: &Option<String>) -> String {
+    field
+        .as_ref()
+        .map(|field| format!(" because of {field}"))
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn overloaded(seconds: u64) -> Refusal {
+        Refusal::Failed {
+            last: Failure::Overloaded {
+                tier: "frontier".into(),
+                retry_after: Some(Duration::from_secs(seconds)),
+            },
+            attempts: vec![("frontier".into(), "overloaded".into())],
+        }
+    }
+
+    #[test]
+    fn a_retry_is_never_asked_for_later_than_an_sdk_would_wait() {
+        assert_eq!(overloaded(3600).retry_after_seconds(), Some(120));
+        assert_eq!(overloaded(0).retry_after_seconds(), Some(1));
+    }
+
+    #[test]
+    fn a_failure_after_money_was_spent_is_not_worth_a_retry() {
+        assert!(overloaded(1).should_retry(false));
+        assert!(!overloaded(1).should_retry(true));
+    }
+
+    #[test]
+    fn a_failure_carries_the_history_of_its_attempts() {
+        let body = overloaded(1).body();
+        assert_eq!(body["error"]["type"], "rate_limit_error");
+        assert_eq!(body["error"]["attempts"][0]["outcome"], "overloaded");
+        let message = body["error"]["message"].as_str().unwrap();
+        assert!(
+            message.ends_with("(attempts: frontier overloaded)"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn an_unknown_model_is_answered_with_those_that_exist() {
+        let refusal = Refusal::UnknownModel {
+            model: "gpt".into(),
+            known: vec!["support-assistant".into(), "triage".into()],
+        };
+        assert_eq!(refusal.status(), StatusCode::NOT_FOUND);
+        assert_eq!(
+            refusal.to_string(),
+            "there is no model \"gpt\"; there are: support-assistant, triage"
+        );
+    }
+}

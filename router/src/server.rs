@@ -1,0 +1,272 @@
+//! The phases in their order, for every request that comes in on the client port.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Path, Request, State};
+use axum::routing::{get, post};
+use http::{HeaderValue, Response, StatusCode};
+use serde_json::{Value, json};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::time::timeout;
+use tracing::{Instrument, Span, field, info_span};
+use weir_policy::Plan;
+use weir_policy::table::Owner;
+use weir_policy::tier::Tier;
+use weir_policy::validate::Settings;
+use weir_process::traces;
+
+use crate::answer::Event;
+use crate::ask::Ask;
+use crate::attempt::Pursuit;
+use crate::decision::{Decision, Outcome};
+use crate::encode::{self, Encoder};
+use crate::identify::identify;
+use crate::refusal::{Failure, Refusal};
+use crate::settle::Unsettled;
+use crate::shared::{Shared, hashed};
+use crate::{admit, decode, matching, plan};
+
+/// How far an attempt may run ahead of a client that reads slowly.
+const EVENTS_AHEAD: usize = 64;
+
+/// The routes of the client port.
+pub(crate) fn routes(shared: Arc<Shared>) -> Router {
+    Router::new()
+        .route("/v1/chat/completions", post(chat))
+        .route("/v1/models", get(models))
+        .route("/v1/models/{*model}", get(model))
+        .fallback(nothing)
+        .method_not_allowed_fallback(nothing)
+        .with_state(shared)
+}
+
+async fn chat(State(shared): State<Arc<Shared>>, request: Request) -> Response<Body> {
+    let span = info_span!(
+        "ask",
+        otel.name = "chat",
+        weir.decision = field::Empty,
+        weir.policy = field::Empty,
+        weir.generation = field::Empty,
+        weir.outcome = field::Empty,
+        weir.tier = field::Empty,
+        weir.cost = field::Empty,
+        weir.attempts = field::Empty,
+    );
+    traces::follow(&span, request.headers());
+    let decision = Arc::new(Decision::new(shared.ids.next(), Instant::now()));
+    span.record("weir.decision", &decision.id);
+    let unsettled = Unsettled::new(shared.clone(), decision.clone(), span.clone());
+    let answered = answer(shared, request, unsettled).instrument(span).await;
+    let mut response = answered.unwrap_or_else(|refusal| {
+        let status = refusal.status().as_u16();
+        decision.state().outcome = Outcome::Refused { status };
+        encode::refuse(&refusal, false)
+    });
+    identify_response(&mut response, &decision.id);
+    response
+}
+
+/// An ask that has passed every phase before the first attempt.
+struct Job {
+    ask: Ask,
+    settings: Arc<Settings>,
+    plan: Plan,
+    events: mpsc::Sender<Event>,
+    unsettled: Unsettled,
+    _permit: OwnedSemaphorePermit,
+}
+
+async fn answer(
+    shared: Arc<Shared>,
+    request: Request,
+    unsettled: Unsettled,
+) -> Result<Response<Body>, Refusal> {
+    let (parts, body) = request.into_parts();
+    let identity = identify(&parts.headers);
+    let permit = admit::admit(&shared)?;
+    let body = decode::read(body, &parts.headers, shared.args.max_body_bytes).await?;
+    let ask = decode::chat(&body)?;
+    drop(body);
+    let view = shared.view.borrow().clone();
+    let credentials = shared.credentials.borrow().clone();
+    unsettled.decision.state().model.clone_from(&ask.model);
+    let matched = matching::find(&view.table, &ask.model, &identity, &credentials)?;
+    let settings = matched.route.settings;
+    let plan = plan::plan(&settings, &ask, &parts.headers)?;
+    {
+        let mut state = unsettled.decision.state();
+        if let Owner::Policy(policy) = &matched.route.owner {
+            state.policy.clone_from(&policy.name);
+            state.generation = policy.generation;
+        }
+        state.tenant = matched.tenant.as_deref().map(hashed).unwrap_or_default();
+        state.is_streamed = ask.stream;
+        state.is_private = matches!(plan, Plan::Private(_));
+        state.plan = plan
+            .steps()
+            .iter()
+            .map(|tier| tier.name().to_owned())
+            .collect();
+    }
+    let encoder = Encoder {
+        id: unsettled.decision.id.clone(),
+        model: ask.model.clone(),
+        created: jiff::Timestamp::now().as_second(),
+        include_usage: ask.include_usage,
+    };
+    let (events, mut received) = mpsc::channel(EVENTS_AHEAD);
+    let (stream, headers_after) = (ask.stream, settings.headers_after);
+    let job = Job {
+        ask,
+        settings,
+        plan,
+        events,
+        unsettled,
+        _permit: permit,
+    };
+    // The ask outlives this future, which ends with the client: what it holds is settled there.
+    shared
+        .tasks
+        .spawn("ask", job.run().instrument(Span::current()));
+    if !stream {
+        return Ok(match encoder.whole(received).await {
+            Ok(whole) => encode::respond(&whole),
+            Err((refusal, money_was_spent)) => encode::refuse(&refusal, money_was_spent),
+        });
+    }
+    Ok(match timeout(headers_after, received.recv()).await {
+        Ok(Some(Event::Fail {
+            refusal,
+            money_was_spent,
+        })) => encode::refuse(&refusal, money_was_spent),
+        Ok(Some(first)) => {
+            let begin = match &first {
+                Event::Begin(begin) => begin.clone(),
+                _ => Default::default(),
+            };
+            let mut response = encode::stream_response(encoder.stream(Some(first), received));
+            encode::begin_headers(&begin, response.headers_mut());
+            response
+        }
+        Ok(None) => return Err(Refusal::Defect),
+        Err(_) => encode::stream_response(encoder.stream(None, received)),
+    })
+}
+
+impl Job {
+    /// Pursues the ask until it is answered, its time is up, or nobody listens.
+    async fn run(self) {
+        let decision = &self.unsettled.decision;
+        let steps: Vec<Tier> = self.plan.steps();
+        let mut pursuit = Pursuit {
+            shared: &self.unsettled.shared,
+            ask: &self.ask,
+            settings: &self.settings,
+            decision,
+            out: &self.events,
+            commit_by: tokio::time::Instant::now() + self.settings.timeout,
+        };
+        let pursued = timeout(self.settings.max_duration, pursuit.run(&steps));
+        tokio::select! {
+            biased;
+            pursued = pursued => if pursued.is_err() {
+                self.out_of_time();
+            },
+            () = self.events.closed() => {}
+        }
+        let mut state = decision.state();
+        if state.outcome == Outcome::Broken && self.events.is_closed() {
+            state.outcome = Outcome::Disconnected;
+        }
+    }
+
+    fn out_of_time(&self) {
+        let decision = &self.unsettled.decision;
+        let attempts = decision.history();
+        let tier = attempts
+            .last()
+            .map(|(tier, _)| tier.clone())
+            .unwrap_or_default();
+        let refusal = Refusal::Failed {
+            last: Failure::TooSlow { tier },
+            attempts,
+        };
+        decision.state().outcome = Outcome::Refused {
+            status: refusal.status().as_u16(),
+        };
+        let money_was_spent = decision.money_was_spent();
+        // Where the client does not read either, there is nobody to tell.
+        let _ = self.events.try_send(Event::Fail {
+            refusal,
+            money_was_spent,
+        });
+    }
+}
+
+async fn models(State(shared): State<Arc<Shared>>, request: Request) -> Response<Body> {
+    let models = visible(&shared, &request);
+    let body = json!({
+        "object": "list",
+        "data": models.iter().map(|model| model_object(model)).collect::<Vec<_>>(),
+    });
+    with_request_id(&shared, encode::json_response(StatusCode::OK, &body))
+}
+
+async fn model(
+    State(shared): State<Arc<Shared>>,
+    Path(model): Path<String>,
+    request: Request,
+) -> Response<Body> {
+    let known = visible(&shared, &request);
+    let response = match known.contains(&model) {
+        true => encode::json_response(StatusCode::OK, &model_object(&model)),
+        false => encode::refuse(&Refusal::UnknownModel { model, known }, false),
+    };
+    with_request_id(&shared, response)
+}
+
+async fn nothing(State(shared): State<Arc<Shared>>, request: Request) -> Response<Body> {
+    let refusal = Refusal::NoSuchPath {
+        method: request.method().to_string(),
+        path: request.uri().path().to_owned(),
+    };
+    with_request_id(&shared, encode::refuse(&refusal, false))
+}
+
+fn visible(shared: &Shared, request: &Request) -> Vec<String> {
+    let view = shared.view.borrow().clone();
+    let credentials = shared.credentials.borrow().clone();
+    matching::visible(&view.table, &identify(request.headers()), &credentials)
+}
+
+fn model_object(name: &str) -> Value {
+    json!({ "id": name, "object": "model", "created": 0, "owned_by": "weir" })
+}
+
+fn identify_response(response: &mut Response<Body>, id: &str) {
+    with_id(
+        response,
+        &["x-weir-decision", "x-request-id", "request-id"],
+        id,
+    );
+}
+
+fn with_request_id(shared: &Shared, mut response: Response<Body>) -> Response<Body> {
+    with_id(
+        &mut response,
+        &["x-request-id", "request-id"],
+        &shared.ids.next(),
+    );
+    response
+}
+
+fn with_id(response: &mut Response<Body>, names: &[&'static str], id: &str) {
+    if let Ok(value) = HeaderValue::from_str(id) {
+        for name in names {
+            response.headers_mut().insert(*name, value.clone());
+        }
+    }
+}

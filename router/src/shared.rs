@@ -1,0 +1,144 @@
+//! What all asks of one router share.
+
+use std::collections::BTreeSet;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+use tokio::sync::{Semaphore, watch};
+use weir_crds::Money;
+use weir_process::{Process, Tasks};
+
+use crate::args::Args;
+use crate::credentials::Credentials;
+use crate::dial::Dialler;
+use crate::load::Book;
+use crate::metrics::Metrics;
+use crate::replicas::Pool;
+use crate::world::{View, World, compiled};
+
+/// How often secrets are read again. The kubelet itself takes up to a minute and a half.
+const SECRETS_EVERY: Duration = Duration::from_secs(1);
+
+pub(crate) struct Shared {
+    pub args: Args,
+    pub view: watch::Receiver<Arc<View>>,
+    pub credentials: watch::Receiver<Arc<Credentials>>,
+    pub dialler: Dialler,
+    pub pool: Pool,
+    pub book: Book,
+    pub metrics: Metrics,
+    pub tasks: Tasks,
+    /// One permit for each ask in hand.
+    pub asks: Arc<Semaphore>,
+    pub ids: Ids,
+}
+
+impl Shared {
+    /// Starts following `worlds` and the secrets' files.
+    pub fn start(process: &Process, args: &Args, worlds: watch::Receiver<Arc<World>>) -> Arc<Self> {
+        let view = compiled(process.tasks(), worlds);
+        let (sender, credentials) = watch::channel(Arc::default());
+        let shared = Arc::new(Self {
+            args: args.clone(),
+            view,
+            credentials,
+            dialler: Dialler::new(args),
+            pool: Pool::default(),
+            book: Book::new(),
+            metrics: Metrics::register(process.metrics()),
+            tasks: process.tasks().clone(),
+            asks: Arc::new(Semaphore::new(args.max_asks)),
+            ids: Ids::random(),
+        });
+        process.mount(shared.book.route());
+        process
+            .tasks()
+            .spawn("follow", follow(shared.clone(), sender));
+        shared
+    }
+
+    /// The price of one replica's hour; nothing where the deployment names none.
+    pub fn replica_hour(&self, deployment: &str) -> Money {
+        let view = self.view.borrow();
+        let deployment = view.table.deployment(deployment);
+        deployment
+            .and_then(|deployment| deployment.replica_hour)
+            .unwrap_or_default()
+    }
+}
+
+/// Keeps secrets, connections and the report of load in step with the world.
+async fn follow(shared: Arc<Shared>, found: watch::Sender<Arc<Credentials>>) {
+    let mut views = shared.view.clone();
+    loop {
+        let view = views.borrow_and_update().clone();
+        let (root, of): (PathBuf, _) = (shared.args.secrets_root.clone(), view.clone());
+        let read = tokio::task::spawn_blocking(move || Credentials::read(&root, &of.table));
+        if let Ok(read) = read.await {
+            shared.book.follow(&view, &read);
+            found.send_if_modified(|known| {
+                let has_changed = **known != read;
+                if has_changed {
+                    tracing::info!(missing = ?read.missing, "credentials changed");
+                    *known = Arc::new(read);
+                }
+                has_changed
+            });
+        }
+        let revisions = view
+            .replicas
+            .values()
+            .flat_map(|revisions| revisions.values());
+        let present: BTreeSet<SocketAddr> = revisions.flatten().copied().collect();
+        shared.pool.keep(&present);
+        tokio::select! {
+            () = tokio::time::sleep(SECRETS_EVERY) => {}
+            changed = views.changed() => if changed.is_err() {
+                // The world stays as it is; secrets may still come and go.
+                tokio::time::sleep(SECRETS_EVERY).await;
+            }
+        }
+    }
+}
+
+/// Names for asks: unique, and of no meaning to anybody.
+pub(crate) struct Ids {
+    seed: [u8; 16],
+    count: AtomicU64,
+}
+
+impl Ids {
+    fn random() -> Self {
+        // The standard library seeds its hash maps from the system's randomness.
+        let random = || RandomState::new().build_hasher().finish().to_le_bytes();
+        let mut seed = [0; 16];
+        seed[..8].copy_from_slice(&random());
+        seed[8..].copy_from_slice(&random());
+        Self {
+            seed,
+            count: AtomicU64::new(0),
+        }
+    }
+
+    pub fn next(&self) -> String {
+        let count = self.count.fetch_add(1, Ordering::Relaxed);
+        let digest = Sha256::new()
+            .chain_update(self.seed)
+            .chain_update(count.to_le_bytes());
+        hex(&digest.finalize()[..12])
+    }
+}
+
+/// The first 16 hex digits of a name's hash, for records that must not hold the name.
+pub(crate) fn hashed(name: &str) -> String {
+    hex(&Sha256::digest(name)[..8])
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

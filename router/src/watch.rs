@@ -1,0 +1,322 @@
+//! Feeds the [`World`] from the API server, in one namespace, reading only: policies,
+//! deployments, EndpointSlices of workers, and the ConfigMap of last good policies.
+//!
+//! Needs nothing of the operator. While the API server cannot be reached, the world stays as it
+//! was last seen. An object that cannot be read disturbs no other.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use anyhow::Context;
+use futures::stream::BoxStream;
+use futures::{StreamExt, stream};
+use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::api::{Api, ApiResource, DynamicObject};
+use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::{Config, Error, Event, watcher};
+use kube::{Client, ResourceExt};
+use serde::de::DeserializeOwned;
+use tokio::sync::watch;
+use weir_crds::{RoutePolicy, SLMDeployment, labels};
+use weir_policy::last_good;
+use weir_process::{Process, Readiness};
+
+use crate::world::{Replicas, World};
+
+/// Starts watching as a task that the process needs, and gives what it sees. The gate `world`
+/// opens when everything was listed once.
+pub(crate) async fn start(
+    process: &Process,
+    namespace: &str,
+) -> anyhow::Result<watch::Receiver<Arc<World>>> {
+    let client = Client::try_default().await.context("find the API server")?;
+    let (sender, worlds) = watch::channel(Arc::default());
+    let follow = Follow {
+        seen: Seen::default(),
+        worlds: sender,
+        readiness: process.readiness().clone(),
+    };
+    let _ = process.readiness().gate(GATE);
+    let changes = changes(client, namespace);
+    process.tasks().spawn_required("watch", follow.run(changes));
+    Ok(worlds)
+}
+
+const GATE: &str = "world";
+
+/// One event of one of the four watches.
+enum Change {
+    Policy(Event<DynamicObject>),
+    Deployment(Event<DynamicObject>),
+    Slice(Event<EndpointSlice>),
+    LastGood(Event<ConfigMap>),
+    Failed(&'static str, Error),
+}
+
+fn changes(client: Client, namespace: &str) -> BoxStream<'static, Change> {
+    let policies = ApiResource::erase::<RoutePolicy>(&());
+    let policies = Api::<DynamicObject>::namespaced_with(client.clone(), namespace, &policies);
+    let deployments = ApiResource::erase::<SLMDeployment>(&());
+    let deployments =
+        Api::<DynamicObject>::namespaced_with(client.clone(), namespace, &deployments);
+    let slices = Api::<EndpointSlice>::namespaced(client.clone(), namespace);
+    let workers = format!("{}={}", labels::COMPONENT, labels::WORKER);
+    let maps = Api::<ConfigMap>::namespaced(client, namespace);
+    let last_good = format!("metadata.name={}", labels::LAST_GOOD_POLICIES);
+    let all = [
+        watched(policies, Config::default(), "policies", Change::Policy),
+        watched(
+            deployments,
+            Config::default(),
+            "deployments",
+            Change::Deployment,
+        ),
+        watched(
+            slices,
+            Config::default().labels(&workers),
+            "endpoint slices",
+            Change::Slice,
+        ),
+        watched(
+            maps,
+            Config::default().fields(&last_good),
+            "last good policies",
+            Change::LastGood,
+        ),
+    ];
+    stream::select_all(all).boxed()
+}
+
+fn watched<K>(
+    api: Api<K>,
+    config: Config,
+    what: &'static str,
+    change: fn(Event<K>) -> Change,
+) -> BoxStream<'static, Change>
+where
+    K: kube::Resource + Clone + DeserializeOwned + std::fmt::Debug + Send + 'static,
+{
+    let events = watcher(api, config).default_backoff();
+    let changes = events.map(move |event| match event {
+        Ok(event) => change(event),
+        Err(error) => Change::Failed(what, error),
+    });
+    changes.boxed()
+}
+
+/// The objects of one kind, by name.
+struct Kept<K> {
+    objects: BTreeMap<String, Arc<K>>,
+    /// While a list is being read: what it has so far.
+    listing: Option<BTreeMap<String, Arc<K>>>,
+    was_listed: bool,
+}
+
+impl<K> Default for Kept<K> {
+    fn default() -> Self {
+        Self {
+            objects: BTreeMap::new(),
+            listing: None,
+            was_listed: false,
+        }
+    }
+}
+
+impl<K> Kept<K> {
+    /// Takes an event; `read` makes our object of the one that was seen, or explains why not.
+    fn take<S: ResourceExt>(&mut self, event: Event<S>, read: impl Fn(S) -> Result<K, String>) {
+        match event {
+            Event::Init => self.listing = Some(BTreeMap::new()),
+            Event::InitDone => {
+                self.objects = self.listing.take().unwrap_or_default();
+                self.was_listed = true;
+            }
+            Event::Delete(object) => drop(self.objects.remove(&object.name_any())),
+            Event::Apply(object) | Event::InitApply(object) => {
+                let name = object.name_any();
+                let object = match read(object) {
+                    Ok(object) => Some(Arc::new(object)),
+                    Err(error) => {
+                        tracing::warn!(
+                            object = name,
+                            error,
+                            "object not understood, the one before stays"
+                        );
+                        self.objects.get(&name).cloned()
+                    }
+                };
+                let into = self.listing.as_mut().unwrap_or(&mut self.objects);
+                into.extend(object.map(|object| (name, object)));
+            }
+        }
+    }
+}
+
+#[derive(Default)]
+struct Seen {
+    policies: Kept<RoutePolicy>,
+    deployments: Kept<SLMDeployment>,
+    slices: Kept<EndpointSlice>,
+    last_good: Kept<ConfigMap>,
+}
+
+struct Follow {
+    seen: Seen,
+    worlds: watch::Sender<Arc<World>>,
+    readiness: Readiness,
+}
+
+impl Follow {
+    /// Never ends by itself: a watch starts again whatever happens.
+    async fn run(mut self, mut changes: BoxStream<'static, Change>) -> anyhow::Result<()> {
+        let gate = self.readiness.gate(GATE);
+        while let Some(change) = changes.next().await {
+            self.seen.take(change);
+            if self.seen.is_listed() {
+                self.worlds.send_replace(Arc::new(self.seen.world()));
+                gate.open();
+            }
+        }
+        anyhow::bail!("the watches ended")
+    }
+}
+
+impl Seen {
+    fn take(&mut self, change: Change) {
+        match change {
+            Change::Policy(event) => self.policies.take(event, parse),
+            Change::Deployment(event) => self.deployments.take(event, parse),
+            Change::Slice(event) => self.slices.take(event, Ok),
+            Change::LastGood(event) => self.last_good.take(event, Ok),
+            Change::Failed(what, error) => {
+                tracing::warn!(what, error = %error, "watch failed, trying again");
+            }
+        }
+    }
+
+    /// Whether everything was listed once and nothing is being listed again.
+    fn is_listed(&self) -> bool {
+        self.policies.was_listed
+            && self.deployments.was_listed
+            && self.slices.was_listed
+            && self.last_good.was_listed
+    }
+
+    fn world(&self) -> World {
+        let maps = self.last_good.objects.values();
+        let entries = maps.filter_map(|map| map.data.as_ref()).next();
+        World {
+            policies: self.policies.objects.values().cloned().collect(),
+            deployments: self.deployments.objects.values().cloned().collect(),
+            last_good: entries.map(last_good::read).unwrap_or_default(),
+            replicas: replicas(self.slices.objects.values().map(Arc::as_ref)),
+        }
+    }
+}
+
+fn parse<K: DeserializeOwned>(object: DynamicObject) -> Result<K, String> {
+    let json = serde_json::to_value(object).map_err(|error| error.to_string())?;
+    serde_json::from_value(json).map_err(|error| error.to_string())
+}
+
+/// The ready addresses in the slices of workers.
+fn replicas<'a>(slices: impl Iterator<Item = &'a EndpointSlice>) -> Replicas {
+    let mut replicas = Replicas::new();
+    for slice in slices {
+        let Some(port) = slice.ports.iter().flatten().find_map(|port| port.port) else {
+            continue;
+        };
+        let Ok(port) = u16::try_from(port) else {
+            continue;
+        };
+        let (Some(deployment), Some(revision)) = (
+            slice.labels().get(labels::DEPLOYMENT),
+            slice.labels().get(labels::REVISION),
+        ) else {
+            continue;
+        };
+        let revisions = replicas.entry(deployment.clone()).or_default();
+        let addresses = revisions.entry(revision.clone()).or_default();
+        for endpoint in &slice.endpoints {
+            let conditions = endpoint.conditions.as_ref();
+            // Absent means ready, as the API has it.
+            if !conditions
+                .and_then(|conditions| conditions.ready)
+                .unwrap_or(true)
+            {
+                continue;
+            }
+            let found = endpoint
+                .addresses
+                .iter()
+                .filter_map(|address| address.parse().ok());
+            addresses.extend(found.map(|address: IpAddr| SocketAddr::new(address, port)));
+        }
+    }
+    replicas
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn slice(name: &str, revision: &str, endpoints: serde_json::Value) -> EndpointSlice {
+        serde_json::from_value(json!({
+            "metadata": { "name": name, "labels": {
+                labels::DEPLOYMENT: "triage", labels::REVISION: revision,
+            } },
+            "addressType": "IPv4",
+            "ports": [{ "port": 8000 }],
+            "endpoints": endpoints,
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn ready_addresses_are_grouped_by_deployment_and_revision() {
+        let slices = [
+            slice(
+                "a",
+                "11111111",
+                json!([
+                    { "addresses": ["10.0.0.1"], "conditions": { "ready": true } },
+                    { "addresses": ["10.0.0.2"], "conditions": { "ready": false } },
+                ]),
+            ),
+            slice("b", "11111111", json!([{ "addresses": ["10.0.0.3"] }])),
+            slice("c", "22222222", json!([])),
+        ];
+        let found = replicas(slices.iter());
+        let of = |revision: &str| -> Vec<String> {
+            found["triage"][revision]
+                .iter()
+                .map(SocketAddr::to_string)
+                .collect()
+        };
+        assert_eq!(of("11111111"), ["10.0.0.1:8000", "10.0.0.3:8000"]);
+        assert!(of("22222222").is_empty());
+    }
+
+    #[test]
+    fn an_object_that_is_not_understood_leaves_the_one_before() {
+        let mut kept = Kept::<String>::default();
+        let map = |name: &str| ConfigMap {
+            metadata: serde_json::from_value(json!({ "name": name })).unwrap(),
+            ..ConfigMap::default()
+        };
+        kept.take(Event::Init, |_: ConfigMap| Ok("listed".into()));
+        kept.take(Event::InitApply(map("a")), |_| Ok("listed".into()));
+        assert!(
+            kept.objects.is_empty() && !kept.was_listed,
+            "a list counts when it is whole"
+        );
+        kept.take(Event::InitDone, |_: ConfigMap| Err("unused".into()));
+        kept.take(Event::Apply(map("a")), |_| Err("odd".into()));
+        assert_eq!(*kept.objects["a"], "listed");
+        kept.take(Event::Delete(map("a")), |_| Err("unused".into()));
+        assert!(kept.objects.is_empty() && kept.was_listed);
+    }
+}

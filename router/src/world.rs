@@ -1,0 +1,159 @@
+//! What a router knows of the world around it, and what it makes of that.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use weir_crds::{RoutePolicy, SLMDeployment};
+use weir_policy::last_good::LastGood;
+use weir_policy::{Table, compile};
+use weir_process::Tasks;
+
+/// Everything that is routed by: from the API server in a cluster, from files on a laptop.
+#[derive(Clone, Debug, Default)]
+pub struct World {
+    pub policies: Vec<Arc<RoutePolicy>>,
+    pub deployments: Vec<Arc<SLMDeployment>>,
+    /// The last valid spec of each policy, by name.
+    pub last_good: BTreeMap<String, LastGood>,
+    pub replicas: Replicas,
+}
+
+/// The addresses of ready replicas, by deployment and revision.
+pub type Replicas = BTreeMap<String, BTreeMap<String, BTreeSet<SocketAddr>>>;
+
+/// A world with its policies compiled.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct View {
+    pub table: Table,
+    pub replicas: Replicas,
+}
+
+impl View {
+    pub fn of(world: &World) -> Self {
+        let policies = world.policies.iter().map(Arc::as_ref);
+        let deployments = world.deployments.iter().map(Arc::as_ref);
+        Self {
+            table: compile(policies, deployments, &world.last_good),
+            replicas: world.replicas.clone(),
+        }
+    }
+
+    /// The replicas that asks for the deployment go to, each with its revision: those of the
+    /// stable revision, or any if that has none, because an answer of the new revision is better
+    /// than none.
+    pub fn replicas_of(&self, deployment: &str) -> Vec<(SocketAddr, &str)> {
+        let Some(revisions) = self.replicas.get(deployment) else {
+            return Vec::new();
+        };
+        let facts = self.table.deployment(deployment);
+        let stable = facts.and_then(|deployment| deployment.stable.as_deref());
+        let stable = revisions.iter().filter(|(revision, addresses)| {
+            Some(revision.as_str()) == stable && !addresses.is_empty()
+        });
+        let chosen: Vec<_> = stable.collect();
+        let chosen = match chosen.is_empty() {
+            true => revisions.iter().collect(),
+            false => chosen,
+        };
+        let chosen = chosen.into_iter();
+        chosen
+            .flat_map(|(revision, addresses)| {
+                addresses
+                    .iter()
+                    .map(|address| (*address, revision.as_str()))
+            })
+            .collect()
+    }
+}
+
+/// Compiles every new world as a task, and tells who is refused when that changes.
+pub(crate) fn compiled(
+    tasks: &Tasks,
+    mut worlds: watch::Receiver<Arc<World>>,
+) -> watch::Receiver<Arc<View>> {
+    let first = View::of(&worlds.borrow_and_update());
+    report(&first, &View::default());
+    let (sender, views) = watch::channel(Arc::new(first));
+    // Ends when whoever feeds the world does; the last view goes on being served.
+    tasks.spawn("compile", async move {
+        while worlds.changed().await.is_ok() {
+            let view = View::of(&worlds.borrow_and_update().clone());
+            report(&view, &sender.borrow());
+            sender.send_replace(Arc::new(view));
+        }
+    });
+    views
+}
+
+fn report(view: &View, before: &View) {
+    for policy in view.table.policies() {
+        let served = before
+            .table
+            .policy(&policy.name)
+            .map(|policy| policy.generation);
+        if served != Some(policy.generation) {
+            tracing::info!(
+                policy = policy.name,
+                generation = policy.generation,
+                "policy served"
+            );
+        }
+    }
+    for (policy, problems) in view.table.refused() {
+        if before.table.problems(policy) != problems {
+            let problems: Vec<_> = problems.iter().map(|problem| &problem.message).collect();
+            tracing::warn!(policy, ?problems, "policy refused");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn view(stable: &str, replicas: &[(&str, &[&str])]) -> View {
+        let deployment: SLMDeployment = serde_json::from_value(serde_json::json!({
+            "apiVersion": "weir.dev/v1alpha1", "kind": "SLMDeployment",
+            "metadata": { "name": "triage" },
+            "spec": { "model": { "source": "file:///models/triage" } },
+            "status": { "rollout": { "stable": stable } },
+        }))
+        .unwrap();
+        let revisions = replicas.iter().map(|(revision, addresses)| {
+            let addresses = addresses.iter().map(|address| address.parse().unwrap());
+            ((*revision).to_owned(), addresses.collect())
+        });
+        View::of(&World {
+            deployments: vec![Arc::new(deployment)],
+            replicas: [("triage".to_owned(), revisions.collect())].into(),
+            ..World::default()
+        })
+    }
+
+    fn chosen(view: &View) -> Vec<String> {
+        let replicas = view.replicas_of("triage");
+        replicas
+            .iter()
+            .map(|(address, revision)| format!("{revision} {address}"))
+            .collect()
+    }
+
+    #[test]
+    fn asks_go_to_the_stable_revision_while_it_has_replicas() {
+        let both: &[(&str, &[&str])] = &[("new", &["10.0.0.2:1"]), ("old", &["10.0.0.1:1"])];
+        assert_eq!(chosen(&view("old", both)), ["old 10.0.0.1:1"]);
+        let gone: &[(&str, &[&str])] = &[("new", &["10.0.0.2:1"]), ("old", &[])];
+        assert_eq!(chosen(&view("old", gone)), ["new 10.0.0.2:1"]);
+    }
+
+    #[test]
+    fn a_deployment_whose_status_is_not_written_yet_is_served_by_what_is_ready() {
+        assert_eq!(
+            chosen(&view("", &[("new", &["10.0.0.2:1"])])),
+            ["new 10.0.0.2:1"]
+        );
+        assert!(chosen(&view("", &[])).is_empty());
+    }
+}
