@@ -1,5 +1,6 @@
 //! Every kernel against a plain one in f64, on sizes that fit no register, for every class; and
 //! the same bits whatever else is computed beside.
+#![allow(clippy::unwrap_used, reason = "in a test the panic is the report")]
 
 mod attention;
 mod matmul;
