@@ -1,1 +1,127 @@
-//! Placeholder.
+//! The worker's process: one model, served over gRPC and the OpenAI wire on one port.
+//!
+//! Invariants: it is ready only with a loaded, warmed-up model; what it cannot do is refused by
+//! name; an answer that was begun is finished, at the end too, within the drain.
+
+mod args;
+mod draining;
+mod failure;
+mod grpc;
+mod load;
+mod metrics;
+mod openai;
+mod refusal;
+mod serving;
+mod start;
+
+use std::{
+    io::Write,
+    process::ExitCode,
+    sync::{Arc, OnceLock},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::{Context, anyhow};
+use axum::serve::ListenerExt;
+use tokio::net::TcpListener;
+use weir_engine::Ended;
+use weir_process::{Process, ProcessArgs, Shutdown};
+
+pub use self::{args::Args, failure::StartFailure};
+use self::{draining::Idle, grpc::Grpc, load::Reports, metrics::LoadGauges, serving::Serving};
+
+const NAME: &str = "weir-worker";
+
+/// Runs a worker to its end. One that cannot start says why in one line on standard error, and the
+/// same in the termination log.
+pub fn run(args: Args) -> ExitCode {
+    let failure = Arc::new(OnceLock::new());
+    let process_args = ProcessArgs {
+        shutdown_deadline: args.drain,
+        ..args.process.clone()
+    };
+    let (told, log) = (failure.clone(), args.termination_log.clone());
+    let code = weir_process::run(NAME, &process_args, |process| async move {
+        match serve(args, process).await {
+            Err(error) => match error.downcast::<StartFailure>() {
+                // Told below, and in no other words.
+                Ok(failure) => Ok(drop(told.set(failure))),
+                Err(error) => Err(error),
+            },
+            Ok(()) => Ok(()),
+        }
+    });
+    let Some(failure) = failure.get() else {
+        return code;
+    };
+    failure.write_to(&log);
+    // With standard error gone there is nobody left to tell.
+    let _ = writeln!(std::io::stderr(), "{failure}");
+    ExitCode::FAILURE
+}
+
+/// Loads the model and serves it until the process ends.
+pub async fn serve(args: Args, process: Process) -> anyhow::Result<()> {
+    let loaded = process.readiness().gate("model");
+    let reports = Reports::new(milliseconds_now());
+    process.mount(reports.routes());
+    let listener = TcpListener::bind(args.listen).await;
+    let listener = listener.with_context(|| format!("listen on {}", args.listen))?;
+    let (serving, ended) = start::start(&args, &process).await?;
+    let serving = Arc::new(serving);
+    own_model_thread(&process, ended);
+    LoadGauges(serving.engine.load()).register(&process);
+    let reported = serving.clone();
+    process
+        .tasks()
+        .spawn("load", async move { reports.follow(&reported).await });
+    listen(&process, listener, serving)?;
+    loaded.open();
+    process.finish().await
+}
+
+/// The process ends when the model thread does.
+fn own_model_thread(process: &Process, ended: Ended) {
+    let shutdown = process.shutdown().clone();
+    process.tasks().spawn_required("model thread", async move {
+        tokio::select! {
+            () = shutdown.draining() => Ok(()),
+            ended = ended => match ended {
+                Ok(result) => result.context("the model thread stopped"),
+                Err(_) => Err(anyhow!("the model thread panicked")),
+            },
+        }
+    });
+}
+
+/// Serves both wires on one port until what was begun is finished.
+fn listen(process: &Process, listener: TcpListener, serving: Arc<Serving>) -> anyhow::Result<()> {
+    let idle = Idle::new(process.shutdown().clone(), serving.engine.load());
+    let grpc = Grpc {
+        serving: serving.clone(),
+        idle: idle.clone(),
+    };
+    let grpc = tonic::service::Routes::new(grpc.into_service()).into_axum_router();
+    let routes = grpc
+        .merge(openai::routes(serving))
+        .fallback(openai::not_found);
+    let address = listener.local_addr().context("read the address")?;
+    tracing::info!(%address, "listening");
+    // A token is a small packet: it must not wait for the next one (Nagle) to be sent.
+    let listener = listener.tap_io(|stream| {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "a connection sends late");
+        }
+    });
+    let server = axum::serve(listener, routes)
+        .with_graceful_shutdown(async move { idle.when_drained().await });
+    process
+        .tasks()
+        .spawn_required("server", async move { server.await.context("serve") });
+    Ok(())
+}
+
+fn milliseconds_now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_millis() as u64)
+}

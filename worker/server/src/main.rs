@@ -1,3 +1,10 @@
-//! Placeholder.
+//! The worker's binary.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+use weir_worker::Args;
+
+fn main() -> ExitCode {
+    weir_worker::run(Args::parse())
+}

@@ -1,0 +1,175 @@
+//! The way to the model thread: a bounded queue in, one channel out for each piece of work.
+
+use std::{
+    sync::{Arc, mpsc},
+    thread,
+};
+
+use thiserror::Error;
+use tokio::sync::{Semaphore, oneshot, watch};
+use weir_model::{KvCache, Model};
+
+use crate::{
+    answer::{Answer, Interrupted, Showing},
+    blocks::Pool,
+    request::{Scoring, Work, Writing},
+    schedule::{Limits, Schedule},
+    step::{Step, StepError},
+    thread::{ModelThread, Submitted},
+};
+
+/// The most tokens computed in one step. Long enough that weights are read for many tokens at
+/// once, short enough that a cancelled prompt ends within a fraction of a second.
+const STEP_TOKENS: usize = 256;
+
+#[derive(Debug, Clone, Copy)]
+pub struct EngineOptions {
+    /// Sequences that are computed at the same time.
+    pub max_sequences: usize,
+    /// Sequences that may wait beside those; more are refused.
+    pub max_waiting: usize,
+}
+
+/// What the model thread is busy with.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Load {
+    pub running: u32,
+    pub waiting: u32,
+    pub blocks_used: u32,
+    pub blocks_total: u32,
+}
+
+/// Why work was not taken.
+#[derive(Debug, Error)]
+pub enum Refused {
+    #[error(
+        "the prompt has {prompt_tokens} tokens, which leaves no room for an answer in a context \
+         of {context_tokens}"
+    )]
+    TooLong {
+        prompt_tokens: usize,
+        context_tokens: usize,
+    },
+    #[error("{max_waiting} requests are waiting already")]
+    QueueFull { max_waiting: usize },
+    #[error("take up what was produced before")]
+    Replay(#[source] Interrupted),
+    #[error("the model thread has ended")]
+    Ended,
+}
+
+/// Why the engine did not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    #[error("start the model thread")]
+    Thread(#[source] std::io::Error),
+}
+
+/// A handle on the model thread, which ends when the last handle is dropped and its work is done.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    inbox: mpsc::Sender<Submitted>,
+    places: Arc<Semaphore>,
+    load: watch::Receiver<Load>,
+    options: EngineOptions,
+    context_tokens: usize,
+}
+
+/// Resolves when the model thread has ended, with the reason if that was a failure.
+pub type Ended = oneshot::Receiver<Result<(), StepError>>;
+
+impl Engine {
+    /// Gives `model` and its memory to a thread of their own.
+    pub fn start(
+        model: Model,
+        cache: KvCache,
+        options: EngineOptions,
+    ) -> Result<(Self, Ended), StartError> {
+        let (inbox, received) = mpsc::channel();
+        let pool = Pool::new(cache.blocks() as u32, cache.block_tokens());
+        let (load_tx, load) = watch::channel(Load {
+            blocks_total: pool.total(),
+            ..Load::default()
+        });
+        let context_tokens = (model.facts().context_tokens as usize).min(pool.capacity_tokens());
+        let limits = Limits {
+            max_sequences: options.max_sequences,
+            step_tokens: STEP_TOKENS,
+        };
+        let schedule = Schedule::new(limits, pool);
+        let step = Step::new(model, cache);
+        let (ended_tx, ended) = oneshot::channel();
+        thread::Builder::new()
+            .name("weir-model".to_owned())
+            .spawn(move || {
+                let thread = ModelThread::new(step, schedule, received, load_tx);
+                // Nobody listens where the process is ending anyway.
+                let _ = ended_tx.send(thread.run());
+            })
+            .map_err(StartError::Thread)?;
+        let engine = Self {
+            inbox,
+            places: Arc::new(Semaphore::new(options.max_sequences + options.max_waiting)),
+            load,
+            options,
+            context_tokens,
+        };
+        Ok((engine, ended))
+    }
+
+    /// The longest sequence, prompt and answer together.
+    pub fn context_tokens(&self) -> usize {
+        self.context_tokens
+    }
+
+    pub fn options(&self) -> EngineOptions {
+        self.options
+    }
+
+    /// Load now and on every change.
+    pub fn load(&self) -> watch::Receiver<Load> {
+        self.load.clone()
+    }
+
+    /// Begins to write an answer. Dropping it cancels the work.
+    pub fn write(&self, writing: Writing, showing: Showing) -> Result<Answer, Refused> {
+        self.check_length(writing.prompt.len())?;
+        let (tx, rx) = tokio::sync::mpsc::unbounded_channel();
+        let most = writing.most_tokens(self.context_tokens);
+        let (answer, ended) = Answer::new(&writing, showing, most, rx).map_err(Refused::Replay)?;
+        if !ended {
+            self.submit(Work::Write(writing, tx))?;
+        }
+        Ok(answer)
+    }
+
+    /// Log-probabilities of several endings of one text. Dropping the future cancels the work.
+    pub async fn score(&self, scoring: Scoring) -> Result<Vec<f64>, Refused> {
+        for sequence in &scoring.sequences {
+            self.check_length(sequence.len() - 1)?;
+        }
+        let (tx, rx) = oneshot::channel();
+        self.submit(Work::Score(scoring, tx))?;
+        rx.await.map_err(|_| Refused::Ended)
+    }
+
+    fn check_length(&self, prompt_tokens: usize) -> Result<(), Refused> {
+        if prompt_tokens < self.context_tokens {
+            return Ok(());
+        }
+        Err(Refused::TooLong {
+            prompt_tokens,
+            context_tokens: self.context_tokens,
+        })
+    }
+
+    fn submit(&self, work: Work) -> Result<(), Refused> {
+        let place = self.places.clone().try_acquire_owned();
+        let place = place.map_err(|_| Refused::QueueFull {
+            max_waiting: self.options.max_waiting,
+        })?;
+        self.inbox
+            .send(Submitted { work, place })
+            .map_err(|_| Refused::Ended)
+    }
+}

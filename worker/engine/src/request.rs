@@ -1,0 +1,105 @@
+//! What the model thread is asked to do, and what it answers token by token.
+//!
+//! Everything is in token ids: text never reaches the model thread.
+
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{penalties::Penalties, sample::Sampling};
+
+/// One answer to write.
+#[derive(Debug, Clone)]
+pub struct Writing {
+    pub prompt: Arc<[u32]>,
+    /// Tokens of this answer that were produced before, here or elsewhere.
+    pub produced: Vec<u32>,
+    pub sampling: Sampling,
+    pub penalties: Penalties,
+    pub seed: u64,
+    /// Which of the answers to one prompt this is.
+    pub choice: u32,
+    pub limits: WritingLimits,
+    /// How many alternatives to report beside each token.
+    pub alternatives: usize,
+}
+
+#[derive(Debug, Clone)]
+pub struct WritingLimits {
+    /// Counts what was produced before. The context bounds it further.
+    pub max_tokens: usize,
+    /// Ending tokens are not picked before there are this many.
+    pub min_tokens: usize,
+    /// Tokens that end the answer.
+    pub ends: Arc<[u32]>,
+}
+
+impl Writing {
+    /// How many tokens the answer may have, those produced before included.
+    pub fn most_tokens(&self, context_tokens: usize) -> usize {
+        let room = context_tokens.saturating_sub(self.prompt.len());
+        self.limits.max_tokens.min(room)
+    }
+}
+
+/// Several endings of one text to score.
+#[derive(Debug, Clone)]
+pub struct Scoring {
+    /// Whole token sequences, prompt and option together. At least one, none empty.
+    pub sequences: Vec<Vec<u32>>,
+    /// Tokens from here on count; at least 1, at most the length that all sequences share.
+    pub from: usize,
+    /// Tokens that end an answer: what may follow the last token of an option.
+    pub ends: Arc<[u32]>,
+}
+
+/// One token of an answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Token {
+    pub id: u32,
+    pub evidence: Evidence,
+    /// The likeliest tokens at this place with their log-probabilities, likeliest first.
+    pub alternatives: Vec<(u32, f32)>,
+}
+
+/// How sure the model was of one token, before temperature and filters.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Evidence {
+    pub logprob: f32,
+    /// Log-probability of the best token minus that of the second best.
+    pub margin: f32,
+    /// In nats, over the whole vocabulary.
+    pub entropy: f32,
+}
+
+/// Why the model stopped writing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// It wrote an ending token.
+    Stop,
+    /// `max_tokens` or the end of the context.
+    Length,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Produced {
+    pub token: Token,
+    pub end: Option<End>,
+}
+
+/// Work on its way to the model thread, with the way back for what comes of it. A closed way back
+/// cancels the work.
+#[derive(Debug)]
+pub(crate) enum Work {
+    Write(Writing, mpsc::UnboundedSender<Produced>),
+    Score(Scoring, oneshot::Sender<Vec<f64>>),
+}
+
+impl Work {
+    pub fn is_cancelled(&self) -> bool {
+        match self {
+            Work::Write(_, tx) => tx.is_closed(),
+            Work::Score(_, tx) => tx.is_closed(),
+        }
+    }
+}

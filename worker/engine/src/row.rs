@@ -1,0 +1,88 @@
+//! One row of logits as the model gave it, with its evidence.
+
+use weir_model::{KernelClass, Summary};
+
+use crate::request::Evidence;
+
+#[derive(Debug)]
+pub(crate) struct Row<'a> {
+    logits: &'a [f32],
+    summary: Summary,
+}
+
+impl<'a> Row<'a> {
+    pub fn new(class: KernelClass, logits: &'a [f32]) -> Self {
+        Self {
+            logits,
+            summary: Summary::of(class, logits),
+        }
+    }
+
+    pub fn logits(&self) -> &[f32] {
+        self.logits
+    }
+
+    pub fn evidence(&self, id: u32) -> Evidence {
+        Evidence {
+            logprob: self.logprob(id) as f32,
+            margin: self.summary.margin(),
+            entropy: self.summary.entropy,
+        }
+    }
+
+    /// A token without a logit is impossible.
+    pub fn logprob(&self, id: u32) -> f64 {
+        match self.logits.get(id as usize) {
+            Some(logit) => f64::from(self.summary.logprob(*logit)),
+            None => f64::NEG_INFINITY,
+        }
+    }
+
+    /// The `count` likeliest tokens with their log-probabilities, likeliest first.
+    pub fn likeliest(&self, count: usize) -> Vec<(u32, f32)> {
+        if count == 0 {
+            return Vec::new();
+        }
+        let mut all: Vec<(u32, f32)> = (0_u32..).zip(self.logits.iter().copied()).collect();
+        let count = count.min(all.len());
+        if count < all.len() {
+            all.select_nth_unstable_by(count - 1, likelier);
+            all.truncate(count);
+        }
+        all.sort_unstable_by(likelier);
+        all.into_iter()
+            .map(|(id, logit)| (id, self.summary.logprob(logit)))
+            .collect()
+    }
+}
+
+/// Orders by logit, highest first, then by id.
+pub(crate) fn likelier(a: &(u32, f32), b: &(u32, f32)) -> std::cmp::Ordering {
+    b.1.total_cmp(&a.1).then(a.0.cmp(&b.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn alternatives_come_likeliest_first_with_their_log_probabilities() {
+        let logits = [0.0, 2.0_f32.ln(), 4.0_f32.ln(), 1.0_f32.ln()];
+        let row = Row::new(KernelClass::detect(), &logits);
+        let likeliest = row.likeliest(2);
+        assert_eq!(likeliest.iter().map(|a| a.0).collect::<Vec<_>>(), [2, 1]);
+        assert!((likeliest[0].1 - 0.5_f32.ln()).abs() < 1e-6);
+        assert_eq!(row.likeliest(9).len(), 4);
+        assert!(row.likeliest(0).is_empty());
+    }
+
+    #[test]
+    fn evidence_is_of_the_whole_vocabulary() {
+        let logits = [0.0, 3.0_f32.ln()];
+        let evidence = Row::new(KernelClass::detect(), &logits).evidence(0);
+        assert!((evidence.logprob - 0.25_f32.ln()).abs() < 1e-6);
+        assert!((evidence.margin - 3.0_f32.ln()).abs() < 1e-6);
+        let entropy = -(0.25 * 0.25_f32.ln() + 0.75 * 0.75_f32.ln());
+        assert!((evidence.entropy - entropy).abs() < 1e-6);
+    }
+}

@@ -1,0 +1,186 @@
+//! An engine on the example's model, and short ways to ask it.
+
+use std::{
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::time::timeout;
+use weir_engine::{
+    Answer, End, Ended, Engine, EngineOptions, Event, Load, Penalties, Refused, Sampling, Showing,
+    Token, Writing, WritingLimits,
+    model::{ChatTemplate, Conversation, KvCache, LoadOptions, Message, Model, Tokenizer},
+};
+
+/// Long enough for a loaded machine, short enough to find out that something hangs.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+pub struct Harness {
+    pub engine: Engine,
+    pub ended: Ended,
+    pub tokenizer: Tokenizer,
+    template: ChatTemplate,
+}
+
+/// An answer at its end.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Written {
+    pub tokens: Vec<Token>,
+    pub text: String,
+    pub end: End,
+    pub stop: Option<String>,
+    pub completion_tokens: usize,
+}
+
+impl Written {
+    pub fn ids(&self) -> Vec<u32> {
+        self.tokens.iter().map(|token| token.id).collect()
+    }
+}
+
+impl Harness {
+    /// Eight sequences at once, and a context for each.
+    pub fn new() -> Self {
+        Self::with(EngineOptions {
+            max_sequences: 8,
+            max_waiting: 64,
+        })
+    }
+
+    pub fn with(options: EngineOptions) -> Self {
+        let folder = folder();
+        let load = LoadOptions {
+            threads: NonZeroUsize::MIN,
+            ..LoadOptions::default()
+        };
+        let model = Model::load(&folder, &load).unwrap();
+        let tokenizer = Tokenizer::load(&folder, model.facts().vocabulary).unwrap();
+        let template = ChatTemplate::load(&folder, &tokenizer).unwrap().unwrap();
+        let blocks = model.facts().context_tokens as usize / 16 * options.max_sequences;
+        let cache = KvCache::new(&model, blocks, 16).unwrap();
+        let (engine, ended) = Engine::start(model, cache, options).unwrap();
+        Self {
+            engine,
+            ended,
+            tokenizer,
+            template,
+        }
+    }
+
+    /// The prompt that a ticket becomes, as text.
+    pub fn chat(&self, ticket: &str) -> String {
+        let message = Message {
+            role: "user".to_owned(),
+            content: ticket.to_owned(),
+            ..Message::default()
+        };
+        let conversation = Conversation {
+            messages: &[message],
+            tools: &[],
+            variables: &serde_json::Map::new(),
+            add_generation_prompt: true,
+            now: std::time::UNIX_EPOCH,
+        };
+        self.template.render(&conversation).unwrap()
+    }
+
+    pub fn encode(&self, text: &str) -> Vec<u32> {
+        self.tokenizer.encode(text, false).unwrap()
+    }
+
+    /// Writes greedily to the model's own end.
+    pub fn ask(&self, ticket: &str) -> Writing {
+        Writing {
+            prompt: self.encode(&self.chat(ticket)).into(),
+            produced: Vec::new(),
+            sampling: Sampling::greedy(),
+            penalties: Penalties::default(),
+            seed: 0,
+            choice: 0,
+            limits: WritingLimits {
+                max_tokens: usize::MAX,
+                min_tokens: 0,
+                ends: self.tokenizer.ends().into(),
+            },
+            alternatives: 0,
+        }
+    }
+
+    /// Writes freely and never ends by itself.
+    pub fn ramble(&self, ticket: &str, seed: u64, max_tokens: usize) -> Writing {
+        let mut writing = self.ask(ticket);
+        writing.sampling = Sampling::default();
+        writing.seed = seed;
+        writing.limits.max_tokens = max_tokens;
+        writing.limits.ends = Arc::new([]);
+        writing
+    }
+
+    pub fn show(&self, stop: &[&str]) -> Showing {
+        Showing {
+            tokenizer: self.tokenizer.clone(),
+            stop: stop.iter().map(ToString::to_string).collect(),
+            shown_bytes: 0,
+        }
+    }
+
+    pub fn begin(&self, writing: Writing) -> Result<Answer, Refused> {
+        self.engine.write(writing, self.show(&[]))
+    }
+
+    pub async fn write(&self, writing: Writing) -> Written {
+        finish(self.begin(writing).unwrap()).await
+    }
+
+    /// Waits until the model thread's load is as wanted.
+    pub async fn until(&self, wanted: impl Fn(&Load) -> bool) {
+        let mut load = self.engine.load();
+        let reached = timeout(PATIENCE, load.wait_for(wanted)).await;
+        reached.expect("the load was never reached").unwrap();
+    }
+
+    pub async fn until_idle(&self) {
+        self.until(|load| load.running == 0 && load.waiting == 0 && load.blocks_used == 0)
+            .await;
+    }
+}
+
+/// Reads an answer to its end.
+pub async fn finish(mut answer: Answer) -> Written {
+    let (mut tokens, mut text) = (Vec::new(), String::new());
+    loop {
+        let event = timeout(PATIENCE, answer.next()).await;
+        match event.expect("the answer stalled").unwrap().unwrap() {
+            Event::Tokens {
+                tokens: more,
+                text: shown,
+            } => {
+                tokens.extend(more);
+                text.push_str(&shown);
+            }
+            Event::Finished {
+                end,
+                stop,
+                completion_tokens,
+            } => {
+                assert!(
+                    answer.next().await.is_none(),
+                    "the finish is the last event"
+                );
+                return Written {
+                    tokens,
+                    text,
+                    end,
+                    stop,
+                    completion_tokens,
+                };
+            }
+        }
+    }
+}
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/triage/model")
+}

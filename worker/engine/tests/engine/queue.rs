@@ -1,0 +1,75 @@
+//! Who waits, who is refused, and that nobody who left holds anything.
+
+use weir_engine::{EngineOptions, Refused};
+
+use crate::harness::{Harness, PATIENCE};
+
+fn one_at_a_time(max_waiting: usize) -> Harness {
+    Harness::with(EngineOptions {
+        max_sequences: 1,
+        max_waiting,
+    })
+}
+
+#[tokio::test]
+async fn a_dropped_answer_frees_its_blocks_and_the_next_is_served() {
+    let harness = one_at_a_time(4);
+    let mut rambling = harness.begin(harness.ramble("hello", 1, 450)).unwrap();
+    let _ = rambling.next().await.unwrap().unwrap();
+    harness
+        .until(|load| load.running == 1 && load.blocks_used > 0)
+        .await;
+    let waiting = harness.begin(harness.ramble("hello", 2, 450)).unwrap();
+    harness.until(|load| load.waiting == 1).await;
+    drop(waiting);
+    harness.until(|load| load.waiting == 0).await;
+    drop(rambling);
+    harness.until_idle().await;
+    assert!(
+        !harness
+            .write(harness.ask("Where is my parcel?"))
+            .await
+            .text
+            .is_empty()
+    );
+}
+
+#[tokio::test]
+async fn a_full_queue_refuses_and_takes_again_when_there_is_room() {
+    let harness = one_at_a_time(2);
+    let ramble = || harness.begin(harness.ramble("hello", 1, 450));
+    let taken = [ramble().unwrap(), ramble().unwrap(), ramble().unwrap()];
+    assert!(matches!(
+        ramble().unwrap_err(),
+        Refused::QueueFull { max_waiting: 2 }
+    ));
+    drop(taken);
+    harness.until_idle().await;
+    drop(ramble().unwrap());
+}
+
+#[tokio::test]
+async fn everyone_in_the_queue_is_answered_in_turn() {
+    let harness = one_at_a_time(16);
+    let answers: Vec<_> = (0..10)
+        .map(|_| harness.begin(harness.ask("Where is my parcel?")).unwrap())
+        .collect();
+    let mut texts = Vec::new();
+    for answer in answers {
+        texts.push(crate::harness::finish(answer).await.text);
+    }
+    assert_eq!(texts.len(), 10);
+    assert!(
+        texts
+            .iter()
+            .all(|text| *text == texts[0] && !text.is_empty())
+    );
+}
+
+#[tokio::test]
+async fn the_model_thread_ends_with_its_last_handle() {
+    let Harness { engine, ended, .. } = Harness::new();
+    drop(engine);
+    let result = tokio::time::timeout(PATIENCE, ended).await.unwrap();
+    result.expect("the thread did not panic").unwrap();
+}

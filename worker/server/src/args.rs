@@ -1,0 +1,75 @@
+//! What a worker is told when it starts.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::Parser;
+use weir_process::{ProcessArgs, parse_duration};
+
+/// Serves one model over gRPC and the OpenAI wire.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "weir-worker", version = weir_process::VERSION)]
+pub struct Args {
+    /// The name clients use for the model.
+    #[arg(long, env = "WEIR_MODEL_NAME", value_name = "NAME")]
+    pub model_name: String,
+
+    /// Where the model lies: file:///PATH or pvc://CLAIM/PATH.
+    #[arg(long, env = "WEIR_SOURCE", value_name = "ADDRESS")]
+    pub source: String,
+
+    /// Address of gRPC and the OpenAI wire. Port 0 takes a free one.
+    #[arg(
+        long,
+        env = "WEIR_LISTEN",
+        value_name = "ADDRESS",
+        default_value = "0.0.0.0:8000"
+    )]
+    pub listen: SocketAddr,
+
+    /// What file:// addresses are below.
+    #[arg(long, env = "WEIR_FILE_ROOT", value_name = "DIR", default_value = "/")]
+    pub file_root: PathBuf,
+
+    /// Where claims of pvc:// addresses are mounted, each under its name.
+    #[arg(
+        long,
+        env = "WEIR_VOLUMES_ROOT",
+        value_name = "DIR",
+        default_value = "/volumes"
+    )]
+    pub volumes_root: PathBuf,
+
+    /// The longest sequence, prompt and answer together [default: the model's own]
+    #[arg(long, env = "WEIR_CONTEXT_TOKENS", value_name = "TOKENS")]
+    pub context_tokens: Option<u32>,
+
+    /// Threads that compute [default: what the container may use]
+    #[arg(long, env = "WEIR_THREADS", value_name = "COUNT")]
+    pub threads: Option<usize>,
+
+    /// Sequences that may wait; more are answered with 429.
+    #[arg(
+        long,
+        env = "WEIR_MAX_WAITING",
+        value_name = "COUNT",
+        default_value_t = 64
+    )]
+    pub max_waiting: usize,
+
+    /// How long answers that were begun may go on when the worker is told to end. Stands in for
+    /// the shutdown deadline.
+    #[arg(long, env = "WEIR_DRAIN", value_name = "DURATION", value_parser = parse_duration, default_value = "2m")]
+    pub drain: Duration,
+
+    /// Where the reason is left if the worker cannot start.
+    #[arg(
+        long,
+        env = "WEIR_TERMINATION_LOG",
+        value_name = "FILE",
+        default_value = "/dev/termination-log"
+    )]
+    pub termination_log: PathBuf,
+
+    #[command(flatten)]
+    pub process: ProcessArgs,
+}

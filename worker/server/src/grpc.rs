@@ -1,0 +1,145 @@
+//! The contract over gRPC: decodes nothing itself, puts refusals into statuses.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::{
+    StreamExt,
+    stream::{BoxStream, unfold},
+};
+use tokio::{sync::watch, time};
+use tonic::{Request, Response, Status};
+use weir_engine::Load;
+use weir_process::Shutdown;
+use weir_worker_api::{
+    self as api, MAX_MESSAGE_BYTES, status_with,
+    worker_server::{Worker, WorkerServer},
+};
+
+use crate::{draining::Idle, refusal::Refusal, serving::Serving};
+
+/// How often load is told when nothing changes.
+const WATCH_INTERVAL: Duration = Duration::from_secs(1);
+
+pub struct Grpc {
+    pub serving: Arc<Serving>,
+    pub idle: Idle,
+}
+
+impl Grpc {
+    pub fn into_service(self) -> WorkerServer<Self> {
+        WorkerServer::new(self).max_decoding_message_size(MAX_MESSAGE_BYTES)
+    }
+}
+
+#[tonic::async_trait]
+impl Worker for Grpc {
+    type GenerateStream = BoxStream<'static, Result<api::GenerateEvent, Status>>;
+    type WatchStream = BoxStream<'static, Result<api::WatchEvent, Status>>;
+
+    async fn generate(
+        &self,
+        request: Request<api::GenerateRequest>,
+    ) -> Result<Response<Self::GenerateStream>, Status> {
+        let generation = self.serving.generate(request.into_inner()).await;
+        let generation = generation.map_err(status)?;
+        let events = unfold(generation, |mut generation| async move {
+            let event = generation.next().await?;
+            let event = event
+                .map(|event| api::GenerateEvent { event: Some(event) })
+                .map_err(status);
+            Some((event, generation))
+        });
+        Ok(Response::new(events.boxed()))
+    }
+
+    async fn choose(
+        &self,
+        request: Request<api::ChooseRequest>,
+    ) -> Result<Response<api::ChooseResponse>, Status> {
+        let response = self.serving.choose(request.into_inner()).await;
+        response.map(Response::new).map_err(status)
+    }
+
+    async fn embed(
+        &self,
+        _request: Request<api::EmbedRequest>,
+    ) -> Result<Response<api::EmbedResponse>, Status> {
+        Err(status(Refusal::unsupported("Embed")))
+    }
+
+    async fn tokenize(
+        &self,
+        request: Request<api::TokenizeRequest>,
+    ) -> Result<Response<api::TokenizeResponse>, Status> {
+        let ids = self.serving.tokenize(request.into_inner()).await;
+        ids.map(|ids| Response::new(api::TokenizeResponse { ids }))
+            .map_err(status)
+    }
+
+    async fn describe(
+        &self,
+        _request: Request<api::DescribeRequest>,
+    ) -> Result<Response<api::DescribeResponse>, Status> {
+        Ok(Response::new(self.serving.describe()))
+    }
+
+    async fn watch(
+        &self,
+        _request: Request<api::WatchRequest>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
+        let watching = Watching {
+            load: self.serving.engine.load(),
+            max_sequences: self.serving.engine.options().max_sequences as u32,
+            shutdown: self.serving.shutdown.clone(),
+            idle: self.idle.clone(),
+            told: None,
+        };
+        Ok(Response::new(unfold(watching, Watching::next).boxed()))
+    }
+}
+
+/// One reader of load, and what it was told last.
+struct Watching {
+    load: watch::Receiver<Load>,
+    max_sequences: u32,
+    shutdown: Shutdown,
+    idle: Idle,
+    told: Option<api::WatchEvent>,
+}
+
+impl Watching {
+    async fn next(mut self) -> Option<(Result<api::WatchEvent, Status>, Self)> {
+        if let Some(told) = &self.told {
+            let draining = self.shutdown.clone();
+            let told_draining = told.draining;
+            tokio::select! {
+                changed = self.load.changed() => changed.ok()?,
+                () = time::sleep(WATCH_INTERVAL) => {}
+                () = async { draining.begun().await }, if !told_draining => {}
+                // The stream must not be what keeps a drained process alive.
+                () = self.idle.when_drained() => return None,
+            }
+        }
+        let load = *self.load.borrow_and_update();
+        let event = api::WatchEvent {
+            running: load.running,
+            waiting: load.waiting,
+            max_sequences: self.max_sequences,
+            blocks_used: load.blocks_used,
+            blocks_total: load.blocks_total,
+            draining: self.shutdown.has_begun(),
+        };
+        self.told = Some(event);
+        Some((Ok(event), self))
+    }
+}
+
+fn status(refusal: Refusal) -> Status {
+    let detail = api::ErrorDetail {
+        code: refusal.code().into(),
+        retry_elsewhere: refusal.retry_elsewhere(),
+        field: refusal.field().unwrap_or_default().to_owned(),
+        retry_after_seconds: refusal.retry_after_seconds(),
+    };
+    status_with(&detail, refusal.to_string())
+}

@@ -1,0 +1,79 @@
+//! `GET /load` on the admin port: what the operator scales by, as a long poll.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Json, Router,
+    extract::{Query, State},
+    routing::get,
+};
+use serde::Deserialize;
+use tokio::{sync::watch, time};
+use weir_policy::load::{Load, WorkerLoad};
+
+use crate::serving::Serving;
+
+/// How long a poll waits for news. The operator wants to know once a second that a replica lives.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
+
+/// Publishes reports; each has a higher version than the one before.
+#[derive(Debug, Clone)]
+pub struct Reports(Arc<watch::Sender<Load>>);
+
+impl Reports {
+    /// `first_version` is higher than what a process before this one reached, so that a reader
+    /// that outlives it notices the change: the time in milliseconds will do.
+    pub fn new(first_version: u64) -> Self {
+        Self(Arc::new(watch::Sender::new(Load {
+            version: first_version,
+            worker: Some(WorkerLoad::default()),
+            router: None,
+        })))
+    }
+
+    /// Reports what `serving` does for as long as its model thread lives.
+    pub async fn follow(&self, serving: &Serving) {
+        let mut load = serving.engine.load();
+        loop {
+            let now = *load.borrow_and_update();
+            self.publish(WorkerLoad {
+                running: now.running,
+                waiting: now.waiting,
+                max_sequences: serving.engine.options().max_sequences as u32,
+                model: Some(serving.model_facts()),
+                cold_start: Some(serving.cold_start),
+            });
+            if load.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    fn publish(&self, worker: WorkerLoad) {
+        self.0.send_modify(|load| {
+            load.version += 1;
+            load.worker = Some(worker);
+        });
+    }
+
+    pub fn routes(&self) -> Router {
+        Router::new()
+            .route("/load", get(poll))
+            .with_state(self.0.subscribe())
+    }
+}
+
+#[derive(Debug, Deserialize)]
+struct Poll {
+    after: Option<u64>,
+}
+
+async fn poll(State(mut reports): State<watch::Receiver<Load>>, query: Query<Poll>) -> Json<Load> {
+    if let Some(after) = query.after {
+        // Whether there was news or the time ran out, the answer is what holds now.
+        let news = reports.wait_for(|load| load.version > after);
+        let _ = time::timeout(LONGEST_WAIT, news).await;
+    }
+    let load = reports.borrow().clone();
+    Json(load)
+}

@@ -1,0 +1,190 @@
+//! What a worker counts.
+//!
+//! `weir_worker_running_requests`, `weir_worker_waiting_requests` and `weir_worker_kv_used_ratio`
+//! are the gauges that the Inference Extension's endpoint picker reads; it takes their names as
+//! arguments.
+
+use std::time::Instant;
+
+use tokio::sync::watch;
+use weir_engine::Load;
+use weir_process::{
+    Process,
+    prometheus_client::{
+        collector::Collector,
+        encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric},
+        metrics::{
+            counter::Counter,
+            family::Family,
+            gauge::ConstGauge,
+            histogram::{Histogram, exponential_buckets},
+        },
+        registry::Unit,
+    },
+};
+
+use crate::refusal::Refusal;
+
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    requests: Family<RequestLabels, Counter>,
+    seconds: Family<CallLabels, Histogram>,
+    prompt_tokens: Counter,
+    completion_tokens: Counter,
+    time_to_first_token: Histogram,
+    token_interval: Histogram,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CallLabels {
+    call: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    call: &'static str,
+    outcome: &'static str,
+}
+
+impl Metrics {
+    pub fn register(process: &Process) -> Self {
+        let metrics = Self {
+            requests: Family::default(),
+            // From 5 ms to about 80 s.
+            seconds: Family::new_with_constructor(|| {
+                Histogram::new(exponential_buckets(0.005, 2.0, 15))
+            }),
+            prompt_tokens: Counter::default(),
+            completion_tokens: Counter::default(),
+            // From 1 ms to about 32 s.
+            time_to_first_token: Histogram::new(exponential_buckets(0.001, 2.0, 16)),
+            // From a quarter of a millisecond to about 2 s.
+            token_interval: Histogram::new(exponential_buckets(0.000_25, 2.0, 14)),
+        };
+        process.metrics().register(|registry| {
+            let all = metrics.clone();
+            registry.register("requests", "Requests by how they ended", all.requests);
+            registry.register_with_unit(
+                "request",
+                "Time from a request to the end of its answer",
+                Unit::Seconds,
+                all.seconds,
+            );
+            registry.register("prompt_tokens", "Tokens read", all.prompt_tokens);
+            registry.register("completion_tokens", "Tokens written", all.completion_tokens);
+            registry.register_with_unit(
+                "time_to_first_token",
+                "Time from a request to its first token",
+                Unit::Seconds,
+                all.time_to_first_token,
+            );
+            registry.register_with_unit(
+                "token_interval",
+                "Time from one token of a request to the next",
+                Unit::Seconds,
+                all.token_interval,
+            );
+        });
+        metrics
+    }
+
+    /// Begins to measure a request, which counts as cancelled unless something else is said.
+    pub fn begin(&self, call: &'static str) -> Measured {
+        Measured {
+            metrics: self.clone(),
+            call,
+            began: Instant::now(),
+            last_token: None,
+            outcome: "cancelled",
+        }
+    }
+}
+
+/// One request that is being measured, to its drop.
+#[derive(Debug)]
+pub struct Measured {
+    metrics: Metrics,
+    call: &'static str,
+    began: Instant,
+    last_token: Option<Instant>,
+    outcome: &'static str,
+}
+
+impl Measured {
+    pub fn prompt(&self, tokens: usize) {
+        self.metrics.prompt_tokens.inc_by(tokens as u64);
+    }
+
+    pub fn tokens(&mut self, tokens: usize) {
+        if tokens == 0 {
+            return;
+        }
+        self.metrics.completion_tokens.inc_by(tokens as u64);
+        let now = Instant::now();
+        let (histogram, since) = match self.last_token {
+            None => (&self.metrics.time_to_first_token, self.began),
+            Some(last) => (&self.metrics.token_interval, last),
+        };
+        histogram.observe((now - since).as_secs_f64());
+        self.last_token = Some(now);
+    }
+
+    pub fn answered(&mut self) {
+        self.outcome = "answered";
+    }
+
+    pub fn refused(&mut self, refusal: &Refusal) {
+        self.outcome = match refusal {
+            Refusal::Internal { .. } => "failed",
+            _ => "refused",
+        };
+    }
+}
+
+impl Drop for Measured {
+    fn drop(&mut self) {
+        let (call, outcome) = (self.call, self.outcome);
+        let labels = RequestLabels { call, outcome };
+        self.metrics.requests.get_or_create(&labels).inc();
+        let seconds = self.began.elapsed().as_secs_f64();
+        let histogram = self.metrics.seconds.get_or_create(&CallLabels { call });
+        histogram.observe(seconds);
+    }
+}
+
+/// The engine's load, read when it is scraped.
+#[derive(Debug)]
+pub struct LoadGauges(pub watch::Receiver<Load>);
+
+impl LoadGauges {
+    pub fn register(self, process: &Process) {
+        process
+            .metrics()
+            .register(|registry| registry.register_collector(Box::new(self)));
+    }
+}
+
+impl Collector for LoadGauges {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let load = *self.0.borrow();
+        let used = f64::from(load.blocks_used) / f64::from(load.blocks_total.max(1));
+        let gauges = [
+            (
+                "running_requests",
+                "Sequences being computed",
+                f64::from(load.running),
+            ),
+            (
+                "waiting_requests",
+                "Sequences waiting",
+                f64::from(load.waiting),
+            ),
+            ("kv_used_ratio", "Share of key-value memory in use", used),
+        ];
+        for (name, help, value) in gauges {
+            let gauge = ConstGauge::new(value);
+            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,115 @@
+//! The OpenAI wire: chat completions and the list of models, on the port that speaks gRPC too.
+
+mod error;
+mod fields;
+mod request;
+mod response;
+mod stream;
+
+use std::sync::Arc;
+
+use axum::{
+    Json, Router,
+    body::{Body, to_bytes},
+    extract::{Path, State},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, Uri},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use serde_json::{Value, json};
+
+use self::{error::WireError, request::ChatRequest, response::Envelope};
+use crate::{refusal::Refusal, serving::Serving};
+
+/// A prompt of a million characters and its JSON fit; a picture does not, and none is taken.
+pub const MAX_BODY_BYTES: usize = 8 * 1024 * 1024;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Names fields of the request that had no effect.
+const DROPPED: HeaderName = HeaderName::from_static("x-weir-dropped");
+
+pub fn routes(serving: Arc<Serving>) -> Router {
+    Router::new()
+        .route("/v1/chat/completions", post(chat))
+        .route("/v1/models", get(models))
+        .route("/v1/models/{name}", get(model))
+        .method_not_allowed_fallback(no_such_method)
+        .with_state(serving)
+}
+
+/// What a path that nobody serves is answered with.
+pub async fn not_found(method: Method, uri: Uri) -> WireError {
+    WireError::no_such_route(&method, &uri)
+}
+
+async fn no_such_method(method: Method, uri: Uri) -> WireError {
+    WireError::no_such_method(&method, &uri)
+}
+
+async fn chat(
+    State(serving): State<Arc<Serving>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, WireError> {
+    let body = to_bytes(body, MAX_BODY_BYTES).await;
+    let body = body.map_err(|_| Refusal::BodyTooLarge {
+        limit_bytes: MAX_BODY_BYTES,
+    })?;
+    let chat = ChatRequest::decode(&body)?;
+    let dropped = chat.dropped.join(", ");
+    let envelope = Envelope::new(chat.model.clone());
+    let id = envelope.id.clone();
+    let (streamed, logprobs) = (chat.stream, chat.logprobs);
+    let asked = stream::Asked {
+        include_usage: chat.include_usage,
+        logprobs,
+        choices: chat.generate.choices,
+    };
+    let generation = serving.generate(chat.generate).await?;
+    let mut response = if streamed {
+        stream::answer(serving, envelope, generation, asked)
+    } else {
+        let answer = response::whole(&serving, envelope, generation, logprobs).await?;
+        Json(answer).into_response()
+    };
+    let given = headers.get(&REQUEST_ID).cloned();
+    let id = given.or_else(|| HeaderValue::from_str(&id).ok());
+    let dropped = HeaderValue::from_str(&dropped).ok();
+    let added = [
+        (REQUEST_ID, id),
+        (DROPPED, dropped.filter(|names| !names.is_empty())),
+    ];
+    for (name, value) in added {
+        if let Some(value) = value {
+            response.headers_mut().insert(name, value);
+        }
+    }
+    Ok(response)
+}
+
+async fn models(State(serving): State<Arc<Serving>>) -> Json<Value> {
+    Json(json!({ "object": "list", "data": [model_object(&serving)] }))
+}
+
+async fn model(
+    State(serving): State<Arc<Serving>>,
+    Path(name): Path<String>,
+) -> Result<Json<Value>, WireError> {
+    if name == serving.name {
+        return Ok(Json(model_object(&serving)));
+    }
+    Err(Refusal::UnknownModel {
+        asked: name,
+        known: serving.name.clone(),
+    }
+    .into())
+}
+
+fn model_object(serving: &Serving) -> Value {
+    json!({
+        "id": serving.name,
+        "object": "model",
+        "created": serving.created_seconds,
+        "owned_by": "weir",
+    })
+}

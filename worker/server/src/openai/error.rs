@@ -1,0 +1,130 @@
+//! Refusals as the OpenAI wire has them: a status, and a body that names the field.
+
+use axum::{
+    Json,
+    http::{HeaderValue, Method, StatusCode, Uri, header},
+    response::{IntoResponse, Response},
+};
+use serde_json::{Value, json};
+use weir_worker_api::ErrorCode;
+
+use crate::refusal::Refusal;
+
+/// An error in OpenAI's shape.
+#[derive(Debug)]
+pub struct WireError {
+    status: StatusCode,
+    kind: &'static str,
+    code: Option<&'static str>,
+    param: Option<String>,
+    message: String,
+    retry_after_seconds: Option<u32>,
+}
+
+impl WireError {
+    pub fn no_such_route(method: &Method, uri: &Uri) -> Self {
+        let message = format!("{method} {} is not served here", uri.path());
+        Self::bare(StatusCode::NOT_FOUND, message)
+    }
+
+    pub fn no_such_method(method: &Method, uri: &Uri) -> Self {
+        let message = format!("{} does not take {method}", uri.path());
+        Self::bare(StatusCode::METHOD_NOT_ALLOWED, message)
+    }
+
+    fn bare(status: StatusCode, message: String) -> Self {
+        Self {
+            status,
+            kind: "invalid_request_error",
+            code: None,
+            param: None,
+            message,
+            retry_after_seconds: None,
+        }
+    }
+
+    /// The body, which is also what a stream that has begun ends with.
+    pub fn body(&self) -> Value {
+        json!({
+            "error": {
+                "message": self.message,
+                "type": self.kind,
+                "param": self.param,
+                "code": self.code,
+            }
+        })
+    }
+}
+
+impl From<Refusal> for WireError {
+    fn from(refusal: Refusal) -> Self {
+        let refusal = refusal.with_field_named(on_this_wire);
+        let (status, kind, code) = match (&refusal, refusal.code()) {
+            (Refusal::BodyTooLarge { .. }, _) => {
+                (StatusCode::PAYLOAD_TOO_LARGE, "invalid_request_error", None)
+            }
+            (_, ErrorCode::UnknownModel) => (
+                StatusCode::NOT_FOUND,
+                "invalid_request_error",
+                Some("model_not_found"),
+            ),
+            (_, ErrorCode::TooLong) => (
+                StatusCode::BAD_REQUEST,
+                "invalid_request_error",
+                Some("context_length_exceeded"),
+            ),
+            (_, ErrorCode::Unsupported) => (
+                StatusCode::BAD_REQUEST,
+                "invalid_request_error",
+                Some("unsupported_parameter"),
+            ),
+            (_, ErrorCode::Invalid) => (StatusCode::BAD_REQUEST, "invalid_request_error", None),
+            (_, ErrorCode::Overloaded) => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "rate_limit_error",
+                Some("overloaded"),
+            ),
+            (_, ErrorCode::Draining) => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "server_error",
+                Some("draining"),
+            ),
+            (_, ErrorCode::Mismatch | ErrorCode::Internal | ErrorCode::Unspecified) => {
+                (StatusCode::INTERNAL_SERVER_ERROR, "server_error", None)
+            }
+        };
+        Self {
+            status,
+            kind,
+            code,
+            param: refusal.field().map(str::to_owned),
+            message: refusal.to_string(),
+            retry_after_seconds: refusal.retry_after_seconds(),
+        }
+    }
+}
+
+impl IntoResponse for WireError {
+    fn into_response(self) -> Response {
+        let mut response = (self.status, Json(self.body())).into_response();
+        if let Some(seconds) = self.retry_after_seconds {
+            let headers = response.headers_mut();
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}
+
+/// What a field of the contract is called on this wire.
+fn on_this_wire(field: &str) -> String {
+    match field {
+        "prompt" | "prompt.chat" => "messages",
+        "choices" => "n",
+        other => other
+            .strip_prefix("sampling.")
+            .or_else(|| other.strip_prefix("limits."))
+            .or_else(|| other.strip_prefix("prompt.chat."))
+            .unwrap_or(other),
+    }
+    .to_owned()
+}

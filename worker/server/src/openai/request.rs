@@ -1,0 +1,239 @@
+//! A chat request of this wire, in the contract's words.
+//!
+//! Three kinds of fields: those that have their effect; those that ask for something this worker
+//! cannot do, which are refused; and those that only advise, which are named as dropped.
+
+use std::collections::HashMap;
+
+use serde::Deserialize;
+use serde_json::Value;
+use weir_worker_api as api;
+
+use super::fields::Fields;
+use crate::refusal::Refusal;
+
+/// Asking for any of these and not getting it would be a wrong answer.
+const UNSUPPORTED: [&str; 9] = [
+    "tools",
+    "functions",
+    "function_call",
+    "audio",
+    "prediction",
+    "web_search_options",
+    "guided_json",
+    "guided_regex",
+    "guided_choice",
+];
+
+#[derive(Debug)]
+pub struct ChatRequest {
+    pub model: String,
+    pub generate: api::GenerateRequest,
+    pub stream: bool,
+    pub include_usage: bool,
+    pub logprobs: bool,
+    /// Fields that have no effect here.
+    pub dropped: Vec<String>,
+}
+
+impl ChatRequest {
+    pub fn decode(body: &[u8]) -> Result<Self, Refusal> {
+        let json: Value = serde_json::from_slice(body).map_err(|error| Refusal::NotJson {
+            why: error.to_string(),
+        })?;
+        let mut fields = Fields::of("", json)?;
+        let model: String = fields.need("model")?;
+        refuse_unsupported(&mut fields)?;
+        let (logprobs, top_logprobs) = logprobs(&mut fields)?;
+        let (stream, include_usage) = streaming(&mut fields)?;
+        let generate = api::GenerateRequest {
+            model: model.clone(),
+            prompt: Some(api::Prompt {
+                form: Some(api::prompt::Form::Chat(conversation(&mut fields)?)),
+            }),
+            sampling: Some(sampling(&mut fields)?),
+            limits: Some(limits(&mut fields)?),
+            choices: fields.take("n")?.unwrap_or(1),
+            top_logprobs,
+            ..api::GenerateRequest::default()
+        };
+        if model.is_empty() {
+            return Err(Refusal::invalid("model", "is empty"));
+        }
+        if generate.choices == 0 {
+            return Err(Refusal::invalid("n", "must be at least 1"));
+        }
+        Ok(Self {
+            model,
+            generate,
+            stream,
+            include_usage,
+            logprobs,
+            dropped: fields.rest(),
+        })
+    }
+}
+
+fn refuse_unsupported(fields: &mut Fields) -> Result<(), Refusal> {
+    for name in UNSUPPORTED {
+        match fields.take::<Value>(name)? {
+            None => {}
+            Some(Value::Array(list)) if list.is_empty() => {}
+            Some(_) => return Err(Refusal::unsupported(name)),
+        }
+    }
+    if let Some(choice) = fields.take::<Value>("tool_choice")?
+        && !matches!(choice.as_str(), Some("none" | "auto"))
+    {
+        return Err(Refusal::unsupported("tool_choice"));
+    }
+    if let Some(format) = fields.take::<Value>("response_format")?
+        && format.get("type").and_then(Value::as_str) != Some("text")
+    {
+        return Err(Refusal::unsupported("response_format"));
+    }
+    if let Some(modalities) = fields.take::<Vec<String>>("modalities")?
+        && modalities != ["text"]
+    {
+        return Err(Refusal::unsupported("modalities"));
+    }
+    Ok(())
+}
+
+fn logprobs(fields: &mut Fields) -> Result<(bool, u32), Refusal> {
+    let logprobs = fields.take("logprobs")?.unwrap_or(false);
+    let top: Option<u32> = fields.take("top_logprobs")?;
+    if top.is_some() && !logprobs {
+        return Err(Refusal::invalid("top_logprobs", "needs `logprobs: true`"));
+    }
+    Ok((logprobs, top.unwrap_or(0)))
+}
+
+fn streaming(fields: &mut Fields) -> Result<(bool, bool), Refusal> {
+    let stream = fields.take("stream")?.unwrap_or(false);
+    let Some(options) = fields.take("stream_options")? else {
+        return Ok((stream, false));
+    };
+    if !stream {
+        return Err(Refusal::invalid("stream_options", "needs `stream: true`"));
+    }
+    let mut options = Fields::of("stream_options.", options)?;
+    Ok((stream, options.take("include_usage")?.unwrap_or(false)))
+}
+
+fn sampling(fields: &mut Fields) -> Result<api::Sampling, Refusal> {
+    let bias: HashMap<String, f32> = fields.take("logit_bias")?.unwrap_or_default();
+    let bias = bias.into_iter().map(|(id, value)| {
+        let id = id.parse().map_err(|_| {
+            let why = format!("names `{id}`, which is not a token id");
+            Refusal::invalid("logit_bias", why)
+        })?;
+        Ok((id, value))
+    });
+    Ok(api::Sampling {
+        temperature: fields.take("temperature")?,
+        top_k: fields.take("top_k")?,
+        top_p: fields.take("top_p")?,
+        min_p: fields.take("min_p")?,
+        repetition_penalty: fields.take("repetition_penalty")?,
+        presence_penalty: fields.take("presence_penalty")?,
+        frequency_penalty: fields.take("frequency_penalty")?,
+        seed: fields.take::<i64>("seed")?.map(i64::cast_unsigned),
+        logit_bias: bias.collect::<Result<_, Refusal>>()?,
+    })
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum OneOrMany {
+    One(String),
+    Many(Vec<String>),
+}
+
+fn limits(fields: &mut Fields) -> Result<api::Limits, Refusal> {
+    // The older name counts only where the newer one is absent.
+    let older = fields.take("max_tokens")?;
+    let max_tokens = fields.take("max_completion_tokens")?.or(older);
+    let stop = match fields.take("stop")? {
+        None => Vec::new(),
+        Some(OneOrMany::One(stop)) => vec![stop],
+        Some(OneOrMany::Many(stop)) => stop,
+    };
+    Ok(api::Limits {
+        max_tokens,
+        min_tokens: fields.take("min_tokens")?,
+        stop,
+        stop_token_ids: fields.take("stop_token_ids")?.unwrap_or_default(),
+        ignore_eos: fields.take("ignore_eos")?.unwrap_or(false),
+    })
+}
+
+fn conversation(fields: &mut Fields) -> Result<api::Chat, Refusal> {
+    let messages: Vec<Value> = fields.need("messages")?;
+    if messages.is_empty() {
+        return Err(Refusal::invalid("messages", "is empty"));
+    }
+    let messages = messages.into_iter().enumerate();
+    let kwargs: Option<serde_json::Map<String, Value>> = fields.take("chat_template_kwargs")?;
+    Ok(api::Chat {
+        messages: messages
+            .map(|(index, message)| message_of(index, message))
+            .collect::<Result<_, _>>()?,
+        tools_json: Vec::new(),
+        template_kwargs_json: kwargs.map_or_else(String::new, |k| Value::Object(k).to_string()),
+    })
+}
+
+fn message_of(index: usize, message: Value) -> Result<api::Message, Refusal> {
+    let mut fields = Fields::of(format!("messages[{index}]."), message)?;
+    let role: String = fields.need("role")?;
+    let role = match role.as_str() {
+        // The newer name of the same: templates know the older one.
+        "developer" => "system".to_owned(),
+        "system" | "user" | "assistant" | "tool" => role,
+        _ => {
+            let why = format!("is `{role}`; known are developer, system, user, assistant, tool");
+            return Err(Refusal::invalid(fields.path("role"), why));
+        }
+    };
+    let calls: Vec<Value> = fields.take("tool_calls")?.unwrap_or_default();
+    let path = fields.path("content");
+    let content = match fields.take::<Value>("content")? {
+        Some(content) => text_of(&path, content)?,
+        None if role == "assistant" => String::new(),
+        None => return Err(Refusal::invalid(path, "is missing")),
+    };
+    Ok(api::Message {
+        role,
+        content,
+        tool_call_id: fields.take("tool_call_id")?.unwrap_or_default(),
+        tool_calls_json: calls.iter().map(Value::to_string).collect(),
+        reasoning: fields.take("reasoning_content")?.unwrap_or_default(),
+    })
+}
+
+/// Content is text, or a list of parts of which only text is understood.
+fn text_of(path: &str, content: Value) -> Result<String, Refusal> {
+    match content {
+        Value::String(text) => Ok(text),
+        Value::Array(parts) => {
+            let mut text = String::new();
+            for (index, part) in parts.into_iter().enumerate() {
+                let mut part = Fields::of(format!("{path}[{index}]."), part)?;
+                let kind: String = part.need("type")?;
+                if kind != "text" {
+                    return Err(Refusal::Unsupported {
+                        field: part.path("type"),
+                        why: format!(": it is `{kind}`, and only `text` is"),
+                    });
+                }
+                text.push_str(&part.need::<String>("text")?);
+            }
+            Ok(text)
+        }
+        _ => Err(Refusal::invalid(
+            path,
+            "is neither text nor a list of parts",
+        )),
+    }
+}

@@ -1,0 +1,177 @@
+//! Answers of this wire, whole or in pieces.
+
+use std::{
+    hash::{BuildHasher, RandomState},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use serde_json::{Map, Value, json};
+use weir_worker_api::{self as api, FinishReason, generate_event::Event};
+
+use crate::{
+    refusal::Refusal,
+    serving::{Generation, Serving},
+};
+
+/// What every piece of one answer repeats.
+#[derive(Debug, Clone)]
+pub struct Envelope {
+    pub id: String,
+    created: u64,
+    model: String,
+}
+
+impl Envelope {
+    /// `model` is the name that was asked for.
+    pub fn new(model: String) -> Self {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        // Hash keys are drawn from the system's randomness.
+        let drawn = [0_u8, 1].map(|part| RandomState::new().hash_one(part));
+        Self {
+            id: format!("chatcmpl-{:016x}{:016x}", drawn[0], drawn[1]),
+            created: since.map_or(0, |since| since.as_secs()),
+            model,
+        }
+    }
+
+    pub fn object(&self, object: &str, choices: Vec<Value>) -> Map<String, Value> {
+        let mut fields = Map::new();
+        fields.insert("id".into(), self.id.clone().into());
+        fields.insert("object".into(), object.into());
+        fields.insert("created".into(), self.created.into());
+        fields.insert("model".into(), self.model.clone().into());
+        fields.insert("system_fingerprint".into(), Value::Null);
+        fields.insert("choices".into(), choices.into());
+        fields
+    }
+}
+
+/// Counts tokens for the end of an answer.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Usage {
+    pub prompt_tokens: u32,
+    pub completion_tokens: u32,
+}
+
+impl Usage {
+    pub fn add(&mut self, finished: &api::Finished) {
+        self.prompt_tokens = finished.prompt_tokens;
+        self.completion_tokens += finished.completion_tokens;
+    }
+
+    pub fn object(self) -> Value {
+        json!({
+            "prompt_tokens": self.prompt_tokens,
+            "completion_tokens": self.completion_tokens,
+            "total_tokens": self.prompt_tokens + self.completion_tokens,
+            "prompt_tokens_details": { "cached_tokens": 0, "audio_tokens": 0 },
+            "completion_tokens_details": { "reasoning_tokens": 0, "audio_tokens": 0 },
+        })
+    }
+}
+
+/// One choice as it grows.
+#[derive(Default)]
+struct Choice {
+    text: String,
+    logprobs: Vec<Value>,
+    finish: Value,
+}
+
+/// The whole answer as one object.
+pub async fn whole(
+    serving: &Serving,
+    envelope: Envelope,
+    mut generation: Generation,
+    logprobs: bool,
+) -> Result<Value, Refusal> {
+    let mut choices: Vec<Choice> = Vec::new();
+    let mut usage = Usage::default();
+    while let Some(event) = generation.next().await {
+        match event? {
+            Event::Started(_) => {}
+            Event::Tokens(tokens) => {
+                let choice = at(&mut choices, tokens.choice);
+                choice.text.push_str(&tokens.text);
+                if logprobs {
+                    let shown = shown_logprobs(serving, &tokens.tokens);
+                    choice.logprobs.extend(shown);
+                }
+            }
+            Event::Finished(finished) => {
+                usage.add(&finished);
+                let reason = finish_reason(finished.reason());
+                at(&mut choices, finished.choice).finish = reason.into();
+            }
+        }
+    }
+    let choices = choices.into_iter().enumerate().map(|(index, choice)| {
+        json!({
+            "index": index,
+            "message": {
+                "role": "assistant",
+                "content": choice.text,
+                "refusal": null,
+            },
+            "logprobs": logprobs.then(|| logprobs_object(choice.logprobs)),
+            "finish_reason": choice.finish,
+        })
+    });
+    let mut answer = envelope.object("chat.completion", choices.collect());
+    answer.insert("usage".into(), usage.object());
+    Ok(answer.into())
+}
+
+fn at(choices: &mut Vec<Choice>, index: u32) -> &mut Choice {
+    let index = index as usize;
+    if choices.len() <= index {
+        choices.resize_with(index + 1, Choice::default);
+    }
+    &mut choices[index]
+}
+
+pub fn finish_reason(reason: FinishReason) -> &'static str {
+    match reason {
+        FinishReason::Unspecified | FinishReason::Stop => "stop",
+        FinishReason::Length => "length",
+        FinishReason::ToolCalls => "tool_calls",
+    }
+}
+
+pub fn logprobs_object(content: Vec<Value>) -> Value {
+    json!({ "content": content, "refusal": null })
+}
+
+/// The tokens that have text, as this wire shows them; those that steer the model have none.
+pub fn shown_logprobs(serving: &Serving, tokens: &[api::Token]) -> Vec<Value> {
+    let tokens = tokens.iter();
+    tokens
+        .filter(|token| !serving.eos.contains(&token.id))
+        .map(|token| {
+            let evidence = token.evidence.unwrap_or_default();
+            let mut shown = one_logprob(serving, token.id, evidence.logprob);
+            let alternatives = token.alternatives.iter();
+            let top = alternatives
+                .map(|other| one_logprob(serving, other.id, other.logprob).into())
+                .collect::<Vec<Value>>();
+            shown.insert("top_logprobs".into(), top.into());
+            shown.into()
+        })
+        .collect()
+}
+
+fn one_logprob(serving: &Serving, id: u32, logprob: f32) -> Map<String, Value> {
+    // A special token has no text, but is known by its spelling.
+    let text = match serving.tokenizer.decode(&[id]) {
+        Ok(text) if !text.is_empty() => text,
+        _ => serving.tokenizer.spelling(id).unwrap_or_default(),
+    };
+    let mut fields = Map::new();
+    // Half a character has no bytes that this wire could show.
+    let whole = !text.contains(char::REPLACEMENT_CHARACTER);
+    let bytes = whole.then(|| text.bytes().collect::<Vec<u8>>());
+    fields.insert("token".into(), text.into());
+    fields.insert("logprob".into(), f64::from(logprob).into());
+    fields.insert("bytes".into(), json!(bytes));
+    fields
+}

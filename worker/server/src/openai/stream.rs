@@ -1,0 +1,134 @@
+//! An answer as server-sent events: every piece an object, an error as the last one, then `[DONE]`.
+//!
+//! A stream that breaks off without `[DONE]` looks like a normal end to the SDK, so a failure after
+//! the headers is an event of its own.
+
+use std::{convert::Infallible, sync::Arc};
+
+use axum::{
+    body::Body,
+    http::{HeaderValue, header},
+    response::Response,
+};
+use futures::{
+    StreamExt,
+    stream::{iter, unfold},
+};
+use serde_json::{Value, json};
+use weir_worker_api::generate_event::Event;
+
+use super::{
+    error::WireError,
+    response::{Envelope, Usage, finish_reason, logprobs_object, shown_logprobs},
+};
+use crate::serving::{Generation, Serving};
+
+/// What the client wants to see beside the text.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked {
+    pub include_usage: bool,
+    pub logprobs: bool,
+    pub choices: u32,
+}
+
+/// A response whose body follows `generation`. Dropping it cancels the work.
+pub fn answer(
+    serving: Arc<Serving>,
+    envelope: Envelope,
+    generation: Generation,
+    asked: Asked,
+) -> Response {
+    let writing = Writing {
+        serving,
+        envelope,
+        asked,
+        usage: Usage::default(),
+    };
+    let state = Some((writing, generation));
+    let events = unfold(state, |state| async move {
+        let (mut writing, mut generation) = state?;
+        match generation.next().await {
+            Some(Ok(event)) => Some((writing.pieces(event), Some((writing, generation)))),
+            Some(Err(refusal)) => Some((vec![WireError::from(refusal).body()], None)),
+            None => Some((writing.end(), None)),
+        }
+    });
+    let frames = events
+        .flat_map(|pieces| iter(pieces.into_iter().map(frame)))
+        .chain(iter(["data: [DONE]\n\n".to_owned()]))
+        .map(Ok::<_, Infallible>);
+    let mut response = Response::new(Body::from_stream(frames));
+    let headers = response.headers_mut();
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("text/event-stream; charset=utf-8"),
+    );
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    response
+}
+
+fn frame(piece: Value) -> String {
+    format!("data: {piece}\n\n")
+}
+
+struct Writing {
+    serving: Arc<Serving>,
+    envelope: Envelope,
+    asked: Asked,
+    usage: Usage,
+}
+
+impl Writing {
+    fn pieces(&mut self, event: Event) -> Vec<Value> {
+        match event {
+            Event::Started(_) => (0..self.asked.choices)
+                .map(|choice| self.piece(choice, json!({ "role": "assistant", "content": "" })))
+                .collect(),
+            Event::Tokens(tokens) => {
+                let logprobs = self
+                    .asked
+                    .logprobs
+                    .then(|| shown_logprobs(&self.serving, &tokens.tokens))
+                    .filter(|shown| !shown.is_empty());
+                if tokens.text.is_empty() && logprobs.is_none() {
+                    return Vec::new();
+                }
+                let mut piece = self.piece(tokens.choice, json!({ "content": tokens.text }));
+                if let Some(shown) = logprobs {
+                    piece["choices"][0]["logprobs"] = logprobs_object(shown);
+                }
+                vec![piece]
+            }
+            Event::Finished(finished) => {
+                self.usage.add(&finished);
+                let mut piece = self.piece(finished.choice, json!({}));
+                piece["choices"][0]["finish_reason"] = finish_reason(finished.reason()).into();
+                vec![piece]
+            }
+        }
+    }
+
+    /// What comes after the last choice has finished.
+    fn end(&self) -> Vec<Value> {
+        if !self.asked.include_usage {
+            return Vec::new();
+        }
+        let mut last = self.envelope.object("chat.completion.chunk", Vec::new());
+        last.insert("usage".into(), self.usage.object());
+        vec![last.into()]
+    }
+
+    fn piece(&self, choice: u32, delta: Value) -> Value {
+        let choice = json!({
+            "index": choice,
+            "delta": delta,
+            "logprobs": null,
+            "finish_reason": null,
+        });
+        let mut piece = self.envelope.object("chat.completion.chunk", vec![choice]);
+        if self.asked.include_usage {
+            piece.insert("usage".into(), Value::Null);
+        }
+        piece.into()
+    }
+}

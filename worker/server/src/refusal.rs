@@ -1,0 +1,127 @@
+//! Why a request is not served, in our own words: each wire puts it into its own.
+
+use thiserror::Error;
+use weir_engine::Refused;
+use weir_worker_api::ErrorCode;
+
+/// How long a client should wait before it tries again when the queue is full. Answers of a small
+/// model end within seconds, so a place is soon free.
+const RETRY_AFTER_SECONDS: u32 = 1;
+
+#[derive(Debug, Error, PartialEq)]
+pub enum Refusal {
+    #[error("`{field}` {why}")]
+    Invalid { field: String, why: String },
+    #[error("the request is not valid JSON: {why}")]
+    NotJson { why: String },
+    #[error("the body is larger than {limit_bytes} bytes")]
+    BodyTooLarge { limit_bytes: usize },
+    #[error("there is no model `{asked}` here; there is: {known}")]
+    UnknownModel { asked: String, known: String },
+    #[error(
+        "the prompt has {prompt_tokens} tokens, which leaves no room for an answer in the \
+         model's context of {context_tokens}"
+    )]
+    TooLong {
+        prompt_tokens: usize,
+        context_tokens: usize,
+    },
+    #[error("{max_waiting} requests are waiting already; try again later")]
+    Overloaded { max_waiting: usize },
+    #[error("`{field}` is {asked}, but this replica has {own}")]
+    Mismatch {
+        field: &'static str,
+        asked: String,
+        own: String,
+    },
+    #[error("`{field}` is not supported by this worker{why}")]
+    Unsupported { field: String, why: String },
+    #[error("this replica is ending")]
+    Draining,
+    #[error("{step} failed")]
+    Internal { step: &'static str },
+}
+
+impl Refusal {
+    pub fn invalid(field: impl Into<String>, why: impl Into<String>) -> Self {
+        Self::Invalid {
+            field: field.into(),
+            why: why.into(),
+        }
+    }
+
+    pub fn unsupported(field: impl Into<String>) -> Self {
+        Self::Unsupported {
+            field: field.into(),
+            why: String::new(),
+        }
+    }
+
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::Invalid { .. } | Self::NotJson { .. } | Self::BodyTooLarge { .. } => {
+                ErrorCode::Invalid
+            }
+            Self::UnknownModel { .. } => ErrorCode::UnknownModel,
+            Self::TooLong { .. } => ErrorCode::TooLong,
+            Self::Overloaded { .. } => ErrorCode::Overloaded,
+            Self::Mismatch { .. } => ErrorCode::Mismatch,
+            Self::Unsupported { .. } => ErrorCode::Unsupported,
+            Self::Draining => ErrorCode::Draining,
+            Self::Internal { .. } => ErrorCode::Internal,
+        }
+    }
+
+    /// The field of the request at fault, if it is one.
+    pub fn field(&self) -> Option<&str> {
+        match self {
+            Self::Invalid { field, .. } | Self::Unsupported { field, .. } => Some(field),
+            Self::Mismatch { field, .. } => Some(field),
+            Self::UnknownModel { .. } => Some("model"),
+            Self::TooLong { .. } => Some("prompt"),
+            Self::NotJson { .. } | Self::BodyTooLarge { .. } | Self::Overloaded { .. } => None,
+            Self::Draining | Self::Internal { .. } => None,
+        }
+    }
+
+    /// The same with its field called as a wire calls it.
+    pub fn with_field_named(mut self, name: impl Fn(&str) -> String) -> Self {
+        if let Self::Invalid { field, .. } | Self::Unsupported { field, .. } = &mut self {
+            *field = name(field);
+        }
+        self
+    }
+
+    /// Whether another replica of the same revision may do better.
+    pub fn retry_elsewhere(&self) -> bool {
+        matches!(
+            self.code(),
+            ErrorCode::Overloaded | ErrorCode::Mismatch | ErrorCode::Draining | ErrorCode::Internal
+        )
+    }
+
+    pub fn retry_after_seconds(&self) -> Option<u32> {
+        matches!(self, Self::Overloaded { .. } | Self::Draining).then_some(RETRY_AFTER_SECONDS)
+    }
+}
+
+impl From<Refused> for Refusal {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::TooLong {
+                prompt_tokens,
+                context_tokens,
+            } => Self::TooLong {
+                prompt_tokens,
+                context_tokens,
+            },
+            Refused::QueueFull { max_waiting } => Self::Overloaded { max_waiting },
+            Refused::Replay(_) => Self::Internal {
+                step: "taking up what was produced before",
+            },
+            Refused::Ended => Self::Internal {
+                step: "the model thread",
+            },
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! What a worker does, in the contract's words and on no particular wire.
+
+mod check;
+mod choose;
+mod describe;
+mod generate;
+mod prompt;
+mod resume;
+
+use std::sync::Arc;
+
+use weir_engine::{
+    Engine,
+    model::{ChatTemplate, GenerationDefaults, ModelFacts, Tokenizer},
+};
+use weir_policy::load::ColdStart;
+use weir_process::Shutdown;
+
+pub use self::generate::Generation;
+use crate::{metrics::Metrics, refusal::Refusal};
+
+/// A loaded model behind its engine, with all that turns requests into work for it.
+pub struct Serving {
+    /// The name clients use for the model.
+    pub name: String,
+    pub engine: Engine,
+    pub tokenizer: Tokenizer,
+    /// Absent where the model brings none: then it takes no chats.
+    pub template: Option<ChatTemplate>,
+    pub defaults: GenerationDefaults,
+    pub facts: ModelFacts,
+    /// Tokens with which the model ends its turn.
+    pub eos: Arc<[u32]>,
+    pub cold_start: ColdStart,
+    /// When the model was loaded, in seconds since 1970.
+    pub created_seconds: u64,
+    pub metrics: Metrics,
+    pub shutdown: Shutdown,
+}
+
+impl Serving {
+    /// Refuses what must not begin now, and a model that is not served here. An empty name means
+    /// the one there is.
+    fn admit(&self, model: &str) -> Result<(), Refusal> {
+        if self.shutdown.is_draining() {
+            return Err(Refusal::Draining);
+        }
+        if model.is_empty() || model == self.name {
+            return Ok(());
+        }
+        Err(Refusal::UnknownModel {
+            asked: model.to_owned(),
+            known: self.name.clone(),
+        })
+    }
+}

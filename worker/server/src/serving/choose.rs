@@ -1,0 +1,116 @@
+//! Scores a closed set of answers without writing any of them.
+
+use std::{collections::HashSet, sync::Arc};
+
+use weir_engine::{Scoring, common_prefix};
+use weir_worker_api as api;
+
+use super::{Serving, prompt::aside};
+use crate::refusal::Refusal;
+
+/// Each option is computed after the shared prompt, so many of them take long.
+const MOST_OPTIONS: usize = 256;
+
+impl Serving {
+    /// Probabilities of the options after the prompt, the end of the answer included.
+    pub async fn choose(
+        self: &Arc<Self>,
+        request: api::ChooseRequest,
+    ) -> Result<api::ChooseResponse, Refusal> {
+        let mut measured = self.metrics.begin("choose");
+        let result = self.score(request).await;
+        match &result {
+            Ok(response) => {
+                measured.prompt(response.prompt_tokens as usize);
+                measured.answered();
+            }
+            Err(refusal) => measured.refused(refusal),
+        }
+        result
+    }
+
+    async fn score(
+        self: &Arc<Self>,
+        request: api::ChooseRequest,
+    ) -> Result<api::ChooseResponse, Refusal> {
+        self.admit(&request.model)?;
+        check_options(&request.options)?;
+        let serving = self.clone();
+        let options = request.options.clone();
+        let (prompt, sequences) = aside(move || {
+            let prompt = serving.prompt_text(request.prompt.as_ref())?;
+            let alone = serving.encode(&prompt.text, prompt.add_special)?;
+            let together = options
+                .iter()
+                .map(|option| {
+                    serving.encode(&format!("{}{option}", prompt.text), prompt.add_special)
+                })
+                .collect::<Result<Vec<_>, _>>()?;
+            Ok((alone, together))
+        })
+        .await?;
+        // An option can change how the end of the prompt is tokenized: what differs from the
+        // prompt alone is scored as part of every option, so that the sums are comparable.
+        let from = sequences
+            .iter()
+            .map(|sequence| common_prefix([&prompt[..], sequence]))
+            .min()
+            .unwrap_or(0);
+        if from == 0 {
+            return Err(Refusal::invalid(
+                "prompt",
+                "has no token before the options",
+            ));
+        }
+        let tokens: Vec<u32> = sequences.iter().map(|s| (s.len() - from) as u32).collect();
+        let scoring = Scoring {
+            sequences,
+            from,
+            ends: self.eos.clone(),
+        };
+        let sums = self.engine.score(scoring).await?;
+        let scores = softmax(&sums).into_iter().zip(sums).zip(tokens);
+        Ok(api::ChooseResponse {
+            scores: request
+                .options
+                .into_iter()
+                .zip(scores)
+                .map(
+                    |(option, ((probability, logprob), tokens))| api::OptionScore {
+                        option,
+                        logprob,
+                        probability,
+                        tokens,
+                    },
+                )
+                .collect(),
+            prompt_tokens: prompt.len() as u32,
+        })
+    }
+}
+
+fn check_options(options: &[String]) -> Result<(), Refusal> {
+    let field = "options";
+    if !(2..=MOST_OPTIONS).contains(&options.len()) {
+        let why = format!(
+            "has {} entries, not from 2 to {MOST_OPTIONS}",
+            options.len()
+        );
+        return Err(Refusal::invalid(field, why));
+    }
+    if options.iter().any(String::is_empty) {
+        return Err(Refusal::invalid(field, "has an empty entry"));
+    }
+    let different: HashSet<&String> = options.iter().collect();
+    if different.len() < options.len() {
+        return Err(Refusal::invalid(field, "has the same entry twice"));
+    }
+    Ok(())
+}
+
+fn softmax(sums: &[f64]) -> Vec<f64> {
+    let best = sums.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let weights: Vec<f64> = sums.iter().map(|sum| (sum - best).exp()).collect();
+    let total: f64 = weights.iter().sum();
+    weights.into_iter().map(|weight| weight / total).collect()
+}

@@ -1,0 +1,199 @@
+//! Writes answers: one event at a time, over all choices as they come.
+
+use std::{
+    hash::{BuildHasher, RandomState},
+    sync::Arc,
+};
+
+use futures::{
+    StreamExt,
+    stream::{BoxStream, select_all, unfold},
+};
+use weir_engine::{Answer, End, Event, Refused, Showing, Writing};
+use weir_worker_api::{self as api, generate_event};
+
+use super::{
+    Serving,
+    check::{Checker, Settings},
+    resume::Progress,
+};
+use crate::{metrics::Measured, refusal::Refusal};
+
+/// An answer in the making. Dropping it cancels the work.
+pub struct Generation {
+    started: Option<api::Started>,
+    events: BoxStream<'static, Result<generate_event::Event, Refusal>>,
+    measured: Measured,
+}
+
+impl Serving {
+    /// Checks the request and queues its work. What comes back has a place in the queue.
+    pub async fn generate(
+        self: &Arc<Self>,
+        request: api::GenerateRequest,
+    ) -> Result<Generation, Refusal> {
+        let mut measured = self.metrics.begin("generate");
+        match self.begin(request).await {
+            Ok((started, answers)) => {
+                measured.prompt(started.prompt_ids.len());
+                let prompt_tokens = started.prompt_ids.len() as u32;
+                let choices = (0_u32..).zip(answers);
+                let streams = choices.map(|(choice, answer)| events(choice, prompt_tokens, answer));
+                Ok(Generation {
+                    started: Some(started),
+                    events: select_all(streams.collect::<Vec<_>>()).boxed(),
+                    measured,
+                })
+            }
+            Err(refusal) => {
+                measured.refused(&refusal);
+                Err(refusal)
+            }
+        }
+    }
+
+    async fn begin(
+        self: &Arc<Self>,
+        request: api::GenerateRequest,
+    ) -> Result<(api::Started, Vec<Answer>), Refusal> {
+        self.admit(&request.model)?;
+        let checker = Checker {
+            defaults: &self.defaults,
+            facts: &self.facts,
+            eos: &self.eos,
+        };
+        let settings = checker.check(&request)?;
+        let (prompt_ids, seed, progress) = match &request.resume {
+            Some(resume) => {
+                let progress = self.progress(resume, settings.choices)?;
+                (resume.prompt_ids.clone(), resume.seed, progress)
+            }
+            None => {
+                let prompt_ids = self.prompt_tokens(request.prompt).await?;
+                let seed = settings.seed.unwrap_or_else(any_seed);
+                let none = vec![Progress::default(); settings.choices as usize];
+                (prompt_ids, seed, none)
+            }
+        };
+        let prompt: Arc<[u32]> = prompt_ids.as_slice().into();
+        let answers = (0_u32..)
+            .zip(progress)
+            .map(|(choice, progress)| {
+                let writing = writing(&settings, &prompt, seed, choice, progress.produced);
+                let showing = Showing {
+                    tokenizer: self.tokenizer.clone(),
+                    stop: settings.stop.clone(),
+                    shown_bytes: progress.shown_bytes,
+                };
+                // If one finds no place, those before it are dropped and give theirs back.
+                self.engine.write(writing, showing)
+            })
+            .collect::<Result<Vec<_>, Refused>>()?;
+        let started = api::Started {
+            prompt_ids,
+            seed,
+            cached_tokens: 0,
+        };
+        Ok((started, answers))
+    }
+}
+
+impl Generation {
+    /// The next event; nothing after the last choice has finished, or after an error.
+    pub async fn next(&mut self) -> Option<Result<generate_event::Event, Refusal>> {
+        if let Some(started) = self.started.take() {
+            return Some(Ok(generate_event::Event::Started(started)));
+        }
+        let event = self.events.next().await;
+        match &event {
+            Some(Ok(generate_event::Event::Tokens(tokens))) => {
+                self.measured.tokens(tokens.tokens.len());
+            }
+            Some(Ok(_)) => {}
+            Some(Err(refusal)) => self.measured.refused(refusal),
+            None => self.measured.answered(),
+        }
+        event
+    }
+}
+
+fn writing(
+    settings: &Settings,
+    prompt: &Arc<[u32]>,
+    seed: u64,
+    choice: u32,
+    produced: Vec<u32>,
+) -> Writing {
+    Writing {
+        prompt: prompt.clone(),
+        produced,
+        sampling: settings.sampling,
+        penalties: settings.penalties.clone(),
+        seed,
+        choice,
+        limits: settings.limits.clone(),
+        alternatives: settings.alternatives,
+    }
+}
+
+/// A seed nobody asked for: hash keys are drawn from the system's randomness.
+fn any_seed() -> u64 {
+    RandomState::new().hash_one(0_u8)
+}
+
+/// The events of one choice, in the contract's words.
+fn events(
+    choice: u32,
+    prompt_tokens: u32,
+    answer: Answer,
+) -> BoxStream<'static, Result<generate_event::Event, Refusal>> {
+    unfold(answer, move |mut answer| async move {
+        let event = answer.next().await?;
+        let event = event
+            .map(|event| in_contract(choice, prompt_tokens, event))
+            .map_err(|_| Refusal::Internal { step: "writing" });
+        Some((event, answer))
+    })
+    .boxed()
+}
+
+fn in_contract(choice: u32, prompt_tokens: u32, event: Event) -> generate_event::Event {
+    match event {
+        Event::Tokens { tokens, text } => generate_event::Event::Tokens(api::Tokens {
+            choice,
+            tokens: tokens.into_iter().map(token).collect(),
+            text,
+            channel: api::Channel::Answer.into(),
+        }),
+        Event::Finished {
+            end,
+            stop,
+            completion_tokens,
+        } => generate_event::Event::Finished(api::Finished {
+            choice,
+            reason: match end {
+                End::Stop => api::FinishReason::Stop.into(),
+                End::Length => api::FinishReason::Length.into(),
+            },
+            stop,
+            prompt_tokens,
+            completion_tokens: completion_tokens as u32,
+        }),
+    }
+}
+
+fn token(token: weir_engine::Token) -> api::Token {
+    let alternatives = token.alternatives.into_iter();
+    api::Token {
+        id: token.id,
+        evidence: Some(api::Evidence {
+            logprob: token.evidence.logprob,
+            margin: token.evidence.margin,
+            entropy: token.evidence.entropy,
+            ..api::Evidence::default()
+        }),
+        alternatives: alternatives
+            .map(|(id, logprob)| api::Alternative { id, logprob })
+            .collect(),
+    }
+}

@@ -1,0 +1,147 @@
+//! From a prompt to token ids, on a thread where taking long disturbs nobody.
+
+use std::{sync::Arc, time::SystemTime};
+
+use serde_json::{Map, Value};
+use tokio::task::spawn_blocking;
+use weir_engine::model::{Conversation, Message, TemplateError};
+use weir_worker_api::{self as api, prompt::Form};
+
+use super::{Serving, check::check_token};
+use crate::refusal::Refusal;
+
+/// A prompt as text, and whether the tokenizer adds its special tokens to it.
+pub(super) struct PromptText {
+    pub text: String,
+    pub add_special: bool,
+}
+
+impl Serving {
+    /// The tokens of a prompt as the model will see them.
+    pub async fn tokenize(
+        self: &Arc<Self>,
+        request: api::TokenizeRequest,
+    ) -> Result<Vec<u32>, Refusal> {
+        self.admit(&request.model)?;
+        self.prompt_tokens(request.prompt).await
+    }
+
+    pub(super) async fn prompt_tokens(
+        self: &Arc<Self>,
+        prompt: Option<api::Prompt>,
+    ) -> Result<Vec<u32>, Refusal> {
+        let serving = self.clone();
+        let ids = aside(move || match form(prompt.as_ref())? {
+            Form::Tokens(tokens) => {
+                for id in &tokens.ids {
+                    check_token("prompt.tokens", *id, serving.facts.vocabulary)?;
+                }
+                Ok(tokens.ids.clone())
+            }
+            Form::Chat(_) | Form::Text(_) => {
+                let prompt = serving.prompt_text(prompt.as_ref())?;
+                serving.encode(&prompt.text, prompt.add_special)
+            }
+        })
+        .await?;
+        if ids.is_empty() {
+            return Err(Refusal::invalid("prompt", "has no tokens"));
+        }
+        Ok(ids)
+    }
+
+    /// Renders a chat, or takes text as it is.
+    pub(super) fn prompt_text(&self, prompt: Option<&api::Prompt>) -> Result<PromptText, Refusal> {
+        match form(prompt)? {
+            Form::Chat(chat) => Ok(PromptText {
+                text: self.render(chat)?,
+                // Templates write the special tokens themselves.
+                add_special: false,
+            }),
+            Form::Text(text) => Ok(PromptText {
+                text: text.clone(),
+                add_special: true,
+            }),
+            Form::Tokens(_) => Err(Refusal::invalid(
+                "prompt.tokens",
+                "cannot be used here: prompt and option are tokenized together, as text",
+            )),
+        }
+    }
+
+    pub(super) fn encode(&self, text: &str, add_special: bool) -> Result<Vec<u32>, Refusal> {
+        let ids = self.tokenizer.encode(text, add_special);
+        ids.map_err(|error| Refusal::invalid("prompt", format!("is refused: {error}")))
+    }
+
+    fn render(&self, chat: &api::Chat) -> Result<String, Refusal> {
+        let Some(template) = &self.template else {
+            let why = "is a chat, but the model has no chat template: send text or tokens";
+            return Err(Refusal::invalid("prompt.chat", why));
+        };
+        if chat.messages.is_empty() {
+            return Err(Refusal::invalid("prompt.chat.messages", "is empty"));
+        }
+        let tools = objects("prompt.chat.tools_json", &chat.tools_json)?;
+        let field = "prompt.chat.template_kwargs_json";
+        let variables = match chat.template_kwargs_json.as_str() {
+            "" => Map::new(),
+            json => serde_json::from_str(json)
+                .map_err(|error| Refusal::invalid(field, format!("is no object: {error}")))?,
+        };
+        let messages = chat.messages.iter().map(message);
+        let messages = messages.collect::<Result<Vec<_>, _>>()?;
+        let rendered = template.render(&Conversation {
+            messages: &messages,
+            tools: &tools,
+            variables: &variables,
+            add_generation_prompt: true,
+            now: SystemTime::now(),
+        });
+        rendered.map_err(|error| match error {
+            TemplateError::Refused { .. } | TemplateError::TooLong | TemplateError::Endless => {
+                Refusal::invalid("prompt.chat", format!("is refused: {error}"))
+            }
+            TemplateError::Failed(cause) => Refusal::invalid(
+                "prompt.chat",
+                format!("could not be rendered by the model's template: {cause}"),
+            ),
+        })
+    }
+}
+
+fn form(prompt: Option<&api::Prompt>) -> Result<&Form, Refusal> {
+    prompt
+        .and_then(|prompt| prompt.form.as_ref())
+        .ok_or_else(|| Refusal::invalid("prompt", "is missing"))
+}
+
+fn message(message: &api::Message) -> Result<Message, Refusal> {
+    let present = |text: &String| (!text.is_empty()).then(|| text.clone());
+    Ok(Message {
+        role: message.role.clone(),
+        content: message.content.clone(),
+        tool_call_id: present(&message.tool_call_id),
+        tool_calls: objects("prompt.chat.messages.tool_calls", &message.tool_calls_json)?,
+        reasoning: present(&message.reasoning),
+    })
+}
+
+fn objects(field: &str, texts: &[String]) -> Result<Vec<Value>, Refusal> {
+    let object = |text: &String| {
+        let object: Map<String, Value> = serde_json::from_str(text)
+            .map_err(|error| Refusal::invalid(field, format!("is no object: {error}")))?;
+        Ok(Value::Object(object))
+    };
+    texts.iter().map(object).collect()
+}
+
+/// Runs work that takes long on a thread of its own. A panic there ends this request alone.
+pub(super) async fn aside<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
+) -> Result<T, Refusal> {
+    let joined = spawn_blocking(work).await;
+    joined.map_err(|_| Refusal::Internal {
+        step: "reading the prompt",
+    })?
+}

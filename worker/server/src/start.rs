@@ -1,0 +1,175 @@
+//! From arguments to a served model: find it, load it, warm it up. Each step names its failure.
+
+use std::{
+    num::NonZeroUsize,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use tokio::task::spawn_blocking;
+use weir_engine::{
+    Ended, Engine, EngineOptions, Event, Sampling, Showing, Writing, WritingLimits,
+    model::{
+        ChatTemplate, GenerationDefaults, KvCache, LoadError, LoadOptions, Model, Tokenizer,
+        available_threads,
+    },
+};
+use weir_policy::{
+    load::ColdStart,
+    source::{Roots, local_path},
+};
+use weir_process::Process;
+
+use crate::{args::Args, failure::StartFailure, metrics::Metrics, serving::Serving};
+
+/// Sequences computed at the same time. Eight rows share one pass over the weights, and more
+/// would make each of them slower than a person reads on two cores.
+const MAX_SEQUENCES: usize = 8;
+
+/// Tokens of one block of key-value memory, which attention reads at once.
+const BLOCK_TOKENS: usize = 16;
+
+/// Loads the model that `args` names and starts its engine.
+pub async fn start(args: &Args, process: &Process) -> Result<(Serving, Ended), StartFailure> {
+    let folder = folder(args)?;
+    let began = Instant::now();
+    let options = load_options(args);
+    let loading = spawn_blocking(move || Loaded::load(&folder, &options));
+    let loaded = loading
+        .await
+        .map_err(|error| StartFailure::new("CrashLoop", &error))?
+        .map_err(|error| StartFailure::new(error.reason(), &error))?;
+    let load_ms = millis(began.elapsed());
+    let engine_options = EngineOptions {
+        max_sequences: MAX_SEQUENCES,
+        max_waiting: args.max_waiting,
+    };
+    let facts = loaded.model.facts().clone();
+    let (engine, ended) = Engine::start(loaded.model, loaded.cache, engine_options)
+        .map_err(|error| StartFailure::new("CrashLoop", &error))?;
+    let began = Instant::now();
+    warm_up(&engine, &loaded.tokenizer).await?;
+    let cold_start = ColdStart {
+        // What is read here lies on a disk of this machine.
+        download_ms: 0,
+        load_ms,
+        warm_up_ms: millis(began.elapsed()),
+    };
+    tracing::info!(
+        model = args.model_name,
+        digest = facts.digest,
+        architecture = facts.architecture,
+        parameters = facts.parameters,
+        context_tokens = engine.context_tokens(),
+        kernel_class = %facts.kernel_class,
+        load_ms = cold_start.load_ms,
+        warm_up_ms = cold_start.warm_up_ms,
+        "model loaded"
+    );
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    let serving = Serving {
+        name: args.model_name.clone(),
+        engine,
+        eos: loaded.tokenizer.ends().into(),
+        tokenizer: loaded.tokenizer,
+        template: loaded.template,
+        defaults: loaded.defaults,
+        facts,
+        cold_start,
+        created_seconds: since.map_or(0, |since| since.as_secs()),
+        metrics: Metrics::register(process),
+        shutdown: process.shutdown().clone(),
+    };
+    Ok((serving, ended))
+}
+
+/// Where the source lies on this machine.
+fn folder(args: &Args) -> Result<PathBuf, StartFailure> {
+    let roots = Roots {
+        files: args.file_root.clone(),
+        volumes: args.volumes_root.clone(),
+    };
+    let source = args.source.parse();
+    let source = source.map_err(|error| {
+        let message = format!("model source {}: {error}", args.source);
+        StartFailure::of("Unsupported", &message)
+    })?;
+    local_path(&source, &roots).ok_or_else(|| {
+        let message = format!(
+            "model source {}: this worker reads file:// and pvc:// addresses only",
+            args.source
+        );
+        StartFailure::of("NotImplemented", &message)
+    })
+}
+
+fn load_options(args: &Args) -> LoadOptions {
+    let threads = args.threads.and_then(NonZeroUsize::new);
+    LoadOptions {
+        context_tokens: args.context_tokens,
+        threads: threads.unwrap_or_else(available_threads),
+        ..LoadOptions::default()
+    }
+}
+
+struct Loaded {
+    model: Model,
+    cache: KvCache,
+    tokenizer: Tokenizer,
+    template: Option<ChatTemplate>,
+    defaults: GenerationDefaults,
+}
+
+impl Loaded {
+    fn load(folder: &std::path::Path, options: &LoadOptions) -> Result<Self, LoadError> {
+        let model = Model::load(folder, options)?;
+        let tokenizer = Tokenizer::load(folder, model.facts().vocabulary)?;
+        let context_blocks = (model.facts().context_tokens as usize).div_ceil(BLOCK_TOKENS);
+        let cache = KvCache::new(&model, context_blocks * MAX_SEQUENCES, BLOCK_TOKENS)?;
+        Ok(Self {
+            template: ChatTemplate::load(folder, &tokenizer)?,
+            defaults: GenerationDefaults::load(folder)?,
+            model,
+            cache,
+            tokenizer,
+        })
+    }
+}
+
+/// Writes one token, so that the first request does not wait for pages of the weights.
+async fn warm_up(engine: &Engine, tokenizer: &Tokenizer) -> Result<(), StartFailure> {
+    let writing = Writing {
+        prompt: Arc::new([tokenizer.beginning().unwrap_or(0)]),
+        produced: Vec::new(),
+        sampling: Sampling::greedy(),
+        penalties: weir_engine::Penalties::default(),
+        seed: 0,
+        choice: 0,
+        limits: WritingLimits {
+            max_tokens: 1,
+            min_tokens: 0,
+            ends: Arc::new([]),
+        },
+        alternatives: 0,
+    };
+    let showing = Showing {
+        tokenizer: tokenizer.clone(),
+        stop: Vec::new(),
+        shown_bytes: 0,
+    };
+    let mut answer = engine
+        .write(writing, showing)
+        .map_err(|error| StartFailure::new("CrashLoop", &error))?;
+    while let Some(event) = answer.next().await {
+        match event {
+            Ok(Event::Tokens { .. } | Event::Finished { .. }) => {}
+            Err(error) => return Err(StartFailure::new("CrashLoop", &error)),
+        }
+    }
+    Ok(())
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,268 @@
+//! A worker process, and short ways to ask it.
+
+use std::{
+    io::{BufRead, BufReader, Read},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{Once, mpsc},
+    thread,
+    time::{Duration, Instant},
+};
+
+use reqwest::{Client, RequestBuilder, Response};
+use serde_json::{Value, json};
+use weir_worker_api::worker_client::WorkerClient;
+
+/// Long enough for a loaded machine, short enough to find out that something hangs.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A process that serves the example's model; it is killed when it is dropped.
+pub struct Worker {
+    child: Child,
+    pub address: SocketAddr,
+    pub admin: SocketAddr,
+    pub client: Client,
+    _folder: tempfile::TempDir,
+}
+
+/// What a worker said that did not start.
+pub struct Failed {
+    pub status: ExitStatus,
+    /// Lines on standard error that are no log entries.
+    pub said: Vec<String>,
+    pub termination_log: String,
+}
+
+impl Worker {
+    pub async fn start(args: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("termination-log");
+        let mut child = spawn("file:///model", &triage(), &log, args);
+        let stderr = child.stderr.take().unwrap();
+        let (tx, rx) = mpsc::channel();
+        thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                // Kept flowing to the end, so that the worker never waits for its reader.
+                let _ = tx.send(line);
+            }
+        });
+        let (mut address, mut admin) = (None, None);
+        while address.is_none() || admin.is_none() {
+            let line = rx
+                .recv_timeout(PATIENCE)
+                .expect("the worker says where it is");
+            let line: Value = serde_json::from_str(&line).unwrap_or_default();
+            let found = |name: &str| {
+                let field = line
+                    .pointer(&format!("/fields/{name}"))
+                    .or(line.get(name))?;
+                field.as_str()?.parse().ok()
+            };
+            admin = admin.or_else(|| found("admin"));
+            address = address.or_else(|| found("address"));
+        }
+        static PROVIDER: Once = Once::new();
+        PROVIDER.call_once(|| {
+            rustls::crypto::ring::default_provider()
+                .install_default()
+                .unwrap();
+        });
+        Self {
+            child,
+            address: address.unwrap(),
+            admin: admin.unwrap(),
+            client: Client::new(),
+            _folder: folder,
+        }
+    }
+
+    pub fn get(&self, path: &str) -> RequestBuilder {
+        self.client.get(format!("http://{}{path}", self.address))
+    }
+
+    pub fn post(&self, body: &Value) -> RequestBuilder {
+        let url = format!("http://{}/v1/chat/completions", self.address);
+        self.client.post(url).json(body)
+    }
+
+    /// A whole answer, which must be one.
+    pub async fn chat(&self, body: &Value) -> Value {
+        let response = self.post(body).send().await.unwrap();
+        let status = response.status();
+        let text = response.text().await.unwrap();
+        assert!(status.is_success(), "{status}: {text}");
+        serde_json::from_str(&text).unwrap()
+    }
+
+    /// The pieces of a streamed answer, and whether it ended with its mark.
+    pub async fn stream(&self, body: &Value) -> (Vec<Value>, bool) {
+        pieces(self.post(body).send().await.unwrap()).await
+    }
+
+    /// Status and error of a request that must be refused.
+    pub async fn refused(&self, body: &Value) -> (u16, Value) {
+        error_of(self.post(body).send().await.unwrap()).await
+    }
+
+    pub async fn grpc(&self) -> WorkerClient<tonic::transport::Channel> {
+        let url = format!("http://{}", self.address);
+        WorkerClient::connect(url).await.unwrap()
+    }
+
+    pub async fn admin(&self, path: &str) -> (u16, String) {
+        let url = format!("http://{}{path}", self.admin);
+        let response = self.client.get(url).send().await.unwrap();
+        (response.status().as_u16(), response.text().await.unwrap())
+    }
+
+    pub async fn report(&self) -> Value {
+        serde_json::from_str(&self.admin("/load").await.1).unwrap()
+    }
+
+    /// Waits until the worker's own report is as wanted.
+    pub async fn until(&self, wanted: impl Fn(&Value) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        let mut report = self.report().await;
+        while !wanted(&report["worker"]) {
+            assert!(Instant::now() < deadline, "never reached: {report}");
+            let after = report["version"].as_u64().unwrap();
+            let (_, text) = self.admin(&format!("/load?after={after}")).await;
+            report = serde_json::from_str(&text).unwrap();
+        }
+    }
+
+    pub async fn until_idle(&self) {
+        self.until(|load| load["running"] == 0 && load["waiting"] == 0)
+            .await;
+    }
+
+    /// Asks the process to end.
+    pub fn terminate(&self) {
+        let pid = self.child.id().to_string();
+        let status = Command::new("kill").args(["-TERM", &pid]).status().unwrap();
+        assert!(status.success());
+    }
+
+    pub fn wait(&mut self) -> ExitStatus {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "the worker does not end");
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Runs a worker that must not start.
+pub fn fail_to_start(source: &str, model: &Path, args: &[&str]) -> Failed {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("termination-log");
+    let mut child = spawn(source, model, &log, args);
+    let mut text = String::new();
+    child
+        .stderr
+        .take()
+        .unwrap()
+        .read_to_string(&mut text)
+        .unwrap();
+    let lines = text.lines().filter(|line| !line.starts_with('{'));
+    Failed {
+        status: child.wait().unwrap(),
+        said: lines.map(str::to_owned).collect(),
+        termination_log: std::fs::read_to_string(log).unwrap_or_default(),
+    }
+}
+
+/// `model` appears as `/model` below the root of files.
+fn spawn(source: &str, model: &Path, termination_log: &Path, args: &[&str]) -> Child {
+    let root = termination_log.with_file_name("root");
+    std::fs::create_dir(&root).unwrap();
+    std::os::unix::fs::symlink(model, root.join("model")).unwrap();
+    Command::new(env!("CARGO_BIN_EXE_weir-worker"))
+        .args(["--model-name", "triage", "--source", source])
+        .args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
+        .args(["--log-format", "json", "--threads", "1"])
+        .arg("--file-root")
+        .arg(&root)
+        .arg("--volumes-root")
+        .arg(&root)
+        .arg("--termination-log")
+        .arg(termination_log)
+        .args(args)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+pub fn triage() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.join("../../examples/triage/model")
+        .canonicalize()
+        .unwrap()
+}
+
+/// A request about one ticket, with more fields.
+pub fn about(ticket: &str, more: Value) -> Value {
+    let mut body = json!({
+        "model": "triage",
+        "messages": [{ "role": "user", "content": ticket }],
+    });
+    for (name, value) in more.as_object().unwrap() {
+        body[name] = value.clone();
+    }
+    body
+}
+
+/// A request whose answer goes on to the end of the context.
+pub fn endless(more: Value) -> Value {
+    let mut body = about(
+        "hello",
+        json!({ "temperature": 1, "seed": 1, "ignore_eos": true }),
+    );
+    for (name, value) in more.as_object().unwrap() {
+        body[name] = value.clone();
+    }
+    body
+}
+
+pub async fn pieces(response: Response) -> (Vec<Value>, bool) {
+    assert_eq!(response.status(), 200);
+    let kind = response.headers()["content-type"].to_str().unwrap();
+    assert!(kind.starts_with("text/event-stream"), "{kind}");
+    let text = response.text().await.unwrap();
+    let mut pieces = Vec::new();
+    let mut ended = false;
+    for frame in text.split_terminator("\n\n") {
+        let data = frame.strip_prefix("data: ").expect("every event is data");
+        assert!(!ended, "nothing follows the end mark");
+        if data == "[DONE]" {
+            ended = true;
+        } else {
+            pieces.push(serde_json::from_str(data).unwrap());
+        }
+    }
+    (pieces, ended)
+}
+
+pub async fn error_of(response: Response) -> (u16, Value) {
+    let status = response.status().as_u16();
+    let body: Value = response.json().await.unwrap();
+    let error = body["error"].clone();
+    assert!(
+        error["message"].is_string() && error["type"].is_string(),
+        "{body}"
+    );
+    (status, error)
+}

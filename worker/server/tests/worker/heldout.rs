@@ -1,0 +1,83 @@
+//! The example's model for real: right about clear tickets, and less sure where it is wrong.
+
+use std::path::Path;
+
+use futures::{StreamExt, stream};
+use serde::Deserialize;
+
+use crate::{
+    grpc::{read, request},
+    harness::{Worker, triage},
+};
+
+/// Enough for the bounds below with room to spare, few enough for a slow machine.
+const TICKETS: usize = 400;
+
+#[derive(Deserialize)]
+struct Ticket {
+    ticket: String,
+    kind: String,
+    truth: String,
+}
+
+struct Judged {
+    clear: bool,
+    right: bool,
+    confidence: f64,
+}
+
+/// The chance that a right answer has the higher confidence of a right and a wrong one.
+fn auroc(judged: &[Judged]) -> f64 {
+    let of = |right: bool| judged.iter().filter(move |one| one.right == right);
+    let mut wins = 0.0;
+    for hit in of(true) {
+        for miss in of(false) {
+            wins += match hit.confidence.total_cmp(&miss.confidence) {
+                std::cmp::Ordering::Greater => 1.0,
+                std::cmp::Ordering::Equal => 0.5,
+                std::cmp::Ordering::Less => 0.0,
+            };
+        }
+    }
+    wins / (of(true).count() * of(false).count()) as f64
+}
+
+async fn judge(worker: &Worker, ticket: Ticket) -> Judged {
+    let answer = read(worker, request(&ticket.ticket)).await;
+    let sum: f64 = answer.evidence.iter().map(|e| f64::from(e.logprob)).sum();
+    Judged {
+        clear: ticket.kind == "clear",
+        right: answer.text == ticket.truth,
+        confidence: sum.exp(),
+    }
+}
+
+#[tokio::test]
+async fn evidence_tells_right_answers_from_wrong_ones() {
+    let worker = Worker::start(&[]).await;
+    let file = triage().join(Path::new("../heldout.jsonl"));
+    let lines = std::fs::read_to_string(file).unwrap();
+    let tickets = lines
+        .lines()
+        .take(TICKETS)
+        .map(|line| serde_json::from_str(line).unwrap());
+    let judged: Vec<Judged> = stream::iter(tickets)
+        .map(|ticket| judge(&worker, ticket))
+        .buffer_unordered(8)
+        .collect()
+        .await;
+    let share = |picked: &dyn Fn(&&Judged) -> bool| {
+        let picked: Vec<_> = judged.iter().filter(picked).collect();
+        picked.iter().filter(|one| one.right).count() as f64 / picked.len() as f64
+    };
+    let clear = share(&|one| one.clear);
+    let kept = share(&|one| one.confidence > 0.9);
+    let auroc = auroc(&judged);
+    println!(
+        "clear {clear:.3}, above 0.9 {kept:.3}, AUROC {auroc:.3}, of {}",
+        judged.len()
+    );
+    assert!(clear > 0.95, "right about {clear} of the clear tickets");
+    assert!(kept > 0.95, "right about {kept} of those it is sure of");
+    assert!(auroc > 0.9, "AUROC {auroc}");
+}

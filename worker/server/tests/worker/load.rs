@@ -1,0 +1,52 @@
+//! What the operator and Prometheus read on the admin port.
+
+use serde_json::json;
+
+use crate::harness::{Worker, about};
+
+#[tokio::test]
+async fn a_report_says_what_is_served_and_its_version_grows_with_changes() {
+    let worker = Worker::start(&[]).await;
+    worker.until(|load| load["model"].is_object()).await;
+    let before = worker.report().await;
+    let model = &before["worker"]["model"];
+    assert_eq!(model["architecture"], "LlamaForCausalLM");
+    assert!(model["digest"].as_str().unwrap().starts_with("sha256:"));
+    assert_eq!(model["context_tokens"], 512);
+    assert!(model["parameters"].as_u64().unwrap() > 1_000_000);
+    assert!(before["worker"]["cold_start"]["load_ms"].is_u64());
+    worker.chat(&about("Where is my parcel?", json!({}))).await;
+    worker.until_idle().await;
+    let after = worker.report().await;
+    assert!(after["version"].as_u64() > before["version"].as_u64());
+}
+
+#[tokio::test]
+async fn a_poll_without_news_is_answered_with_what_holds() {
+    let worker = Worker::start(&[]).await;
+    worker.until(|load| load["model"].is_object()).await;
+    let version = worker.report().await["version"].as_u64().unwrap();
+    let (status, _) = worker.admin(&format!("/load?after={version}")).await;
+    assert_eq!(status, 200);
+}
+
+#[tokio::test]
+async fn readiness_and_metrics_are_there() {
+    let worker = Worker::start(&[]).await;
+    worker.until(|load| load["model"].is_object()).await;
+    worker.chat(&about("Where is my parcel?", json!({}))).await;
+    assert_eq!(worker.admin("/readyz").await.0, 200);
+    let (_, metrics) = worker.admin("/metrics").await;
+    for name in [
+        "weir_worker_requests_total{call=\"generate\",outcome=\"answered\"} 1",
+        "weir_worker_prompt_tokens_total ",
+        "weir_worker_completion_tokens_total ",
+        "weir_worker_time_to_first_token_seconds_count 1",
+        "weir_worker_token_interval_seconds_count ",
+        "weir_worker_request_seconds_count{call=\"generate\"} 1",
+        "weir_worker_running_requests 0",
+        "weir_worker_waiting_requests 0",
+    ] {
+        assert!(metrics.contains(name), "{name} is not in\n{metrics}");
+    }
+}

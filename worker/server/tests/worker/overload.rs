@@ -1,0 +1,67 @@
+//! More requests than there is room for, and clients that go away.
+
+use futures::{StreamExt, future::join_all};
+use serde_json::json;
+
+use crate::harness::{Worker, about, endless, error_of};
+
+#[tokio::test]
+async fn a_full_queue_answers_429_with_a_time_to_come_back_and_loses_nobody() {
+    let worker = Worker::start(&["--max-waiting", "4"]).await;
+    let body = endless(json!({ "max_tokens": 120 }));
+    let responses = join_all((0..40).map(|_| worker.post(&body).send())).await;
+    let (mut answered, mut refused) = (0, 0);
+    for response in responses {
+        let response = response.unwrap();
+        if response.status() == 200 {
+            answered += 1;
+            continue;
+        }
+        refused += 1;
+        let wait = response.headers()["retry-after"].to_str().unwrap();
+        assert!((1..=120).contains(&wait.parse::<u32>().unwrap()));
+        let (status, error) = error_of(response).await;
+        assert_eq!((status, &error["code"]), (429, &json!("overloaded")));
+    }
+    assert!(
+        answered >= 12,
+        "those with a place are answered: {answered}"
+    );
+    assert!(refused > 0, "40 requests at once do not fit");
+    worker.until_idle().await;
+    worker.chat(&about("Where is my parcel?", json!({}))).await;
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_mid_stream_ends_the_work_and_the_next_is_served() {
+    let worker = Worker::start(&[]).await;
+    let body = endless(json!({ "stream": true }));
+    let response = worker.post(&body).send().await.unwrap();
+    let mut stream = response.bytes_stream();
+    stream.next().await.unwrap().unwrap();
+    worker.until(|load| load["running"] == 1).await;
+    drop(stream);
+    worker.until_idle().await;
+    let (_, metrics) = worker.admin("/metrics").await;
+    assert!(
+        metrics.contains("weir_worker_kv_used_ratio 0.0"),
+        "{metrics}"
+    );
+    let cancelled = "weir_worker_requests_total{call=\"generate\",outcome=\"cancelled\"} 1";
+    assert!(metrics.contains(cancelled), "{metrics}");
+    worker.chat(&about("Where is my parcel?", json!({}))).await;
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_before_its_whole_answer_ends_the_work() {
+    let worker = Worker::start(&[]).await;
+    let body = endless(json!({ "n": 8 }));
+    {
+        let mut request = Box::pin(worker.post(&body).send());
+        tokio::select! {
+            _ = &mut request => panic!("the answer cannot be there yet"),
+            () = worker.until(|load| load["running"] == 8) => {}
+        }
+    }
+    worker.until_idle().await;
+}

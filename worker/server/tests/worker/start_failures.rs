@@ -1,0 +1,142 @@
+//! A worker that cannot start says why in one line, twice, and ends with a failure.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::harness::{fail_to_start, triage};
+
+/// A copy of the example's model, to be damaged.
+fn copy() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(triage()).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), folder.path().join(entry.file_name())).unwrap();
+    }
+    folder
+}
+
+fn edit(folder: &TempDir, file: &str, change: impl FnOnce(&mut Value)) {
+    let path = folder.path().join(file);
+    let mut json = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    change(&mut json);
+    std::fs::write(path, json.to_string()).unwrap();
+}
+
+/// The line that is said must begin with the reason and name the thing.
+fn expect(model: &Path, source: &str, reason: &str, names: &str) {
+    expect_with(model, source, &[], (reason, names));
+}
+
+fn expect_with(model: &Path, source: &str, args: &[&str], (reason, names): (&str, &str)) {
+    let failed = fail_to_start(source, model, args);
+    assert!(!failed.status.success());
+    assert_eq!(failed.said.len(), 1, "{:?}", failed.said);
+    let line = &failed.said[0];
+    assert!(line.starts_with(&format!("{reason}: ")), "{line}");
+    assert!(line.contains(names), "{line} does not name {names}");
+    assert_eq!(failed.termination_log, format!("{line}\n"));
+}
+
+#[test]
+fn a_missing_model_folder_is_named() {
+    expect(&triage(), "file:///nowhere", "ModelNotFound", "/nowhere");
+    expect(
+        &triage(),
+        "pvc://claim/nowhere",
+        "ModelNotFound",
+        "claim/nowhere",
+    );
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    for file in ["config.json", "model.safetensors", "tokenizer.json"] {
+        let model = copy();
+        std::fs::remove_file(model.path().join(file)).unwrap();
+        expect(model.path(), "file:///model", "ModelNotFound", file);
+    }
+}
+
+#[test]
+fn a_truncated_weights_file_is_named() {
+    let model = copy();
+    let path = model.path().join("model.safetensors");
+    let bytes = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+    expect(
+        model.path(),
+        "file:///model",
+        "Unsupported",
+        "model.safetensors",
+    );
+}
+
+#[test]
+fn an_unknown_architecture_is_named() {
+    let model = copy();
+    edit(&model, "config.json", |config| {
+        config["architectures"] = json!(["MambaForCausalLM"]);
+        config["model_type"] = json!("mamba");
+    });
+    expect(model.path(), "file:///model", "Unsupported", "Mamba");
+}
+
+#[test]
+fn a_config_that_disagrees_with_the_tensors_names_the_tensor() {
+    let model = copy();
+    edit(&model, "config.json", |config| {
+        config["intermediate_size"] = json!(500)
+    });
+    expect(
+        model.path(),
+        "file:///model",
+        "Unsupported",
+        "model.layers.0.mlp",
+    );
+}
+
+#[test]
+fn a_tokenizer_of_another_model_is_named() {
+    let model = copy();
+    edit(&model, "tokenizer.json", |tokenizer| {
+        tokenizer["added_tokens"]
+            .as_array_mut()
+            .unwrap()
+            .push(json!({
+                "id": 50_000, "content": "<|other|>", "special": true, "normalized": false,
+                "single_word": false, "lstrip": false, "rstrip": false,
+            }));
+    });
+    let tokenizer = model.path().join("tokenizer.json");
+    assert!(tokenizer.exists());
+    let failed = fail_to_start("file:///model", model.path(), &[]);
+    assert!(!failed.status.success());
+    assert!(
+        failed.said[0].contains("tokenizer.json"),
+        "{:?}",
+        failed.said
+    );
+}
+
+#[test]
+fn a_context_over_the_models_own_names_both() {
+    expect_with(
+        &triage(),
+        "file:///model",
+        &["--context-tokens", "4096"],
+        ("Unsupported", "4096"),
+    );
+}
+
+#[test]
+fn a_scheme_that_needs_a_download_is_not_implemented() {
+    expect(
+        &triage(),
+        "hf://Qwen/Qwen3-0.6B",
+        "NotImplemented",
+        "hf://Qwen/Qwen3-0.6B",
+    );
+    expect(&triage(), "ftp://x/y", "Unsupported", "ftp://x/y");
+}
