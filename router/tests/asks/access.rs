@@ -1,0 +1,175 @@
+//! Keys, credentials, and what may leave the cluster.
+
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderValue, StatusCode};
+use serde_json::{Value, json};
+
+use crate::rig::{Rig, Setup, header, json_of};
+use crate::worker::{Scripted, sure, unsure};
+
+fn bearer(key: &str) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    let value = HeaderValue::from_str(&format!("Bearer {key}")).unwrap();
+    headers.insert("authorization", value);
+    headers
+}
+
+fn with_auth() -> Value {
+    json!({ "auth": { "keysSecretRef": { "name": "keys" } } })
+}
+
+fn with_api_key() -> Value {
+    let reference = json!({ "name": "frontier", "key": "api-key" });
+    json!({ "tiers": [{}, { "endpoint": { "apiKeySecretRef": reference } }] })
+}
+
+#[tokio::test]
+async fn a_model_with_keys_is_open_to_its_tenants_only() {
+    let worker = Scripted::start([sure()]).await;
+    let rig = Rig::start(Setup {
+        policy: with_auth(),
+        workers: vec![worker],
+        secrets: &[("keys", "alice", "plain:open-sesame")],
+        ..Setup::default()
+    })
+    .await;
+    // The deployment is used by the policy, so its own name asks for the same keys.
+    for model in ["assistant", "triage"] {
+        for (headers, status) in [
+            (HeaderMap::new(), StatusCode::UNAUTHORIZED),
+            (bearer("wrong"), StatusCode::UNAUTHORIZED),
+            (bearer("open-sesame"), StatusCode::OK),
+        ] {
+            let response = rig.ask_with(json!({ "model": model }), headers).await;
+            assert_eq!(response.status(), status, "{model}");
+        }
+    }
+    let models =
+        async |headers| json_of(rig.get("/v1/models", headers).await).await["data"].clone();
+    assert_eq!(models(HeaderMap::new()).await, json!([]));
+    assert_eq!(models(bearer("open-sesame")).await[0]["id"], "assistant");
+    let unknown = rig
+        .ask_with(json!({ "model": "x" }), HeaderMap::new())
+        .await;
+    let message = json_of(unknown).await["error"]["message"].clone();
+    assert_eq!(
+        message, "there is no model \"x\"",
+        "names are not for everybody"
+    );
+}
+
+#[tokio::test]
+async fn a_new_key_opens_within_seconds_and_missing_keys_open_nothing() {
+    let worker = Scripted::start([sure()]).await;
+    let rig = Rig::start(Setup {
+        policy: with_auth(),
+        workers: vec![worker],
+        ..Setup::default()
+    })
+    .await;
+    let missing = &rig.load().await["missing_credentials"][0];
+    assert_eq!(*missing, json!({ "policy": "support", "secret": "keys" }));
+    let ask = async || rig.ask_with(json!({}), bearer("late")).await.status();
+    assert_eq!(ask().await, StatusCode::UNAUTHORIZED);
+    rig.write_secret("keys", "bob", "plain:late");
+    rig.until("the key is found", |load| {
+        load["missing_credentials"] == json!([])
+    })
+    .await;
+    assert_eq!(ask().await, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn the_clients_credentials_do_not_go_upstream_and_ours_do() {
+    let worker = Scripted::start([unsure()]).await;
+    let rig = Rig::start(Setup {
+        policy: with_api_key(),
+        workers: vec![worker],
+        secrets: &[("frontier", "api-key", "sk-ours\n")],
+        ..Setup::default()
+    })
+    .await;
+    let mut headers = bearer("sk-clients");
+    headers.insert("x-custom", HeaderValue::from_static("private"));
+    headers.insert("cookie", HeaderValue::from_static("session=1"));
+    let response = rig.ask_with(json!({}), headers).await;
+    assert_eq!(header(&response, "x-weir-tier"), "frontier");
+    let sent = rig.sent_to_frontier().await.remove(0)["headers"].to_string();
+    assert!(sent.contains("Bearer sk-ours"), "{sent}");
+    for ours in ["sk-clients", "x-custom", "cookie"] {
+        assert!(!sent.contains(ours), "{sent}");
+    }
+}
+
+#[tokio::test]
+async fn a_tier_without_its_credential_is_out_until_it_appears() {
+    let worker = Scripted::start([unsure()]).await;
+    let mut policy = with_api_key();
+    policy["onAllUnsure"] = "Error".into();
+    let rig = Rig::start(Setup {
+        policy,
+        workers: vec![worker],
+        ..Setup::default()
+    })
+    .await;
+    let expected = json!([{
+        "policy": "support", "tier": "frontier", "secret": "frontier", "key": "api-key",
+    }]);
+    assert_eq!(rig.load().await["missing_credentials"], expected);
+    let response = rig.ask(json!({})).await;
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    let error = json_of(response).await["error"].clone();
+    assert_eq!(error["code"], "no_credential");
+    assert_eq!(
+        error["attempts"][1],
+        json!({ "tier": "frontier", "outcome": "no_credential" })
+    );
+    rig.write_secret("frontier", "api-key", "sk-ours");
+    rig.until("the key is found", |load| {
+        load["missing_credentials"] == json!([])
+    })
+    .await;
+    assert_eq!(header(&rig.ask(json!({})).await, "x-weir-tier"), "frontier");
+}
+
+#[tokio::test]
+async fn a_private_ask_never_reaches_the_frontier() {
+    let worker = Scripted::start([unsure(), sure(), unsure(), unsure()]).await;
+    let when = json!({ "header": { "name": "x-data-class", "values": ["restricted"] } });
+    let policy =
+        json!({ "privacy": { "denyWhen": when }, "idleTimeout": "200ms", "timeout": "2s" });
+    let rig = Rig::start(Setup {
+        policy,
+        workers: vec![worker],
+        ..Setup::default()
+    })
+    .await;
+    let mut headers = HeaderMap::new();
+    headers.insert("x-data-class", HeaderValue::from_static("restricted"));
+    // Unsure and broken off, then sure: neither the score nor the failure lets it out.
+    let failed = rig.ask_with(json!({}), headers.clone()).await;
+    assert_eq!(failed.status(), StatusCode::GATEWAY_TIMEOUT);
+    let answered = rig.ask_with(json!({}), headers.clone()).await;
+    assert_eq!(header(&answered, "x-weir-tier"), "small");
+    let refused = rig.ask_with(json!({ "tools": [{}] }), headers).await;
+    assert_eq!(refused.status(), StatusCode::FORBIDDEN);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(rig.sent_to_frontier().await.is_empty());
+}
+
+#[tokio::test]
+async fn an_endpoint_on_this_machine_is_dialled_only_where_that_is_allowed() {
+    let worker = Scripted::start([unsure()]).await;
+    let rig = Rig::start(Setup {
+        policy: json!({ "onAllUnsure": "Error" }),
+        workers: vec![worker],
+        args: |args| args.allow_loopback = false,
+        ..Setup::default()
+    })
+    .await;
+    let response = rig.ask(json!({})).await;
+    assert_eq!(response.status(), StatusCode::BAD_GATEWAY);
+    assert_eq!(json_of(response).await["error"]["code"], "address_refused");
+    assert!(rig.sent_to_frontier().await.is_empty());
+}

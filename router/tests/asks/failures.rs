@@ -1,0 +1,225 @@
+//! Tiers that fail, before and after something was shown, and clients that leave.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::StatusCode;
+use serde_json::{Value, json};
+use weir_worker_api::ErrorCode;
+
+use crate::rig::{Rig, Setup, header, json_of, streamed, world};
+use crate::worker::{Play, Scripted, sure, unsure};
+
+const LOST_EARLY: [Play; 2] = [Play::Say("bil", -0.01), Play::Die];
+
+async fn start(policy: Value, workers: &[&Scripted]) -> Rig {
+    let workers = workers.iter().map(|worker| (*worker).clone()).collect();
+    Rig::start(Setup {
+        policy,
+        workers,
+        ..Setup::default()
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_replica_that_dies_before_commit_is_replaced_and_nothing_is_sent_twice() {
+    for stream in [false, true] {
+        let dying = Scripted::start([LOST_EARLY.to_vec()]).await;
+        let well = Scripted::start([sure()]).await;
+        let rig = start(json!({}), &[&dying, &well]).await;
+        // The lower address is asked first among equals; either way one of two asks meets it.
+        for _ in 0..2 {
+            let response = rig.ask(json!({ "stream": stream })).await;
+            assert_eq!(header(&response, "x-weir-tier"), "small");
+            let text = match stream {
+                true => streamed(response).await.text,
+                false => json_of(response).await["choices"][0]["message"]["content"]
+                    .as_str()
+                    .unwrap()
+                    .to_owned(),
+            };
+            assert_eq!(text, "billing");
+        }
+        assert!(!dying.asked().is_empty(), "the test wants one to die");
+    }
+}
+
+#[tokio::test]
+async fn a_replica_that_dies_after_commit_ends_the_stream_in_one_error() {
+    let dying = Scripted::start([LOST_EARLY.to_vec()]).await;
+    let rig = start(json!({}), &[&dying]).await;
+    // A deployment alone holds nothing back: the first token is shown.
+    let response = rig.ask(json!({ "model": "triage", "stream": true })).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    let broken = streamed(response).await;
+    assert_eq!(broken.text, "bil");
+    assert!(
+        !broken.is_done,
+        "an end mark would make the cut look like an end"
+    );
+    let error = &broken.chunks.last().unwrap()["error"];
+    assert_eq!(error["code"], "lost");
+    assert_eq!(dying.asked().len(), 1, "what was shown is not begun anew");
+}
+
+#[tokio::test]
+async fn a_replica_that_dies_where_nothing_was_shown_is_tried_again_whole() {
+    let worker = Scripted::start([LOST_EARLY.to_vec(), sure()]).await;
+    let rig = start(json!({}), &[&worker]).await;
+    let body = json_of(rig.ask(json!({ "model": "triage" })).await).await;
+    assert_eq!(body["choices"][0]["message"]["content"], "billing");
+}
+
+#[tokio::test]
+async fn without_a_replica_the_deployment_is_named() {
+    let rig = start(json!({}), &[]).await;
+    let response = rig.ask(json!({ "model": "triage" })).await;
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(header(&response, "retry-after"), "5");
+    assert_eq!(header(&response, "x-should-retry"), "true");
+    let message = json_of(response).await["error"]["message"].clone();
+    assert_eq!(
+        message,
+        "deployment \"triage\" has no ready replica (attempts: triage no_replica)"
+    );
+    let escalated = rig.ask(json!({})).await;
+    assert_eq!(header(&escalated, "x-weir-tier"), "frontier");
+}
+
+#[tokio::test]
+async fn an_ask_waits_a_little_for_a_replica_and_is_counted_as_held() {
+    let worker = Scripted::start([sure()]).await;
+    let rig = Rig::start(Setup {
+        args: |args| args.replica_wait = Duration::from_secs(20),
+        ..Setup::default()
+    })
+    .await;
+    let (response, ()) = tokio::join!(rig.ask(json!({ "model": "triage" })), async {
+        rig.until("the ask is held", |load| {
+            load["deployments"]["triage"]["held"] == 1
+        })
+        .await;
+        let world = world(json!({}), &rig.frontier, &[worker.address]);
+        rig.world.send_replace(Arc::new(world));
+    });
+    assert_eq!(header(&response, "x-weir-tier"), "triage");
+}
+
+#[tokio::test]
+async fn a_full_replica_is_tried_again_and_then_reported_as_overload() {
+    let worker = Scripted::start([vec![Play::Refuse(ErrorCode::Overloaded)]]).await;
+    let rig = start(json!({}), &[&worker]).await;
+    let response = rig.ask(json!({ "model": "triage" })).await;
+    assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(header(&response, "retry-after"), "1");
+    assert_eq!(worker.asked().len(), 3, "the first try and two more");
+    let text = response.text().await.unwrap();
+    assert!(!text.contains("sk-123"), "{text}");
+}
+
+#[tokio::test]
+async fn a_prompt_too_long_for_the_small_tier_goes_up_and_is_refused_where_there_is_no_up() {
+    let worker = Scripted::start([vec![Play::Refuse(ErrorCode::TooLong)]]).await;
+    let rig = start(json!({}), &[&worker]).await;
+    assert_eq!(header(&rig.ask(json!({})).await, "x-weir-tier"), "frontier");
+    let response = rig.ask(json!({ "model": "triage" })).await;
+    assert_eq!(response.status(), StatusCode::BAD_REQUEST);
+    assert_eq!(
+        json_of(response).await["error"]["code"],
+        "context_length_exceeded"
+    );
+}
+
+#[tokio::test]
+async fn a_frontier_that_is_down_is_an_error_with_the_history_where_the_policy_says_so() {
+    for (fault, status, outcome) in [
+        ("status=500", StatusCode::BAD_GATEWAY, "broken"),
+        ("throttle=1s", StatusCode::TOO_MANY_REQUESTS, "overloaded"),
+        ("stall=20s", StatusCode::GATEWAY_TIMEOUT, "too_slow"),
+        ("status=401", StatusCode::BAD_GATEWAY, "credential_refused"),
+    ] {
+        let worker = Scripted::start([unsure()]).await;
+        let timeouts = json!({ "timeouts": { "firstByte": "300ms" } });
+        let policy = json!({ "onAllUnsure": "Error", "tiers": [{}, { "endpoint": timeouts }] });
+        let rig = start(policy, &[&worker]).await;
+        rig.frontier_fault(fault).await;
+        let response = rig.ask(json!({})).await;
+        assert_eq!(response.status(), status, "{fault}");
+        let error = json_of(response).await["error"].clone();
+        assert_eq!(
+            error["attempts"][0],
+            json!({ "tier": "small", "outcome": "dropped" })
+        );
+        assert_eq!(error["attempts"][1]["outcome"], outcome, "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_frontier_that_is_down_leaves_the_best_dropped_answer_flagged() {
+    // Dropped at its end, and dropped on the way: from memory, and by asking again.
+    let whole = vec![Play::Say("hardware", -0.3), Play::End];
+    for scripts in [vec![whole], vec![unsure(), sure()]] {
+        let worker = Scripted::start(scripts).await;
+        let policy =
+            json!({ "tiers": [{}, { "endpoint": { "baseUrl": "http://127.0.0.1:1/v1" } }] });
+        let rig = start(policy, &[&worker]).await;
+        let response = rig.ask(json!({})).await;
+        assert_eq!(response.status(), StatusCode::OK);
+        assert_eq!(header(&response, "x-weir-tier"), "small");
+        assert_eq!(header(&response, "x-weir-unsure"), "true");
+        let line = "weir_router_asks_total{policy=\"support\",outcome=\"answered_unsure\"} 1";
+        rig.until_counted(line).await;
+    }
+}
+
+#[tokio::test]
+async fn a_frontier_that_is_cut_off_ends_the_stream_in_one_error() {
+    let worker = Scripted::start([unsure()]).await;
+    let rig = start(json!({ "onAllUnsure": "Error" }), &[&worker]).await;
+    rig.frontier_fault("cut-after=1").await;
+    let broken = streamed(rig.ask(json!({ "stream": true })).await).await;
+    assert!(!broken.is_done && !broken.text.is_empty());
+    assert_eq!(broken.chunks.last().unwrap()["error"]["code"], "lost");
+}
+
+#[tokio::test]
+async fn a_stream_whose_headers_cannot_wait_says_its_error_inside() {
+    let worker = Scripted::start([vec![Play::Say("bil", -0.01), Play::Hang]]).await;
+    let policy = json!({
+        "streaming": { "headersAfter": "100ms" }, "timeout": "600ms", "onAllUnsure": "Error",
+        "tiers": [{}, { "endpoint": { "baseUrl": "http://127.0.0.1:1/v1" } }],
+    });
+    let rig = start(policy, &[&worker]).await;
+    let response = rig.ask(json!({ "stream": true })).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(header(&response, "x-weir-tier"), "");
+    assert!(!header(&response, "x-weir-decision").is_empty());
+    let broken = streamed(response).await;
+    assert_eq!(broken.text, "");
+    assert_eq!(broken.chunks.len(), 1);
+    assert!(broken.chunks[0]["error"]["message"].is_string());
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_cancels_everything_and_is_settled() {
+    let script = vec![Play::Say("bil", -0.01), Play::Hang];
+    let worker = Scripted::start([script]).await;
+    let rig = start(json!({}), &[&worker]).await;
+    let mut response = rig.ask(json!({ "model": "triage", "stream": true })).await;
+    response.chunk().await.unwrap().unwrap();
+    drop(response);
+    rig.until_counted("weir_router_asks_total{policy=\"\",outcome=\"disconnected\"} 1")
+        .await;
+    rig.until("nothing runs", |load| {
+        load["deployments"]["triage"]["running"] == 0
+    })
+    .await;
+    for _ in 0..200 {
+        if worker.cancelled() == 1 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("the worker goes on for nobody");
+}

@@ -1,0 +1,93 @@
+//! Asks that are refused before any attempt, in OpenAI's shape.
+
+use http::{HeaderMap, StatusCode};
+use serde_json::{Value, json};
+
+use crate::rig::{Rig, Setup, header, json_of};
+use crate::worker::{Play, Scripted, sure};
+
+async fn refused(response: reqwest::Response, status: StatusCode) -> Value {
+    assert_eq!(response.status(), status);
+    assert_eq!(header(&response, "x-should-retry"), "false");
+    assert!(!header(&response, "x-request-id").is_empty());
+    let body = json_of(response).await;
+    assert_eq!(body["error"]["type"], "invalid_request_error");
+    body["error"].clone()
+}
+
+#[tokio::test]
+async fn invalid_json_is_refused_with_its_place_and_a_wrong_field_by_name() {
+    let rig = Rig::start(Setup::default()).await;
+    let response = rig.post("{\"model\": ".into(), HeaderMap::new()).await;
+    let error = refused(response, StatusCode::BAD_REQUEST).await;
+    assert!(
+        error["message"].as_str().unwrap().contains("line 1 column"),
+        "{error}"
+    );
+    let response = rig.ask(json!({ "temperature": "hot" })).await;
+    let error = refused(response, StatusCode::BAD_REQUEST).await;
+    assert_eq!(error["param"], "temperature");
+}
+
+#[tokio::test]
+async fn an_unknown_model_is_answered_with_those_that_exist() {
+    let rig = Rig::start(Setup::default()).await;
+    let response = rig.ask(json!({ "model": "gpt-x" })).await;
+    let error = refused(response, StatusCode::NOT_FOUND).await;
+    assert_eq!(error["code"], "model_not_found");
+    assert_eq!(
+        error["message"],
+        "there is no model \"gpt-x\"; there are: assistant, triage"
+    );
+}
+
+#[tokio::test]
+async fn a_body_over_the_limit_is_refused_and_the_next_one_served() {
+    let worker = Scripted::start([sure()]).await;
+    let rig = Rig::start(Setup {
+        workers: vec![worker],
+        args: |args| args.max_body_bytes = 1000,
+        ..Setup::default()
+    })
+    .await;
+    let response = rig.ask(json!({ "user": "x".repeat(1000) })).await;
+    let error = refused(response, StatusCode::PAYLOAD_TOO_LARGE).await;
+    assert_eq!(error["message"], "the body is longer than 1000 bytes");
+    assert_eq!(rig.ask(json!({})).await.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn another_path_or_method_is_refused_in_the_same_shape() {
+    let rig = Rig::start(Setup::default()).await;
+    let response = rig.get("/v1/completions", HeaderMap::new()).await;
+    assert_eq!(
+        refused(response, StatusCode::NOT_FOUND).await["code"],
+        "unknown_url"
+    );
+    let response = rig.get("/v1/chat/completions", HeaderMap::new()).await;
+    refused(response, StatusCode::NOT_FOUND).await;
+}
+
+#[tokio::test]
+async fn more_asks_than_the_router_takes_are_told_to_come_back() {
+    let worker = Scripted::start([vec![Play::Say("bil", -0.01), Play::Hang]]).await;
+    let rig = Rig::start(Setup {
+        workers: vec![worker.clone()],
+        args: |args| args.max_asks = 1,
+        ..Setup::default()
+    })
+    .await;
+    let first = rig.ask(json!({ "model": "triage", "stream": true })).await;
+    assert_eq!(first.status(), StatusCode::OK);
+    let second = rig.ask(json!({})).await;
+    assert_eq!(second.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(header(&second, "retry-after"), "1");
+    assert_eq!(header(&second, "x-should-retry"), "true");
+    assert_eq!(json_of(second).await["error"]["type"], "rate_limit_error");
+    drop(first);
+    rig.until("the first is let go", |load| {
+        load["deployments"]["triage"]["running"] == 0
+    })
+    .await;
+    assert_eq!(worker.cancelled(), 1);
+}
