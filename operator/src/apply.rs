@@ -305,7 +305,13 @@ fn differs(wanted: &Wanted, live: &DynamicObject) -> bool {
         return true;
     }
     let live = serde_json::to_value(live).expect("what was read as JSON is JSON");
-    !difference::holds(&wanted.body, &live)
+    let mut wanted = wanted.body.clone();
+    if let Some(fields) = wanted.as_object_mut() {
+        // The items of a list do not say of what kind they are.
+        fields.remove("apiVersion");
+        fields.remove("kind");
+    }
+    !difference::holds(&wanted, &live)
 }
 
 fn body_to_send(wanted: &Wanted, live: Option<&DynamicObject>) -> Value {
@@ -364,6 +370,16 @@ mod tests {
     fn what_was_applied_and_not_touched_since_does_not_differ() {
         let wanted = wanted("1");
         assert!(!differs(&wanted, &live(body_to_send(&wanted, None))));
+    }
+
+    #[test]
+    fn an_object_out_of_a_list_which_does_not_say_its_kind_does_not_differ() {
+        let wanted = wanted("1");
+        let mut body = body_to_send(&wanted, None);
+        for field in ["apiVersion", "kind"] {
+            body.as_object_mut().unwrap().remove(field);
+        }
+        assert!(!differs(&wanted, &live(body)));
     }
 
     #[test]

@@ -13,6 +13,8 @@ mod condition;
 mod context;
 mod control;
 pub mod deployment;
+#[cfg(test)]
+mod expected;
 mod lease;
 mod load;
 mod metrics;

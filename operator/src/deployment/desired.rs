@@ -202,3 +202,6 @@ fn metadata(valid: &Valid<'_>, name: &str, revision: &str) -> ObjectMeta {
         ..ObjectMeta::default()
     }
 }
+
+#[cfg(test)]
+mod tests;

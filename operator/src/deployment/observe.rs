@@ -103,7 +103,6 @@ fn revision(name: String, deployment: Deployment) -> Revision {
     let created = deployment
         .creation_timestamp()
         .map_or(Timestamp::UNIX_EPOCH, |time| time.0);
-    let generation = deployment.metadata.generation;
     let spec = deployment.spec.unwrap_or_default();
     let status = deployment.status.unwrap_or_default();
     let image = spec
@@ -117,8 +116,6 @@ fn revision(name: String, deployment: Deployment) -> Revision {
         .flatten()
         .find(|condition| condition.type_ == "ReplicaFailure" && condition.status == "True")
         .and_then(|condition| condition.message.clone());
-    // Until the Deployment's own controller has seen the last change, its counts are of the past.
-    let seen = status.observed_generation >= generation;
     let count = |count: Option<i32>| u32::try_from(count.unwrap_or(0)).unwrap_or(0);
     Revision {
         name,
@@ -127,11 +124,7 @@ fn revision(name: String, deployment: Deployment) -> Revision {
         image: image.unwrap_or_default(),
         wanted: count(spec.replicas.or(Some(1))),
         replicas: count(status.replicas),
-        ready: if seen {
-            count(status.ready_replicas)
-        } else {
-            0
-        },
+        ready: count(status.ready_replicas),
         refused,
         pinned: None,
     }

@@ -407,3 +407,6 @@ fn before_start(pod: &Pod) -> Option<Duration> {
         .as_ref()?;
     Duration::try_from(started.0.duration_since(scheduled.0)).ok()
 }
+
+#[cfg(test)]
+mod tests;

@@ -211,3 +211,6 @@ impl Shared<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

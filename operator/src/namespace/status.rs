@@ -229,3 +229,6 @@ fn names_a_secret(spec: &RoutePolicySpec) -> bool {
     };
     spec.auth.is_some() || spec.tiers.iter().any(of_tier)
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,32 +16,36 @@ pub enum Claim {
 
 /// Judges an object by its metadata; `owners` are those that the wanted object would have.
 ///
-/// Ours is what carries our label and is controlled by nobody else. An object of an owner of the
-/// same kind and name but another UID belongs to a predecessor and is being collected.
+/// Ours is what one of `owners` controls, and what carries our label and nobody controls. An object
+/// of an owner of the same kind and name but another UID belongs to a predecessor and is being
+/// collected.
 pub fn claim(live: &ObjectMeta, owners: &[OwnerReference]) -> Claim {
-    let managed_by = live
-        .labels
-        .as_ref()
-        .and_then(|labels| labels.get(labels::MANAGED_BY));
-    if managed_by.map(String::as_str) != Some(labels::MANAGER) {
-        return Claim::Foreign(match managed_by {
-            Some(other) => format!("it is managed by {other}"),
-            None => "it was not made by weir".into(),
-        });
-    }
-    if live.deletion_timestamp.is_some() {
-        return Claim::Leaving;
-    }
     let controller = live
         .owner_references
         .iter()
         .flatten()
         .find(|owner| owner.controller == Some(true));
-    match controller {
-        None => Claim::Ours,
+    let claim = match controller {
+        None => of_label(live),
         Some(owner) if owners.iter().any(|ours| ours.uid == owner.uid) => Claim::Ours,
         Some(owner) if owners.iter().any(|ours| predecessor(ours, owner)) => Claim::Leaving,
         Some(owner) => Claim::Foreign(format!("it belongs to {} {}", owner.kind, owner.name)),
+    };
+    match claim {
+        Claim::Ours if live.deletion_timestamp.is_some() => Claim::Leaving,
+        claim => claim,
+    }
+}
+
+fn of_label(live: &ObjectMeta) -> Claim {
+    let managed_by = live
+        .labels
+        .as_ref()
+        .and_then(|labels| labels.get(labels::MANAGED_BY));
+    match managed_by.map(String::as_str) {
+        Some(labels::MANAGER) => Claim::Ours,
+        Some(other) => Claim::Foreign(format!("it is managed by {other}")),
+        None => Claim::Foreign("it was not made by weir".into()),
     }
 }
 
@@ -78,6 +82,13 @@ mod tests {
         assert_eq!(helm, Claim::Foreign("it is managed by Helm".into()));
         let plain = claim(&ObjectMeta::default(), &ours);
         assert_eq!(plain, Claim::Foreign("it was not made by weir".into()));
+    }
+
+    #[test]
+    fn an_object_that_lost_our_label_is_still_ours_by_its_owner() {
+        let mut live = live("weir", vec![owner("triage", "1")]);
+        live.labels = None;
+        assert_eq!(claim(&live, &[owner("triage", "1")]), Claim::Ours);
     }
 
     #[test]

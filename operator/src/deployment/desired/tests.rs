@@ -1,0 +1,93 @@
+//! What deployments are made of, as files under `tests/expected`.
+
+use super::*;
+use crate::deployment::validate::validate;
+use crate::expected::check_wanted;
+use weir_crds::SLMDeployment;
+
+fn deployment(spec: &str) -> SLMDeployment {
+    let head = "apiVersion: weir.dev/v1alpha1\nkind: SLMDeployment\n\
+                metadata: { name: triage, namespace: support, uid: u1 }\n";
+    serde_saphyr::from_str(&format!("{head}spec:\n{spec}")).unwrap()
+}
+
+fn settings() -> Settings {
+    Settings {
+        worker_image: "registry.test/worker:1".into(),
+        ..Settings::default()
+    }
+}
+
+fn made(spec: &str, given: Given<'_>) -> Desired {
+    let deployment = deployment(spec);
+    desired(&validate(&deployment).unwrap(), &settings(), given)
+}
+
+const LEAST: &str = "  model: { source: file:///models/triage }\n";
+
+const ALL: &str =
+    "  model: { source: pvc://models/triage/v1, contextTokens: 2048, quantization: None }
+  resources: { cpu: 1500m, memory: 1Gi, ephemeralStorage: 2Gi }
+  replicas: 3
+  drain: 30s
+  price: { replicaHour: '0.75' }
+  placement:
+    nodeSelector: { pool: models }
+    tolerations: [{ key: models, operator: Exists }]
+    topologySpread: Node
+    runtimeClassName: gvisor
+    priorityClassName: high
+    serviceAccountName: cloud
+    imagePullSecrets: [{ name: registry }]
+    podLabels: { team: support, weir.dev/component: mine }
+    podAnnotations: { note: kept }
+    env: [{ name: TZ, value: UTC }, { name: WEIR_LOG_FORMAT, value: human }]
+";
+
+#[test]
+fn a_deployment_with_defaults() {
+    check_wanted("deployment-least", &made(LEAST, Given::default()).objects());
+}
+
+#[test]
+fn a_deployment_with_everything_that_is_honoured() {
+    let given = Given {
+        image: Some("registry.test/worker:0"),
+        digest: Some("sha256:abc"),
+        canary: true,
+    };
+    check_wanted("deployment-all", &made(ALL, given).objects());
+}
+
+#[test]
+fn a_revision_is_what_makes_its_pods_and_nothing_else() {
+    let revision = |spec: &str| made(spec, Given::default()).revision;
+    let first = revision(LEAST);
+    for same in ["  price: { replicaHour: '1' }\n", "  replicas: 5\n"] {
+        assert_eq!(revision(&format!("{LEAST}{same}")), first, "{same}");
+    }
+    for other in [
+        "  drain: 1m\n",
+        "  resources: { cpu: '3' }\n",
+        "  placement: { podAnnotations: { a: b } }\n",
+    ] {
+        assert_ne!(revision(&format!("{LEAST}{other}")), first, "{other}");
+    }
+    assert_ne!(
+        revision("  model: { source: file:///models/other }\n"),
+        first
+    );
+}
+
+#[test]
+fn a_revision_is_known_again_by_the_image_it_began_with() {
+    let old = Given {
+        image: Some("registry.test/worker:0"),
+        ..Given::default()
+    };
+    let deployment = deployment(LEAST);
+    let valid = validate(&deployment).unwrap();
+    let kept = revision(&valid, &settings(), old.image);
+    assert_eq!(kept, made(LEAST, old).revision);
+    assert_ne!(kept, made(LEAST, Given::default()).revision);
+}

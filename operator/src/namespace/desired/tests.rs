@@ -1,0 +1,105 @@
+//! What a namespace shares, as files under `tests/expected`.
+
+use serde_json::json;
+
+use super::*;
+use crate::expected::check_wanted;
+use crate::namespace::last_good;
+use weir_policy::table::compile;
+
+fn observed(policies: serde_json::Value, deployments: serde_json::Value) -> Observed {
+    Observed {
+        namespace: "support".into(),
+        policies: serde_json::from_value(policies).unwrap(),
+        deployments: serde_json::from_value(deployments).unwrap(),
+        owned: Vec::new(),
+        last_good: BTreeMap::new(),
+        last_good_version: Some("7".into()),
+        routers: Vec::new(),
+    }
+}
+
+fn objects(observed: &Observed, settings: &Settings) -> Vec<Wanted> {
+    let table = compile(&observed.policies, &observed.deployments, &BTreeMap::new());
+    let last_good = last_good::next(&BTreeMap::new(), &observed.policies, &table);
+    desired(observed, &last_good, settings)
+}
+
+fn triage() -> serde_json::Value {
+    json!([{
+        "apiVersion": "weir.dev/v1alpha1", "kind": "SLMDeployment",
+        "metadata": { "name": "triage", "namespace": "support", "uid": "d1" },
+        "spec": { "model": { "source": "file:///models/triage" } },
+    }])
+}
+
+fn settings() -> Settings {
+    Settings {
+        router_image: "registry.test/router:1".into(),
+        cluster_cidrs: vec!["10.0.0.0/8".into(), "fd00::/8".into()],
+        image_pull_secrets: vec!["registry".into()],
+        ..Settings::default()
+    }
+}
+
+#[test]
+fn a_namespace_with_a_policy_and_a_deployment() {
+    let policy = json!([{
+        "apiVersion": "weir.dev/v1alpha1", "kind": "RoutePolicy",
+        "metadata": { "name": "support", "namespace": "support", "uid": "p1", "generation": 3 },
+        "spec": {
+            "models": ["assistant"],
+            "tiers": [
+                { "name": "small", "deployment": { "name": "triage" } },
+                { "name": "frontier", "endpoint": {
+                    "provider": "OpenAI", "model": "big",
+                    "apiKeySecretRef": { "name": "provider.keys", "key": "openai" },
+                } },
+            ],
+            "auth": { "keysSecretRef": { "name": "clients" } },
+            "maxDuration": "15m",
+        },
+    }]);
+    check_wanted(
+        "namespace-with-policy",
+        &objects(&observed(policy, triage()), &settings()),
+    );
+}
+
+#[test]
+fn a_lone_deployment_has_routers_too() {
+    let objects = objects(&observed(json!([]), triage()), &Settings::default());
+    let names: Vec<String> = objects
+        .iter()
+        .map(|wanted| format!("{} {}", wanted.kind, wanted.name))
+        .collect();
+    assert_eq!(
+        names,
+        [
+            "ServiceAccount weir-worker",
+            "ServiceAccount weir-router",
+            "Role weir-router",
+            "RoleBinding weir-router",
+            "ConfigMap weir-policies",
+            "Service weir-router",
+            "Deployment weir-router",
+            "PodDisruptionBudget weir-router",
+        ]
+    );
+}
+
+#[test]
+fn a_namespace_that_nobody_uses_has_nothing() {
+    let observed = observed(json!([]), json!([]));
+    assert_eq!(objects(&observed, &Settings::default()), []);
+}
+
+#[test]
+fn the_ledger_is_applied_onto_the_version_that_was_read_and_nothing_else_is() {
+    let objects = objects(&observed(json!([]), triage()), &Settings::default());
+    let versions: Vec<_> = objects
+        .iter()
+        .filter_map(|wanted| Some((wanted.name.as_str(), wanted.onto_version.as_deref()?)))
+        .collect();
+    assert_eq!(versions, [("weir-policies", "7")]);
+}

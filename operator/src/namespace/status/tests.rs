@@ -1,0 +1,194 @@
+//! What a policy's status says, one story each.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use super::*;
+use weir_policy::last_good::LastGood;
+use weir_policy::load::RouterLoad;
+use weir_policy::table::compile;
+
+fn policy(generation: i64, timeout: &str) -> RoutePolicy {
+    serde_json::from_value(json!({
+        "apiVersion": "weir.dev/v1alpha1", "kind": "RoutePolicy",
+        "metadata": { "name": "support", "namespace": "ns", "uid": "p", "generation": generation },
+        "spec": {
+            "models": ["assistant"], "timeout": timeout,
+            "tiers": [
+                { "name": "small", "deployment": { "name": "triage" } },
+                { "name": "frontier", "endpoint": {
+                    "provider": "OpenAI", "model": "big",
+                    "apiKeySecretRef": { "name": "keys", "key": "openai" },
+                } },
+            ],
+        },
+    }))
+    .unwrap()
+}
+
+fn router(generation: i64, missing: bool) -> Option<RouterLoad> {
+    Some(RouterLoad {
+        policies: [("support".to_owned(), generation)].into(),
+        missing_credentials: if missing {
+            vec![MissingCredential {
+                policy: "support".into(),
+                tier: Some("frontier".into()),
+                secret: "keys".into(),
+                key: Some("openai".into()),
+            }]
+        } else {
+            Vec::new()
+        },
+        ..RouterLoad::default()
+    })
+}
+
+fn observed(
+    policy: &RoutePolicy,
+    ready_replicas: u32,
+    routers: Vec<Option<RouterLoad>>,
+) -> Observed {
+    let triage = json!([{
+        "apiVersion": "weir.dev/v1alpha1", "kind": "SLMDeployment",
+        "metadata": { "name": "triage", "namespace": "ns", "uid": "d" },
+        "spec": { "model": { "source": "file:///models/triage" } },
+        "status": { "readyReplicas": ready_replicas },
+    }]);
+    Observed {
+        namespace: "ns".into(),
+        policies: vec![policy.clone()],
+        deployments: serde_json::from_value(triage).unwrap(),
+        owned: Vec::new(),
+        last_good: BTreeMap::new(),
+        last_good_version: None,
+        routers,
+    }
+}
+
+fn told(observed: &Observed) -> Vec<String> {
+    let table = compile(
+        &observed.policies,
+        &observed.deployments,
+        &observed.last_good,
+    );
+    let status = status(
+        &observed.policies[0],
+        observed,
+        &table,
+        &Applied::default(),
+        Timestamp::UNIX_EPOCH,
+    );
+    let conditions = status.conditions.iter();
+    conditions
+        .map(|c| format!("{}={} {}: {}", c.type_, c.status, c.reason, c.message))
+        .collect()
+}
+
+#[test]
+fn a_policy_that_every_router_follows_is_ready() {
+    let observed = observed(
+        &policy(2, "1m"),
+        1,
+        vec![router(2, false), router(2, false)],
+    );
+    assert_eq!(
+        told(&observed),
+        [
+            "Ready=True Serving: every tier answers",
+            "CredentialsReady=True CredentialsFound: every Secret that the policy names is there",
+        ]
+    );
+}
+
+#[test]
+fn a_policy_that_a_router_has_not_taken_up_is_not_ready_yet() {
+    let observed = observed(
+        &policy(2, "1m"),
+        1,
+        vec![router(2, false), router(1, false)],
+    );
+    assert_eq!(
+        told(&observed)[0],
+        "Ready=False Progressing: 1 of 2 routers follow it"
+    );
+}
+
+#[test]
+fn a_router_that_has_not_reported_is_waited_for() {
+    let observed = observed(&policy(2, "1m"), 1, vec![None]);
+    assert_eq!(
+        told(&observed),
+        [
+            "Ready=False Progressing: 0 of 1 routers follow it",
+            "Reconciling=True Progressing: 0 of 1 routers follow it",
+        ]
+    );
+}
+
+#[test]
+fn without_a_router_a_policy_is_not_ready() {
+    let observed = observed(&policy(2, "1m"), 1, vec![]);
+    assert_eq!(
+        told(&observed)[0],
+        "Ready=False RouterUnavailable: no router of the namespace is ready yet"
+    );
+}
+
+#[test]
+fn a_missing_secret_is_named_and_takes_out_only_its_tier() {
+    let observed = observed(&policy(2, "1m"), 1, vec![router(2, true)]);
+    assert_eq!(
+        told(&observed),
+        [
+            "Ready=True Serving: tier frontier is out: entry openai of Secret keys is missing",
+            "CredentialsReady=False CredentialsMissing: tier frontier is out: entry openai of Secret keys is missing",
+        ]
+    );
+}
+
+#[test]
+fn a_policy_of_which_no_tier_answers_is_not_ready() {
+    let observed = observed(&policy(2, "1m"), 0, vec![router(2, true)]);
+    assert_eq!(
+        told(&observed)[0],
+        "Ready=False TierUnavailable: tier small: no replica of triage is ready; \
+         tier frontier is out: entry openai of Secret keys is missing"
+    );
+}
+
+#[test]
+fn a_tier_whose_deployment_does_not_exist_is_named() {
+    let mut observed = observed(&policy(2, "1m"), 1, vec![router(2, false)]);
+    observed.deployments.clear();
+    assert_eq!(
+        told(&observed)[0],
+        "Ready=True Serving: tier small: there is no SLMDeployment triage"
+    );
+}
+
+#[test]
+fn an_invalid_update_says_what_goes_on_serving() {
+    let mut observed = observed(&policy(3, "soon"), 1, vec![router(2, false)]);
+    let good = LastGood {
+        generation: 2,
+        spec: policy(2, "1m").spec,
+    };
+    observed.last_good = [("support".to_owned(), good)].into();
+    let told = told(&observed);
+    assert!(
+        told[0].starts_with("Ready=False Invalid: spec.timeout"),
+        "{told:?}"
+    );
+    assert!(
+        told[0].ends_with("generation 2 goes on serving"),
+        "{told:?}"
+    );
+    assert!(told[2].starts_with("Stalled=True Invalid"), "{told:?}");
+}
+
+#[test]
+fn a_policy_that_never_was_valid_says_that_nothing_is_served() {
+    let observed = observed(&policy(1, "soon"), 1, vec![router(0, false)]);
+    assert!(told(&observed)[0].ends_with("nothing is served under its model names"));
+}
