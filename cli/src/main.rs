@@ -1,3 +1,43 @@
-//! Placeholder.
+//! The `weir` command: the two YAML kinds on a laptop.
 
-fn main() {}
+mod args;
+mod ask;
+mod demo;
+mod embedded;
+mod laptop;
+mod manifests;
+mod replica;
+mod running;
+mod secrets;
+mod up;
+mod worker;
+
+use std::io::{Write, stdout};
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Cli, Command};
+
+fn main() -> ExitCode {
+    // Fails only if one is installed already, and then there is one.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    match Cli::parse().command {
+        Command::Up(args) => up::main(args),
+        Command::Demo(args) => demo::main(args),
+        Command::Worker(args) => worker::main(*args),
+    }
+}
+
+/// Tells the user one thing on standard output. Whoever closed it does not want to know.
+fn say(text: &str) {
+    let _ = writeln!(stdout(), "{text}");
+}
+
+/// Asks the user for a line.
+fn prompt(text: &str) {
+    let mut stdout = stdout();
+    let _ = stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush());
+}

@@ -1,0 +1,85 @@
+//! The command line of `weir`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+use weir_process::ProcessArgs;
+
+use crate::laptop::{Mount, Service};
+use crate::secrets;
+
+/// Small language models that answer first, and a bigger one for what they cannot hold.
+#[derive(Debug, Parser)]
+#[command(name = "weir", version = weir_process::VERSION)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serve the deployments and policies of YAML files with processes on this machine.
+    Up(UpArgs),
+    /// Ask the model that comes with Weir two questions, then yours.
+    Demo(DemoArgs),
+    /// One replica; what `up` and `demo` start.
+    #[command(hide = true)]
+    Worker(Box<weir_worker::Args>),
+}
+
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct UpArgs {
+    /// YAML file, or folder of them, with SLMDeployments and RoutePolicies; other kinds are left alone.
+    #[arg(short, long = "file", required = true, num_args = 1.., value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+
+    /// Address that clients connect to.
+    #[arg(
+        long,
+        env = "WEIR_LISTEN",
+        default_value = "127.0.0.1:8080",
+        value_name = "ADDRESS"
+    )]
+    pub(crate) listen: SocketAddr,
+
+    /// A path that a `file://` source names, and the folder that it is here.
+    #[arg(long = "mount", value_name = "/PATH/IN/IMAGE=FOLDER")]
+    pub(crate) mounts: Vec<Mount>,
+
+    /// The host of a Service in an endpoint's `baseUrl`, and the address that answers for it here.
+    #[arg(long = "service", value_name = "HOST=ADDRESS:PORT")]
+    pub(crate) services: Vec<Service>,
+
+    /// An entry of a Secret, from the environment or from a file.
+    #[arg(long = "secret", value_name = "NAME/KEY=env:VARIABLE|file:PATH")]
+    pub(crate) secrets: Vec<secrets::Entry>,
+
+    /// Folder for logs of replicas and for secrets; made if it is not there.
+    #[arg(
+        long,
+        env = "WEIR_STATE",
+        default_value = ".weir",
+        value_name = "FOLDER"
+    )]
+    pub(crate) state: PathBuf,
+
+    #[command(flatten)]
+    pub(crate) process: ProcessArgs,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct DemoArgs {
+    /// Address that the router listens on while the demo runs; port 0 takes a free one.
+    #[arg(long, default_value = "127.0.0.1:0", value_name = "ADDRESS")]
+    pub(crate) listen: SocketAddr,
+
+    /// What is logged beside the demo's own words: a level, or directives.
+    #[arg(
+        long,
+        env = "WEIR_LOG_LEVEL",
+        default_value = "error",
+        value_name = "LEVEL"
+    )]
+    pub(crate) log_level: String,
+}

@@ -1,0 +1,136 @@
+//! `weir demo`: the model that comes with Weir, a stand-in for a frontier, two questions, and a
+//! prompt for more. Needs no file, no key and no network, and leaves nothing behind.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow, bail};
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+use weir_process::{Process, ProcessArgs};
+
+use crate::args::DemoArgs;
+use crate::ask::{Answer, ask};
+use crate::embedded::{self, FRONTIER_HOST, MODEL_PATH};
+use crate::laptop::{Laptop, Mount, Service};
+use crate::manifests::Manifests;
+use crate::replica::ReplicaEvent;
+use crate::running::{self, Running, Setup};
+use crate::{prompt, say};
+
+const MODEL: &str = "support-assistant";
+
+/// Far more than the model needs, on any machine that can run it.
+const START_WITHIN: Duration = Duration::from_secs(60);
+
+pub(crate) fn main(args: DemoArgs) -> ExitCode {
+    let process = ProcessArgs {
+        log_level: args.log_level.clone(),
+        ..ProcessArgs::embedded()
+    };
+    weir_process::run("weir", &process, |process| demo(args, process))
+}
+
+async fn demo(args: DemoArgs, process: Process) -> anyhow::Result<()> {
+    let folder = tempfile::tempdir().context("make a temporary folder")?;
+    let stand_in = weir_stand_in::serve(&weir_stand_in::Args::embedded(), &process)
+        .await
+        .context("start the stand-in frontier")?;
+    let model = folder.path().join("model");
+    embedded::write_model(&model).context("write the model")?;
+    let laptop = Laptop {
+        mounts: vec![Mount {
+            path: MODEL_PATH.into(),
+            folder: model,
+        }],
+        services: vec![Service {
+            host: FRONTIER_HOST.into(),
+            address: stand_in,
+        }],
+    };
+    let mut manifests = Manifests::default();
+    manifests.add("slmdeployment.yaml", embedded::DEPLOYMENT)?;
+    manifests.add("routepolicy.yaml", embedded::POLICY)?;
+    let setup = Setup {
+        listen: args.listen,
+        secrets: folder.path().join("secrets"),
+        logs: folder.path().join("logs"),
+    };
+    let mut running = running::start(&process, manifests.on(&laptop), &setup).await?;
+    timeout(START_WITHIN, first_ready(&mut running))
+        .await
+        .map_err(|_| anyhow!("the worker was not ready within {START_WITHIN:?}"))??;
+
+    let base_url = format!("http://{}/v1", running.address);
+    let shutdown = process.shutdown().clone();
+    process.tasks().spawn_required("conversation", async move {
+        tokio::select! {
+            () = shutdown.begun() => Ok(()),
+            ended = converse(&base_url) => {
+                shutdown.begin("the conversation is over");
+                ended
+            }
+        }
+    });
+    process.finish().await
+}
+
+async fn first_ready(running: &mut Running) -> anyhow::Result<()> {
+    match running.events.recv().await.map(|told| told.event) {
+        Some(ReplicaEvent::Ready(_)) => Ok(()),
+        Some(ReplicaEvent::Gone { reason }) => bail!("the worker did not start: {reason}"),
+        None => bail!("the worker was never started"),
+    }
+}
+
+async fn converse(base_url: &str) -> anyhow::Result<()> {
+    let client = reqwest::Client::builder()
+        .no_proxy()
+        .build()
+        .context("make a client")?;
+    say(
+        "A support desk with twelve teams. The small model runs here; the frontier is a stand-in.\n",
+    );
+    for question in embedded::questions() {
+        say(&format!("> {}", question.question));
+        say(&told(
+            &ask(&client, base_url, MODEL, &question.question).await?,
+        ));
+    }
+    say(&format!(
+        "Any OpenAI client can ask too: base URL {base_url}, model {MODEL}, any key.\n\
+         Type a ticket and press Enter; an empty line, Ctrl-D or Ctrl-C ends everything.\n"
+    ));
+    loop {
+        prompt("> ");
+        // Ends with the process at the latest: nothing waits for a thread that waits for a person.
+        let line = spawn_blocking(|| std::io::stdin().lines().next());
+        let line = line.await.context("wait for your question")?;
+        let line = line
+            .transpose()
+            .context("read your question")?
+            .unwrap_or_default();
+        if line.trim().is_empty() {
+            return Ok(say(""));
+        }
+        match ask(&client, base_url, MODEL, line.trim()).await {
+            Ok(answer) => say(&told(&answer)),
+            Err(error) => say(&format!("  {error:#}\n")),
+        }
+    }
+}
+
+fn told(answer: &Answer) -> String {
+    let mut line = format!("  {}\n    answered by {}", answer.text, answer.tier);
+    if let Some(score) = &answer.score {
+        line += &format!(", confidence {score}");
+    }
+    if let Some(cost) = &answer.cost {
+        line += &format!(", cost ${cost}");
+    }
+    line += &format!(", {:.0} ms", answer.took.as_secs_f64() * 1e3);
+    if let Some(attempts) = &answer.attempts {
+        line += &format!("\n    attempts: {attempts}");
+    }
+    line + "\n"
+}

@@ -1,0 +1,220 @@
+//! One replica as a child process: started, watched, started again, ended.
+//!
+//! The child is this very program as `weir worker`, with the arguments that the operator's desired
+//! pod template gives its container and the addresses of this machine in place of the pod's.
+//! A child ends when its standard input closes, so none outlives this process however it ends.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tokio::process::{Child, ChildStdin, Command};
+use tokio::time::{sleep, timeout};
+
+/// Pause before a replica that ended is started again: doubles from the first to the last.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LAST_PAUSE: Duration = Duration::from_secs(30);
+
+/// How often a starting child is asked whether it is ready.
+const PROBE_EVERY: Duration = Duration::from_millis(50);
+
+/// What a child is started with.
+#[derive(Clone, Debug)]
+pub(crate) struct ReplicaSpec {
+    /// Unique on this machine; names its log.
+    pub(crate) name: String,
+    /// Of the container in the pod template.
+    pub(crate) args: Vec<String>,
+    pub(crate) program: PathBuf,
+    /// Where logs go.
+    pub(crate) logs: PathBuf,
+    /// How long an ending child may take.
+    pub(crate) drain: Duration,
+}
+
+/// What happens to a replica, for whoever keeps count.
+#[derive(Debug)]
+pub(crate) enum ReplicaEvent {
+    Ready(SocketAddr),
+    Gone { reason: String },
+}
+
+/// Keeps one replica running until `stop` resolves, then ends it within its drain.
+pub(crate) async fn keep(
+    spec: ReplicaSpec,
+    client: reqwest::Client,
+    stop: impl Future<Output = ()>,
+    mut tell: impl FnMut(ReplicaEvent),
+) {
+    tokio::pin!(stop);
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let mut replica = match Replica::start(&spec) {
+            Ok(replica) => replica,
+            Err(error) => {
+                tell(ReplicaEvent::Gone {
+                    reason: format!("cannot start: {error}"),
+                });
+                return;
+            }
+        };
+        let reason = tokio::select! {
+            reason = replica.watch(&client, &mut tell, &mut pause) => reason,
+            () = &mut stop => return replica.end(spec.drain).await,
+        };
+        tell(ReplicaEvent::Gone { reason });
+        tokio::select! {
+            () = sleep(pause) => pause = (pause * 2).min(LAST_PAUSE),
+            () = &mut stop => return,
+        }
+    }
+}
+
+struct Replica {
+    child: Child,
+    /// Held open for as long as the child is to live; waiting would close it if the child had it.
+    _life: Option<ChildStdin>,
+    serving: SocketAddr,
+    admin: SocketAddr,
+    log: PathBuf,
+}
+
+impl Replica {
+    fn start(spec: &ReplicaSpec) -> io::Result<Self> {
+        let (serving, admin) = (free_port()?, free_port()?);
+        let log = spec.logs.join(format!("{}.log", spec.name));
+        let file = std::fs::File::create(&log)?;
+        let mut child = Command::new(&spec.program)
+            .arg("worker")
+            .args(args_here(&spec.args, serving, admin))
+            .stdin(Stdio::piped())
+            .stdout(file.try_clone()?)
+            .stderr(file)
+            // A terminal's interrupt goes to the whole group; children end when this process says.
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()?;
+        Ok(Self {
+            _life: child.stdin.take(),
+            child,
+            serving,
+            admin,
+            log,
+        })
+    }
+
+    /// Tells when it is ready, and returns why it ended.
+    async fn watch(
+        &mut self,
+        client: &reqwest::Client,
+        tell: &mut impl FnMut(ReplicaEvent),
+        pause: &mut Duration,
+    ) -> String {
+        let ready = ready(client, self.admin);
+        tokio::select! {
+            () = ready => {
+                *pause = FIRST_PAUSE;
+                tell(ReplicaEvent::Ready(self.serving));
+            }
+            _ = self.child.wait() => return last_line(&self.log),
+        }
+        // The status says less than the last line.
+        let _ = self.child.wait().await;
+        last_line(&self.log)
+    }
+
+    async fn end(mut self, drain: Duration) {
+        if let Some(id) = self.child.id().and_then(|id| i32::try_from(id).ok()) {
+            // Failing means that it has ended already.
+            let _ = kill(Pid::from_raw(id), Signal::SIGTERM);
+        }
+        if timeout(drain, self.child.wait()).await.is_err() {
+            tracing::warn!(log = %self.log.display(), "a replica outlasted its drain and is killed");
+            let _ = self.child.kill().await;
+        }
+    }
+}
+
+async fn ready(client: &reqwest::Client, admin: SocketAddr) {
+    let url = format!("http://{admin}/readyz");
+    while !client
+        .get(&url)
+        .send()
+        .await
+        .is_ok_and(|r| r.status().is_success())
+    {
+        sleep(PROBE_EVERY).await;
+    }
+}
+
+/// The container's arguments with this machine's addresses, and without the pod's paths.
+fn args_here(args: &[String], serving: SocketAddr, admin: SocketAddr) -> Vec<String> {
+    const OF_THE_POD: [&str; 3] = ["--listen", "--admin", "--termination-log"];
+    let mut here = Vec::new();
+    let mut rest = args.iter();
+    while let Some(arg) = rest.next() {
+        let name = arg.split('=').next().unwrap_or(arg);
+        if !OF_THE_POD.contains(&name) {
+            here.push(arg.clone());
+        } else if name == arg {
+            rest.next();
+        }
+    }
+    here.extend([format!("--listen={serving}"), format!("--admin={admin}")]);
+    here
+}
+
+/// A port that was free a moment ago. Another program may take it before the child does; the child
+/// then ends and the next start takes other ports.
+fn free_port() -> io::Result<SocketAddr> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
+}
+
+fn last_line(log: &Path) -> String {
+    let text = std::fs::read_to_string(log).unwrap_or_default();
+    let line = text.lines().rev().find(|line| !line.trim().is_empty());
+    line.unwrap_or("it said nothing").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_addresses_of_the_pod_are_replaced_in_both_spellings() {
+        let args = [
+            "--model-name=triage",
+            "--listen=0.0.0.0:8000",
+            "--admin",
+            "0.0.0.0:9090",
+            "--source",
+            "file:///m",
+        ];
+        let here = args_here(
+            &args.map(String::from),
+            "127.0.0.1:1".parse().unwrap(),
+            "127.0.0.1:2".parse().unwrap(),
+        );
+        assert_eq!(
+            here,
+            [
+                "--model-name=triage",
+                "--source",
+                "file:///m",
+                "--listen=127.0.0.1:1",
+                "--admin=127.0.0.1:2"
+            ]
+        );
+    }
+
+    #[test]
+    fn the_reason_is_the_last_line_that_says_something() {
+        let log = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(log.path(), "started\nUnsupported: tensor x\n\n").unwrap();
+        assert_eq!(last_line(log.path()), "Unsupported: tensor x");
+    }
+}

@@ -1,0 +1,86 @@
+//! `weir up`: the YAML files of a cluster, served on this machine until interrupted.
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use weir_process::Process;
+
+use crate::args::UpArgs;
+use crate::laptop::Laptop;
+use crate::manifests::{self, Manifests};
+use crate::replica::ReplicaEvent;
+use crate::running::{self, Running, Setup};
+use crate::{say, secrets};
+
+pub(crate) fn main(args: UpArgs) -> ExitCode {
+    let process = args.process.clone();
+    weir_process::run("weir", &process, |process| up(args, process))
+}
+
+async fn up(args: UpArgs, process: Process) -> anyhow::Result<()> {
+    let laptop = Laptop {
+        mounts: args.mounts,
+        services: args.services,
+    };
+    let manifests = manifests::read(&args.files)?.on(&laptop);
+    for other in &manifests.others {
+        say(&format!("left alone: {other}"));
+    }
+    let setup = Setup {
+        listen: args.listen,
+        secrets: args.state.join("secrets"),
+        logs: args.state.join("logs"),
+    };
+    // The one place that reads the environment by a name that only the user knows.
+    secrets::lay_out(&setup.secrets, &args.secrets, |name| {
+        std::env::var_os(name)?.into_string().ok()
+    })
+    .context("lay out the secrets")?;
+    let names = model_names(&manifests);
+    let mut running = running::start(&process, manifests, &setup).await?;
+    say(&format!("OpenAI base URL  http://{}/v1", running.address));
+    say(&format!("models           {}", names.join(", ")));
+    say(&format!("logs             {}", setup.logs.display()));
+    let ready = process.readiness().gate("replicas");
+    process.tasks().spawn("tell", async move {
+        tell(&mut running, || ready.open()).await;
+    });
+    process.finish().await
+}
+
+/// Says what becomes of replicas; calls `all_ready` when each has been ready once.
+async fn tell(running: &mut Running, all_ready: impl Fn()) {
+    let mut waiting = running.replicas;
+    if waiting == 0 {
+        all_ready();
+    }
+    while let Some(told) = running.events.recv().await {
+        match told.event {
+            ReplicaEvent::Ready(address) => {
+                say(&format!(
+                    "ready            {} at {address}",
+                    told.deployment
+                ));
+                waiting = waiting.saturating_sub(1);
+                if waiting == 0 {
+                    all_ready();
+                }
+            }
+            ReplicaEvent::Gone { reason } => {
+                say(&format!("ended            {}: {reason}", told.deployment));
+            }
+        }
+    }
+}
+
+fn model_names(manifests: &Manifests) -> Vec<String> {
+    let policies = manifests
+        .policies
+        .iter()
+        .flat_map(|p| p.spec.models.iter().cloned());
+    let deployments = manifests
+        .deployments
+        .iter()
+        .filter_map(|d| d.metadata.name.clone());
+    policies.chain(deployments).collect()
+}
