@@ -1,19 +1,19 @@
 //! The data plane of one namespace: between clients and the tiers that answer them.
 //!
-//! A request is followed through these phases, each a file; [`server`] strings them together.
+//! A request is followed through these phases, each a file; `server` strings them together.
 //!
-//! 1. [`identify`]: the API key, and the tenants it belongs to.
-//! 2. [`decode`]: the wire's request becomes an [`ask`].
-//! 3. [`matching`]: the model name picks a policy or a deployment.
-//! 4. [`plan`] (pure): which tiers may answer, in which order; what may leave the cluster.
-//! 5. [`admit`]: limits.
-//! 6. [`attempt`]: tier by tier until one is sure; nothing is shown before it is committed.
-//! 7. [`encode`]: the [`answer`] becomes what the client's SDK expects.
-//! 8. [`settle`]: metrics and the [`decision`]'s record; always runs.
+//! 1. `identify`: the API key, and the tenants it belongs to.
+//! 2. `decode`: the wire's request becomes an `ask`.
+//! 3. `matching`: the model name picks a policy or a deployment.
+//! 4. `plan` (pure): which tiers may answer, in which order; what may leave the cluster.
+//! 5. `admit`: limits.
+//! 6. `attempt`: tier by tier until one is sure; nothing is shown before it is committed.
+//! 7. `encode`: the `answer` becomes what the client's SDK expects.
+//! 8. `settle`: metrics and the `decision`'s record; always runs.
 //!
-//! Around them: [`world`] and what feeds it ([`watch`]), [`credentials`], [`dial`] (which
-//! addresses), [`replicas`] (connections, least busy first), [`load`] (what is in hand),
-//! [`refusal`] (every way not to answer), [`shared`] and [`metrics`].
+//! Around them: `world` and what feeds it (`watch`), `credentials`, `dial` (which
+//! addresses), `replicas` (connections, least busy first), `load` (what is in hand),
+//! `refusal` (every way not to answer), `shared` and `metrics`.
 
 mod admit;
 mod answer;

@@ -29,7 +29,7 @@ pub struct Inside {
 pub enum Target {
     /// The deployment of this name.
     Deployment(String),
-    Endpoint(Endpoint),
+    Endpoint(Box<Endpoint>),
 }
 
 /// A tier whose asks leave the cluster.

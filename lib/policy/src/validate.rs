@@ -232,7 +232,7 @@ impl Check {
         Some(match location {
             weir_crds::Location::Inside => Tier::Inside(Arc::new(Inside {
                 name,
-                target: Target::Endpoint(endpoint),
+                target: Target::Endpoint(Box::new(endpoint)),
                 accept,
             })),
             weir_crds::Location::Outside => Tier::Outside(Arc::new(Outside {

@@ -63,7 +63,7 @@ impl Pursuit<'_> {
                     self.at_replica(tier, name, (gate, is_unsure), tried).await
                 }
                 Target::Endpoint(endpoint) => {
-                    let call = (endpoint, Reach::Inside);
+                    let call = (endpoint.as_ref(), Reach::Inside);
                     self.at_endpoint(tier, call, (gate, is_unsure)).await
                 }
             },
