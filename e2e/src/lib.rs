@@ -17,4 +17,4 @@ pub use api_server::ApiServer;
 pub use cluster::Cluster;
 pub use kubectl::Kubectl;
 pub use run::{Said, output, output_of, said, succeed, tool};
-pub use settings::{cache_folder, profile_folder, repository, target_folder};
+pub use settings::{cache_folder, given_programs, profile_folder, repository, target_folder};

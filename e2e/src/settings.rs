@@ -10,6 +10,14 @@ pub(crate) const KUBECONFIG: &str = "KUBECONFIG";
 /// Set where leaving out the node tests is a failure.
 pub(crate) const REQUIRE_NODES: &str = "WEIR_E2E_REQUIRE_NODES";
 
+/// A folder with our own programs to use instead of what cargo builds.
+const PROGRAMS: &str = "WEIR_E2E_PROGRAMS";
+
+/// The folder of programs that somebody else built and wants tested, if there is one.
+pub fn given_programs() -> Option<PathBuf> {
+    variable(PROGRAMS).map(PathBuf::from)
+}
+
 /// The value of a variable that is set to something.
 pub(crate) fn variable(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())

@@ -58,16 +58,16 @@ pub(crate) fn take_down() -> Result<()> {
     if let Some(folder) = &folder {
         end_left_overs(folder);
     }
+    if let Some(folder) = &folder {
+        remove_notes_of_others(folder);
+    }
     for place in [Some(Path::new(STATE)), folder.as_deref()]
         .into_iter()
         .flatten()
     {
-        unmount_below(place)?;
+        unmount_at(place)?;
     }
     network::lift();
-    if let Some(folder) = &folder {
-        remove_notes_of_others(folder);
-    }
     // The note goes last: until then the next run tries again.
     for place in [folder.as_deref(), Some(Path::new(STATE))]
         .into_iter()
@@ -101,10 +101,10 @@ fn end_shims() {
     }
 }
 
-/// Unmounts everything below a folder, so that removing the folder removes no more than it.
-fn unmount_below(folder: &Path) -> Result<()> {
+/// Unmounts everything at and below a folder, so that removing the folder removes no more than it.
+fn unmount_at(folder: &Path) -> Result<()> {
     for _ in 0..50 {
-        let mounts = mounts_below(folder)?;
+        let mounts = mounts_at(folder)?;
         if mounts.is_empty() {
             return Ok(());
         }
@@ -116,14 +116,14 @@ fn unmount_below(folder: &Path) -> Result<()> {
     bail!("something stays mounted below {}", folder.display())
 }
 
-/// The mount points below a folder, the deepest first.
-fn mounts_below(folder: &Path) -> Result<Vec<PathBuf>> {
+/// The mount points at and below a folder, the deepest first.
+fn mounts_at(folder: &Path) -> Result<Vec<PathBuf>> {
     let mounts = fs::read_to_string("/proc/self/mounts").context("reading the mounts")?;
     let mut below: Vec<PathBuf> = mounts
         .lines()
         .filter_map(|line| line.split(' ').nth(1))
         .map(PathBuf::from)
-        .filter(|mount| mount.starts_with(folder) && mount != folder)
+        .filter(|mount| mount.starts_with(folder))
         .collect();
     below.sort_by_key(|mount| std::cmp::Reverse(mount.components().count()));
     Ok(below)

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use weir_e2e::cluster::{BASE, Images, PYTHON, Recipe};
-use weir_e2e::{Cluster, profile_folder, repository, succeed, target_folder, tool};
+use weir_e2e::{Cluster, given_programs, profile_folder, repository, succeed, target_folder, tool};
 
 use crate::sdk::{self, Sdk};
 
@@ -50,7 +50,7 @@ impl Stage {
 
     /// Builds our programs and their images, and puts these on the nodes.
     pub fn load_images(&self) -> Result<()> {
-        build_programs()?;
+        collect_programs()?;
         load_images(&self.cluster, &self.sdk)
     }
 
@@ -158,9 +158,24 @@ pub fn restricted_pod(namespace: &str, name: &str, image: &str, command: &str) -
     .to_string()
 }
 
-/// Builds our programs as this one was built, and copies them without what only a
+/// Copies our programs, which cargo builds where nobody gave them, without what only a
 /// debugger reads.
-fn build_programs() -> Result<()> {
+fn collect_programs() -> Result<()> {
+    let built = match given_programs() {
+        Some(folder) => folder,
+        None => build_programs()?,
+    };
+    let slim = programs();
+    fs::create_dir_all(&slim).context("making the folder of our programs")?;
+    for (_, program) in PUBLISHED {
+        let mut strip = tool("strip --strip-debug -o");
+        succeed(strip.arg(slim.join(program)).arg(built.join(program)))?;
+    }
+    Ok(())
+}
+
+/// Builds our programs as this one was built, and returns their folder.
+fn build_programs() -> Result<PathBuf> {
     let profile = profile_folder();
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut build = Command::new(cargo);
@@ -178,13 +193,7 @@ fn build_programs() -> Result<()> {
         }
     }
     succeed(&mut build).context("building our programs")?;
-    let slim = programs();
-    fs::create_dir_all(&slim).context("making the folder of our programs")?;
-    for (_, program) in PUBLISHED {
-        let mut strip = tool("strip --strip-debug -o");
-        succeed(strip.arg(slim.join(program)).arg(profile.join(program)))?;
-    }
-    Ok(())
+    Ok(profile)
 }
 
 fn programs() -> PathBuf {

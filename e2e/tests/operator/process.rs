@@ -1,0 +1,276 @@
+//! The operator as a process, and what tests ask the API server.
+
+use std::fs::File;
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+use weir_e2e::{ApiServer, profile_folder, repository, succeed, target_folder};
+
+/// How long anything may take to come about: far more than it takes.
+const PATIENCE: Duration = Duration::from_secs(40);
+
+/// A running operator, which ends when it is dropped.
+pub struct Operator {
+    child: Child,
+    admin: String,
+    log: PathBuf,
+}
+
+impl Operator {
+    /// Starts an operator for one namespace, where its Lease is as well.
+    pub fn start(server: &ApiServer, namespace: &str, identity: &str) -> Self {
+        let port = free_port();
+        let folder = server
+            .folder()
+            .map_or_else(std::env::temp_dir, PathBuf::from);
+        let log = folder.join(format!("operator-{namespace}-{identity}.log"));
+        let file = File::create(&log).unwrap();
+        let child = Command::new(program())
+            .env("KUBECONFIG", server.kubeconfig())
+            .args(["--watch-namespaces", namespace, "--namespace", namespace])
+            .args([
+                "--identity",
+                identity,
+                "--log-level=weir_operator=debug,info",
+            ])
+            .arg(format!("--admin=127.0.0.1:{port}"))
+            .stdin(Stdio::null())
+            .stdout(file.try_clone().unwrap())
+            .stderr(file)
+            .spawn()
+            .unwrap();
+        Self {
+            child,
+            admin: format!("http://127.0.0.1:{port}"),
+            log,
+        }
+    }
+
+    /// Ends it as Kubernetes does, and waits for the end.
+    pub fn stop(mut self) {
+        self.signal(Signal::SIGTERM);
+        assert!(self.child.wait().unwrap().success(), "{}", self.said());
+    }
+
+    /// Ends it without a chance to clean up.
+    pub fn crash(mut self) {
+        self.signal(Signal::SIGKILL);
+        self.child.wait().unwrap();
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.child.id()).unwrap();
+        kill(Pid::from_raw(pid), signal).unwrap();
+    }
+
+    /// The sum of a metric over its labels; nothing while the operator does not answer.
+    pub async fn metric(&self, name: &str) -> Option<f64> {
+        let answer = reqwest::get(format!("{}/metrics", self.admin)).await.ok()?;
+        let text = answer.text().await.ok()?;
+        let lines = text.lines().filter(|line| line.starts_with(name));
+        Some(
+            lines
+                .filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok())
+                .sum(),
+        )
+    }
+
+    /// Waits until it leads and has looked at everything at least once.
+    pub async fn settled(&self) {
+        let began = Instant::now();
+        while self.metric("weir_operator_leading").await != Some(1.0)
+            || self.metric("weir_operator_reconciles_total").await == Some(0.0)
+        {
+            assert!(began.elapsed() < PATIENCE, "it never led: {}", self.said());
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        // The passes of the beginning take milliseconds each.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+
+    /// Its log, for a test that fails.
+    pub fn said(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+}
+
+impl Drop for Operator {
+    fn drop(&mut self) {
+        if self.child.try_wait().unwrap().is_none() {
+            self.child.kill().unwrap();
+            self.child.wait().unwrap();
+        }
+        if std::thread::panicking() {
+            eprintln!("operator said:\n{}", self.said());
+        }
+    }
+}
+
+/// A namespace of an API server, as one test sees it.
+pub struct World {
+    pub server: &'static ApiServer,
+    pub namespace: String,
+}
+
+impl World {
+    pub async fn new(prefix: &str) -> Self {
+        let server = ApiServer::shared().await;
+        Self {
+            server,
+            namespace: server.namespace(prefix).await,
+        }
+    }
+
+    pub fn operator(&self, identity: &str) -> Operator {
+        Operator::start(self.server, &self.namespace, identity)
+    }
+
+    /// kubectl in the namespace, with arguments on one line.
+    pub fn kubectl(&self, arguments: &str) -> String {
+        self.try_kubectl(arguments).unwrap()
+    }
+
+    fn try_kubectl(&self, arguments: &str) -> anyhow::Result<String> {
+        let arguments = format!("--namespace {} {arguments}", self.namespace);
+        self.server.kubectl().run(&arguments)
+    }
+
+    /// Applies YAML into the namespace.
+    pub fn apply(&self, yaml: &str) {
+        let arguments = format!("--namespace {} apply -f -", self.namespace);
+        let said = self.server.kubectl().said(&arguments, yaml).unwrap();
+        assert!(said.ok, "{}", said.stderr);
+    }
+
+    pub fn patch(&self, object: &str, arguments: &str, patch: &Value) {
+        let line = format!(
+            "--namespace {} patch {object} {arguments} --type=merge",
+            self.namespace
+        );
+        let mut command = self.server.kubectl().command(&line);
+        succeed(command.arg("--patch").arg(patch.to_string())).unwrap();
+    }
+
+    pub fn get(&self, object: &str) -> Option<Value> {
+        let text = self
+            .try_kubectl(&format!("get {object} --output=json"))
+            .ok()?;
+        serde_json::from_str(&text).ok()
+    }
+
+    /// Names of all objects of a kind that the operator manages, sorted.
+    pub fn managed(&self, kind: &str) -> Vec<String> {
+        let selector = "app.kubernetes.io/managed-by=weir";
+        let text = self.kubectl(&format!("get {kind} --selector {selector} --output=name"));
+        let mut names: Vec<String> = text
+            .lines()
+            .filter_map(|line| Some(line.split_once('/')?.1.to_owned()))
+            .collect();
+        names.sort();
+        names
+    }
+
+    /// `status/reason` of a condition; empty while it is not there.
+    pub fn condition(&self, object: &str, type_: &str) -> String {
+        let conditions = self
+            .get(object)
+            .and_then(|object| object["status"]["conditions"].as_array().cloned())
+            .unwrap_or_default();
+        let found = conditions.iter().find(|c| c["type"] == type_);
+        found.map_or_else(String::new, |c| {
+            let text = |field: &str| c[field].as_str().unwrap_or_default().to_owned();
+            format!("{}/{}", text("status"), text("reason"))
+        })
+    }
+
+    /// Says in the status of a Deployment that its replicas are ready, as its controller would.
+    pub fn make_ready(&self, deployment: &str, replicas: u32) {
+        let status = serde_json::json!({ "status": {
+            "observedGeneration": 1_000, "replicas": replicas, "updatedReplicas": replicas,
+            "readyReplicas": replicas, "availableReplicas": replicas,
+        }});
+        self.patch(
+            &format!("deployment/{deployment}"),
+            "--subresource=status",
+            &status,
+        );
+    }
+}
+
+/// Waits until `look` sees what is expected.
+pub async fn until<T: PartialEq + std::fmt::Debug>(expected: T, mut look: impl FnMut() -> T) {
+    let began = Instant::now();
+    loop {
+        let seen = look();
+        if seen == expected {
+            return;
+        }
+        assert!(
+            began.elapsed() < PATIENCE,
+            "in {PATIENCE:?} it did not become {expected:?}, it is {seen:?}"
+        );
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// The operator's program, built once as this test was.
+fn program() -> PathBuf {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT
+        .get_or_init(|| {
+            let profile = profile_folder();
+            let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+            let mut build = Command::new(cargo);
+            build
+                .current_dir(repository())
+                .args([
+                    "build",
+                    "--quiet",
+                    "--package",
+                    "weir-operator",
+                    "--target-dir",
+                ])
+                .arg(target_folder());
+            if profile.ends_with("release") {
+                build.arg("--release");
+            }
+            succeed(&mut build).unwrap();
+            profile.join("weir-operator")
+        })
+        .clone()
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+/// A deployment that is served from the image of its workers.
+pub const TRIAGE: &str = "
+apiVersion: weir.dev/v1alpha1
+kind: SLMDeployment
+metadata: { name: triage }
+spec: { model: { source: file:///models/triage } }
+";
+
+/// A policy over it and a frontier.
+pub const SUPPORT: &str = "
+apiVersion: weir.dev/v1alpha1
+kind: RoutePolicy
+metadata: { name: support }
+spec:
+  models: [assistant]
+  tiers:
+    - { name: small, deployment: { name: triage } }
+    - name: frontier
+      endpoint:
+        provider: OpenAI
+        model: big
+        apiKeySecretRef: { name: keys, key: openai }
+";
