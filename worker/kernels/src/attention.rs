@@ -64,37 +64,40 @@ pub fn attend(
         "a run lies within one block"
     );
     let piece = group * cache.head_dim;
-    cpu.pool().run_chunks(output, piece, |index, output| {
-        let queries = &queries[index * piece..][..piece];
-        let row = rows[index / cache.heads];
-        let head = index % cache.heads;
-        match cache.elements {
-            Elements::F32(elements) => dispatch(
-                cpu.class(),
-                Group {
-                    queries,
-                    scale,
-                    row,
-                    head,
-                    cache,
-                    elements,
-                    output,
-                },
-            ),
-            Elements::Bf16(elements) => dispatch(
-                cpu.class(),
-                Group {
-                    queries,
-                    scale,
-                    row,
-                    head,
-                    cache,
-                    elements,
-                    output,
-                },
-            ),
-        }
-    });
+    let positions: usize = rows.iter().map(|row| row.position + 1).sum();
+    let each = 2 * piece * positions / rows.len();
+    cpu.pool()
+        .run_chunks(output, (piece, each), |index, output| {
+            let queries = &queries[index * piece..][..piece];
+            let row = rows[index / cache.heads];
+            let head = index % cache.heads;
+            match cache.elements {
+                Elements::F32(elements) => dispatch(
+                    cpu.class(),
+                    Group {
+                        queries,
+                        scale,
+                        row,
+                        head,
+                        cache,
+                        elements,
+                        output,
+                    },
+                ),
+                Elements::Bf16(elements) => dispatch(
+                    cpu.class(),
+                    Group {
+                        queries,
+                        scale,
+                        row,
+                        head,
+                        cache,
+                        elements,
+                        output,
+                    },
+                ),
+            }
+        });
 }
 
 /// The query heads of one token that share one head of keys and values.

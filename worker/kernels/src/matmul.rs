@@ -3,6 +3,10 @@
 //! Each output has one accumulator of sixteen lanes that walks over k in order, in every tile
 //! shape; that is all there is to batch invariance. Tiles differ only in how many accumulators
 //! are in flight.
+#![allow(
+    unsafe_code,
+    reason = "pieces write their own rectangles of one output, and read without a check per load"
+)]
 
 use half::bf16;
 
@@ -14,9 +18,6 @@ use crate::{Cpu, Elements, KernelClass};
 /// level cache while the outputs' weights stream by, enough that handing a piece out costs nothing.
 const PIECE_OUTPUTS: usize = 32;
 const PIECE_ROWS: usize = 64;
-
-/// Below this many multiplications waking other threads costs more than it saves.
-const WORTH_SHARING: usize = 1 << 16;
 
 /// A weight as it is stored: one row of `columns` numbers per output.
 #[derive(Clone, Copy, Debug)]
@@ -108,11 +109,9 @@ fn product<T: Element>(
         }
         .compute(cpu.class());
     };
-    if rows * weight.len() < WORTH_SHARING {
-        (0..across * down).for_each(piece);
-    } else {
-        cpu.pool().run(across * down, &piece);
-    }
+    let pieces = across * down;
+    let each = (rows * weight.len()).checked_div(pieces).unwrap_or(0);
+    cpu.pool().run((pieces, each), &piece);
 }
 
 /// A rectangle of the output: `rows` and `outputs` are first and end.
@@ -139,17 +138,15 @@ impl<T: Element> Piece<'_, T> {
             std::array::from_fn(|r| &self.input[(row + r) * self.columns..][..self.columns]);
         let weights: [&[T]; O] =
             std::array::from_fn(|o| &self.weight[(output + o) * self.columns..][..self.columns]);
-        let input_steps = inputs.map(|input| &input.as_chunks::<LANES>().0[..steps]);
-        let weight_steps = weights.map(|weight| &weight.as_chunks::<LANES>().0[..steps]);
 
         let mut sums = [[simd.splat(0.0); O]; R];
         let mut lanes = [simd.splat(0.0); O];
         for step in 0..steps {
             for o in 0..O {
-                lanes[o] = T::load(simd, &weight_steps[o][step]);
+                lanes[o] = T::load(simd, nth(weights[o], step));
             }
             for r in 0..R {
-                let input = simd.load(&input_steps[r][step]);
+                let input = simd.load(nth(inputs[r], step));
                 for o in 0..O {
                     sums[r][o] = simd.fma(input, lanes[o], sums[r][o]);
                 }
@@ -167,10 +164,6 @@ impl<T: Element> Piece<'_, T> {
             }
         }
         for (r, sums) in sums.into_iter().enumerate() {
-            #[allow(
-                unsafe_code,
-                reason = "pieces write their own rectangles of one output"
-            )]
             // SAFETY: rectangles of different pieces do not overlap, nor do tiles of one piece.
             let target = unsafe { self.target.run((row + r) * self.stride + output, O) };
             for (to, sum) in target.iter_mut().zip(sums) {
@@ -199,6 +192,14 @@ impl<T: Element> Piece<'_, T> {
     }
 }
 
+/// The `step`th run of sixteen, of a row that is known to have that many.
+#[inline(always)]
+fn nth<T>(row: &[T], step: usize) -> &[T; LANES] {
+    // SAFETY: `tile` counts steps by the length of the row. Checked here, every load would be
+    // followed by a branch, and the sums would live on the stack.
+    unsafe { &*row.as_ptr().add(step * LANES).cast() }
+}
+
 impl<T: Element> Kernel for Piece<'_, T> {
     type Output = ();
 
@@ -207,8 +208,8 @@ impl<T: Element> Kernel for Piece<'_, T> {
         let (mut output, end) = self.outputs;
         // One row is a walk over memory: many rows of weights at once keep more loads in flight.
         if self.rows.1 - self.rows.0 == 1 {
-            while output + 8 <= end && S::LARGE_TILE {
-                self.column::<S, 8>(simd, output);
+            while output + 8 <= end {
+                self.tile::<S, 1, 8>(simd, self.rows.0, output);
                 output += 8;
             }
         }

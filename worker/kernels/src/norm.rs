@@ -14,14 +14,16 @@ pub fn rms_norm(cpu: &Cpu, input: &[f32], weight: &[f32], epsilon: f32, output: 
         input.len().is_multiple_of(weight.len()),
         "rows are as long as the weight"
     );
-    cpu.pool().run_chunks(output, weight.len(), |row, output| {
-        let input = &input[row * weight.len()..][..weight.len()];
-        let squares = dispatch(cpu.class(), SumOfSquares(input));
-        let scale = 1.0 / (squares / input.len() as f32 + epsilon).sqrt();
-        for ((to, value), weight) in output.iter_mut().zip(input).zip(weight) {
-            *to = value * scale * weight;
-        }
-    });
+    let width = weight.len();
+    cpu.pool()
+        .run_chunks(output, (width, 3 * width), |row, output| {
+            let input = &input[row * width..][..width];
+            let squares = dispatch(cpu.class(), SumOfSquares(input));
+            let scale = 1.0 / (squares / input.len() as f32 + epsilon).sqrt();
+            for ((to, value), weight) in output.iter_mut().zip(input).zip(weight) {
+                *to = value * scale * weight;
+            }
+        });
 }
 
 struct SumOfSquares<'a>(&'a [f32]);

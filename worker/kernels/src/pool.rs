@@ -20,6 +20,10 @@ use std::thread::{self, JoinHandle, Thread};
 /// About ten microseconds: longer than the gap between two kernels of one forward pass.
 const SPINS: u32 = 2_000;
 
+/// Below this many multiplications, some twenty microseconds, waking other threads costs more than
+/// it saves.
+const WORTH_SHARING: usize = 1 << 19;
+
 /// Its threads end when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Pool {
@@ -89,12 +93,13 @@ impl Pool {
         }
     }
 
-    /// Calls `piece` once for each of `0..pieces`, on all threads, and returns when all are done.
+    /// Calls `piece` once for each of `0..pieces`, and returns when all are done. All threads take
+    /// part where the pieces, at so many multiplications each, are worth it.
     ///
     /// # Panics
     /// Where a piece panics, after the others have ended.
-    pub(crate) fn run(&self, pieces: usize, piece: &(dyn Fn(usize) + Sync)) {
-        if pieces <= 1 || self.workers.is_empty() {
+    pub(crate) fn run(&self, (pieces, each): (usize, usize), piece: &(dyn Fn(usize) + Sync)) {
+        if pieces <= 1 || pieces.saturating_mul(each) < WORTH_SHARING || self.workers.is_empty() {
             (0..pieces).for_each(piece);
             return;
         }
@@ -128,15 +133,16 @@ impl Pool {
         );
     }
 
-    /// Cuts `output` into runs of `length` and calls `piece` with the index and the run.
+    /// Cuts `output` into runs of `length` and calls `piece` with the index and the run, which
+    /// takes `each` multiplications.
     pub(crate) fn run_chunks<T: Send>(
         &self,
         output: &mut [T],
-        length: usize,
+        (length, each): (usize, usize),
         piece: impl Fn(usize, &mut [T]) + Sync,
     ) {
         let all = Disjoint::new(output);
-        self.run(all.length.div_ceil(length), &|index| {
+        self.run((all.length.div_ceil(length), each), &|index| {
             let start = index * length;
             let end = (start + length).min(all.length);
             // SAFETY: runs of different indices do not overlap, and each index is called once.
@@ -259,7 +265,7 @@ mod tests {
             let pool = pool(threads);
             for pieces in [0, 1, 2, 63, 500] {
                 let counts: Vec<AtomicUsize> = (0..pieces).map(|_| AtomicUsize::new(0)).collect();
-                pool.run(pieces, &|index| {
+                pool.run((pieces, WORTH_SHARING), &|index| {
                     counts[index].fetch_add(1, Ordering::Relaxed);
                 });
                 assert!(
@@ -272,11 +278,19 @@ mod tests {
     }
 
     #[test]
+    fn pieces_that_are_worth_little_stay_on_the_thread_that_asks() {
+        let asking = thread::current().id();
+        pool(4).run((100, 10), &|_| assert_eq!(thread::current().id(), asking));
+    }
+
+    #[test]
     fn threads_that_went_to_sleep_wake_up_for_the_next_kernel() {
         let pool = pool(3);
         for _ in 0..5 {
             let mut output = vec![0; 1000];
-            pool.run_chunks(&mut output, 7, |index, run| run.fill(index));
+            pool.run_chunks(&mut output, (7, WORTH_SHARING), |index, run| {
+                run.fill(index)
+            });
             assert!(
                 output
                     .iter()
@@ -292,9 +306,11 @@ mod tests {
     fn a_piece_that_panics_fails_the_kernel_and_not_the_next() {
         let pool = pool(2);
         let failed = catch_unwind(AssertUnwindSafe(|| {
-            pool.run(8, &|index| assert!(index != 3, "piece three"));
+            pool.run((8, WORTH_SHARING), &|index| {
+                assert!(index != 3, "piece three")
+            });
         }));
         assert!(failed.is_err());
-        pool.run(8, &|_| {});
+        pool.run((8, WORTH_SHARING), &|_| {});
     }
 }

@@ -28,14 +28,17 @@ pub fn rotate_halves(
         "rows are whole heads, one row per angle"
     );
     let width = rows.len() / count;
-    cpu.pool().run_chunks(rows, width, |row, heads| {
-        let cosines = &cosines[row * half..][..half];
-        let sines = &sines[row * half..][..half];
-        for head in heads.chunks_exact_mut(head_dim) {
-            let (low, high) = head.split_at_mut(half);
-            for (((low, high), cosine), sine) in low.iter_mut().zip(high).zip(cosines).zip(sines) {
-                (*low, *high) = (*low * cosine - *high * sine, *high * cosine + *low * sine);
+    cpu.pool()
+        .run_chunks(rows, (width, 2 * width), |row, heads| {
+            let cosines = &cosines[row * half..][..half];
+            let sines = &sines[row * half..][..half];
+            for head in heads.chunks_exact_mut(head_dim) {
+                let (low, high) = head.split_at_mut(half);
+                for (((low, high), cosine), sine) in
+                    low.iter_mut().zip(high).zip(cosines).zip(sines)
+                {
+                    (*low, *high) = (*low * cosine - *high * sine, *high * cosine + *low * sine);
+                }
             }
-        }
-    });
+        });
 }

@@ -7,16 +7,20 @@ use crate::simd::{Kernel, LANES, Simd, dispatch, padded};
 /// Numbers of one piece of work; whole vectors, so that pieces do not change what is a tail.
 const PIECE: usize = 256 * LANES;
 
+/// What one number costs, most of it for the exponential.
+const MULTIPLICATIONS: usize = 16;
+
 /// `gate[i] = silu(gate[i]) · up[i]`, where silu(x) = x / (1 + e^-x).
 ///
 /// # Panics
 /// Where the two are not of one length.
 pub fn silu_times(cpu: &Cpu, gate: &mut [f32], up: &[f32]) {
     assert_eq!(gate.len(), up.len(), "each gate opens for one value");
-    cpu.pool().run_chunks(gate, PIECE, |index, gate| {
-        let up = &up[index * PIECE..][..gate.len()];
-        dispatch(cpu.class(), SiluTimes { gate, up });
-    });
+    cpu.pool()
+        .run_chunks(gate, (PIECE, PIECE * MULTIPLICATIONS), |index, gate| {
+            let up = &up[index * PIECE..][..gate.len()];
+            dispatch(cpu.class(), SiluTimes { gate, up });
+        });
 }
 
 struct SiluTimes<'a> {

@@ -292,3 +292,75 @@ impl<'a> Keys<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn rope_of(rope: Value) -> Rope {
+        let mut config = json!({
+            "architectures": ["LlamaForCausalLM"],
+            "hidden_size": 64,
+            "intermediate_size": 96,
+            "max_position_embeddings": 128,
+            "num_attention_heads": 4,
+            "num_hidden_layers": 1,
+            "vocab_size": 10,
+        });
+        for (key, value) in rope.as_object().unwrap() {
+            config[key] = value.clone();
+        }
+        decoder_spec(config.as_object().unwrap()).unwrap().rope
+    }
+
+    #[test]
+    fn both_spellings_of_rope_mean_the_same() {
+        let hub = rope_of(json!({
+            "rope_theta": 500_000.0,
+            "rope_scaling": { "type": "linear", "factor": 4.0 },
+        }));
+        let transformers_5 = rope_of(json!({
+            "rope_parameters": { "rope_type": "linear", "rope_theta": 500_000.0, "factor": 4.0 },
+        }));
+        assert_eq!(hub, transformers_5);
+        assert_eq!(hub.base, 500_000.0);
+        assert_eq!(hub.scaling, RopeScaling::Linear { factor: 4.0 });
+    }
+
+    #[test]
+    fn a_config_without_rope_has_the_class_default() {
+        let rope = rope_of(json!({ "rope_scaling": null }));
+        assert_eq!(rope.base, 10_000.0);
+        assert_eq!(rope.scaling, RopeScaling::None);
+    }
+
+    #[test]
+    fn linear_scaling_divides_every_angle() {
+        let plain = rope_of(json!({})).frequencies(16);
+        let scaling = json!({ "rope_scaling": { "rope_type": "linear", "factor": 4.0 } });
+        let scaled = rope_of(scaling).frequencies(16);
+        assert!(
+            plain
+                .iter()
+                .zip(&scaled)
+                .all(|(plain, scaled)| plain / 4.0 == *scaled)
+        );
+    }
+
+    #[test]
+    fn leaving_out_heads_of_keys_and_their_size_means_those_of_queries() {
+        let config = json!({
+            "architectures": ["LlamaForCausalLM"],
+            "hidden_size": 96,
+            "intermediate_size": 96,
+            "max_position_embeddings": 128,
+            "num_attention_heads": 6,
+            "num_hidden_layers": 1,
+            "vocab_size": 10,
+        });
+        let spec = decoder_spec(config.as_object().unwrap()).unwrap();
+        assert_eq!((spec.kv_heads, spec.head_dim), (6, 16));
+    }
+}

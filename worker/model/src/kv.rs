@@ -56,7 +56,8 @@ impl KvCache {
             "a block is a multiple of 16 tokens"
         );
         let shape = model.kv_shape();
-        let length = shape.layers * blocks * shape.block_length(block_tokens);
+        let block = shape.layers * shape.block_length(block_tokens);
+        let length = blocks.saturating_mul(block);
         let pool = match shape.kind {
             KvKind::F32 => Pool::F32(zeros(length)?),
             KvKind::Bf16 => Pool::Bf16(zeros(length)?),

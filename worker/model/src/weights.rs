@@ -59,8 +59,8 @@ impl Tensor {
             } => {
                 let bytes = &map[*start..*end];
                 match stored {
-                    Stored::F32 => Elements::F32(aligned(bytes).unwrap_or_default()),
-                    Stored::Bf16 => Elements::Bf16(aligned(bytes).unwrap_or_default()),
+                    Stored::F32 => Elements::F32(aligned(bytes).expect(ALIGNED)),
+                    Stored::Bf16 => Elements::Bf16(aligned(bytes).expect(ALIGNED)),
                 }
             }
             Numbers::F32(values) => Elements::F32(values),
@@ -87,6 +87,8 @@ impl Tensor {
         }
     }
 }
+
+const ALIGNED: &str = "a tensor that is not aligned was copied";
 
 /// The types that weights are read as.
 trait Number: Copy {
@@ -179,7 +181,12 @@ impl Weights {
                 shape: info.shape.clone(),
                 stored: info.dtype,
             };
-            self.tensors.insert(name, place);
+            if self.tensors.insert(name.clone(), place).is_some() {
+                return Err(LoadError::Malformed {
+                    path,
+                    why: format!("another file has a tensor `{name}` too"),
+                });
+            }
         }
         self.files.push((path, Arc::new(map)));
         Ok(())

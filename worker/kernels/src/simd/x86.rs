@@ -29,7 +29,7 @@ pub(super) fn run<K: Kernel>(class: KernelClass, kernel: K) -> K::Output {
     }
 }
 
-#[target_feature(enable = "avx512f,avx512dq,avx2,fma")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
 fn on_avx512<K: Kernel>(kernel: K, simd: Avx512) -> K::Output {
     kernel.run(simd)
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use safetensors::Dtype;
 use serde_json::json;
-use weir_model::{ChatTemplate, LoadError, LoadOptions, Model, Tokenizer};
+use weir_model::{ChatTemplate, KvCache, LoadError, LoadOptions, Model, Tokenizer};
 
 use crate::tiny::{Tiny, word_level};
 
@@ -240,6 +240,37 @@ fn a_context_beyond_what_the_model_was_made_for_is_refused() {
     assert_eq!(
         error.to_string(),
         "a context of 300 tokens is more than the 256 that the model was made for"
+    );
+}
+
+#[test]
+fn a_cache_that_does_not_fit_in_memory_is_refused_with_its_size() {
+    let tiny = Tiny::new();
+    let model = Model::load(tiny.write(Dtype::F32), &LoadOptions::default()).unwrap();
+    let blocks = (1 << 60) / KvCache::block_bytes(&model, 16);
+    let error = KvCache::new(&model, blocks, 16).unwrap_err();
+    let message = error.to_string();
+    assert!(
+        message.starts_with("the cache of keys and values does not fit in memory: 11529"),
+        "{message}"
+    );
+    assert_eq!(error.reason(), "OutOfMemory");
+}
+
+#[test]
+fn a_tensor_that_two_shards_hold_is_named() {
+    let tiny = Tiny::new();
+    tiny.write(Dtype::F32);
+    let shards = ["a.safetensors", "b.safetensors"].map(|name| tiny.path().join(name));
+    let whole = tiny.path().join("model.safetensors");
+    std::fs::copy(&whole, &shards[0]).unwrap();
+    std::fs::rename(&whole, &shards[1]).unwrap();
+    let index = json!({ "weight_map": { "x": "a.safetensors", "y": "b.safetensors" } });
+    tiny.write_file("model.safetensors.index.json", &index.to_string());
+    let error = error_of(tiny.path());
+    assert!(
+        error.to_string().contains("another file has a tensor `"),
+        "{error}"
     );
 }
 

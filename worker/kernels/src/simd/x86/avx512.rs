@@ -11,7 +11,7 @@ pub(super) struct Avx512(());
 
 impl Avx512 {
     /// # Safety
-    /// The processor has AVX-512 F and DQ.
+    /// The processor has AVX-512 F, BW, DQ and VL.
     pub(super) unsafe fn proven() -> Self {
         Self(())
     }
