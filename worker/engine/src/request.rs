@@ -94,12 +94,3 @@ pub(crate) enum Work {
     Write(Writing, mpsc::UnboundedSender<Produced>),
     Score(Scoring, oneshot::Sender<Vec<f64>>),
 }
-
-impl Work {
-    pub fn is_cancelled(&self) -> bool {
-        match self {
-            Work::Write(_, tx) => tx.is_closed(),
-            Work::Score(_, tx) => tx.is_closed(),
-        }
-    }
-}

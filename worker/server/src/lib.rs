@@ -25,7 +25,7 @@ use anyhow::{Context, anyhow};
 use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
 use weir_engine::Ended;
-use weir_process::{Process, ProcessArgs, Shutdown};
+use weir_process::{Process, ProcessArgs};
 
 pub use self::{args::Args, failure::StartFailure};
 use self::{draining::Idle, grpc::Grpc, load::Reports, metrics::LoadGauges, serving::Serving};
@@ -71,11 +71,9 @@ pub async fn serve(args: Args, process: Process) -> anyhow::Result<()> {
     let serving = Arc::new(serving);
     own_model_thread(&process, ended);
     LoadGauges(serving.engine.load()).register(&process);
-    let reported = serving.clone();
-    process
-        .tasks()
-        .spawn("load", async move { reports.follow(&reported).await });
-    listen(&process, listener, serving)?;
+    let idle = Idle::new(process.shutdown().clone(), serving.engine.load());
+    report(&process, reports, &serving, &idle);
+    listen(&process, listener, serving, idle)?;
     loaded.open();
     process.finish().await
 }
@@ -94,9 +92,21 @@ fn own_model_thread(process: &Process, ended: Ended) {
     });
 }
 
+/// Keeps the report for the operator up to date.
+fn report(process: &Process, reports: Reports, serving: &Arc<Serving>, idle: &Idle) {
+    let (serving, idle) = (serving.clone(), idle.clone());
+    process.tasks().spawn("load", async move {
+        reports.follow(&serving, &idle).await;
+    });
+}
+
 /// Serves both wires on one port until what was begun is finished.
-fn listen(process: &Process, listener: TcpListener, serving: Arc<Serving>) -> anyhow::Result<()> {
-    let idle = Idle::new(process.shutdown().clone(), serving.engine.load());
+fn listen(
+    process: &Process,
+    listener: TcpListener,
+    serving: Arc<Serving>,
+    idle: Idle,
+) -> anyhow::Result<()> {
     let grpc = Grpc {
         serving: serving.clone(),
         idle: idle.clone(),

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use tokio::{sync::watch, time};
 use weir_policy::load::{Load, WorkerLoad};
 
-use crate::serving::Serving;
+use crate::{draining::Idle, serving::Serving};
 
 /// How long a poll waits for news. The operator wants to know once a second that a replica lives.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
@@ -31,8 +31,8 @@ impl Reports {
         })))
     }
 
-    /// Reports what `serving` does for as long as its model thread lives.
-    pub async fn follow(&self, serving: &Serving) {
+    /// Reports what `serving` does until it has nothing left to do.
+    pub async fn follow(&self, serving: &Serving, idle: &Idle) {
         let mut load = serving.engine.load();
         loop {
             let now = *load.borrow_and_update();
@@ -43,8 +43,9 @@ impl Reports {
                 model: Some(serving.model_facts()),
                 cold_start: Some(serving.cold_start),
             });
-            if load.changed().await.is_err() {
-                return;
+            tokio::select! {
+                changed = load.changed() => if changed.is_err() { return },
+                () = idle.when_drained() => return,
             }
         }
     }

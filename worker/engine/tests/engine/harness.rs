@@ -108,10 +108,14 @@ impl Harness {
         }
     }
 
-    /// Writes freely and never ends by itself.
+    /// Writes almost anything, hot enough for a model that is sure of itself, and never ends by
+    /// itself.
     pub fn ramble(&self, ticket: &str, seed: u64, max_tokens: usize) -> Writing {
         let mut writing = self.ask(ticket);
-        writing.sampling = Sampling::default();
+        writing.sampling = Sampling {
+            temperature: 10.0,
+            ..Sampling::default()
+        };
         writing.seed = seed;
         writing.limits.max_tokens = max_tokens;
         writing.limits.ends = Arc::new([]);

@@ -43,6 +43,9 @@ async fn a_full_queue_refuses_and_takes_again_when_there_is_room() {
         ramble().unwrap_err(),
         Refused::QueueFull { max_waiting: 2 }
     ));
+    harness
+        .until(|load| load.running == 1 && load.waiting == 2)
+        .await;
     drop(taken);
     harness.until_idle().await;
     drop(ramble().unwrap());

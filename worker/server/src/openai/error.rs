@@ -97,7 +97,7 @@ impl From<Refusal> for WireError {
             status,
             kind,
             code,
-            param: refusal.field().map(str::to_owned),
+            param: refusal.field().map(on_this_wire),
             message: refusal.to_string(),
             retry_after_seconds: refusal.retry_after_seconds(),
         }
@@ -107,6 +107,11 @@ impl From<Refusal> for WireError {
 impl IntoResponse for WireError {
     fn into_response(self) -> Response {
         let mut response = (self.status, Json(self.body())).into_response();
+        if self.status == StatusCode::PAYLOAD_TOO_LARGE {
+            // The rest of the body is not read: nothing more can come on this connection.
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(header::CONNECTION, close);
+        }
         if let Some(seconds) = self.retry_after_seconds {
             let headers = response.headers_mut();
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));

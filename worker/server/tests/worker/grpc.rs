@@ -34,7 +34,8 @@ pub fn request(ticket: &str) -> GenerateRequest {
 fn endless(seed: u64, max_tokens: u32) -> GenerateRequest {
     GenerateRequest {
         sampling: Some(api::Sampling {
-            temperature: Some(1.0),
+            temperature: Some(2.0),
+            repetition_penalty: Some(3.0),
             seed: Some(seed),
             ..api::Sampling::default()
         }),

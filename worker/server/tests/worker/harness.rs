@@ -144,14 +144,15 @@ impl Worker {
         assert!(status.success());
     }
 
-    pub fn wait(&mut self) -> ExitStatus {
+    /// Waits for the end without blocking the connections that this runtime drives.
+    pub async fn wait(&mut self) -> ExitStatus {
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status;
             }
             assert!(Instant::now() < deadline, "the worker does not end");
-            thread::sleep(Duration::from_millis(20));
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 }
@@ -229,7 +230,7 @@ pub fn about(ticket: &str, more: Value) -> Value {
 pub fn endless(more: Value) -> Value {
     let mut body = about(
         "hello",
-        json!({ "temperature": 1, "seed": 1, "ignore_eos": true }),
+        json!({ "temperature": 2, "repetition_penalty": 3, "seed": 1, "ignore_eos": true }),
     );
     for (name, value) in more.as_object().unwrap() {
         body[name] = value.clone();

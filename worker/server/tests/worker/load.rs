@@ -10,7 +10,7 @@ async fn a_report_says_what_is_served_and_its_version_grows_with_changes() {
     worker.until(|load| load["model"].is_object()).await;
     let before = worker.report().await;
     let model = &before["worker"]["model"];
-    assert_eq!(model["architecture"], "LlamaForCausalLM");
+    assert_eq!(model["architecture"], "Llama");
     assert!(model["digest"].as_str().unwrap().starts_with("sha256:"));
     assert_eq!(model["context_tokens"], 512);
     assert!(model["parameters"].as_u64().unwrap() > 1_000_000);
