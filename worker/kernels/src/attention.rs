@@ -14,7 +14,7 @@ pub const LARGEST_GROUP: usize = 128;
 /// Positions that meet a query at once: one vector of scores.
 const RUN: usize = LANES;
 
-/// One layer's keys and values: [block][key or value][head][token of the block][dimension].
+/// One layer's keys and values: `[block][key or value][head][token of the block][dimension]`.
 #[derive(Clone, Copy, Debug)]
 pub struct PagedCache<'a> {
     pub elements: Elements<'a>,

@@ -11,7 +11,7 @@ use crate::{LoadError, Model};
 
 /// Keys and values of every layer for a fixed number of blocks, all of it allocated at once.
 ///
-/// Laid out as [layer][block][key or value][head][token of the block][dimension].
+/// Laid out as `[layer][block][key or value][head][token of the block][dimension]`.
 #[derive(Debug)]
 pub struct KvCache {
     blocks: usize,

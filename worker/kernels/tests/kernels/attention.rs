@@ -1,3 +1,5 @@
+//! Attention over paged keys and values equals attention over plain rows.
+
 use half::bf16;
 use weir_kernels::Elements;
 use weir_kernels::attention::{PagedCache, Query, attend};

@@ -1,3 +1,5 @@
+//! Products are right for every class and size, and each row is computed alone.
+
 use half::bf16;
 use proptest::prelude::*;
 use weir_kernels::{Elements, KernelClass, Matrix, matmul};

@@ -1,3 +1,5 @@
+//! What evidence is made of equals the sums in f64.
+
 use weir_kernels::Summary;
 
 use crate::numbers::{classes, numbers};
