@@ -93,14 +93,7 @@ impl Unsettled {
         };
         let attempts = serde_json::to_string(&state.attempts).unwrap_or_default();
         let first_byte_ms = state.first_byte.map(|after| after.as_millis() as u64);
-        let span = &self.span;
-        span.record("weir.policy", &state.policy);
-        span.record("weir.generation", state.generation);
-        span.record("weir.outcome", outcome);
-        span.record("weir.tier", tier);
-        span.record("weir.cost", &cost);
-        span.record("weir.attempts", &attempts);
-        let _entered = span.enter();
+        let entered = self.span.enter();
         tracing::info!(
             target: "weir_router::decision",
             id = self.decision.id,
@@ -122,5 +115,14 @@ impl Unsettled {
             total_ms = self.decision.began.elapsed().as_millis() as u64,
             "decided"
         );
+        drop(entered);
+        // After the line, which would say everything twice otherwise.
+        let span = &self.span;
+        span.record("weir.policy", &state.policy);
+        span.record("weir.generation", state.generation);
+        span.record("weir.outcome", outcome);
+        span.record("weir.tier", tier);
+        span.record("weir.cost", &cost);
+        span.record("weir.attempts", &attempts);
     }
 }

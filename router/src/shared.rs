@@ -1,11 +1,10 @@
 //! What all asks of one router share.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
@@ -56,9 +55,8 @@ impl Shared {
             ids: Ids::random(),
         });
         process.mount(shared.book.route());
-        process
-            .tasks()
-            .spawn("follow", follow(shared.clone(), sender));
+        let follow = follow(Arc::downgrade(&shared), shared.view.clone(), sender);
+        process.tasks().spawn("follow", follow);
         shared
     }
 
@@ -72,12 +70,16 @@ impl Shared {
     }
 }
 
-/// Keeps secrets, connections and the report of load in step with the world.
-async fn follow(shared: Arc<Shared>, found: watch::Sender<Arc<Credentials>>) {
-    let mut views = shared.view.clone();
-    loop {
+/// Keeps secrets, connections and the report of load in step with the world, for as long as there
+/// is anybody to know of it.
+async fn follow(
+    shared: Weak<Shared>,
+    mut views: watch::Receiver<Arc<View>>,
+    found: watch::Sender<Arc<Credentials>>,
+) {
+    while let Some(shared) = shared.upgrade() {
         let view = views.borrow_and_update().clone();
-        let (root, of): (PathBuf, _) = (shared.args.secrets_root.clone(), view.clone());
+        let (root, of) = (shared.args.secrets_root.clone(), view.clone());
         let read = tokio::task::spawn_blocking(move || Credentials::read(&root, &of.table));
         if let Ok(read) = read.await {
             shared.book.follow(&view, &read);
@@ -90,18 +92,16 @@ async fn follow(shared: Arc<Shared>, found: watch::Sender<Arc<Credentials>>) {
                 has_changed
             });
         }
-        let revisions = view
-            .replicas
-            .values()
-            .flat_map(|revisions| revisions.values());
+        let revisions = view.replicas.values().flat_map(BTreeMap::values);
         let present: BTreeSet<SocketAddr> = revisions.flatten().copied().collect();
         shared.pool.keep(&present);
+        drop(shared);
+        let until_next = tokio::time::sleep(SECRETS_EVERY);
         tokio::select! {
-            () = tokio::time::sleep(SECRETS_EVERY) => {}
-            changed = views.changed() => if changed.is_err() {
-                // The world stays as it is; secrets may still come and go.
-                tokio::time::sleep(SECRETS_EVERY).await;
-            }
+            () = found.closed() => return,
+            () = until_next => {}
+            // A world that is no longer fed changes no more; secrets may still come and go.
+            Ok(()) = views.changed() => {}
         }
     }
 }

@@ -169,17 +169,20 @@ struct Follow {
 }
 
 impl Follow {
-    /// Never ends by itself: a watch starts again whatever happens.
+    /// Ends when nobody follows the world any more; a watch starts again whatever happens.
     async fn run(mut self, mut changes: BoxStream<'static, Change>) -> anyhow::Result<()> {
         let gate = self.readiness.gate(GATE);
-        while let Some(change) = changes.next().await {
+        loop {
+            let change = tokio::select! {
+                () = self.worlds.closed() => return Ok(()),
+                change = changes.next() => change.context("the watches ended")?,
+            };
             self.seen.take(change);
             if self.seen.is_listed() {
                 self.worlds.send_replace(Arc::new(self.seen.world()));
                 gate.open();
             }
         }
-        anyhow::bail!("the watches ended")
     }
 }
 

@@ -76,9 +76,16 @@ pub(crate) fn compiled(
     let first = View::of(&worlds.borrow_and_update());
     report(&first, &View::default());
     let (sender, views) = watch::channel(Arc::new(first));
-    // Ends when whoever feeds the world does; the last view goes on being served.
+    // Ends when whoever feeds the world does, and then the last view goes on being served; or when
+    // nobody looks any more.
     tasks.spawn("compile", async move {
-        while worlds.changed().await.is_ok() {
+        loop {
+            tokio::select! {
+                () = sender.closed() => return,
+                changed = worlds.changed() => if changed.is_err() {
+                    return;
+                },
+            }
             let view = View::of(&worlds.borrow_and_update().clone());
             report(&view, &sender.borrow());
             sender.send_replace(Arc::new(view));

@@ -46,7 +46,8 @@ pub struct Rig {
     pub secrets: TempDir,
     pub world: watch::Sender<Arc<World>>,
     _workers: Vec<Scripted>,
-    _processes: [Process; 2],
+    router: Process,
+    _stand_in: Process,
 }
 
 impl Rig {
@@ -76,7 +77,8 @@ impl Rig {
             secrets,
             world,
             _workers: setup.workers,
-            _processes: [process, stand_in],
+            router: process,
+            _stand_in: stand_in,
         };
         // The secrets are read once after the start.
         rig.until("the policy is followed", |load| {
@@ -84,6 +86,17 @@ impl Rig {
         })
         .await;
         rig
+    }
+
+    /// Tells the router to end, as a signal would.
+    pub fn begin_end(&self) {
+        self.router.shutdown().begin("the test is over");
+    }
+
+    /// Waits for the end of everything that the router does.
+    pub async fn ended(self) {
+        drop(self.world);
+        self.router.finish().await.unwrap();
     }
 
     /// Asks the policy's model, with `extra` merged into the request.
