@@ -11,6 +11,9 @@ cluster: ; .ci/needs cc go python nodes && cargo run --package weir-e2e --bin we
 
 bench: ; .ci/needs cc && bench/run
 
-generate: ; bin/generate
+generate: export WEIR_REWRITE = 1
+generate:
+	cargo run --quiet --package weir-crds --bin weir-crds-yaml && cp crds/yaml/*.yaml charts/weir/files/crds/
+	cargo test --quiet --package weir-worker-api --package weir-operator --package weir
 
 lint: ; cargo fmt --all --check && cargo clippy --workspace --all-targets -- -D warnings && RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps

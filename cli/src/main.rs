@@ -9,6 +9,8 @@ mod manifests;
 mod replica;
 mod running;
 mod secrets;
+#[cfg(test)]
+mod unimplemented;
 mod up;
 mod worker;
 

@@ -1,5 +1,5 @@
 //! The committed code is what the proto gives: generated anew in memory of the file system and
-//! compared. `WEIR_REGENERATE=1 cargo test -p weir-worker-api --test generated` writes it.
+//! compared. `WEIR_REWRITE=1 cargo test -p weir-worker-api --test generated` writes it.
 
 use std::fs;
 use std::path::Path;
@@ -20,13 +20,13 @@ fn generated_code_is_fresh() {
         .unwrap();
     let fresh = fs::read_to_string(out.path().join(FILE)).unwrap();
     let fresh = format!("{HEADER}{fresh}");
-    if std::env::var_os("WEIR_REGENERATE").is_some() {
+    if std::env::var_os("WEIR_REWRITE").is_some() {
         fs::write(&committed, &fresh).unwrap();
     }
     let held = fs::read_to_string(&committed).unwrap_or_default();
     assert!(
         held == fresh,
-        "src/generated/{FILE} is stale: run WEIR_REGENERATE=1 cargo test -p weir-worker-api --test generated"
+        "src/generated/{FILE} is stale: run WEIR_REWRITE=1 cargo test -p weir-worker-api --test generated"
     );
 }
 
