@@ -30,16 +30,61 @@ pub(crate) struct View {
     pub replicas: Replicas,
 }
 
-impl View {
-    pub fn of(world: &World) -> Self {
+/// The policies that this router has served and that still exist: with the operator away, nobody
+/// else may have kept the last good one.
+#[derive(Default)]
+struct Memory {
+    served: BTreeMap<String, Served>,
+}
+
+struct Served {
+    uid: Option<String>,
+    last_good: LastGood,
+}
+
+impl Memory {
+    fn view(&mut self, world: &World) -> View {
+        let exists = |name: &String, served: &mut Served| {
+            let mut policies = world.policies.iter();
+            policies.any(|policy| {
+                policy.metadata.name.as_ref() == Some(name) && policy.metadata.uid == served.uid
+            })
+        };
+        self.served.retain(exists);
+        let mut last_good = world.last_good.clone();
+        for (name, served) in &self.served {
+            let kept = last_good.get(name).map(|kept| kept.generation);
+            if kept.is_none_or(|generation| generation < served.last_good.generation) {
+                last_good.insert(name.clone(), served.last_good.clone());
+            }
+        }
         let policies = world.policies.iter().map(Arc::as_ref);
         let deployments = world.deployments.iter().map(Arc::as_ref);
-        Self {
-            table: compile(policies, deployments, &world.last_good),
+        let table = compile(policies, deployments, &last_good);
+        self.remember(world, &table);
+        View {
+            table,
             replicas: world.replicas.clone(),
         }
     }
 
+    fn remember(&mut self, world: &World, table: &Table) {
+        for policy in &world.policies {
+            let name = policy.metadata.name.clone().unwrap_or_default();
+            if table.policy(&name).is_none() || !table.problems(&name).is_empty() {
+                continue;
+            }
+            let last_good = LastGood {
+                generation: policy.metadata.generation.unwrap_or_default(),
+                spec: policy.spec.clone(),
+            };
+            let uid = policy.metadata.uid.clone();
+            self.served.insert(name, Served { uid, last_good });
+        }
+    }
+}
+
+impl View {
     /// The replicas that asks for the deployment go to, each with its revision: those of the
     /// stable revision, or any if that has none, because an answer of the new revision is better
     /// than none.
@@ -73,7 +118,8 @@ pub(crate) fn compiled(
     tasks: &Tasks,
     mut worlds: watch::Receiver<Arc<World>>,
 ) -> watch::Receiver<Arc<View>> {
-    let first = View::of(&worlds.borrow_and_update());
+    let mut memory = Memory::default();
+    let first = memory.view(&worlds.borrow_and_update());
     report(&first, &View::default());
     let (sender, views) = watch::channel(Arc::new(first));
     // Ends when whoever feeds the world does, and then the last view goes on being served; or when
@@ -86,7 +132,8 @@ pub(crate) fn compiled(
                     return;
                 },
             }
-            let view = View::of(&worlds.borrow_and_update().clone());
+            let world = worlds.borrow_and_update().clone();
+            let view = memory.view(&world);
             report(&view, &sender.borrow());
             sender.send_replace(Arc::new(view));
         }
@@ -132,7 +179,7 @@ mod tests {
             let addresses = addresses.iter().map(|address| address.parse().unwrap());
             ((*revision).to_owned(), addresses.collect())
         });
-        View::of(&World {
+        Memory::default().view(&World {
             deployments: vec![Arc::new(deployment)],
             replicas: [("triage".to_owned(), revisions.collect())].into(),
             ..World::default()
@@ -162,5 +209,34 @@ mod tests {
             ["new 10.0.0.2:1"]
         );
         assert!(chosen(&view("", &[])).is_empty());
+    }
+
+    fn policy(uid: &str, generation: i64, timeout: &str) -> World {
+        let policy = serde_json::from_value(serde_json::json!({
+            "apiVersion": "weir.dev/v1alpha1", "kind": "RoutePolicy",
+            "metadata": { "name": "support", "uid": uid, "generation": generation },
+            "spec": {
+                "models": ["assistant"], "timeout": timeout,
+                "tiers": [{ "name": "small", "deployment": { "name": "triage" } }],
+            },
+        }));
+        World {
+            policies: vec![Arc::new(policy.unwrap())],
+            ..World::default()
+        }
+    }
+
+    #[test]
+    fn a_refused_update_leaves_what_was_served_also_where_nobody_kept_it() {
+        let mut memory = Memory::default();
+        let served = |view: &View| view.table.policy("support").map(|policy| policy.generation);
+        assert_eq!(served(&memory.view(&policy("a", 1, "2m"))), Some(1));
+        assert_eq!(served(&memory.view(&policy("a", 2, "soon"))), Some(1));
+        assert_eq!(served(&memory.view(&policy("a", 3, "3m"))), Some(3));
+        assert_eq!(
+            served(&memory.view(&policy("b", 1, "soon"))),
+            None,
+            "another object of that name"
+        );
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tonic::{Code, Request, Status, Streaming};
+use tonic::{Request, Status, Streaming};
 use tracing::Span;
 use weir_cascade::Token;
 use weir_process::traces;
@@ -148,9 +148,12 @@ fn failure(tier: &str, status: &Status, has_begun: bool) -> Failure {
     let tier = tier.to_owned();
     // The message of a worker is for logs; a client is told in our words.
     tracing::debug!(tier, code = ?status.code(), message = status.message(), "replica failed");
-    let has_detail = !status.details().is_empty();
-    if !has_detail && !has_begun && matches!(status.code(), Code::Unavailable | Code::Unknown) {
-        return Failure::Connect { tier };
+    // Every status that a worker of ours writes has a detail.
+    if status.details().is_empty() {
+        return match has_begun {
+            true => Failure::Lost { tier },
+            false => Failure::Connect { tier },
+        };
     }
     let detail = api::detail_of(status);
     match detail.code() {
@@ -167,7 +170,6 @@ fn failure(tier: &str, status: &Status, has_begun: bool) -> Failure {
                 .map(|seconds| Duration::from_secs(seconds.into())),
         },
         api::ErrorCode::Draining => Failure::Lost { tier },
-        _ if !has_detail => Failure::Lost { tier },
         api::ErrorCode::UnknownModel | api::ErrorCode::Internal | api::ErrorCode::Unspecified => {
             Failure::Broken { tier }
         }
