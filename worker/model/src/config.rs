@@ -44,6 +44,7 @@ const HARMLESS: &[&str] = &[
     "finetuning_task",
     "id2label",
     "initializer_range",
+    "is_llama_config",
     "label2id",
     "model_type",
     "output_attentions",
@@ -70,6 +71,7 @@ const SWITCHED_OFF: &[(&str, f64)] = &[
     ("logits_scaling", 1.0),
     ("partial_rotary_factor", 1.0),
     ("residual_multiplier", 1.0),
+    ("rope_interleaved", 0.0),
     ("tie_encoder_decoder", 0.0),
     ("use_sliding_window", 0.0),
 ];

@@ -210,35 +210,30 @@ impl Detokenizer {
     /// The text that this id completes; empty where it ends inside a character.
     pub fn push(&mut self, id: u32) -> Result<String, TokenizeError> {
         self.ids.push(id);
-        let text = self.pending()?;
-        if text.ends_with(char::REPLACEMENT_CHARACTER) && self.ids.len() - self.shown < HELD_IDS {
+        let all = self.tokenizer.decode(&self.ids)?;
+        let held = self.ids.len() - self.shown;
+        if all.ends_with(char::REPLACEMENT_CHARACTER) && held < HELD_IDS {
             return Ok(String::new());
         }
-        self.show();
-        Ok(text)
+        self.show(&all)
     }
 
     /// What is held at the end of an answer: characters that were never completed.
     pub fn finish(&mut self) -> Result<String, TokenizeError> {
-        let text = self.pending()?;
-        self.show();
-        Ok(text)
+        let all = self.tokenizer.decode(&self.ids)?;
+        self.show(&all)
     }
 
-    fn pending(&self) -> Result<String, TokenizeError> {
+    /// The part of `all`, the text of `ids`, that was not shown yet.
+    fn show(&mut self, all: &str) -> Result<String, TokenizeError> {
         let before = self.tokenizer.decode(&self.ids[..self.shown])?;
-        let mut all = self.tokenizer.decode(&self.ids)?;
-        // Without the boundary, what was shown has changed its form: show no half of it.
-        let start = if all.is_char_boundary(before.len()) {
-            before.len()
-        } else {
-            all.len()
+        let text = match all.strip_prefix(&before) {
+            Some(text) => text.to_owned(),
+            // Bytes that spoil the character before them, which cannot be taken back.
+            None => self.tokenizer.decode(&self.ids[self.shown..])?,
         };
-        Ok(all.split_off(start.min(all.len())))
-    }
-
-    fn show(&mut self) {
         self.ids.drain(..self.shown);
         self.shown = self.ids.len();
+        Ok(text)
     }
 }

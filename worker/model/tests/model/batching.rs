@@ -165,6 +165,16 @@ fn a_batch_that_contradicts_itself_or_the_cache_is_refused_before_anything_is_co
 }
 
 #[test]
+fn a_batch_of_nothing_gives_no_logits() {
+    let tiny = Tiny::new();
+    tiny.write(Dtype::F32);
+    let mut model = load(&tiny, 2, KernelClass::detect());
+    let mut cache = KvCache::new(&model, 1, BLOCK_TOKENS).unwrap();
+    let nothing = run::step(&mut model, &mut cache, &mut [], &[]);
+    assert!(nothing.is_empty());
+}
+
+#[test]
 fn a_position_beyond_the_context_is_refused() {
     let tiny = Tiny::new();
     tiny.write(Dtype::F32);

@@ -3,11 +3,11 @@
 use proptest::prelude::*;
 use safetensors::Dtype;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use weir_model::{GenerationDefaults, Tokenizer};
 
 use crate::logits::{fixtures, triage};
-use crate::tiny::Tiny;
+use crate::tiny::{Tiny, word_level};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -82,6 +82,51 @@ fn bytes_that_are_no_character_are_not_held_for_ever() {
     let pieces = shown(&tokenizer, &broken);
     assert!(pieces[..5].iter().any(|piece| !piece.is_empty()));
     assert_eq!(pieces.concat(), "\u{fffd}".repeat(40));
+}
+
+/// A tokenizer that spells as SentencePiece does: `▁` before words, rare characters in bytes.
+fn sentence_piece() -> Tokenizer {
+    let tiny = Tiny::new();
+    tiny.write(Dtype::F32);
+    let spellings = [
+        "▁hello", "▁world", "!", "<0xF0>", "<0x9F>", "<0x99>", "<0x82>",
+    ];
+    let vocabulary: serde_json::Map<String, Value> = spellings
+        .iter()
+        .enumerate()
+        .map(|(id, spelling)| ((*spelling).to_owned(), json!(id)))
+        .collect();
+    let mut file = word_level(1);
+    file["added_tokens"] = json!([]);
+    file["model"] = json!({ "type": "WordLevel", "vocab": vocabulary, "unk_token": "!" });
+    file["decoder"] = json!({ "type": "Sequence", "decoders": [
+        { "type": "Replace", "pattern": { "String": "▁" }, "content": " " },
+        { "type": "ByteFallback" },
+        { "type": "Fuse" },
+        { "type": "Strip", "content": " ", "start": 1, "stop": 0 },
+    ]});
+    tiny.write_file("tokenizer.json", &file.to_string());
+    Tokenizer::load(tiny.path(), 61).unwrap()
+}
+
+#[test]
+fn spaces_before_words_and_characters_in_bytes_survive_being_streamed() {
+    let tokenizer = sentence_piece();
+    let ids = [0, 1, 2, 3, 4, 5, 6, 3, 4, 5, 6, 0];
+    let pieces = shown(&tokenizer, &ids);
+    assert_eq!(
+        pieces,
+        [
+            "hello", " world", "!", "", "", "", "🙂", "", "", "", "🙂", " hello", ""
+        ]
+    );
+    assert_eq!(pieces.concat(), tokenizer.decode(&ids).unwrap());
+}
+
+#[test]
+fn bytes_that_spoil_the_character_before_them_take_nothing_back() {
+    let pieces = shown(&sentence_piece(), &[3, 4, 5, 6, 4, 1]);
+    assert_eq!(pieces, ["", "", "", "🙂", "", "\u{fffd} world", ""]);
 }
 
 proptest! {
