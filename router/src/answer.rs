@@ -27,8 +27,8 @@ pub(crate) enum Event {
 pub(crate) struct Begin {
     pub tier: String,
     pub score: Option<f64>,
-    /// How many attempts were made, this one included.
-    pub attempts: usize,
+    /// Every attempt, this one included, with what became of it.
+    pub attempts: String,
     /// Given although the tier was not sure, because those above failed.
     pub is_unsure: bool,
     /// Request fields that were left out.

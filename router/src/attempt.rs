@@ -302,6 +302,7 @@ impl Pursuit<'_> {
                     .collect()
             }
         };
+        let attempts = self.decision.attempts();
         let mut state = self.decision.state();
         state.dropped.clone_from(&dropped);
         state
@@ -309,7 +310,7 @@ impl Pursuit<'_> {
             .get_or_insert(self.decision.began.elapsed());
         Begin {
             tier: tier.name().to_owned(),
-            attempts: state.attempts.len(),
+            attempts,
             dropped,
             ..Begin::default()
         }

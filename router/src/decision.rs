@@ -69,6 +69,9 @@ impl Outcome {
     }
 }
 
+/// The outcome of an attempt that has not ended, and of one that never came to.
+pub(crate) const UNFINISHED: &str = "cancelled";
+
 /// One attempt in the record.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct AttemptLine {
@@ -130,6 +133,21 @@ impl Decision {
         let state = self.state();
         let mut attempts = state.attempts.iter();
         attempts.any(|attempt| attempt.is_endpoint && attempt.amount > Money::default())
+    }
+
+    /// Every attempt so far in one line for a person: `small;dropped;score=0.5312, frontier`. One
+    /// that is still going on has only its name.
+    pub fn attempts(&self) -> String {
+        let state = self.state();
+        let attempts = state.attempts.iter().map(|attempt| {
+            let score = attempt.judged.as_ref().and_then(|judged| judged.score);
+            match (attempt.outcome, score) {
+                (UNFINISHED, _) => attempt.tier.clone(),
+                (outcome, None) => format!("{};{outcome}", attempt.tier),
+                (outcome, Some(score)) => format!("{};{outcome};score={score:.4}", attempt.tier),
+            }
+        });
+        attempts.collect::<Vec<_>>().join(", ")
     }
 
     /// What became of each attempt: tier and outcome.

@@ -285,7 +285,7 @@ pub(crate) fn begin_headers(begin: &Begin, headers: &mut HeaderMap) {
         }
     };
     set("x-weir-tier", begin.tier.clone());
-    set("x-weir-attempts", begin.attempts.to_string());
+    set("x-weir-attempts", begin.attempts.clone());
     if let Some(score) = begin.score {
         set("x-weir-score", format!("{score:.4}"));
     }

@@ -11,7 +11,7 @@ use weir_crds::Money;
 use weir_policy::tier::Price;
 
 use crate::answer::Usage;
-use crate::decision::{AttemptLine, Decision};
+use crate::decision::{AttemptLine, Decision, UNFINISHED};
 
 const SECONDS_PER_HOUR: i64 = 3600;
 
@@ -50,7 +50,7 @@ impl<'a> Line<'a> {
             tier: place.tier.to_owned(),
             replica: place.replica,
             revision: place.revision.to_owned(),
-            outcome: "cancelled",
+            outcome: UNFINISHED,
             tokens_in: place.prompt_estimate,
             is_estimated: true,
             is_endpoint: matches!(place.rate, Rate::Tokens(_)),
