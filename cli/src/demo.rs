@@ -125,12 +125,41 @@ fn told(answer: &Answer) -> String {
     if let Some(score) = &answer.score {
         line += &format!(", confidence {score}");
     }
+    for (tier, score) in unsure(answer.attempts.as_deref().unwrap_or_default()) {
+        line += &format!(", because {tier} was unsure (confidence {score})");
+    }
     if let Some(cost) = &answer.cost {
         line += &format!(", cost ${cost}");
     }
-    line += &format!(", {:.0} ms", answer.took.as_secs_f64() * 1e3);
-    if let Some(attempts) = &answer.attempts {
-        line += &format!("\n    attempts: {attempts}");
+    line + &format!(", {:.0} ms\n", answer.took.as_secs_f64() * 1e3)
+}
+
+/// The tiers whose answers were dropped, with their scores, as `x-weir-attempts` tells them:
+/// `small;dropped;score=0.5312, frontier`.
+fn unsure(attempts: &str) -> impl Iterator<Item = (&str, &str)> {
+    attempts
+        .split(", ")
+        .filter_map(|attempt| attempt.split_once(";dropped;score="))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dropped_answer_is_told_with_its_confidence() {
+        let answer = Answer {
+            text: "integrations".into(),
+            tier: "frontier".into(),
+            score: None,
+            attempts: Some("small;dropped;score=0.5312, frontier".into()),
+            cost: Some("0.00012".into()),
+            took: Duration::from_millis(27),
+        };
+        assert_eq!(
+            told(&answer),
+            "  integrations\n    answered by frontier, because small was unsure (confidence 0.5312), \
+             cost $0.00012, 27 ms\n"
+        );
     }
-    line + "\n"
 }

@@ -1,19 +1,24 @@
 //! Phase 7: an answer in our words becomes what an OpenAI SDK expects, whole or as a stream.
 
+mod message;
+
+use std::convert::Infallible;
+use std::time::Duration;
+
 use axum::body::Body;
 use bytes::Bytes;
 use futures::stream;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use serde_json::{Map, Value, json};
-use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use crate::answer::{Begin, End, Event, Piece, Usage};
 use crate::refusal::Refusal;
+use message::Message;
 
 /// Balancers cut a connection that is silent for a minute.
-const PING_EVERY: Duration = Duration::from_secs(10);
+pub(crate) const PING_EVERY: Duration = Duration::from_secs(10);
 /// The longest answer that is gathered for a client that wants it whole.
 const MOST_GATHERED_BYTES: usize = 16 << 20;
 
@@ -27,6 +32,8 @@ pub(crate) struct Encoder {
     /// Seconds since the epoch.
     pub created: i64,
     pub include_usage: bool,
+    /// How much silence a stream may have.
+    pub ping_every: Duration,
 }
 
 /// An answer that was gathered, and what is known about it.
@@ -114,12 +121,12 @@ impl Encoder {
                 }
                 let event = match first {
                     Some(event) => Some(event),
-                    None => match timeout(PING_EVERY, events.recv()).await {
+                    None => match timeout(encoder.ping_every, events.recv()).await {
                         Ok(event) => event,
                         Err(_) => {
                             let ping = Bytes::from_static(b": ping\n\n");
                             return Some((
-                                Ok::<_, std::convert::Infallible>(ping),
+                                Ok::<_, Infallible>(ping),
                                 (encoder, None, events, progress),
                             ));
                         }
@@ -204,66 +211,6 @@ enum Progress {
     Over,
 }
 
-/// An answer as it is gathered.
-#[derive(Default)]
-struct Message {
-    text: String,
-    tool_calls: Vec<Value>,
-    rest: Map<String, Value>,
-    logprobs: Option<Vec<Value>>,
-    bytes: usize,
-}
-
-impl Message {
-    fn add(&mut self, piece: Piece) {
-        self.bytes += piece.bytes();
-        self.text.push_str(&piece.text);
-        if let Some(Value::Array(mut content)) =
-            piece.logprobs.map(|mut value| value["content"].take())
-        {
-            self.logprobs.get_or_insert_default().append(&mut content);
-        }
-        for (field, value) in piece.rest {
-            match (field.as_str(), value) {
-                ("tool_calls", Value::Array(calls)) => {
-                    calls.into_iter().for_each(|call| self.call(call))
-                }
-                (_, value) => merge(self.rest.entry(field).or_insert(Value::Null), value),
-            }
-        }
-    }
-
-    /// A tool call comes in parts that name its place.
-    fn call(&mut self, mut call: Value) {
-        let index = call["index"].as_u64().unwrap_or(0).min(127) as usize;
-        if let Some(call) = call.as_object_mut() {
-            call.shift_remove("index");
-        }
-        if self.tool_calls.len() <= index {
-            self.tool_calls.resize(index + 1, Value::Null);
-        }
-        merge(&mut self.tool_calls[index], call);
-    }
-}
-
-/// Parts of a text are put together, parts of an object field by field; of anything else, and of
-/// what names a thing, the last one counts.
-fn merge(whole: &mut Value, part: Value) {
-    match (whole, part) {
-        (Value::Object(whole), Value::Object(part)) => {
-            for (field, value) in part {
-                match field.as_str() {
-                    "id" | "type" | "name" => drop(whole.insert(field, value)),
-                    _ => merge(whole.entry(field).or_insert(Value::Null), value),
-                }
-            }
-        }
-        (Value::String(whole), Value::String(part)) => whole.push_str(&part),
-        (_, Value::Null) => {}
-        (whole, part) => *whole = part,
-    }
-}
-
 fn usage(usage: Usage) -> Value {
     json!({
         "prompt_tokens": usage.prompt,
@@ -346,4 +293,58 @@ pub(crate) fn json_response(status: StatusCode, body: &Value) -> Response<Body> 
     let json = HeaderValue::from_static("application/json");
     response.headers_mut().insert(header::CONTENT_TYPE, json);
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn encoder() -> Encoder {
+        Encoder {
+            id: "1".into(),
+            model: "assistant".into(),
+            created: 0,
+            include_usage: false,
+            ping_every: Duration::from_millis(5),
+        }
+    }
+
+    async fn body(body: Body) -> String {
+        let bytes = axum::body::to_bytes(body, 1 << 20).await.unwrap();
+        String::from_utf8(bytes.to_vec()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_is_silent_is_kept_alive_and_says_its_error_inside() {
+        let (events, received) = mpsc::channel(1);
+        let stream = body(encoder().stream(None, received));
+        let silence = async {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            let refusal = Refusal::Defect;
+            let money_was_spent = false;
+            events
+                .send(Event::Fail {
+                    refusal,
+                    money_was_spent,
+                })
+                .await
+                .unwrap();
+        };
+        let (text, ()) = tokio::join!(stream, silence);
+        assert!(text.starts_with(": ping\n\n"), "{text}");
+        assert!(text.contains("data: {\"error\":"), "{text}");
+        assert!(!text.contains("[DONE]"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn an_ask_that_nobody_has_in_hand_any_more_ends_in_an_error() {
+        let (_, received) = mpsc::channel(1);
+        let text = body(encoder().stream(None, received)).await;
+        assert!(text.contains("data: {\"error\":"), "{text}");
+        let (_, received) = mpsc::channel(1);
+        assert!(matches!(
+            encoder().whole(received).await,
+            Err((Refusal::Defect, _))
+        ));
+    }
 }

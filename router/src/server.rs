@@ -116,6 +116,7 @@ async fn answer(
         model: ask.model.clone(),
         created: jiff::Timestamp::now().as_second(),
         include_usage: ask.include_usage,
+        ping_every: encode::PING_EVERY,
     };
     let (events, mut received) = mpsc::channel(EVENTS_AHEAD);
     let (stream, headers_after) = (ask.stream, settings.headers_after);
