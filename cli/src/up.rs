@@ -6,7 +6,7 @@ use anyhow::Context;
 use weir_process::Process;
 
 use crate::args::UpArgs;
-use crate::laptop::Laptop;
+use crate::laptop::{Laptop, Mount};
 use crate::manifests::{self, Manifests};
 use crate::replica::ReplicaEvent;
 use crate::running::{self, Running, Setup};
@@ -19,7 +19,7 @@ pub(crate) fn main(args: UpArgs) -> ExitCode {
 
 async fn up(args: UpArgs, process: Process) -> anyhow::Result<()> {
     let laptop = Laptop {
-        mounts: args.mounts,
+        mounts: args.mounts.iter().map(found).collect::<Result<_, _>>()?,
         services: args.services,
     };
     let manifests = manifests::read(&args.files)?.on(&laptop);
@@ -46,6 +46,15 @@ async fn up(args: UpArgs, process: Process) -> anyhow::Result<()> {
         tell(&mut running, || ready.open()).await;
     });
     process.finish().await
+}
+
+/// The mount with its folder's whole path, without links and dots.
+fn found(mount: &Mount) -> anyhow::Result<Mount> {
+    let folder = mount.folder.canonicalize();
+    Ok(Mount {
+        path: mount.path.clone(),
+        folder: folder.with_context(|| format!("find the folder {}", mount.folder.display()))?,
+    })
 }
 
 /// Says what becomes of replicas; calls `all_ready` when each has been ready once.
