@@ -8,6 +8,7 @@ mod draining;
 mod failure;
 mod grpc;
 mod load;
+mod memory;
 mod metrics;
 mod openai;
 mod refusal;
@@ -22,10 +23,16 @@ use std::{
 };
 
 use anyhow::{Context, anyhow};
-use axum::serve::ListenerExt;
+use axum::{
+    extract::Request,
+    middleware::{Next, from_fn},
+    response::Response,
+    serve::ListenerExt,
+};
 use tokio::net::TcpListener;
+use tracing::Instrument;
 use weir_engine::Ended;
-use weir_process::{Process, ProcessArgs};
+use weir_process::{Process, ProcessArgs, traces};
 
 pub use self::{args::Args, failure::StartFailure};
 use self::{draining::Idle, grpc::Grpc, load::Reports, metrics::LoadGauges, serving::Serving};
@@ -42,14 +49,13 @@ pub fn run(args: Args) -> ExitCode {
     };
     let (told, log) = (failure.clone(), args.termination_log.clone());
     let code = weir_process::run(NAME, &process_args, |process| async move {
-        match serve(args, process).await {
-            Err(error) => match error.downcast::<StartFailure>() {
-                // Told below, and in no other words.
-                Ok(failure) => Ok(drop(told.set(failure))),
-                Err(error) => Err(error),
-            },
-            Ok(()) => Ok(()),
-        }
+        let Err(error) = serve(args, process).await else {
+            return Ok(());
+        };
+        // Told below, and in no other words.
+        let failure = error.downcast::<StartFailure>()?;
+        told.get_or_init(|| failure);
+        Ok(())
     });
     let Some(failure) = failure.get() else {
         return code;
@@ -114,7 +120,8 @@ fn listen(
     let grpc = tonic::service::Routes::new(grpc.into_service()).into_axum_router();
     let routes = grpc
         .merge(openai::routes(serving))
-        .fallback(openai::not_found);
+        .fallback(openai::not_found)
+        .layer(from_fn(traced));
     let address = listener.local_addr().context("read the address")?;
     tracing::info!(%address, "listening");
     // A token is a small packet: it must not wait for the next one (Nagle) to be sent.
@@ -129,6 +136,13 @@ fn listen(
         .tasks()
         .spawn_required("server", async move { server.await.context("serve") });
     Ok(())
+}
+
+/// Ties what a request does to the trace that its caller began.
+async fn traced(request: Request, next: Next) -> Response {
+    let span = tracing::info_span!("request", path = request.uri().path());
+    traces::follow(&span, request.headers());
+    next.run(request).instrument(span).await
 }
 
 fn milliseconds_now() -> u64 {

@@ -6,13 +6,17 @@ mod request;
 mod response;
 mod stream;
 
-use std::sync::Arc;
+use std::{
+    hash::{BuildHasher, RandomState},
+    sync::Arc,
+};
 
 use axum::{
     Json, Router,
     body::{Body, to_bytes},
-    extract::{Path, State},
-    http::{HeaderMap, HeaderName, HeaderValue, Method, Uri},
+    extract::{Path, Request, State},
+    http::{HeaderName, HeaderValue, Method, Uri},
+    middleware::{Next, from_fn},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
@@ -34,7 +38,25 @@ pub fn routes(serving: Arc<Serving>) -> Router {
         .route("/v1/models", get(models))
         .route("/v1/models/{name}", get(model))
         .method_not_allowed_fallback(no_such_method)
+        .layer(from_fn(name_request))
         .with_state(serving)
+}
+
+/// Gives every answer the id that the request brought, or one of its own.
+async fn name_request(request: Request, next: Next) -> Response {
+    let given = request.headers().get(&REQUEST_ID).cloned();
+    let mut response = next.run(request).await;
+    let id = given.or_else(|| HeaderValue::from_str(&drawn_id("req")).ok());
+    if let Some(id) = id {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
+    response
+}
+
+/// An id that nobody has drawn before: hash keys come from the system's randomness.
+fn drawn_id(kind: &str) -> String {
+    let drawn = [0_u8, 1].map(|part| RandomState::new().hash_one(part));
+    format!("{kind}-{:016x}{:016x}", drawn[0], drawn[1])
 }
 
 /// What a path that nobody serves is answered with.
@@ -46,11 +68,7 @@ async fn no_such_method(method: Method, uri: Uri) -> WireError {
     WireError::no_such_method(&method, &uri)
 }
 
-async fn chat(
-    State(serving): State<Arc<Serving>>,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Response, WireError> {
+async fn chat(State(serving): State<Arc<Serving>>, body: Body) -> Result<Response, WireError> {
     let body = to_bytes(body, MAX_BODY_BYTES).await;
     let body = body.map_err(|_| Refusal::BodyTooLarge {
         limit_bytes: MAX_BODY_BYTES,
@@ -58,7 +76,6 @@ async fn chat(
     let chat = ChatRequest::decode(&body)?;
     let dropped = chat.dropped.join(", ");
     let envelope = Envelope::new(chat.model.clone());
-    let id = envelope.id.clone();
     let (streamed, logprobs) = (chat.stream, chat.logprobs);
     let asked = stream::Asked {
         include_usage: chat.include_usage,
@@ -72,17 +89,10 @@ async fn chat(
         let answer = response::whole(&serving, envelope, generation, logprobs).await?;
         Json(answer).into_response()
     };
-    let given = headers.get(&REQUEST_ID).cloned();
-    let id = given.or_else(|| HeaderValue::from_str(&id).ok());
-    let dropped = HeaderValue::from_str(&dropped).ok();
-    let added = [
-        (REQUEST_ID, id),
-        (DROPPED, dropped.filter(|names| !names.is_empty())),
-    ];
-    for (name, value) in added {
-        if let Some(value) = value {
-            response.headers_mut().insert(name, value);
-        }
+    if let Ok(dropped) = HeaderValue::from_str(&dropped)
+        && !dropped.is_empty()
+    {
+        response.headers_mut().insert(DROPPED, dropped);
     }
     Ok(response)
 }

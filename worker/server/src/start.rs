@@ -21,7 +21,9 @@ use weir_policy::{
 };
 use weir_process::Process;
 
-use crate::{args::Args, failure::StartFailure, metrics::Metrics, serving::Serving};
+use crate::{
+    args::Args, failure::StartFailure, memory::available_bytes, metrics::Metrics, serving::Serving,
+};
 
 /// Sequences computed at the same time. Eight rows share one pass over the weights, and more
 /// would make each of them slower than a person reads on two cores.
@@ -125,8 +127,7 @@ impl Loaded {
     fn load(folder: &std::path::Path, options: &LoadOptions) -> Result<Self, LoadError> {
         let model = Model::load(folder, options)?;
         let tokenizer = Tokenizer::load(folder, model.facts().vocabulary)?;
-        let context_blocks = (model.facts().context_tokens as usize).div_ceil(BLOCK_TOKENS);
-        let cache = KvCache::new(&model, context_blocks * MAX_SEQUENCES, BLOCK_TOKENS)?;
+        let cache = key_value_memory(&model, options.context_tokens)?;
         Ok(Self {
             template: ChatTemplate::load(folder, &tokenizer)?,
             defaults: GenerationDefaults::load(folder)?,
@@ -135,6 +136,27 @@ impl Loaded {
             tokenizer,
         })
     }
+}
+
+/// Room for as many whole contexts as can run at once, or for what memory allows. That may be less
+/// than one of the model's own contexts, which then shrinks; a context that was asked for does not.
+fn key_value_memory(model: &Model, asked: Option<u32>) -> Result<KvCache, LoadError> {
+    let context_blocks = (model.facts().context_tokens as usize).div_ceil(BLOCK_TOKENS);
+    let wanted = context_blocks * MAX_SEQUENCES;
+    let block_bytes = KvCache::block_bytes(model, BLOCK_TOKENS);
+    let available = available_bytes().unwrap_or(u64::MAX);
+    // Mapped weights count as available, but every token needs them. Of the rest a half is left to
+    // requests, activations and the system.
+    let spare = available.saturating_sub(model.facts().weight_bytes) / 2;
+    let affordable = usize::try_from(spare).unwrap_or(usize::MAX) / block_bytes.max(1);
+    let least = asked.map_or(1, |_| context_blocks);
+    if affordable < least {
+        return Err(LoadError::Memory {
+            what: "key-value memory for one context",
+            bytes: least * block_bytes,
+        });
+    }
+    KvCache::new(model, wanted.min(affordable), BLOCK_TOKENS)
 }
 
 /// Writes one token, so that the first request does not wait for pages of the weights.

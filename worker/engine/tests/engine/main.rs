@@ -1,4 +1,5 @@
 //! The engine with the model of `examples/triage`: what it writes, what it refuses, what it frees.
+#![allow(clippy::unwrap_used, reason = "in a test the panic is the report")]
 
 mod choose;
 mod harness;

@@ -1,6 +1,6 @@
 //! Who waits, who is refused, and that nobody who left holds anything.
 
-use weir_engine::{EngineOptions, Refused};
+use weir_engine::{EngineOptions, Event, Interrupted, Refused};
 
 use crate::harness::{Harness, PATIENCE};
 
@@ -67,6 +67,24 @@ async fn everyone_in_the_queue_is_answered_in_turn() {
             .iter()
             .all(|text| *text == texts[0] && !text.is_empty())
     );
+}
+
+#[tokio::test]
+async fn a_step_that_cannot_be_computed_ends_the_model_thread_and_its_answers() {
+    let harness = Harness::new();
+    let mut other = harness.begin(harness.ramble("hello", 1, 450)).unwrap();
+    let mut broken = harness.ask("hello");
+    broken.prompt = [u32::MAX].into();
+    let mut broken = harness.begin(broken).unwrap();
+    let (again, showing) = (harness.ask("hello"), harness.show(&[]));
+    let ended = tokio::time::timeout(PATIENCE, harness.ended).await.unwrap();
+    assert!(ended.unwrap().is_err(), "the reason is told");
+    assert!(matches!(broken.next().await, Some(Err(Interrupted::Ended))));
+    while let Some(Ok(event)) = other.next().await {
+        assert!(matches!(event, Event::Tokens { .. }), "it did not finish");
+    }
+    let refused = harness.engine.write(again, showing);
+    assert!(matches!(refused, Err(Refused::Ended)));
 }
 
 #[tokio::test]

@@ -2,13 +2,15 @@
 
 use axum::{
     Json,
-    http::{HeaderValue, Method, StatusCode, Uri, header},
+    http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
 use serde_json::{Value, json};
 use weir_worker_api::ErrorCode;
 
 use crate::refusal::Refusal;
+
+const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
 /// An error in OpenAI's shape.
 #[derive(Debug)]
@@ -19,6 +21,8 @@ pub struct WireError {
     param: Option<String>,
     message: String,
     retry_after_seconds: Option<u32>,
+    /// The same request may succeed later.
+    again: bool,
 }
 
 impl WireError {
@@ -40,6 +44,7 @@ impl WireError {
             param: None,
             message,
             retry_after_seconds: None,
+            again: false,
         }
     }
 
@@ -100,6 +105,7 @@ impl From<Refusal> for WireError {
             param: refusal.field().map(on_this_wire),
             message: refusal.to_string(),
             retry_after_seconds: refusal.retry_after_seconds(),
+            again: refusal.retry_elsewhere(),
         }
     }
 }
@@ -112,6 +118,9 @@ impl IntoResponse for WireError {
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(header::CONNECTION, close);
         }
+        // What SDKs go by when they decide to try again by themselves.
+        let again = HeaderValue::from_static(if self.again { "true" } else { "false" });
+        response.headers_mut().insert(SHOULD_RETRY, again);
         if let Some(seconds) = self.retry_after_seconds {
             let headers = response.headers_mut();
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));

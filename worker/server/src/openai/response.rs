@@ -1,13 +1,11 @@
 //! Answers of this wire, whole or in pieces.
 
-use std::{
-    hash::{BuildHasher, RandomState},
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Map, Value, json};
 use weir_worker_api::{self as api, FinishReason, generate_event::Event};
 
+use super::drawn_id;
 use crate::{
     refusal::Refusal,
     serving::{Generation, Serving},
@@ -16,7 +14,7 @@ use crate::{
 /// What every piece of one answer repeats.
 #[derive(Debug, Clone)]
 pub struct Envelope {
-    pub id: String,
+    id: String,
     created: u64,
     model: String,
 }
@@ -25,10 +23,8 @@ impl Envelope {
     /// `model` is the name that was asked for.
     pub fn new(model: String) -> Self {
         let since = SystemTime::now().duration_since(UNIX_EPOCH);
-        // Hash keys are drawn from the system's randomness.
-        let drawn = [0_u8, 1].map(|part| RandomState::new().hash_one(part));
         Self {
-            id: format!("chatcmpl-{:016x}{:016x}", drawn[0], drawn[1]),
+            id: drawn_id("chatcmpl"),
             created: since.map_or(0, |since| since.as_secs()),
             model,
         }

@@ -259,6 +259,8 @@ pub async fn pieces(response: Response) -> (Vec<Value>, bool) {
 
 pub async fn error_of(response: Response) -> (u16, Value) {
     let status = response.status().as_u16();
+    let again = response.headers()["x-should-retry"].to_str().unwrap();
+    assert_eq!(again == "true", [429, 500, 503].contains(&status));
     let body: Value = response.json().await.unwrap();
     let error = body["error"].clone();
     assert!(
