@@ -16,7 +16,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use weir_cascade::{Asked, Attempt, Config, HoldBack, Token};
-use weir_crds::{OnAllUnsure, RetryOn};
+use weir_crds::{OnAllUnsure, RetryCause};
 use weir_policy::tier::Tier;
 use weir_policy::validate::Settings;
 
@@ -179,7 +179,7 @@ impl Pursuit<'_> {
                 Err(Ended::Failed(failure)) => failure,
                 ended => return ended,
             };
-            let Some(wait) = retry(&ended, &retries.on).filter(|_| tries < retries.max) else {
+            let Some(wait) = retry(&ended, &retries.causes).filter(|_| tries < retries.max) else {
                 return Err(Ended::Failed(ended));
             };
             tries += 1;
@@ -366,12 +366,12 @@ impl Pursuit<'_> {
 }
 
 /// How long to wait before the same tier is tried again, if the policy wants that.
-fn retry(failure: &Failure, on: &[RetryOn]) -> Option<Duration> {
+fn retry(failure: &Failure, on: &[RetryCause]) -> Option<Duration> {
     let (kind, wait) = match failure {
-        Failure::Connect { .. } => (RetryOn::Connect, Duration::ZERO),
-        Failure::Lost { .. } => (RetryOn::WorkerLost, Duration::ZERO),
+        Failure::Connect { .. } => (RetryCause::Connect, Duration::ZERO),
+        Failure::Lost { .. } => (RetryCause::WorkerLost, Duration::ZERO),
         Failure::Overloaded { retry_after, .. } => {
-            (RetryOn::Overloaded, retry_after.unwrap_or_default())
+            (RetryCause::Overloaded, retry_after.unwrap_or_default())
         }
         _ => return None,
     };

@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use crate::answer::{Begin, End, Event, Piece, Usage};
+use crate::answer::{Begin, End, Event, Usage};
 use crate::refusal::Refusal;
 use message::Message;
 
@@ -112,34 +112,20 @@ impl Encoder {
 
     /// The body of a stream. `first` is what came while the headers waited.
     pub fn stream(self, first: Option<Event>, events: mpsc::Receiver<Event>) -> Body {
-        let state = (self, first, events, Progress::Begin);
-        Body::from_stream(stream::unfold(
-            state,
-            |(encoder, first, mut events, mut progress)| async move {
-                if progress == Progress::Over {
-                    return None;
-                }
-                let event = match first {
-                    Some(event) => Some(event),
-                    None => match timeout(encoder.ping_every, events.recv()).await {
-                        Ok(event) => event,
-                        Err(_) => {
-                            let ping = Bytes::from_static(b": ping\n\n");
-                            return Some((
-                                Ok::<_, Infallible>(ping),
-                                (encoder, None, events, progress),
-                            ));
-                        }
-                    },
-                };
-                let text = encoder.encode(event, &mut progress);
-                Some((Ok(text.into()), (encoder, None, events, progress)))
-            },
-        ))
+        let streaming = Streaming {
+            encoder: self,
+            first,
+            events,
+            is_over: false,
+        };
+        Body::from_stream(stream::unfold(streaming, |mut streaming| async move {
+            let text = streaming.next().await?;
+            Some((Ok::<_, Infallible>(text), streaming))
+        }))
     }
 
     /// What one event is on the wire. `None`: whoever had the ask in hand is gone.
-    fn encode(&self, event: Option<Event>, progress: &mut Progress) -> String {
+    fn encode(&self, event: Option<Event>) -> String {
         match event {
             Some(Event::Begin(_)) => {
                 let delta = json!({ "role": "assistant", "content": "" });
@@ -155,7 +141,6 @@ impl Encoder {
                 self.chunk(Value::Object(delta), piece.logprobs, Value::Null)
             }
             Some(Event::End(end)) => {
-                *progress = Progress::Over;
                 let mut text = self.chunk(json!({}), None, end.finish_reason.into());
                 if self.include_usage {
                     let mut chunk = self.envelope(json!([]));
@@ -165,14 +150,8 @@ impl Encoder {
                 text.push_str("data: [DONE]\n\n");
                 text
             }
-            Some(Event::Fail { refusal, .. }) => {
-                *progress = Progress::Over;
-                data(&refusal.body())
-            }
-            None => {
-                *progress = Progress::Over;
-                data(&Refusal::Defect.body())
-            }
+            Some(Event::Fail { refusal, .. }) => data(&refusal.body()),
+            None => data(&Refusal::Defect.body()),
         }
     }
 
@@ -205,10 +184,29 @@ impl Encoder {
     }
 }
 
-#[derive(PartialEq)]
-enum Progress {
-    Begin,
-    Over,
+/// A stream on its way to the client.
+struct Streaming {
+    encoder: Encoder,
+    first: Option<Event>,
+    events: mpsc::Receiver<Event>,
+    is_over: bool,
+}
+
+impl Streaming {
+    async fn next(&mut self) -> Option<Bytes> {
+        if self.is_over {
+            return None;
+        }
+        let event = match self.first.take() {
+            Some(first) => Some(first),
+            None => match timeout(self.encoder.ping_every, self.events.recv()).await {
+                Ok(event) => event,
+                Err(_) => return Some(Bytes::from_static(b": ping\n\n")),
+            },
+        };
+        self.is_over = matches!(event, None | Some(Event::End(_) | Event::Fail { .. }));
+        Some(self.encoder.encode(event).into())
+    }
 }
 
 fn usage(usage: Usage) -> Value {
