@@ -1,7 +1,13 @@
 //! Real Kubernetes control planes, and whole clusters, for tests.
 //!
 //! [`ApiServer`] is etcd and an API server alone: enough for whatever only needs the
-//! API, and most tests use it. [`cluster::Cluster`] has nodes that run pods.
+//! API, and most tests use it. [`Cluster`] has nodes that run pods.
+//!
+//! What the environment says: `KUBEBUILDER_ASSETS` is a folder with `etcd`,
+//! `kube-apiserver` and `kubectl` to use instead of what we build; `KUBECONFIG` is an API
+//! server to use instead of one that we start; `WEIR_E2E_PROGRAMS` is a folder with our own
+//! programs to put into images; with `WEIR_E2E_REQUIRE_NODES` leaving out the tests that need
+//! nodes is a failure.
 
 mod api_server;
 pub mod cluster;

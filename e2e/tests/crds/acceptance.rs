@@ -141,7 +141,7 @@ async fn a_policy_that_says_little_gets_the_documented_defaults() {
             "timeout": "2m",
             "idleTimeout": "60s",
             "maxDuration": "10m",
-            "retries": {"max": 2, "on": ["Connect", "Overloaded", "WorkerLost"]},
+            "retries": {"max": 2, "causes": ["Connect", "Overloaded", "WorkerLost"]},
             "onAllUnsure": "Best",
             "sticky": "None",
             "records": {"to": "OTel", "text": "Exclude"},

@@ -309,10 +309,10 @@ const PRIVACY_AND_THE_REST: &[Refusal] = &[
     Refusal {
         name: "a hold-back that is neither word nor number",
         patch: "spec: { streaming: { holdBack: Some } }",
-        message: r#"must be Auto, "Off" in quotes, or a number of tokens up to 100000"#,
+        message: "must be Auto, None, or a number of tokens up to 100000",
     },
     Refusal {
-        name: "a bare Off, which kubectl reads as false",
+        name: "a truth value for a hold-back",
         patch: "spec: { streaming: { holdBack: false } }",
         message: "spec.streaming.holdBack in body must be of type integer,string",
     },

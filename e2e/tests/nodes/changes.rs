@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
-use crate::answers::{Question, SYSTEM};
+use crate::answers::{MODEL, Question, SYSTEM};
 use crate::stage::{EXAMPLE, Stage, eventually};
 
 /// How long the operator may take to say something about a change.
@@ -53,33 +53,31 @@ pub async fn requests_are_served_again_after_an_idle_worker_is_deleted(
     Ok(())
 }
 
+/// The update takes the name away that clients use: were it served, they would notice.
 pub async fn an_invalid_update_of_a_policy_leaves_the_old_one_serving(stage: &Stage) -> Result<()> {
-    let rename = |deployment: &str| {
-        let patch = format!(
-            r#"[{{"op":"replace","path":"/spec/tiers/0/deployment/name","value":"{deployment}"}}]"#
-        );
+    let patch = |models: &str, sticky: &str| {
         stage.kubectl(&format!(
-            "patch routepolicy support --type=json --patch={patch}"
+            r#"patch routepolicy support --type=merge --patch={{"spec":{{"models":["{models}"],"sticky":"{sticky}"}}}}"#
         ))
     };
-    rename("no-such-deployment")?;
-    eventually(NOTICE, || {
-        let [status, reason, message] = stage.condition("routepolicy/support", "Ready")?;
-        ensure!(status == "False", "Ready is {status}: {message}");
+    patch("renamed", "Conversation")?;
+    let told = eventually(NOTICE, || {
+        let [status, reason, message] = stage.condition("routepolicy/support", "Stalled")?;
         ensure!(
-            reason == "DeploymentNotFound",
-            "the reason is {reason}: {message}"
+            status == "True" && reason == "NotImplemented",
+            "{status} {reason}: {message}"
         );
         ensure!(
-            message.contains("no-such-deployment"),
+            message.contains("spec.sticky"),
             "the message is {message:?}"
         );
         Ok(())
     })
-    .await?;
-    both_are_answered(stage)?;
-    rename("triage")?;
+    .await;
+    let served = both_are_answered(stage);
+    patch(MODEL, "None")?;
     stage.kubectl("wait routepolicy/support --for=condition=Ready --timeout=60s")?;
+    told.and(served)?;
     both_are_answered(stage)
 }
 

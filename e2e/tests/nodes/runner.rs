@@ -96,7 +96,7 @@ async fn tell_all(chosen: &[&Story]) -> Tally {
     let began = Instant::now();
     let mut stage = match Stage::set(Path::new(env!("CARGO_BIN_EXE_weir-cluster"))).await {
         Ok(stage) => stage,
-        Err(error) => return failed(chosen, &format!("{error:?}")),
+        Err(error) => return failed(chosen, &format!("{error:#}")),
     };
     println!("the cluster was ready after {:.0?}", began.elapsed());
     let mut tally = Tally::default();
@@ -106,7 +106,7 @@ async fn tell_all(chosen: &[&Story]) -> Tally {
     if let Err(error) = stage.clear() {
         tally
             .failures
-            .push(("taking the cluster down", format!("{error:?}")));
+            .push(("taking the cluster down", format!("{error:#}")));
     }
     tally
 }
@@ -126,7 +126,7 @@ async fn tell(story: &Story, stage: &mut Stage, tally: &mut Tally) {
             println!("test {} ... FAILED ({:.1?})", story.name, began.elapsed());
             let folder = stage.cluster.keep_evidence(&story.name.replace("::", "-"));
             let text = format!(
-                "{error:?}\n\nwhat the cluster looked like: {}",
+                "{error:#}\n\nwhat the cluster looked like: {}",
                 folder.display()
             );
             tally.failures.push((story.name, text));

@@ -64,6 +64,7 @@ impl Answer {
             self.tier() == tier,
             "{tier} was expected to answer, not {self:?}"
         );
+        ensure!(self.chunks > 0, "no text came in {self:?}");
         ensure!(
             self.finish.as_deref() == Some("stop"),
             "an end was expected in {self:?}"

@@ -31,6 +31,15 @@ spec:
 
 pub async fn a_missing_secret_disables_only_its_tier_until_it_appears(stage: &Stage) -> Result<()> {
     stage.cluster.kubectl().apply(POLICY)?;
+    let shown = missing_then_there(stage).await;
+    stage.kubectl(&format!("delete routepolicy/keyed --namespace {EXAMPLE}"))?;
+    stage.kubectl(&format!(
+        "delete secret/frontier-key --namespace {EXAMPLE} --ignore-not-found"
+    ))?;
+    shown
+}
+
+async fn missing_then_there(stage: &Stage) -> Result<()> {
     eventually(NOTICE, || {
         let [status, reason, message] = stage.condition("routepolicy/keyed", "CredentialsReady")?;
         ensure!(
@@ -69,11 +78,7 @@ pub async fn a_missing_secret_disables_only_its_tier_until_it_appears(stage: &St
         Ok(())
     })
     .await?;
-    both_are_answered(stage)?;
-    stage.kubectl(&format!(
-        "delete routepolicy/keyed secret/frontier-key --namespace {EXAMPLE}"
-    ))?;
-    Ok(())
+    both_are_answered(stage)
 }
 
 fn asked(stage: &Stage, question: &Question) -> Result<Answer> {

@@ -18,7 +18,7 @@ fn holder(world: &World) -> String {
 async fn of_two_operators_one_leads_and_the_other_takes_over_at_once_when_it_stops() {
     let world = World::new("leading").await;
     let one = world.operator("one");
-    one.settled().await;
+    one.leads().await;
     let two = world.operator("two");
     world.apply(TRIAGE);
     until(2, || world.managed("deployments").len()).await;
@@ -33,15 +33,14 @@ async fn of_two_operators_one_leads_and_the_other_takes_over_at_once_when_it_sto
         stopped.elapsed() < Duration::from_secs(10),
         "it was given back"
     );
-    two.settled().await;
-    assert!(leads(&two).await);
+    two.leads().await;
 }
 
 #[tokio::test]
 async fn an_operator_that_crashes_is_followed_only_when_its_lease_has_run_out() {
     let world = World::new("crash").await;
     let one = world.operator("one");
-    one.settled().await;
+    one.leads().await;
     let two = world.operator("two");
     until(true, || holder(&world) == "one").await;
     one.crash();

@@ -46,7 +46,7 @@ async fn an_invalid_update_leaves_the_last_good_one_and_says_why() {
     // One that starts afresh knows no more than what is written down.
     operator.stop();
     let second = world.operator("two");
-    second.settled().await;
+    second.quiet().await;
     assert_eq!(last_good(&world)["generation"], 1);
 
     world.patch("rpol/support", "", &json!({ "spec": { "sticky": "None" } }));

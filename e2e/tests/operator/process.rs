@@ -81,17 +81,30 @@ impl Operator {
         )
     }
 
-    /// Waits until it leads and has looked at everything at least once.
-    pub async fn settled(&self) {
+    /// Waits until it leads.
+    pub async fn leads(&self) {
         let began = Instant::now();
-        while self.metric("weir_operator_leading").await != Some(1.0)
-            || self.metric("weir_operator_reconciles_total").await == Some(0.0)
-        {
+        while self.metric("weir_operator_leading").await != Some(1.0) {
             assert!(began.elapsed() < PATIENCE, "it never led: {}", self.said());
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        // The passes of the beginning take milliseconds each.
-        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+
+    /// Waits until it has made some passes, and no write for a second.
+    pub async fn quiet(&self) {
+        let began = Instant::now();
+        let mut writes = None;
+        while self.metric("weir_operator_reconciles_total").await < Some(1.0)
+            || self.metric("weir_operator_writes_total").await != writes
+        {
+            assert!(
+                began.elapsed() < PATIENCE,
+                "it never rests: {}",
+                self.said()
+            );
+            writes = self.metric("weir_operator_writes_total").await;
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
     }
 
     /// Its log, for a test that fails.
