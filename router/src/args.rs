@@ -20,7 +20,7 @@ pub struct Args {
     pub namespace: String,
 
     /// Address that clients connect to. Port 0 takes a free one.
-    #[arg(long, env = "WEIR_LISTEN", value_name = "ADDRESS", default_value_t = Args::LISTEN)]
+    #[arg(long, env = "WEIR_LISTEN", value_name = "ADDRESS", default_value_t = Args::default().listen)]
     pub listen: SocketAddr,
 
     /// Folder with a folder for each Secret and in it a file for each entry.
@@ -56,7 +56,7 @@ pub struct Args {
         long,
         env = "WEIR_MAX_BODY_BYTES",
         value_name = "BYTES",
-        default_value_t = 10 << 20
+        default_value_t = Args::default().max_body_bytes
     )]
     pub max_body_bytes: usize,
 
@@ -65,7 +65,7 @@ pub struct Args {
         long,
         env = "WEIR_MAX_ASKS",
         value_name = "COUNT",
-        default_value_t = 1024
+        default_value_t = Args::default().max_asks
     )]
     pub max_asks: usize,
 
@@ -78,18 +78,35 @@ pub struct Args {
     pub allow_loopback: bool,
 }
 
-impl Args {
-    const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8080);
+impl Default for Args {
+    /// What the flags default to.
+    fn default() -> Self {
+        Self {
+            process: ProcessArgs::default(),
+            namespace: "default".to_owned(),
+            listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8080)),
+            secrets_root: PathBuf::from("/etc/weir/secrets"),
+            cluster_cidrs: Vec::new(),
+            cluster_domain: "cluster.local".to_owned(),
+            max_body_bytes: 10 << 20,
+            max_asks: 1024,
+            replica_wait: Duration::from_secs(2),
+            allow_loopback: false,
+        }
+    }
+}
 
+impl Args {
     /// For a router inside another process: everything on loopback and on free ports, endpoints on
     /// this machine allowed.
     pub fn embedded(secrets_root: impl Into<PathBuf>) -> Self {
-        let mut args = Self::parse_from(["weir-router"]);
-        args.process = ProcessArgs::embedded();
-        args.listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        args.secrets_root = secrets_root.into();
-        args.allow_loopback = true;
-        args
+        Self {
+            process: ProcessArgs::embedded(),
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            secrets_root: secrets_root.into(),
+            allow_loopback: true,
+            ..Self::default()
+        }
     }
 }
 
@@ -139,6 +156,12 @@ impl FromStr for Cidr {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn flags_default_to_what_default_says() {
+        let parsed = Args::parse_from(["weir-router"]);
+        assert_eq!(format!("{parsed:?}"), format!("{:?}", Args::default()));
+    }
 
     #[test]
     fn a_network_contains_its_addresses_and_no_others() {

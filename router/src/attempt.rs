@@ -6,6 +6,7 @@
 //!   ends the answer with one error.
 
 mod endpoint;
+mod flow;
 mod gate;
 mod ledger;
 mod tries;
@@ -20,14 +21,13 @@ use weir_crds::{OnAllUnsure, RetryCause};
 use weir_policy::tier::Tier;
 use weir_policy::validate::Settings;
 
-use crate::answer::{Begin, End, Event, Piece, Usage, finish_reason};
+use crate::answer::{Begin, End, Event, Piece, Usage};
 use crate::ask::Ask;
 use crate::decision::{Decision, Outcome};
 use crate::refusal::{Failure, Refusal};
 use crate::shared::Shared;
-use gate::{Gate, Step};
-use ledger::Line;
-use tries::{Source, Tried};
+use gate::Gate;
+use tries::Tried;
 
 /// What a tier sends.
 enum Arrival {
@@ -166,16 +166,19 @@ impl Pursuit<'_> {
     }
 
     /// All tries on one tier.
-    async fn on_tier(&mut self, tier: &Tier, config: Config, is_unsure: bool) -> Result<(), Ended> {
+    async fn on_tier(
+        &mut self,
+        tier: &Tier,
+        config: Config,
+        is_last_resort: bool,
+    ) -> Result<(), Ended> {
         let retries = &self.settings.retries;
         let mut tried = Tried::default();
         let mut tries = 0;
         loop {
             let attempt = Attempt::new(config.clone(), self.asked());
-            let ended = match self
-                .once(tier, Gate::new(attempt), is_unsure, &mut tried)
-                .await
-            {
+            let gate = Gate::new(attempt, is_last_resort);
+            let ended = match self.once(tier, gate, &mut tried).await {
                 Err(Ended::Failed(failure)) => failure,
                 ended => return ended,
             };
@@ -185,108 +188,6 @@ impl Pursuit<'_> {
             tries += 1;
             tried.pause(wait, tries).await;
         }
-    }
-
-    /// One answer, from its source to the client.
-    async fn flow(
-        &mut self,
-        tier: &Tier,
-        mut source: Source,
-        mut gate: Gate,
-        (line, is_unsure): (&mut Line<'_>, bool),
-    ) -> Result<(), Ended> {
-        let mut has_begun = false;
-        loop {
-            let arrival = match self.next(&mut source, has_begun, tier).await {
-                Ok(arrival) => arrival,
-                Err(failure) => {
-                    line.outcome(failure.word());
-                    return Err(self.ended(failure, has_begun).await);
-                }
-            };
-            let (step, finish) = match arrival {
-                Arrival::Tokens { evidence, piece } => {
-                    // An endpoint does not count for us: a piece is about a token.
-                    line.arrived(evidence.len().max(usize::from(!piece.is_empty())) as u64);
-                    (gate.arrive(&evidence, piece), None)
-                }
-                Arrival::Finished(finish) => {
-                    line.ended(finish.usage);
-                    (gate.finish(finish_reason(&finish.word)), Some(finish))
-                }
-            };
-            if gate.score().is_some() {
-                line.judged(gate.record());
-            }
-            match step {
-                Step::Hold => {}
-                Step::Drop => {
-                    line.outcome("dropped");
-                    let score = gate.score();
-                    let kept = finish.map(|finish| Kept {
-                        pieces: gate.into_held(),
-                        finish,
-                    });
-                    return Err(Ended::Dropped { score, kept });
-                }
-                Step::Release(pieces) => {
-                    line.outcome("committed");
-                    let is_something = finish.is_some() || !pieces.is_empty();
-                    if is_something && !std::mem::replace(&mut has_begun, true) {
-                        let score = gate.score();
-                        let begin = Begin {
-                            score,
-                            is_unsure,
-                            ..self.begin(tier)
-                        };
-                        self.send(Event::Begin(begin)).await?;
-                    }
-                    for piece in pieces {
-                        self.send(Event::Piece(piece)).await?;
-                    }
-                }
-            }
-            if let Some(finish) = finish {
-                line.write();
-                let is_unsure = is_unsure || tier.accept().is_some() && gate.is_below_threshold();
-                self.end(tier.name().to_owned(), finish, gate.score(), is_unsure)
-                    .await;
-                return Ok(());
-            }
-        }
-    }
-
-    /// What comes next, within its time: until something is committed, the policy's `timeout`;
-    /// between two arrivals of a replica, its `idleTimeout`. An endpoint has an idle time of its
-    /// own.
-    async fn next(
-        &self,
-        source: &mut Source,
-        has_begun: bool,
-        tier: &Tier,
-    ) -> Result<Arrival, Failure> {
-        let limit = match (has_begun, &source) {
-            (false, _) => self.commit_by,
-            (true, Source::Worker(_)) => Instant::now() + self.settings.idle_timeout,
-            (true, Source::Endpoint(_)) => Instant::now() + self.settings.max_duration,
-        };
-        let arrival = tokio::time::timeout_at(limit, source.next()).await;
-        arrival.unwrap_or_else(|_| {
-            Err(Failure::TooSlow {
-                tier: tier.name().to_owned(),
-            })
-        })
-    }
-
-    /// What a failure means: where nothing was shown, another try may follow.
-    async fn ended(&self, failure: Failure, has_begun: bool) -> Ended {
-        if has_begun && self.ask.stream {
-            return Ended::Cut(failure);
-        }
-        if has_begun && self.send(Event::Restart).await.is_err() {
-            return Ended::Unheard;
-        }
-        Ended::Failed(failure)
     }
 
     fn begin(&self, tier: &Tier) -> Begin {

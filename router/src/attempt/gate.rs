@@ -22,15 +22,22 @@ pub(crate) struct Gate {
     attempt: Attempt,
     held: Vec<Piece>,
     held_bytes: usize,
+    /// Given although the tier is known to be unsure, because those above it failed.
+    is_last_resort: bool,
 }
 
 impl Gate {
-    pub fn new(attempt: Attempt) -> Self {
+    pub fn new(attempt: Attempt, is_last_resort: bool) -> Self {
         Self {
             attempt,
             held: Vec::new(),
             held_bytes: 0,
+            is_last_resort,
         }
+    }
+
+    pub fn is_last_resort(&self) -> bool {
+        self.is_last_resort
     }
 
     /// Takes what a tier sent: its evidence and what it says.
@@ -96,7 +103,7 @@ mod tests {
             threshold: Some(0.9),
             ..Config::default()
         };
-        Gate::new(Attempt::new(config, Asked::default()))
+        Gate::new(Attempt::new(config, Asked::default()), false)
     }
 
     fn token(logprob: f32) -> Token {

@@ -54,22 +54,19 @@ impl Pursuit<'_> {
         &mut self,
         tier: &Tier,
         gate: Gate,
-        is_unsure: bool,
         tried: &mut Tried,
     ) -> Result<(), Ended> {
         match tier {
             Tier::Inside(inside) => match inside.target() {
-                Target::Deployment(name) => {
-                    self.at_replica(tier, name, (gate, is_unsure), tried).await
-                }
+                Target::Deployment(name) => self.at_replica(tier, name, gate, tried).await,
                 Target::Endpoint(endpoint) => {
                     let call = (endpoint.as_ref(), Reach::Inside);
-                    self.at_endpoint(tier, call, (gate, is_unsure)).await
+                    self.at_endpoint(tier, call, gate).await
                 }
             },
             Tier::Outside(outside) => {
                 let call = (outside.endpoint(), Reach::Outside);
-                self.at_endpoint(tier, call, (gate, is_unsure)).await
+                self.at_endpoint(tier, call, gate).await
             }
         }
     }
@@ -78,7 +75,7 @@ impl Pursuit<'_> {
         &mut self,
         tier: &Tier,
         deployment: &str,
-        (gate, is_unsure): (Gate, bool),
+        gate: Gate,
         tried: &mut Tried,
     ) -> Result<(), Ended> {
         let Some((lease, revision)) = self.replica(deployment, tried).await else {
@@ -104,7 +101,7 @@ impl Pursuit<'_> {
         match opened.unwrap_or_else(|_| Err(too_slow(tier))) {
             Ok(source) => {
                 let source = Source::Worker(source);
-                self.flow(tier, source, gate, (&mut line, is_unsure)).await
+                self.flow(tier, source, gate, &mut line).await
             }
             Err(failure) => {
                 line.outcome(failure.word());
@@ -140,7 +137,7 @@ impl Pursuit<'_> {
         &mut self,
         tier: &Tier,
         (endpoint, reach): (&Endpoint, Reach),
-        (gate, is_unsure): (Gate, bool),
+        gate: Gate,
     ) -> Result<(), Ended> {
         let key = match &endpoint.api_key {
             None => None,
@@ -176,7 +173,7 @@ impl Pursuit<'_> {
         match opened.unwrap_or_else(|_| Err(too_slow(tier))) {
             Ok(source) => {
                 let source = Source::Endpoint(source);
-                self.flow(tier, source, gate, (&mut line, is_unsure)).await
+                self.flow(tier, source, gate, &mut line).await
             }
             Err(failure) => {
                 line.outcome(failure.word());

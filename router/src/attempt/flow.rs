@@ -1,0 +1,124 @@
+//! One answer, from its source through the gate to the client.
+
+use tokio::time::{Instant, timeout_at};
+use weir_policy::tier::Tier;
+
+use super::gate::{Gate, Step};
+use super::ledger::Line;
+use super::tries::Source;
+use super::{Arrival, Ended, Finish, Kept, Pursuit};
+use crate::answer::{Begin, Event, Piece, finish_reason};
+use crate::refusal::Failure;
+
+impl Pursuit<'_> {
+    /// Lets the answer of `source` flow until it ends, is dropped, or breaks.
+    pub(super) async fn flow(
+        &mut self,
+        tier: &Tier,
+        mut source: Source,
+        mut gate: Gate,
+        line: &mut Line<'_>,
+    ) -> Result<(), Ended> {
+        let mut has_begun = false;
+        loop {
+            let arrival = match self.next(&mut source, has_begun, tier).await {
+                Ok(arrival) => arrival,
+                Err(failure) => {
+                    line.outcome(failure.word());
+                    return Err(self.broken(failure, has_begun).await);
+                }
+            };
+            let (step, finish) = weigh(arrival, &mut gate, line);
+            match step {
+                Step::Hold => {}
+                Step::Drop => {
+                    line.outcome("dropped");
+                    let score = gate.score();
+                    let pieces = gate.into_held();
+                    let kept = finish.map(|finish| Kept { pieces, finish });
+                    return Err(Ended::Dropped { score, kept });
+                }
+                Step::Release(pieces) => {
+                    line.outcome("committed");
+                    let is_something = finish.is_some() || !pieces.is_empty();
+                    if is_something && !std::mem::replace(&mut has_begun, true) {
+                        self.show_begin(tier, &gate).await?;
+                    }
+                    for piece in pieces {
+                        self.send(Event::Piece(piece)).await?;
+                    }
+                }
+            }
+            if let Some(finish) = finish {
+                line.write();
+                let is_below = tier.accept().is_some() && gate.is_below_threshold();
+                let is_unsure = gate.is_last_resort() || is_below;
+                let tier = tier.name().to_owned();
+                self.end(tier, finish, gate.score(), is_unsure).await;
+                return Ok(());
+            }
+        }
+    }
+
+    /// What comes next, within its time: until something is committed, the policy's `timeout`;
+    /// between two arrivals of a replica, its `idleTimeout`. An endpoint has an idle time of its
+    /// own.
+    async fn next(
+        &self,
+        source: &mut Source,
+        has_begun: bool,
+        tier: &Tier,
+    ) -> Result<Arrival, Failure> {
+        let limit = match (has_begun, &source) {
+            (false, _) => self.commit_by,
+            (true, Source::Worker(_)) => Instant::now() + self.settings.idle_timeout,
+            (true, Source::Endpoint(_)) => Instant::now() + self.settings.max_duration,
+        };
+        let arrival = timeout_at(limit, source.next()).await;
+        let tier = tier.name().to_owned();
+        arrival.unwrap_or_else(|_| Err(Failure::TooSlow { tier }))
+    }
+
+    async fn show_begin(&self, tier: &Tier, gate: &Gate) -> Result<(), Ended> {
+        let begin = Begin {
+            score: gate.score(),
+            is_unsure: gate.is_last_resort(),
+            ..self.begin(tier)
+        };
+        self.send(Event::Begin(begin)).await
+    }
+
+    /// What a failure means: where nothing was shown, another try may follow.
+    async fn broken(&self, failure: Failure, has_begun: bool) -> Ended {
+        if has_begun && self.ask.stream {
+            return Ended::Cut(failure);
+        }
+        if has_begun && self.send(Event::Restart).await.is_err() {
+            return Ended::Unheard;
+        }
+        Ended::Failed(failure)
+    }
+}
+
+/// Puts what has arrived before the gate and into the record.
+fn weigh(arrival: Arrival, gate: &mut Gate, line: &mut Line<'_>) -> (Step, Option<Finish>) {
+    let weighed = match arrival {
+        Arrival::Tokens { evidence, piece } => {
+            line.arrived(count(evidence.len(), &piece));
+            (gate.arrive(&evidence, piece), None)
+        }
+        Arrival::Finished(finish) => {
+            line.ended(finish.usage);
+            (gate.finish(finish_reason(&finish.word)), Some(finish))
+        }
+    };
+    if gate.score().is_some() {
+        line.judged(gate.record());
+    }
+    weighed
+}
+
+/// An endpoint does not count its tokens for us as it goes: a piece is about one.
+fn count(tokens: usize, piece: &Piece) -> u64 {
+    tokens.max(usize::from(!piece.is_empty())) as u64
+}
