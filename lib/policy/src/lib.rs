@@ -1,7 +1,7 @@
 //! What router, operator, worker and CLI must agree on, as pure functions and plain values.
 //!
 //! * [`table`]: from the policies and deployments of a namespace to what every model name means.
-//! * [`validate`]: one policy, checked: settings, or every problem at once.
+//! * [`mod@validate`]: one policy, checked: settings, or every problem at once.
 //! * [`honoured`]: which fields of a spec some code honours; the rest is refused by name.
 //! * [`last_good`]: how the last valid policies are kept.
 //! * [`tier`] and [`plan`]: what may answer an ask; inside and outside the cluster are different

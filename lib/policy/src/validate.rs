@@ -306,7 +306,7 @@ fn task(task: weir_crds::Task) -> Option<weir_cascade::Task> {
 fn hold_back(hold_back: &weir_crds::HoldBack) -> HoldBack {
     match hold_back {
         weir_crds::HoldBack::Mode(HoldBackMode::Auto) => HoldBack::Auto,
-        weir_crds::HoldBack::Mode(HoldBackMode::Off) | weir_crds::HoldBack::Tokens(0) => {
+        weir_crds::HoldBack::Mode(HoldBackMode::None) | weir_crds::HoldBack::Tokens(0) => {
             HoldBack::Off
         }
         weir_crds::HoldBack::Tokens(tokens) => HoldBack::Tokens(*tokens),
