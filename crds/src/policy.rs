@@ -20,7 +20,7 @@ pub use rules::{
     Split, Then, TokenRange, When,
 };
 pub use serving::{
-    AnswerCache, HoldBack, HoldBackMode, OnAllUnsure, RecordText, Records, Retries, RetryOn,
+    AnswerCache, HoldBack, HoldBackMode, OnAllUnsure, RecordText, Records, Retries, RetryCause,
     Sticky, Streaming,
 };
 pub use status::{CalibrationState, CalibrationStatus, RoutePolicyStatus, SpendStatus, TierStatus};

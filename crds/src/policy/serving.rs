@@ -14,9 +14,8 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Streaming {
-    /// How much of a tier's answer waits for the decision: Auto (by checkpoints), "Off" (nothing: the
-    /// first token commits; quote it, because YAML reads a bare Off as false), or a number of tokens.
-    /// Default Auto.
+    /// How much of a tier's answer waits for the decision: Auto (by checkpoints), None (nothing: the
+    /// first token commits), or a number of tokens. Default Auto.
     pub hold_back: HoldBack,
     /// When the headers of a stream go out even though nothing is committed, so that no load balancer
     /// cuts it. Default 10s.
@@ -37,9 +36,9 @@ impl Default for Streaming {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum HoldBack {
-    /// This many tokens; 0 is [`HoldBackMode::Off`].
+    /// This many tokens; 0 is [`HoldBackMode::None`].
     Tokens(u32),
-    /// Auto or Off.
+    /// Auto or None.
     Mode(HoldBackMode),
 }
 
@@ -48,7 +47,8 @@ pub enum HoldBack {
 pub enum HoldBackMode {
     #[default]
     Auto,
-    Off,
+    /// Not `Off`: kubectl reads that, without quotes, as false.
+    None,
 }
 
 impl Default for HoldBack {
@@ -71,8 +71,8 @@ impl JsonSchema for HoldBack {
             "x-kubernetes-int-or-string": true,
             "maxLength": 8,
             "x-kubernetes-validations": rules(&[(
-                "type(self) == string ? self in ['Auto', 'Off'] : self >= 0 && self <= 100000",
-                "must be Auto, \"Off\" in quotes, or a number of tokens up to 100000",
+                "type(self) == string ? self in ['Auto', 'None'] : self >= 0 && self <= 100000",
+                "must be Auto, None, or a number of tokens up to 100000",
             )]),
         })
     }
@@ -85,24 +85,27 @@ pub struct Retries {
     /// Most tries beyond the first. 0 to 10. Default 2.
     #[schemars(range(min = 0, max = 10))]
     pub max: u32,
-    /// What is tried again: Connect, Overloaded, WorkerLost. Quote the key, because YAML reads a bare
-    /// `on` as true. Default all.
+    /// What is tried again: Connect, Overloaded, WorkerLost. Default all.
     #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "set"))]
-    pub on: Vec<RetryOn>,
+    pub causes: Vec<RetryCause>,
 }
 
 impl Default for Retries {
     fn default() -> Self {
         Self {
             max: 2,
-            on: vec![RetryOn::Connect, RetryOn::Overloaded, RetryOn::WorkerLost],
+            causes: vec![
+                RetryCause::Connect,
+                RetryCause::Overloaded,
+                RetryCause::WorkerLost,
+            ],
         }
     }
 }
 
 /// A failure that is tried again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum RetryOn {
+pub enum RetryCause {
     Connect,
     Overloaded,
     WorkerLost,
