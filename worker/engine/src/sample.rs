@@ -37,18 +37,17 @@ impl Sampling {
 
     /// The token for a `draw` from `[0, 1)`. Tokens in `banned` are never picked unless all are.
     pub fn pick(&self, logits: &[f32], banned: &[u32], draw: f64) -> u32 {
-        let mut candidates: Vec<(u32, f32)> = (0_u32..)
-            .zip(logits.iter().copied())
-            .filter(|(id, _)| !banned.contains(id))
-            .collect();
-        if candidates.is_empty() {
-            candidates = (0_u32..).zip(logits.iter().copied()).collect();
-        }
+        let all = || (0_u32..).zip(logits.iter().copied());
+        let allowed = || all().filter(|(id, _)| !banned.contains(id));
         if self.temperature <= 0.0 {
-            return candidates
-                .into_iter()
+            let best = allowed()
                 .min_by(likelier)
-                .map_or(0, |(id, _)| id);
+                .or_else(|| all().min_by(likelier));
+            return best.map_or(0, |(id, _)| id);
+        }
+        let mut candidates: Vec<(u32, f32)> = allowed().collect();
+        if candidates.is_empty() {
+            candidates = all().collect();
         }
         self.narrow(&mut candidates);
         choose(&candidates, draw)

@@ -1,9 +1,15 @@
 //! The end of a worker: answers that were begun are finished, new ones are refused in their own
 //! protocol, and only then the port is closed.
 
-use tokio::sync::watch;
+use std::time::Duration;
+
+use tokio::{sync::watch, time};
 use weir_engine::Load;
-use weir_process::Shutdown;
+use weir_process::{Shutdown, Tasks};
+
+/// What is left of the drain for telling clients that their answers end here. A router takes them
+/// up on another replica, which is better than a broken connection.
+const LONGEST_FAREWELL: Duration = Duration::from_secs(2);
 
 /// Tells when a worker that accepts nothing more has nothing left to do.
 #[derive(Debug, Clone)]
@@ -26,5 +32,32 @@ impl Idle {
         let _ = load
             .wait_for(|load| load.running == 0 && load.waiting == 0)
             .await;
+    }
+}
+
+/// Tells answers that outlast the drain to end with an error of their own, shortly before the
+/// process drops them.
+#[derive(Debug, Clone)]
+pub struct Cutoff(watch::Receiver<bool>);
+
+impl Cutoff {
+    /// Begins to count when nothing new is accepted.
+    pub fn after(drain: Duration, idle: Idle, tasks: &Tasks) -> Self {
+        let (tx, rx) = watch::channel(false);
+        let allowed = drain - (drain / 10).min(LONGEST_FAREWELL);
+        tasks.spawn("cutoff", async move {
+            idle.shutdown.draining().await;
+            if time::timeout(allowed, idle.when_drained()).await.is_err() {
+                tx.send_replace(true);
+            }
+        });
+        Self(rx)
+    }
+
+    /// Resolves when answers must end; never where all of them ended by themselves.
+    pub async fn reached(&mut self) {
+        if self.0.wait_for(|reached| *reached).await.is_err() {
+            std::future::pending::<()>().await;
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! Why a worker did not start, as one line that the operator turns into a condition.
+//! Why a worker did not start or go on, as one line that the operator turns into a condition.
 
 use std::path::Path;
 
@@ -7,12 +7,17 @@ use thiserror::Error;
 /// `<reason>: <message>`, where the reason is one of the conditions' and the message one line.
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
 #[error("{reason}: {message}")]
-pub struct StartFailure {
+pub struct Failure {
     pub reason: &'static str,
     pub message: String,
 }
 
-impl StartFailure {
+impl Failure {
+    /// A failure that has no reason of its own.
+    pub fn unforeseen(error: &anyhow::Error) -> Self {
+        Self::of("CrashLoop", &format!("{error:#}"))
+    }
+
     /// Takes the whole chain of causes into the message.
     pub fn new(reason: &'static str, error: &dyn std::error::Error) -> Self {
         let mut message = error.to_string();
@@ -53,7 +58,7 @@ mod tests {
     #[test]
     fn the_line_holds_every_cause_and_no_line_break() {
         let cause = std::io::Error::other("disk\n  broken");
-        let failure = StartFailure::new("CrashLoop", &Read(cause));
+        let failure = Failure::new("CrashLoop", &Read(cause));
         assert_eq!(failure.to_string(), "CrashLoop: read weights: disk broken");
     }
 

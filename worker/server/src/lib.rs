@@ -34,13 +34,13 @@ use tracing::Instrument;
 use weir_engine::Ended;
 use weir_process::{Process, ProcessArgs, traces};
 
-pub use self::{args::Args, failure::StartFailure};
+pub use self::{args::Args, failure::Failure};
 use self::{draining::Idle, grpc::Grpc, load::Reports, metrics::LoadGauges, serving::Serving};
 
 const NAME: &str = "weir-worker";
 
-/// Runs a worker to its end. One that cannot start says why in one line on standard error, and the
-/// same in the termination log.
+/// Runs a worker to its end. One that cannot start or go on says why in one line on standard error,
+/// and the same in the termination log.
 pub fn run(args: Args) -> ExitCode {
     let failure = Arc::new(OnceLock::new());
     let process_args = ProcessArgs {
@@ -49,12 +49,11 @@ pub fn run(args: Args) -> ExitCode {
     };
     let (told, log) = (failure.clone(), args.termination_log.clone());
     let code = weir_process::run(NAME, &process_args, |process| async move {
-        let Err(error) = serve(args, process).await else {
-            return Ok(());
-        };
-        // Told below, and in no other words.
-        let failure = error.downcast::<StartFailure>()?;
-        told.get_or_init(|| failure);
+        if let Err(error) = serve(args, process).await {
+            let failure = error.downcast::<Failure>();
+            // Told below, and in no other words.
+            told.get_or_init(|| failure.unwrap_or_else(|error| Failure::unforeseen(&error)));
+        }
         Ok(())
     });
     let Some(failure) = failure.get() else {
@@ -73,7 +72,12 @@ pub async fn serve(args: Args, process: Process) -> anyhow::Result<()> {
     process.mount(reports.routes());
     let listener = TcpListener::bind(args.listen).await;
     let listener = listener.with_context(|| format!("listen on {}", args.listen))?;
-    let (serving, ended) = start::start(&args, &process).await?;
+    let started = tokio::select! {
+        started = start::start(&args, &process) => started,
+        // Told to end while it loads: there is nothing to finish.
+        () = process.shutdown().begun() => return process.finish().await,
+    };
+    let (serving, ended) = started?;
     let serving = Arc::new(serving);
     own_model_thread(&process, ended);
     LoadGauges(serving.engine.load()).register(&process);

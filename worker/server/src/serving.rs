@@ -17,7 +17,7 @@ use weir_policy::load::ColdStart;
 use weir_process::Shutdown;
 
 pub use self::generate::Generation;
-use crate::{metrics::Metrics, refusal::Refusal};
+use crate::{draining::Cutoff, metrics::Metrics, refusal::Refusal};
 
 /// A loaded model behind its engine, with all that turns requests into work for it.
 pub struct Serving {
@@ -36,6 +36,7 @@ pub struct Serving {
     pub created_seconds: u64,
     pub metrics: Metrics,
     pub shutdown: Shutdown,
+    pub cutoff: Cutoff,
 }
 
 impl Serving {

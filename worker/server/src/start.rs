@@ -22,7 +22,12 @@ use weir_policy::{
 use weir_process::Process;
 
 use crate::{
-    args::Args, failure::StartFailure, memory::available_bytes, metrics::Metrics, serving::Serving,
+    args::Args,
+    draining::{Cutoff, Idle},
+    failure::Failure,
+    memory::available_bytes,
+    metrics::Metrics,
+    serving::Serving,
 };
 
 /// Sequences computed at the same time. Eight rows share one pass over the weights, and more
@@ -33,15 +38,15 @@ const MAX_SEQUENCES: usize = 8;
 const BLOCK_TOKENS: usize = 16;
 
 /// Loads the model that `args` names and starts its engine.
-pub async fn start(args: &Args, process: &Process) -> Result<(Serving, Ended), StartFailure> {
+pub async fn start(args: &Args, process: &Process) -> Result<(Serving, Ended), Failure> {
     let folder = folder(args)?;
     let began = Instant::now();
     let options = load_options(args);
     let loading = spawn_blocking(move || Loaded::load(&folder, &options));
     let loaded = loading
         .await
-        .map_err(|error| StartFailure::new("CrashLoop", &error))?
-        .map_err(|error| StartFailure::new(error.reason(), &error))?;
+        .map_err(|error| Failure::new("CrashLoop", &error))?
+        .map_err(|error| Failure::new(error.reason(), &error))?;
     let load_ms = millis(began.elapsed());
     let engine_options = EngineOptions {
         max_sequences: MAX_SEQUENCES,
@@ -49,7 +54,7 @@ pub async fn start(args: &Args, process: &Process) -> Result<(Serving, Ended), S
     };
     let facts = loaded.model.facts().clone();
     let (engine, ended) = Engine::start(loaded.model, loaded.cache, engine_options)
-        .map_err(|error| StartFailure::new("CrashLoop", &error))?;
+        .map_err(|error| Failure::new("CrashLoop", &error))?;
     let began = Instant::now();
     warm_up(&engine, &loaded.tokenizer).await?;
     let cold_start = ColdStart {
@@ -69,6 +74,7 @@ pub async fn start(args: &Args, process: &Process) -> Result<(Serving, Ended), S
         warm_up_ms = cold_start.warm_up_ms,
         "model loaded"
     );
+    let idle = Idle::new(process.shutdown().clone(), engine.load());
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     let serving = Serving {
         name: args.model_name.clone(),
@@ -82,12 +88,13 @@ pub async fn start(args: &Args, process: &Process) -> Result<(Serving, Ended), S
         created_seconds: since.map_or(0, |since| since.as_secs()),
         metrics: Metrics::register(process),
         shutdown: process.shutdown().clone(),
+        cutoff: Cutoff::after(args.drain, idle, process.tasks()),
     };
     Ok((serving, ended))
 }
 
 /// Where the source lies on this machine.
-fn folder(args: &Args) -> Result<PathBuf, StartFailure> {
+fn folder(args: &Args) -> Result<PathBuf, Failure> {
     let roots = Roots {
         files: args.file_root.clone(),
         volumes: args.volumes_root.clone(),
@@ -95,14 +102,14 @@ fn folder(args: &Args) -> Result<PathBuf, StartFailure> {
     let source = args.source.parse();
     let source = source.map_err(|error| {
         let message = format!("model source {}: {error}", args.source);
-        StartFailure::of("Unsupported", &message)
+        Failure::of("Unsupported", &message)
     })?;
     local_path(&source, &roots).ok_or_else(|| {
         let message = format!(
             "model source {}: this worker reads file:// and pvc:// addresses only",
             args.source
         );
-        StartFailure::of("NotImplemented", &message)
+        Failure::of("NotImplemented", &message)
     })
 }
 
@@ -160,7 +167,7 @@ fn key_value_memory(model: &Model, asked: Option<u32>) -> Result<KvCache, LoadEr
 }
 
 /// Writes one token, so that the first request does not wait for pages of the weights.
-async fn warm_up(engine: &Engine, tokenizer: &Tokenizer) -> Result<(), StartFailure> {
+async fn warm_up(engine: &Engine, tokenizer: &Tokenizer) -> Result<(), Failure> {
     let writing = Writing {
         prompt: Arc::new([tokenizer.beginning().unwrap_or(0)]),
         produced: Vec::new(),
@@ -182,11 +189,11 @@ async fn warm_up(engine: &Engine, tokenizer: &Tokenizer) -> Result<(), StartFail
     };
     let mut answer = engine
         .write(writing, showing)
-        .map_err(|error| StartFailure::new("CrashLoop", &error))?;
+        .map_err(|error| Failure::new("CrashLoop", &error))?;
     while let Some(event) = answer.next().await {
         match event {
             Ok(Event::Tokens { .. } | Event::Finished { .. }) => {}
-            Err(error) => return Err(StartFailure::new("CrashLoop", &error)),
+            Err(error) => return Err(Failure::new("CrashLoop", &error)),
         }
     }
     Ok(())

@@ -17,13 +17,15 @@ use super::{
     check::{Checker, Settings},
     resume::Progress,
 };
-use crate::{metrics::Measured, refusal::Refusal};
+use crate::{draining::Cutoff, metrics::Measured, refusal::Refusal};
 
 /// An answer in the making. Dropping it cancels the work.
 pub struct Generation {
     started: Option<api::Started>,
     events: BoxStream<'static, Result<generate_event::Event, Refusal>>,
     measured: Measured,
+    cutoff: Cutoff,
+    over: bool,
 }
 
 impl Serving {
@@ -43,6 +45,8 @@ impl Serving {
                     started: Some(started),
                     events: select_all(streams.collect::<Vec<_>>()).boxed(),
                     measured,
+                    cutoff: self.cutoff.clone(),
+                    over: false,
                 })
             }
             Err(refusal) => {
@@ -104,7 +108,14 @@ impl Generation {
         if let Some(started) = self.started.take() {
             return Some(Ok(generate_event::Event::Started(started)));
         }
-        let event = self.events.next().await;
+        if self.over {
+            return None;
+        }
+        let event = tokio::select! {
+            event = self.events.next() => event,
+            () = self.cutoff.reached() => Some(Err(Refusal::Draining)),
+        };
+        self.over = !matches!(event, Some(Ok(_)));
         match &event {
             Some(Ok(generate_event::Event::Tokens(tokens))) => {
                 self.measured.tokens(tokens.tokens.len());

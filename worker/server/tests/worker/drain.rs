@@ -67,13 +67,19 @@ async fn a_draining_worker_tells_routers_and_sends_them_elsewhere() {
 }
 
 #[tokio::test]
-async fn work_that_outlasts_the_drain_is_cut_off() {
-    let mut worker = Worker::start(&["--drain", "1ms"]).await;
+async fn an_answer_that_outlasts_the_drain_ends_with_an_error_of_its_own() {
+    let mut worker = Worker::start(&["--drain", "250ms"]).await;
     let begun = keep_busy(&worker).await;
     worker.terminate();
-    assert!(worker.wait().await.success());
+    let mut cut = 0;
     for response in begun {
-        // What had come may be read; the rest is a broken connection, not an end.
-        let _ = response.text().await;
+        let (all, _) = pieces(response).await;
+        let last = all.last().unwrap();
+        if last["choices"].is_null() {
+            assert_eq!(last["error"]["code"], "draining", "{last}");
+            cut += 1;
+        }
     }
+    assert!(cut > 0, "so many answers cannot end within the drain");
+    assert!(worker.wait().await.success());
 }

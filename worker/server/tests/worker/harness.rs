@@ -191,7 +191,9 @@ fn spawn(source: &str, model: &Path, termination_log: &Path, args: &[&str]) -> C
     std::os::unix::fs::symlink(model, root.join("model")).unwrap();
     Command::new(env!("CARGO_BIN_EXE_weir-worker"))
         .args(["--model-name", "triage", "--source", source])
-        .args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
+        // As variables, so that a test's own flags win.
+        .env("WEIR_LISTEN", "127.0.0.1:0")
+        .env("WEIR_ADMIN", "127.0.0.1:0")
         .args(["--log-format", "json", "--threads", "1"])
         .arg("--file-root")
         .arg(&root)

@@ -131,6 +131,14 @@ fn a_context_over_the_models_own_names_both() {
 }
 
 #[test]
+fn a_port_that_is_taken_is_named() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let args = ["--listen", address.as_str()];
+    expect_with(&triage(), "file:///model", &args, ("CrashLoop", &address));
+}
+
+#[test]
 fn a_scheme_that_needs_a_download_is_not_implemented() {
     expect(
         &triage(),
