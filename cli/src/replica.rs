@@ -87,7 +87,11 @@ impl Replica {
     fn start(spec: &ReplicaSpec) -> io::Result<Self> {
         let (serving, admin) = (free_port()?, free_port()?);
         let log = spec.logs.join(format!("{}.log", spec.name));
-        let file = std::fs::File::create(&log)?;
+        // What the one before said stays: it may be why it ended.
+        let file = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(&log)?;
         let mut child = Command::new(&spec.program)
             .arg("worker")
             .args(args_here(&spec.args, serving, admin))
