@@ -8,6 +8,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use serde_json::Value;
 
+use super::remains::unmount_at;
 use crate::run::{output, succeed, tool};
 use crate::settings::cache_folder;
 
@@ -51,7 +52,18 @@ impl Images {
         let lock = File::create(store.join("lock")).context("making the lock of the images")?;
         lock.lock()
             .context("waiting for another user of the images")?;
-        Ok(Self { store, _lock: lock })
+        let images = Self { store, _lock: lock };
+        images.sweep();
+        Ok(images)
+    }
+
+    /// Removes what builds leave behind that nobody asked for: containers of stages, mounts,
+    /// and images that lost their name to a newer one.
+    fn sweep(&self) {
+        for words in ["rm --all", "rmi --prune --force"] {
+            succeed(&mut self.buildah(words)).ok();
+        }
+        unmount_at(&self.store).ok();
     }
 
     /// Makes what every cluster needs: bases, pause, and CoreDNS from its program.
@@ -142,6 +154,12 @@ impl Images {
             .arg(self.store.join("runroot"))
             .args(words.split_whitespace());
         buildah
+    }
+}
+
+impl Drop for Images {
+    fn drop(&mut self) {
+        self.sweep();
     }
 }
 

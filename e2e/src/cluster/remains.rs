@@ -102,7 +102,7 @@ fn end_shims() {
 }
 
 /// Unmounts everything at and below a folder, so that removing the folder removes no more than it.
-fn unmount_at(folder: &Path) -> Result<()> {
+pub(crate) fn unmount_at(folder: &Path) -> Result<()> {
     for _ in 0..50 {
         let mounts = mounts_at(folder)?;
         if mounts.is_empty() {

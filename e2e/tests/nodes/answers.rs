@@ -1,19 +1,17 @@
-//! From an empty cluster to answers: the chart, the example, and the SDK.
+//! What clients are answered, through the real SDK.
 
 use std::fs;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
-use weir_e2e::{repository, succeed};
+use weir_e2e::repository;
 
 use crate::sdk::{Answer, Ask};
 use crate::stage::{EXAMPLE, Stage, eventually};
 
 /// The name that the example's policy gives its clients.
 pub const MODEL: &str = "support-assistant";
-/// The namespace of the operator.
-pub const SYSTEM: &str = "weir-system";
 
 /// A question of the example, with what becomes of it.
 #[derive(Debug, Clone, Deserialize)]
@@ -69,58 +67,6 @@ impl Question {
             .iter()
             .try_for_each(|answer| answer.is(&self.expected_tier, &self.expected_answer))
     }
-}
-
-pub async fn our_images_are_built_from_their_dockerfiles(stage: &Stage) -> Result<()> {
-    stage.load_images()
-}
-
-pub async fn the_chart_passes_its_lint_and_installs(stage: &Stage) -> Result<()> {
-    let chart = repository().join("charts/weir");
-    succeed(stage.cluster.helm("lint --strict")?.arg(&chart))?;
-    install(stage)
-}
-
-/// Installs the chart as a user would, and waits for the operator.
-pub fn install(stage: &Stage) -> Result<()> {
-    let chart = repository().join("charts/weir");
-    let mut helm = stage.cluster.helm(&format!(
-        "install weir --namespace {SYSTEM} --create-namespace"
-    ))?;
-    // The addresses of the cluster's Services and pods, as on any cluster.
-    helm.args([
-        "--set",
-        "clusterCIDRs={198.18.0.0/15}",
-        "--wait",
-        "--timeout",
-        "90s",
-    ]);
-    succeed(helm.arg(chart))
-}
-
-pub async fn the_example_applied_as_it_is_becomes_ready(stage: &Stage) -> Result<()> {
-    stage.kubectl(&format!(
-        "label namespace {EXAMPLE} pod-security.kubernetes.io/enforce=restricted"
-    ))?;
-    let began = Instant::now();
-    stage
-        .cluster
-        .kubectl()
-        .apply_path(&repository().join("examples/triage"))?;
-    for object in ["slmdeployment/triage", "routepolicy/support"] {
-        stage.kubectl(&format!(
-            "wait {object} --for=condition=Ready --timeout=120s"
-        ))?;
-    }
-    let ready = began.elapsed();
-    stage.kubectl("rollout status deployment/frontier --timeout=60s")?;
-    let question = Question::for_tier("small")?;
-    let first = eventually(Duration::from_secs(30), || question.asked_on_node(stage)).await?;
-    println!(
-        "from apply to Ready {ready:.1?}, to the first answers {:.1?}",
-        began.elapsed()
-    );
-    question.is_answered_by(&first)
 }
 
 pub async fn a_clear_ticket_is_answered_by_the_small_model(stage: &Stage) -> Result<()> {

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
-use crate::answers::{MODEL, Question, SYSTEM};
+use crate::answers::{MODEL, Question};
+use crate::installing::SYSTEM;
 use crate::stage::{EXAMPLE, Stage, eventually};
 
 /// How long the operator may take to say something about a change.

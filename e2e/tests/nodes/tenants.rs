@@ -12,7 +12,7 @@ use crate::stage::{Stage, eventually};
 
 pub const NAMESPACE: &str = "second";
 /// What the operator makes, by kind.
-const KINDS: &str = "deployments.apps,services,configmaps,serviceaccounts,\
+const KINDS: &str = "pods,deployments.apps,services,configmaps,serviceaccounts,\
                      roles.rbac.authorization.k8s.io,rolebindings.rbac.authorization.k8s.io,\
                      poddisruptionbudgets.policy,networkpolicies.networking.k8s.io";
 
@@ -81,10 +81,9 @@ pub fn fingerprints(stage: &Stage) -> Result<Vec<String>> {
         .map(|object| {
             let metadata = &object["metadata"];
             let generation = metadata["generation"].as_i64().unwrap_or(0);
-            Ok(format!(
-                "{} {} {} {generation}",
-                object["kind"], metadata["name"], metadata["uid"]
-            ))
+            let restarts = &object["status"]["containerStatuses"][0]["restartCount"];
+            let [kind, name, uid] = [&object["kind"], &metadata["name"], &metadata["uid"]];
+            Ok(format!("{kind} {name} {uid} {generation} {restarts}"))
         })
         .collect()
 }

@@ -10,23 +10,15 @@
     reason = "it reports as the standard test runner does"
 )]
 
-#[path = "nodes/answers.rs"]
 mod answers;
-#[path = "nodes/base.rs"]
 mod base;
-#[path = "nodes/changes.rs"]
 mod changes;
-#[path = "nodes/endings.rs"]
 mod endings;
-#[path = "nodes/runner.rs"]
+mod installing;
 mod runner;
-#[path = "nodes/sdk.rs"]
 mod sdk;
-#[path = "nodes/secrets.rs"]
 mod secrets;
-#[path = "nodes/stage.rs"]
 mod stage;
-#[path = "nodes/tenants.rs"]
 mod tenants;
 
 use std::process::ExitCode;
@@ -38,9 +30,9 @@ const STORIES: &[Story] = &[
     story!(base::pods_run_on_both_nodes_restricted_and_within_their_limits),
     story!(base::a_service_answers_by_its_name_in_pods_and_by_its_address_on_nodes),
     story!(base::a_network_policy_blocks_whom_it_does_not_name),
-    story!(answers::our_images_are_built_from_their_dockerfiles),
-    story!(answers::the_chart_passes_its_lint_and_installs),
-    story!(answers::the_example_applied_as_it_is_becomes_ready),
+    story!(installing::our_images_are_built_from_their_dockerfiles),
+    story!(installing::the_chart_passes_its_lint_and_installs),
+    story!(installing::the_example_applied_as_it_is_becomes_ready),
     story!(answers::a_clear_ticket_is_answered_by_the_small_model),
     story!(answers::an_ambiguous_ticket_is_answered_by_the_frontier_and_nothing_small_leaks),
     story!(answers::a_pod_asks_by_service_name_and_gets_the_same_answers),

@@ -1,0 +1,82 @@
+//! From an empty cluster to the example, ready.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use weir_e2e::{repository, succeed};
+
+use crate::answers::Question;
+use crate::stage::{EXAMPLE, Stage, eventually};
+
+/// The namespace of the operator.
+pub const SYSTEM: &str = "weir-system";
+
+pub async fn our_images_are_built_from_their_dockerfiles(stage: &Stage) -> Result<()> {
+    stage.load_images()
+}
+
+pub async fn the_chart_passes_its_lint_and_installs(stage: &Stage) -> Result<()> {
+    let chart = repository().join("charts/weir");
+    succeed(stage.cluster.helm("lint --strict")?.arg(&chart))?;
+    install(stage)
+}
+
+/// Installs the chart as a user would, and waits for the operator.
+pub fn install(stage: &Stage) -> Result<()> {
+    let chart = repository().join("charts/weir");
+    let mut helm = stage.cluster.helm(&format!(
+        "install weir --namespace {SYSTEM} --create-namespace"
+    ))?;
+    // The addresses of the cluster's Services and pods, as on any cluster.
+    helm.args([
+        "--set",
+        "clusterCIDRs={198.18.0.0/15}",
+        "--wait",
+        "--timeout",
+        "90s",
+    ]);
+    succeed(helm.arg(chart))
+}
+
+pub async fn the_example_applied_as_it_is_becomes_ready(stage: &Stage) -> Result<()> {
+    stage.kubectl(&format!(
+        "label namespace {EXAMPLE} pod-security.kubernetes.io/enforce=restricted"
+    ))?;
+    let began = Instant::now();
+    stage
+        .cluster
+        .kubectl()
+        .apply_path(&repository().join("examples/triage"))?;
+    for object in ["slmdeployment/triage", "routepolicy/support"] {
+        stage.kubectl(&format!(
+            "wait {object} --for=condition=Ready --timeout=120s"
+        ))?;
+    }
+    let ready = began.elapsed();
+    stage.kubectl("rollout status deployment/frontier --timeout=60s")?;
+    let question = Question::for_tier("small")?;
+    let first = eventually(Duration::from_secs(30), || question.asked_on_node(stage)).await?;
+    println!(
+        "from apply to Ready {ready:.1?}, to the first answers {:.1?}",
+        began.elapsed()
+    );
+    question.is_answered_by(&first)?;
+    for (namespace, deployment) in [(SYSTEM, "weir-operator"), (EXAMPLE, "weir-router")] {
+        print_memory(stage, namespace, &format!("deployment/{deployment}"))?;
+    }
+    let worker = "get pods --selector=weir.dev/component=worker --output=name";
+    print_memory(stage, EXAMPLE, stage.kubectl(worker)?.trim())
+}
+
+/// What a program of ours holds in memory when nobody asks anything.
+fn print_memory(stage: &Stage, namespace: &str, object: &str) -> Result<()> {
+    let status = stage.kubectl(&format!(
+        "exec {object} --namespace {namespace} -- cat /proc/1/status"
+    ))?;
+    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    println!(
+        "{object} holds {}",
+        resident.context("a process has a resident set")?.trim()
+    );
+    Ok(())
+}
