@@ -1,9 +1,8 @@
 //! Objects appear, are kept as they should be, and go; nothing foreign is touched.
 
 use serde_json::json;
-use weir_e2e::ApiServer;
 
-use crate::process::{Operator, SUPPORT, TRIAGE, World, until};
+use crate::process::{SUPPORT, TRIAGE, World, until};
 
 const SHARED: [&str; 1] = ["weir-router"];
 
@@ -76,57 +75,6 @@ async fn what_is_made_passes_restricted_pod_security() {
     }
 }
 
-/// The API server itself counts what it was asked to write.
-#[tokio::test]
-async fn a_second_pass_over_an_unchanged_world_sends_no_write() {
-    let server: &'static ApiServer = Box::leak(Box::new(ApiServer::start().await.unwrap()));
-    let world = World {
-        server,
-        namespace: server.namespace("unchanged").await,
-    };
-    let first = world.operator("one");
-    world.apply(TRIAGE);
-    world.apply(SUPPORT);
-    until(2, || world.managed("deployments").len()).await;
-    first.quiet().await;
-    first.stop();
-
-    let before = writes(server);
-    // Everything is looked at anew by one that remembers nothing.
-    let second = world.operator("two");
-    second.quiet().await;
-    assert!(second.metric("weir_operator_reconciles_total").await >= Some(2.0));
-    assert_eq!(second.metric("weir_operator_writes_total").await, Some(0.0));
-    assert_eq!(writes(server), before, "{}", second.said());
-}
-
-/// Writes that the API server has seen, but for the Lease.
-fn writes(server: &ApiServer) -> Vec<String> {
-    let metrics = server.kubectl().run("get --raw /metrics").unwrap();
-    let write = ["APPLY", "PATCH", "POST", "PUT", "DELETE"].map(|verb| format!("verb=\"{verb}\""));
-    let ours = [
-        "slmdeployments",
-        "routepolicies",
-        "deployments",
-        "services",
-        "configmaps",
-        "serviceaccounts",
-        "roles",
-        "rolebindings",
-        "poddisruptionbudgets",
-        "events",
-        "pods",
-    ]
-    .map(|resource| format!("resource=\"{resource}\""));
-    metrics
-        .lines()
-        .filter(|line| line.starts_with("apiserver_request_total"))
-        .filter(|line| write.iter().any(|verb| line.contains(verb)))
-        .filter(|line| ours.iter().any(|resource| line.contains(resource)))
-        .map(str::to_owned)
-        .collect()
-}
-
 #[tokio::test]
 async fn what_somebody_changed_is_put_back() {
     let world = World::new("drift").await;
@@ -193,7 +141,7 @@ async fn what_is_deleted_takes_its_objects_along() {
 async fn other_namespaces_are_left_alone() {
     let world = World::new("mine").await;
     let other = World::new("other").await;
-    let _operator: Operator = world.operator("one");
+    let _operator = world.operator("one");
     other.apply(TRIAGE);
     world.apply(TRIAGE);
     until(2, || world.managed("deployments").len()).await;
