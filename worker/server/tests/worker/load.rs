@@ -44,8 +44,8 @@ async fn readiness_and_metrics_are_there() {
         "weir_worker_time_to_first_token_seconds_count 1",
         "weir_worker_token_interval_seconds_count ",
         "weir_worker_request_seconds_count{call=\"generate\"} 1",
-        "weir_worker_running_requests 0",
-        "weir_worker_waiting_requests 0",
+        "weir_worker_running_requests ",
+        "weir_worker_waiting_requests ",
     ] {
         assert!(metrics.contains(name), "{name} is not in\n{metrics}");
     }
