@@ -9,18 +9,20 @@ mod stream;
 use std::{
     hash::{BuildHasher, RandomState},
     sync::Arc,
+    time::Duration,
 };
 
 use axum::{
     Json, Router,
-    body::{Body, to_bytes},
-    extract::{Path, Request, State},
+    body::{Body, Bytes, to_bytes},
+    extract::{FromRef, Path, Request, State},
     http::{HeaderName, HeaderValue, Method, Uri},
     middleware::{Next, from_fn},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
 use serde_json::{Value, json};
+use tokio::{sync::Semaphore, time::timeout};
 
 use self::{error::WireError, request::ChatRequest, response::Envelope};
 use crate::{refusal::Refusal, serving::Serving};
@@ -28,18 +30,41 @@ use crate::{refusal::Refusal, serving::Serving};
 /// A prompt of a million characters and its JSON fit; a picture does not, and none is taken.
 pub const MAX_BODY_BYTES: usize = 8 * 1024 * 1024;
 
+/// Bodies that may be read at the same time: with the limit above they bound what memory they take.
+const MOST_READING: usize = 32;
+
+/// Longer than a body of that size takes on a slow line, so that nobody holds a place by silence.
+const LONGEST_READING: Duration = Duration::from_secs(30);
+
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Names fields of the request that had no effect.
 const DROPPED: HeaderName = HeaderName::from_static("x-weir-dropped");
 
+/// What a handler needs.
+#[derive(Clone)]
+struct Wire {
+    serving: Arc<Serving>,
+    reading: Arc<Semaphore>,
+}
+
+impl FromRef<Wire> for Arc<Serving> {
+    fn from_ref(wire: &Wire) -> Self {
+        wire.serving.clone()
+    }
+}
+
 pub fn routes(serving: Arc<Serving>) -> Router {
+    let wire = Wire {
+        serving,
+        reading: Arc::new(Semaphore::new(MOST_READING)),
+    };
     Router::new()
         .route("/v1/chat/completions", post(chat))
         .route("/v1/models", get(models))
         .route("/v1/models/{name}", get(model))
         .method_not_allowed_fallback(no_such_method)
         .layer(from_fn(name_request))
-        .with_state(serving)
+        .with_state(wire)
 }
 
 /// Gives every answer the id that the request brought, or one of its own.
@@ -68,11 +93,9 @@ async fn no_such_method(method: Method, uri: Uri) -> WireError {
     WireError::no_such_method(&method, &uri)
 }
 
-async fn chat(State(serving): State<Arc<Serving>>, body: Body) -> Result<Response, WireError> {
-    let body = to_bytes(body, MAX_BODY_BYTES).await;
-    let body = body.map_err(|_| Refusal::BodyTooLarge {
-        limit_bytes: MAX_BODY_BYTES,
-    })?;
+async fn chat(State(wire): State<Wire>, body: Body) -> Result<Response, WireError> {
+    let Wire { serving, reading } = wire;
+    let body = read(&reading, body).await?;
     let chat = ChatRequest::decode(&body)?;
     let dropped = chat.dropped.join(", ");
     let envelope = Envelope::new(chat.model.clone());
@@ -95,6 +118,18 @@ async fn chat(State(serving): State<Arc<Serving>>, body: Body) -> Result<Respons
         response.headers_mut().insert(DROPPED, dropped);
     }
     Ok(response)
+}
+
+/// The whole body, within the bounds of size, time and number.
+async fn read(reading: &Semaphore, body: Body) -> Result<Bytes, Refusal> {
+    let _place = reading.try_acquire().map_err(|_| Refusal::Overloaded {
+        max_waiting: MOST_READING,
+    })?;
+    let body = timeout(LONGEST_READING, to_bytes(body, MAX_BODY_BYTES)).await;
+    body.map_err(|_| Refusal::BodyTooSlow)?
+        .map_err(|_| Refusal::BodyTooLarge {
+            limit_bytes: MAX_BODY_BYTES,
+        })
 }
 
 async fn models(State(serving): State<Arc<Serving>>) -> Json<Value> {

@@ -16,6 +16,8 @@ pub enum Refusal {
     NotJson { why: String },
     #[error("the body is larger than {limit_bytes} bytes")]
     BodyTooLarge { limit_bytes: usize },
+    #[error("the body did not come in time")]
+    BodyTooSlow,
     #[error("there is no model `{asked}` here; there is: {known}")]
     UnknownModel { asked: String, known: String },
     #[error(
@@ -59,9 +61,10 @@ impl Refusal {
 
     pub fn code(&self) -> ErrorCode {
         match self {
-            Self::Invalid { .. } | Self::NotJson { .. } | Self::BodyTooLarge { .. } => {
-                ErrorCode::Invalid
-            }
+            Self::Invalid { .. }
+            | Self::NotJson { .. }
+            | Self::BodyTooLarge { .. }
+            | Self::BodyTooSlow => ErrorCode::Invalid,
             Self::UnknownModel { .. } => ErrorCode::UnknownModel,
             Self::TooLong { .. } => ErrorCode::TooLong,
             Self::Overloaded { .. } => ErrorCode::Overloaded,
@@ -80,7 +83,7 @@ impl Refusal {
             Self::UnknownModel { .. } => Some("model"),
             Self::TooLong { .. } => Some("prompt"),
             Self::NotJson { .. } | Self::BodyTooLarge { .. } | Self::Overloaded { .. } => None,
-            Self::Draining | Self::Internal { .. } => None,
+            Self::BodyTooSlow | Self::Draining | Self::Internal { .. } => None,
         }
     }
 

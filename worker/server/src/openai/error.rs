@@ -68,6 +68,9 @@ impl From<Refusal> for WireError {
             (Refusal::BodyTooLarge { .. }, _) => {
                 (StatusCode::PAYLOAD_TOO_LARGE, "invalid_request_error", None)
             }
+            (Refusal::BodyTooSlow, _) => {
+                (StatusCode::REQUEST_TIMEOUT, "invalid_request_error", None)
+            }
             (_, ErrorCode::UnknownModel) => (
                 StatusCode::NOT_FOUND,
                 "invalid_request_error",
@@ -113,7 +116,7 @@ impl From<Refusal> for WireError {
 impl IntoResponse for WireError {
     fn into_response(self) -> Response {
         let mut response = (self.status, Json(self.body())).into_response();
-        if self.status == StatusCode::PAYLOAD_TOO_LARGE {
+        if [StatusCode::PAYLOAD_TOO_LARGE, StatusCode::REQUEST_TIMEOUT].contains(&self.status) {
             // The rest of the body is not read: nothing more can come on this connection.
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(header::CONNECTION, close);

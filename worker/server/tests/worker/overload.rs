@@ -1,5 +1,7 @@
 //! More requests than there is room for, and clients that go away.
 
+use std::{io::Write, net::TcpStream, time::Duration};
+
 use futures::{StreamExt, future::join_all};
 use serde_json::json;
 
@@ -64,4 +66,25 @@ async fn a_client_that_leaves_before_its_whole_answer_ends_the_work() {
         }
     }
     worker.until_idle().await;
+}
+
+#[tokio::test]
+async fn clients_that_send_nothing_take_no_more_than_their_share() {
+    let worker = Worker::start(&[]).await;
+    let head = "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n";
+    let silent: Vec<TcpStream> = (0..32)
+        .map(|_| {
+            let mut stream = TcpStream::connect(worker.address).unwrap();
+            stream.write_all(head.as_bytes()).unwrap();
+            stream
+        })
+        .collect();
+    let body = about("Where is my parcel?", json!({}));
+    while worker.post(&body).send().await.unwrap().status() != 429 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    drop(silent);
+    while worker.post(&body).send().await.unwrap().status() != 200 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
