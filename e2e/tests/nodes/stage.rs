@@ -1,5 +1,6 @@
 //! What the stories stand on: the cluster, our images on its nodes, and the SDK.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -174,26 +175,49 @@ fn collect_programs() -> Result<()> {
     Ok(())
 }
 
-/// Builds our programs as this one was built, and returns their folder.
+/// Builds our programs and returns their folder. After `cargo test --workspace` there is
+/// next to nothing to do: cargo is asked for the same features, and with the same
+/// environment, as when it built the tests. Either would have it build all libraries anew.
 fn build_programs() -> Result<PathBuf> {
     let profile = profile_folder();
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut build = Command::new(cargo);
     build
         .current_dir(repository())
-        .args(["build", "--quiet", "--bins", "--target-dir"])
+        .args([
+            "build",
+            "--quiet",
+            "--workspace",
+            "--bins",
+            "--tests",
+            "--target-dir",
+        ])
         .arg(target_folder());
-    for (_, program) in PUBLISHED {
-        build.args(["--package", program]);
-    }
     match profile.file_name().and_then(|name| name.to_str()) {
         Some("debug") | None => {}
         Some(name) => {
             build.args(["--profile", name]);
         }
     }
+    for (name, _) in std::env::vars_os().filter(|(name, _)| is_of_one_package(name)) {
+        build.env_remove(name);
+    }
     succeed(&mut build).context("building our programs")?;
     Ok(profile)
+}
+
+/// Whether cargo sets a variable to tell a test about its own package.
+fn is_of_one_package(variable: &OsStr) -> bool {
+    let variable = variable.to_string_lossy();
+    [
+        "CARGO_BIN_",
+        "CARGO_CRATE_",
+        "CARGO_MANIFEST_",
+        "CARGO_PKG_",
+        "CARGO_PRIMARY_",
+    ]
+    .iter()
+    .any(|prefix| variable.starts_with(prefix))
 }
 
 fn programs() -> PathBuf {
