@@ -1,15 +1,17 @@
 # Each target is one command of the project; `make demo` and `make test` are all a newcomer needs.
-.PHONY: demo test e2e cluster bench generate lint docs
+.PHONY: demo test e2e cluster cluster-down bench generate lint
 
-demo: ; .ci/needs cc && cargo run --quiet --package weir -- demo
+demo: ; .ci/needs rust cc && cargo run --package weir -- demo
 
-test: ; .ci/needs cc go python nodes && cargo test --workspace
+test: ; .ci/needs rust cc go python nodes && cargo test --workspace --no-fail-fast
 
-e2e: ; .ci/needs cc go python nodes && WEIR_E2E_REQUIRE_NODES=1 cargo test --package weir-e2e
+e2e: ; .ci/needs rust cc go python nodes && WEIR_E2E_REQUIRE_NODES=1 cargo test --package weir-e2e
 
-cluster: ; .ci/needs cc go python nodes && cargo run --package weir-e2e --bin weir-cluster -- up
+cluster: ; .ci/needs rust cc go python nodes && cargo run --package weir-e2e --bin weir-cluster -- up
 
-bench: ; .ci/needs cc && bench/run
+cluster-down: ; cargo run --package weir-e2e --bin weir-cluster -- down
+
+bench: ; .ci/needs rust cc python && bench/run
 
 generate: export WEIR_REWRITE = 1
 generate:

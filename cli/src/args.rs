@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
-use weir_process::ProcessArgs;
 
 use crate::laptop::{Mount, Service};
 use crate::secrets;
@@ -55,7 +54,7 @@ pub(crate) struct UpArgs {
     #[arg(long = "secret", value_name = "NAME/KEY=env:VARIABLE|file:PATH")]
     pub(crate) secrets: Vec<secrets::Entry>,
 
-    /// Folder for logs of replicas and for secrets; made if it is not there.
+    /// Folder for logs of replicas; made if it is not there.
     #[arg(
         long,
         env = "WEIR_STATE",
@@ -64,8 +63,23 @@ pub(crate) struct UpArgs {
     )]
     pub(crate) state: PathBuf,
 
-    #[command(flatten)]
-    pub(crate) process: ProcessArgs,
+    /// Address of the admin port: /livez, /readyz, /metrics, /load. Port 0 takes a free one.
+    #[arg(
+        long,
+        env = "WEIR_ADMIN",
+        default_value = "127.0.0.1:0",
+        value_name = "ADDRESS"
+    )]
+    pub(crate) admin: SocketAddr,
+
+    /// What is logged: a level, or directives such as `info,weir_router=debug`.
+    #[arg(
+        long,
+        env = "WEIR_LOG_LEVEL",
+        default_value = "warn",
+        value_name = "LEVEL"
+    )]
+    pub(crate) log_level: String,
 }
 
 #[derive(Clone, Debug, clap::Args)]

@@ -11,7 +11,21 @@ const INTRODUCTION: &str = "# Fields that are not implemented yet
 
 Both kinds are published whole. A field that no code honours yet is never silently ignored: an object that sets it is
 `Stalled`, reason `NotImplemented`, the message names the field, and what ran before goes on running. Leave the field
-out, or keep the value that is given here. A test writes this list from the code.
+out, or keep the value that is given here. A test writes the two lists from the code.
+
+Refused the same way, because of how fields stand to each other: sources other than `file://` and `pvc://`;
+`scaling.min: 0`, and a `scaling.max` above `scaling.min` (there is no autoscaler yet: a deployment has `replicas`, or else
+`scaling.min`); an endpoint before the last tier; more than one choice (`n`) in a request to a policy.
+
+What defaults do today, where that is less than their name says:
+
+- `rollout.strategy: Canary`: a new revision is started beside the old one and takes over when all its replicas are ready;
+  there are no steps and no guard.
+- `engine.prefixCache: Enabled`: nothing is cached between requests.
+- `scaling.hold`: an ask for a deployment without a ready replica waits at most 2 s, then goes up a tier or gets 503.
+- `model.quantization: Auto`: the file's own type.
+- `records.to: OTel`: a span, where the router was given a collector, and always a log line.
+- `topologySpread: Zone`: as the scheduler's `topologySpreadConstraints`, preferred and not required.
 ";
 
 fn schema(kind: &str) -> Value {

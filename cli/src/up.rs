@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::Context;
-use weir_process::Process;
+use weir_process::{Process, ProcessArgs};
 
 use crate::args::UpArgs;
 use crate::laptop::{Laptop, Mount};
@@ -13,7 +13,11 @@ use crate::running::{self, Running, Setup};
 use crate::{say, secrets};
 
 pub(crate) fn main(args: UpArgs) -> ExitCode {
-    let process = args.process.clone();
+    let process = ProcessArgs {
+        admin: args.admin,
+        log_level: args.log_level.clone(),
+        ..ProcessArgs::embedded()
+    };
     weir_process::run("weir", &process, |process| up(args, process))
 }
 
@@ -26,9 +30,11 @@ async fn up(args: UpArgs, process: Process) -> anyhow::Result<()> {
     for other in &manifests.others {
         say(&format!("left alone: {other}"));
     }
+    // Only for as long as this runs: nothing secret stays behind.
+    let secrets = tempfile::tempdir().context("make a folder for secrets")?;
     let setup = Setup {
         listen: args.listen,
-        secrets: args.state.join("secrets"),
+        secrets: secrets.path().into(),
         logs: args.state.join("logs"),
     };
     // The one place that reads the environment by a name that only the user knows.
@@ -40,6 +46,10 @@ async fn up(args: UpArgs, process: Process) -> anyhow::Result<()> {
     let mut running = running::start(&process, manifests, &setup).await?;
     say(&format!("OpenAI base URL  http://{}/v1", running.address));
     say(&format!("models           {}", names.join(", ")));
+    say(&format!(
+        "admin            http://{}",
+        process.admin_address()
+    ));
     say(&format!("logs             {}", setup.logs.display()));
     let ready = process.readiness().gate("replicas");
     process.tasks().spawn("tell", async move {

@@ -50,14 +50,13 @@ impl Drop for Running {
 
 /// Ids of processes whose command line holds `mark`.
 fn processes_with(mark: &str) -> Vec<String> {
-    let entries = fs::read_dir("/proc").unwrap().flatten();
-    let ids = entries.filter_map(|entry| entry.file_name().into_string().ok());
-    ids.filter(|id| id.bytes().all(|b| b.is_ascii_digit()))
-        .filter(|id| {
-            fs::read(format!("/proc/{id}/cmdline"))
-                .is_ok_and(|line| String::from_utf8_lossy(&line).contains(mark))
-        })
-        .collect()
+    let listed = Command::new("ps")
+        .args(["-A", "-o", "pid=,args="])
+        .output()
+        .unwrap();
+    let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+    let lines = listed.lines().filter(|line| line.contains(mark));
+    lines.map(str::to_owned).collect()
 }
 
 fn gone_soon(mark: &str) -> bool {
@@ -75,11 +74,7 @@ fn up(state: &Path, files: &[PathBuf]) -> Command {
     let mut command = weir();
     command.arg("up").arg("--file").args(files);
     command
-        .args([
-            "--listen=127.0.0.1:0",
-            "--admin=127.0.0.1:0",
-            "--log-level=warn",
-        ])
+        .arg("--listen=127.0.0.1:0")
         .arg(format!("--state={}", state.display()))
         .arg(format!(
             "--mount=/models/triage={}",
@@ -261,4 +256,29 @@ fn a_secret_that_is_not_set_names_its_variable() {
         error.contains("WEIR_TEST_SURELY_UNSET is not set"),
         "{error}"
     );
+}
+
+#[test]
+fn a_secret_is_there_while_weir_runs_and_gone_afterwards() {
+    let folder = tempfile::tempdir().unwrap();
+    let scratch = folder.path().join("tmp");
+    fs::create_dir(&scratch).unwrap();
+    let key = folder.path().join("key");
+    fs::write(&key, "sk-very-secret").unwrap();
+    let mut command = up(&folder.path().join("state"), &[triage()]);
+    command.env("TMPDIR", &scratch);
+    command.arg(format!("--secret=openai/api-key=file:{}", key.display()));
+    let mut running = Running(command.spawn().unwrap());
+    running.read_until("ready ");
+    let secrets = fs::read_dir(&scratch).unwrap().flatten().next().unwrap();
+    let entry = secrets.path().join("openai/api-key");
+    assert_eq!(fs::read_to_string(entry).unwrap(), "sk-very-secret");
+    running.interrupt();
+    assert!(running.0.wait().unwrap().success());
+    assert_eq!(
+        fs::read_dir(&scratch).unwrap().count(),
+        0,
+        "something is left behind"
+    );
+    assert!(!folder.path().join("state/secrets").exists());
 }
