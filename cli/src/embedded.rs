@@ -76,4 +76,25 @@ mod tests {
         assert!(POLICY.contains(FRONTIER_HOST));
         assert_eq!(questions().len(), 2);
     }
+
+    #[test]
+    fn the_readme_shows_the_built_in_resources() {
+        let readme = include_str!("../../README.md");
+        let shown = readme
+            .split("```yaml\n")
+            .nth(1)
+            .unwrap()
+            .split("```")
+            .next()
+            .unwrap();
+        let (mut shown_there, mut built_in) = (Manifests::default(), Manifests::default());
+        shown_there.add("README.md", shown).unwrap();
+        built_in.add("slmdeployment.yaml", DEPLOYMENT).unwrap();
+        built_in.add("routepolicy.yaml", POLICY).unwrap();
+        assert_eq!(
+            shown_there.deployments[0].spec,
+            built_in.deployments[0].spec
+        );
+        assert_eq!(shown_there.policies[0].spec, built_in.policies[0].spec);
+    }
 }
