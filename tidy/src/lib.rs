@@ -5,6 +5,7 @@
 //! one, and then the repository.
 
 pub mod graph;
+pub mod licences;
 pub mod manifests;
 pub mod names;
 pub mod project;

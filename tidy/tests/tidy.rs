@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 
 use weir_tidy::graph::{Arrows, Metadata, strays};
 use weir_tidy::sizes::Exception;
-use weir_tidy::{Tree, graph, manifests, names, project, reach, sizes, tree, words};
+use weir_tidy::{Tree, graph, licences, manifests, names, project, reach, sizes, tree, words};
 
 /// Files that are better whole, and why.
 const LONG_FILES: &[Exception] = &[];
@@ -344,6 +344,38 @@ fn licences_and_duplicates_of_dependencies_are_decided() {
         ["deny.toml: says nothing about advisories"]
     );
     none(project::undecided_dependencies(&TREE));
+}
+
+#[test]
+fn only_welcome_dependencies_come_in() {
+    let foreign = |name: &str, license: Option<&str>| licences::Foreign {
+        name: name.to_owned(),
+        license: license.map(str::to_owned),
+    };
+    let deny = "[licenses]\nallow = [\"MIT\", \"ISC\"]\n[bans]\ndeny = [{ crate = \"openssl\" }]\n";
+    let locked = licences::Locked {
+        packages: vec![
+            foreign("a", Some("MIT OR GPL-3.0")),
+            foreign("b", Some("MIT/Apache-2.0")),
+            foreign("c", Some("(GPL-3.0 OR MIT) AND ISC")),
+            foreign("d", Some("MIT AND GPL-3.0")),
+            foreign("e", None),
+            foreign("openssl", Some("MIT")),
+        ],
+    };
+    assert_eq!(
+        licences::unwelcome(&locked, deny),
+        [
+            "d is under MIT AND GPL-3.0",
+            "e names no licence",
+            "openssl is banned",
+        ]
+    );
+    let deny = TREE.get("deny.toml").unwrap();
+    none(licences::unwelcome(
+        &licences::Locked::read(&tree::root()).unwrap(),
+        deny,
+    ));
 }
 
 #[test]
