@@ -8,6 +8,7 @@ use std::net::Ipv4Addr;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result};
 use k8s_openapi::api::core::v1::Namespace;
@@ -39,6 +40,8 @@ struct Own {
     _lock: File,
 }
 
+/// How many this process has started.
+static STARTED: AtomicU32 = AtomicU32::new(0);
 static SHARED: OnceCell<ApiServer> = OnceCell::const_new();
 
 impl ApiServer {
@@ -73,7 +76,7 @@ impl ApiServer {
 
     fn of_the_user(kubeconfig: PathBuf) -> Result<Self> {
         let folder = target_folder().join("e2e");
-        let kubectl = Kubectl::new(&programs::assets()?, &kubeconfig, &folder);
+        let kubectl = Kubectl::of_the_user(&kubeconfig, &folder)?;
         Ok(Self {
             kubeconfig,
             kubectl,
@@ -89,8 +92,10 @@ impl ApiServer {
         remove_left_overs(&folders);
         let mut last = anyhow::anyhow!("it was never tried");
         // Between our looking for a free port and its being bound, another may take it.
-        for attempt in 0..3 {
-            let folder = folders.join(format!("api-{}-{attempt}", std::process::id()));
+        for _ in 0..3 {
+            // One process may have several, and each its own folder.
+            let count = STARTED.fetch_add(1, Ordering::Relaxed);
+            let folder = folders.join(format!("api-{}-{count}", std::process::id()));
             match Own::start(&assets, folder).await {
                 Ok(own) => {
                     let kubeconfig = own.plane.kubeconfig(ADMIN)?;

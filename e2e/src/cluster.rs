@@ -88,9 +88,9 @@ impl Cluster {
     }
 
     async fn start(folder: &Path, helper: &Path, lock: File) -> Result<Self> {
-        let assets = tokio::task::spawn_blocking(|| KUBERNETES.built())
+        let assets = tokio::task::spawn_blocking(build_programs)
             .await
-            .context("building the Kubernetes programs")??;
+            .context("building the programs of the cluster")??;
         let archive = folder.join("bases.tar");
         fs::create_dir_all(folder).context("making the cluster's folder")?;
         remains::note(folder)?;
@@ -280,6 +280,13 @@ fn only_one() -> Result<File> {
 
 fn lock() -> Result<File> {
     File::create("/run/weir-cluster.lock").context("making the cluster's lock")
+}
+
+/// Builds what is not built yet, before anything runs that a compiler would starve.
+fn build_programs() -> Result<PathBuf> {
+    HELM.built()?;
+    COREDNS.built()?;
+    KUBERNETES.built()
 }
 
 /// Keeps the cluster's folder in memory where there is plenty: nothing in it is worth a

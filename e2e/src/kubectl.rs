@@ -5,6 +5,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
+use crate::programs;
 use crate::run::{self, Said};
 
 /// The real kubectl with the kubeconfig of a cluster.
@@ -22,6 +23,19 @@ impl Kubectl {
             kubeconfig: kubeconfig.to_path_buf(),
             cache: folder.join("kubectl-cache"),
         }
+    }
+
+    /// The user's kubectl where there is one, for a cluster of the user's.
+    pub(crate) fn of_the_user(kubeconfig: &Path, folder: &Path) -> Result<Self> {
+        let installed = run::output(&mut run::tool("kubectl version --client"));
+        let program = match installed {
+            Ok(_) => PathBuf::from("kubectl"),
+            Err(_) => programs::assets()?.join("kubectl"),
+        };
+        Ok(Self {
+            program,
+            ..Self::new(Path::new(""), kubeconfig, folder)
+        })
     }
 
     /// Where the program is.

@@ -1,5 +1,8 @@
 //! The harness' own promises about the API server that most tests use.
 
+use std::path::Path;
+use std::{fs, process};
+
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{Api, ListParams};
 use weir_e2e::ApiServer;
@@ -34,4 +37,20 @@ async fn a_test_has_a_namespace_to_itself() {
     };
     assert_eq!(count(&mine).await, 1);
     assert_eq!(count(&yours).await, 0);
+}
+
+#[tokio::test]
+async fn an_api_server_that_is_dropped_leaves_nothing() {
+    let server = ApiServer::start().await.unwrap();
+    let Some(folder) = server.folder().map(Path::to_path_buf) else {
+        return; // The user's own, which stays.
+    };
+    let pid = fs::read_to_string(folder.join("kube-apiserver.pid")).unwrap();
+    drop(server);
+    assert!(!folder.exists());
+    let args = process::Command::new("ps")
+        .args(["-o", "args=", "-p", &pid])
+        .output()
+        .unwrap();
+    assert!(!String::from_utf8_lossy(&args.stdout).contains("kube-apiserver"));
 }

@@ -54,6 +54,7 @@ async fn up() -> Result<()> {
     let cluster = Cluster::up(&helper).await?;
     println!("export KUBECONFIG={}", cluster.kubeconfig().display());
     println!("alias kubectl={}", cluster.kubectl().program().display());
+    println!("# make cluster-down ends it");
     cluster.leave();
     Ok(())
 }

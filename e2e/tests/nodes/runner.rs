@@ -38,19 +38,46 @@ struct Tally {
     failures: Vec<(&'static str, String)>,
 }
 
-/// Runs the stories whose names contain one of the words on the command line.
+/// What the command line asks for, of what the standard test runner understands.
+#[derive(Default)]
+struct Wishes {
+    filters: Vec<String>,
+    skips: Vec<String>,
+    lists: bool,
+}
+
+impl Wishes {
+    fn read(mut words: impl Iterator<Item = String>) -> Self {
+        let mut wishes = Self::default();
+        while let Some(word) = words.next() {
+            match word.as_str() {
+                "--skip" => wishes.skips.extend(words.next()),
+                "--list" => wishes.lists = true,
+                // These have a value, which is no filter; to us they mean nothing.
+                "--color" | "--format" | "--logfile" | "--test-threads" | "-Z" => {
+                    drop(words.next())
+                }
+                flag if flag.starts_with('-') => {}
+                _ => wishes.filters.push(word),
+            }
+        }
+        wishes
+    }
+
+    fn include(&self, story: &Story) -> bool {
+        let names = |words: &[String]| words.iter().any(|word| story.name.contains(word.as_str()));
+        (self.filters.is_empty() || names(&self.filters)) && !names(&self.skips)
+    }
+}
+
+/// Runs the stories that the command line asks for.
 pub fn main(stories: &[Story]) -> ExitCode {
-    let (flags, filters): (Vec<String>, Vec<String>) = std::env::args()
-        .skip(1)
-        .partition(|word| word.starts_with('-'));
-    let is_chosen = |story: &&Story| {
-        filters.is_empty()
-            || filters
-                .iter()
-                .any(|filter| story.name.contains(filter.as_str()))
-    };
-    let chosen: Vec<&Story> = stories.iter().filter(is_chosen).collect();
-    if flags.iter().any(|flag| flag == "--list") {
+    let wishes = Wishes::read(std::env::args().skip(1));
+    let chosen: Vec<&Story> = stories
+        .iter()
+        .filter(|story| wishes.include(story))
+        .collect();
+    if wishes.lists {
         chosen
             .iter()
             .for_each(|story| println!("{}: test", story.name));

@@ -35,23 +35,18 @@ pub struct Stage {
 impl Stage {
     /// Sets the stage; nothing is left of it where that fails.
     pub async fn set(helper: &Path) -> Result<Self> {
-        let sdk = tokio::task::spawn_blocking(Sdk::install);
-        let (cluster, sdk) = tokio::join!(Cluster::up(helper), sdk);
-        let cluster = cluster?;
-        match sdk.context("installing the SDK")? {
-            Ok(sdk) => Ok(Self { cluster, sdk }),
-            Err(error) => {
-                cluster
-                    .down()
-                    .context("taking down a cluster without a client")?;
-                Err(error)
-            }
-        }
+        // Before the cluster starts: compilers would take the processors from it.
+        let sdk = tokio::task::spawn_blocking(|| {
+            collect_programs()?;
+            Sdk::install()
+        });
+        let sdk = sdk.await.context("preparing programs")??;
+        let cluster = Cluster::up(helper).await?;
+        Ok(Self { cluster, sdk })
     }
 
-    /// Builds our programs and their images, and puts these on the nodes.
+    /// Builds the images of our programs, and puts them on the nodes.
     pub fn load_images(&self) -> Result<()> {
-        collect_programs()?;
         load_images(&self.cluster, &self.sdk)
     }
 
