@@ -17,6 +17,10 @@ use crate::refusal::Refusal;
 const MOST_MESSAGES: usize = 10_000;
 /// A request holds memory while it arrives.
 const LONGEST_READ: Duration = Duration::from_secs(60);
+/// What is logged and answered of a request is bounded by this.
+const LONGEST_MODEL_BYTES: usize = 256;
+/// Longer than any text that somebody waits for in an answer.
+const LONGEST_STOP_BYTES: usize = 1024;
 /// Four is what OpenAI takes; open servers take more.
 const MOST_STOPS: usize = 16;
 
@@ -58,12 +62,19 @@ pub(crate) fn chat(bytes: &[u8]) -> Result<Ask, Refusal> {
     let fields = Fields(&body);
     let (messages, parts) = messages(fields.present("messages"))?;
     let (mut beyond_worker, advisory_for_worker) = fields::beyond_worker(&body);
-    if beyond_worker.iter().any(|field| field == "n") {
-        return Err(Refusal::field("n", "more than one choice is not served"));
+    match fields.present("n").map(Value::as_u64) {
+        None | Some(Some(1)) => {}
+        Some(Some(2..)) => {
+            let message = "a request gets one choice here; for more, send it more often";
+            return Err(Refusal::field("n", message));
+        }
+        Some(Some(0) | None) => {
+            return Err(Refusal::field("n", "must be a whole number from 1 up"));
+        }
     }
     beyond_worker.extend(parts);
     Ok(Ask {
-        model: fields.text("model")?,
+        model: model(&fields)?,
         messages,
         sampling: sampling(&fields)?,
         max_tokens: max_tokens(&fields)?,
@@ -74,6 +85,15 @@ pub(crate) fn chat(bytes: &[u8]) -> Result<Ask, Refusal> {
         advisory_for_worker,
         body,
     })
+}
+
+fn model(fields: &Fields<'_>) -> Result<String, Refusal> {
+    let model = fields.text("model")?;
+    if model.len() > LONGEST_MODEL_BYTES {
+        let message = format!("must be at most {LONGEST_MODEL_BYTES} bytes long");
+        return Err(Refusal::field("model", message));
+    }
+    Ok(model)
 }
 
 fn sampling(fields: &Fields<'_>) -> Result<Sampling, Refusal> {
@@ -111,13 +131,22 @@ fn max_tokens(fields: &Fields<'_>) -> Result<Option<u32>, Refusal> {
 
 fn stop(value: Option<&Value>) -> Result<Vec<String>, Refusal> {
     let wrong = || Refusal::field("stop", "must be a string or a list of up to 16 strings");
+    let checked = |at: String, stop: &str| match stop.len() {
+        1..=LONGEST_STOP_BYTES => Ok(stop.to_owned()),
+        _ => {
+            let message = format!("must be between 1 and {LONGEST_STOP_BYTES} bytes long");
+            Err(Refusal::field(at, message))
+        }
+    };
     match value {
         None => Ok(Vec::new()),
-        Some(Value::String(stop)) => Ok(vec![stop.clone()]),
-        Some(Value::Array(stops)) if stops.len() <= MOST_STOPS => stops
-            .iter()
-            .map(|stop| stop.as_str().map(str::to_owned).ok_or_else(wrong))
-            .collect(),
+        Some(Value::String(stop)) => Ok(vec![checked("stop".to_owned(), stop)?]),
+        Some(Value::Array(stops)) if stops.len() <= MOST_STOPS => {
+            let stops = stops.iter().enumerate().map(|(index, stop)| {
+                checked(format!("stop[{index}]"), stop.as_str().ok_or_else(wrong)?)
+            });
+            stops.collect()
+        }
         Some(_) => Err(wrong()),
     }
 }
@@ -162,11 +191,10 @@ fn message(at: &str, item: &Value, parts: &mut Vec<String>) -> Result<Message, R
         Some("developer" | "system") => "system",
         Some("function" | "tool") => "tool",
         Some(role @ ("user" | "assistant")) => role,
-        Some(role) => {
-            return Err(Refusal::field(
-                format!("{at}.role"),
-                format!("{role:?} is no role"),
-            ));
+        // The word is not repeated: it may be of any length.
+        Some(_) => {
+            let message = "must be system, developer, user, assistant, tool or function";
+            return Err(Refusal::field(format!("{at}.role"), message));
         }
         None => return Err(Refusal::field(format!("{at}.role"), "is missing")),
     };

@@ -39,6 +39,8 @@ pub(crate) enum Refusal {
     NoTierFor { field: String },
     #[error("no tier inside the cluster may take this ask, and it must not leave the cluster")]
     PrivateWithoutTier,
+    #[error("the header x-weir-tier is not served yet: no tier can be pinned")]
+    PinNotServed,
     #[error("the router has as many asks in hand as it may: {limit}")]
     TooManyAsks { limit: usize },
     #[error("{}{}", .last, history(.attempts))]
@@ -140,7 +142,9 @@ impl Refusal {
             Refusal::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Refusal::BodyTooSlow(_) => StatusCode::REQUEST_TIMEOUT,
             Refusal::KeyNeeded { .. } | Refusal::KeyUnknown => StatusCode::UNAUTHORIZED,
-            Refusal::KeyOfAnother { .. } | Refusal::PrivateWithoutTier => StatusCode::FORBIDDEN,
+            Refusal::KeyOfAnother { .. } | Refusal::PrivateWithoutTier | Refusal::PinNotServed => {
+                StatusCode::FORBIDDEN
+            }
             Refusal::TooManyAsks { .. } => StatusCode::TOO_MANY_REQUESTS,
             Refusal::Failed { last, .. } => last.status(),
             Refusal::AllUnsure { .. } => StatusCode::BAD_GATEWAY,
@@ -213,6 +217,7 @@ impl Refusal {
         match self {
             Refusal::Field { field, .. } | Refusal::NoTierFor { field } => Some(field),
             Refusal::UnknownModel { .. } => Some("model"),
+            Refusal::PinNotServed => Some("x-weir-tier"),
             Refusal::Failed { last, .. } => match last {
                 Failure::Refused { field, .. } => field.as_deref(),
                 Failure::TooLong { .. } => Some("messages"),
@@ -229,6 +234,7 @@ impl Refusal {
             Refusal::KeyNeeded { .. } | Refusal::KeyUnknown => Some("invalid_api_key"),
             Refusal::KeyOfAnother { .. } => Some("model_not_allowed"),
             Refusal::PrivateWithoutTier => Some("egress_denied"),
+            Refusal::PinNotServed => Some("pin_not_allowed"),
             Refusal::TooManyAsks { .. } => Some("rate_limit_exceeded"),
             Refusal::NoTierFor { .. } => Some("unsupported_parameter"),
             Refusal::AllUnsure { .. } => Some("all_unsure"),

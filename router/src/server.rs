@@ -32,6 +32,9 @@ use crate::{admit, decode, matching, plan};
 /// How far an attempt may run ahead of a client that reads slowly.
 const EVENTS_AHEAD: usize = 64;
 
+/// Names a tier in a request; the answer's header of the same name says which tier it was.
+const PIN: &str = "x-weir-tier";
+
 /// The routes of the client port.
 pub(crate) fn routes(shared: Arc<Shared>) -> Router {
     Router::new()
@@ -58,13 +61,15 @@ async fn chat(State(shared): State<Arc<Shared>>, request: Request) -> Response<B
     traces::follow(&span, request.headers());
     let decision = Arc::new(Decision::new(shared.ids.next(), Instant::now()));
     span.record("weir.decision", &decision.id);
-    let unsettled = Unsettled::new(shared.clone(), decision.clone(), span.clone());
-    let answered = answer(shared, request, unsettled).instrument(span).await;
+    let unsettled = Arc::new(Unsettled::new(shared, decision.clone(), span.clone()));
+    // Kept until the outcome of a refusal is written.
+    let answered = answer(request, unsettled.clone()).instrument(span).await;
     let mut response = answered.unwrap_or_else(|refusal| {
         let status = refusal.status().as_u16();
         decision.state().outcome = Outcome::Refused { status };
         encode::refuse(&refusal, false)
     });
+    drop(unsettled);
     identify_response(&mut response, &decision.id);
     response
 }
@@ -75,17 +80,18 @@ struct Job {
     settings: Arc<Settings>,
     plan: Plan,
     events: mpsc::Sender<Event>,
-    unsettled: Unsettled,
+    unsettled: Arc<Unsettled>,
     _permit: OwnedSemaphorePermit,
 }
 
-async fn answer(
-    shared: Arc<Shared>,
-    request: Request,
-    unsettled: Unsettled,
-) -> Result<Response<Body>, Refusal> {
+async fn answer(request: Request, unsettled: Arc<Unsettled>) -> Result<Response<Body>, Refusal> {
+    let shared = unsettled.shared.clone();
     let (parts, body) = request.into_parts();
     let identity = identify(&parts.headers);
+    // A client that pins a tier must not get the answer of another one.
+    if parts.headers.contains_key(PIN) {
+        return Err(Refusal::PinNotServed);
+    }
     let permit = admit::admit(&shared)?;
     let body = decode::read(body, &parts.headers, shared.args.max_body_bytes).await?;
     let ask = decode::chat(&body)?;

@@ -88,8 +88,32 @@ pub(crate) const CHAT: &[Row] = &[
     row("prompt_cache_retention", &[],                      Advisory, Carry),
 ];
 
+/// The most fields that are named to a client and in records.
+const MOST_NAMED: usize = 32;
+const LONGEST_NAME: usize = 64;
+
+/// The names of `fields` that may stand in a header and in a log, and how many others there are.
+fn named(fields: Vec<String>) -> Vec<String> {
+    let all = fields.len();
+    let may_stand = |name: &String| {
+        (1..=LONGEST_NAME).contains(&name.len())
+            && name
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
+    };
+    let mut named: Vec<String> = fields
+        .into_iter()
+        .filter(may_stand)
+        .take(MOST_NAMED)
+        .collect();
+    if named.len() < all {
+        named.push(format!("+{}", all - named.len()));
+    }
+    named
+}
+
 /// The fields of `body` that ask our worker for something it does not do: those it must, and those
-/// it may leave out.
+/// it may leave out, as [`named`] has them.
 pub(crate) fn beyond_worker(body: &Map<String, Value>) -> (Vec<String>, Vec<String>) {
     let mut required = Vec::new();
     let mut advisory = Vec::new();
@@ -103,7 +127,7 @@ pub(crate) fn beyond_worker(body: &Map<String, Value>) -> (Vec<String>, Vec<Stri
             Carry | Mapped => {}
         }
     }
-    (required, advisory)
+    (required, named(advisory))
 }
 
 #[cfg(test)]
@@ -129,6 +153,15 @@ mod tests {
         let body = json!({ "tools": [{}], "user": "u", "made_up": 1 });
         let expected = (vec!["tools".into()], vec!["user".into(), "made_up".into()]);
         assert_eq!(split(body), expected);
+    }
+
+    #[test]
+    fn names_that_a_client_made_up_are_bounded_and_cannot_break_a_header() {
+        let odd = json!({ "a\r\nb": 1, "a, b": 1, "": 1, "x".repeat(65): 1, "good.Name-1": 1 });
+        assert_eq!(split(odd).1, ["good.Name-1", "+4"]);
+        let many = (0..40).map(|index| (format!("f{index}"), json!(1)));
+        let named = split(Value::Object(many.collect())).1;
+        assert_eq!((named.len(), named[32].as_str()), (33, "+8"));
     }
 
     #[test]

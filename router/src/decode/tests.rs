@@ -64,13 +64,41 @@ fn a_field_that_is_wrong_is_named() {
             "stream_options.include_usage",
         ),
         (with("n", json!(2)), "n"),
+        (with("n", json!(0)), "n"),
+        (with("n", json!("1")), "n"),
+        (with("stop", json!("")), "stop"),
+        (with("stop", json!(["a", ""])), "stop[1]"),
+        (with("stop", json!("x".repeat(1025))), "stop"),
+        (with("model", json!("m".repeat(257))), "model"),
         (with("seed", json!(1.5)), "seed"),
     ] {
         match decoded(body.clone()) {
-            Err(Refusal::Field { field: named, .. }) => assert_eq!(named, field, "{body}"),
+            Err(Refusal::Field {
+                field: named,
+                message,
+            }) => {
+                assert_eq!(named, field, "{body}");
+                assert!(message.len() < 200, "{body}: {message}");
+            }
             other => panic!("{body}: {other:?}"),
         }
     }
+}
+
+#[test]
+fn a_role_of_any_length_is_not_repeated() {
+    let role = "x".repeat(1 << 20);
+    let refused = decoded(with("messages", json!([{ "role": role, "content": "hi" }])));
+    assert!(refused.unwrap_err().to_string().len() < 200);
+}
+
+#[test]
+fn a_wrong_number_of_choices_is_told_from_one_that_is_not_served() {
+    let message = |n: Value| decoded(with("n", n)).unwrap_err().to_string();
+    assert!(message(json!(0)).contains("from 1 up"));
+    assert!(message(json!("1")).contains("whole number"));
+    assert!(message(json!(3)).contains("one choice"));
+    assert!(decoded(with("n", json!(1))).is_ok());
 }
 
 #[test]

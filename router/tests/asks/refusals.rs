@@ -57,6 +57,47 @@ async fn a_body_over_the_limit_is_refused_and_the_next_one_served() {
 }
 
 #[tokio::test]
+async fn a_pinned_tier_is_refused_by_its_header_and_not_ignored() {
+    let rig = Rig::start(Setup::default()).await;
+    let mut headers = HeaderMap::new();
+    headers.insert("x-weir-tier", http::HeaderValue::from_static("frontier"));
+    let response = rig.ask_with(json!({}), headers).await;
+    let error = refused(response, StatusCode::FORBIDDEN).await;
+    assert_eq!(error["param"], "x-weir-tier");
+    assert!(rig.sent_to_frontier().await.is_empty());
+}
+
+#[tokio::test]
+async fn every_early_refusal_is_counted_as_refused_and_none_as_broken() {
+    let worker = Scripted::start([vec![Play::Say("bil", -0.01), Play::Hang]]).await;
+    let rig = Rig::start(Setup {
+        policy: json!({ "auth": { "keysSecretRef": { "name": "keys" } } }),
+        workers: vec![worker],
+        args: |args| (args.max_asks, args.max_body_bytes) = (1, 1000),
+        secrets: &[("keys", "alice", "plain:open-sesame")],
+    })
+    .await;
+    let mut known = HeaderMap::new();
+    let key = http::HeaderValue::from_static("Bearer open-sesame");
+    known.insert("authorization", key);
+    let ask = async |extra: Value, headers: HeaderMap| {
+        rig.ask_with(extra, headers).await.status().as_u16()
+    };
+    assert_eq!(ask(json!({ "n": 0 }), known.clone()).await, 400);
+    assert_eq!(ask(json!({}), HeaderMap::new()).await, 401);
+    assert_eq!(ask(json!({ "model": "x" }), known.clone()).await, 404);
+    let long = json!({ "user": "x".repeat(1000) });
+    assert_eq!(ask(long, known.clone()).await, 413);
+    let hanging = json!({ "model": "triage", "stream": true });
+    let first = rig.ask_with(hanging, known.clone()).await;
+    assert_eq!(ask(json!({}), known).await, 429);
+    rig.until_counted("weir_router_asks_total{policy=\"\",outcome=\"refused\"} 5")
+        .await;
+    assert!(!rig.metrics().await.contains("outcome=\"broken\""));
+    drop(first);
+}
+
+#[tokio::test]
 async fn another_path_or_method_is_refused_in_the_same_shape() {
     let rig = Rig::start(Setup::default()).await;
     let response = rig.get("/v1/completions", HeaderMap::new()).await;
