@@ -5,7 +5,7 @@
 //! - A request may last [`Timing::request`], which is shorter than lease minus renew deadline: what
 //!   was begun in time has ended before anybody else may lead.
 //! - Another holder's wall clock is never trusted: its lease has run out when the record was not
-//!   seen to change for one whole lease, on our own clock.
+//!   seen to change for one whole lease, on our own clock, from *after* the read that first saw it.
 
 mod turn;
 
@@ -136,7 +136,7 @@ impl Election {
     async fn round_and_publish(&mut self) {
         let started = Instant::now();
         let request = self.timing.request;
-        match tokio::time::timeout(request, self.round(started)).await {
+        match tokio::time::timeout(request, self.round()).await {
             Ok(Ok(true)) => self.hold_from(started),
             Ok(Ok(false)) => self.lose("another operator holds the lease"),
             // Not renewed, but not lost either: what was granted before runs out by itself.
@@ -169,16 +169,17 @@ impl Election {
     }
 
     /// One look at the lease, and one write where it is ours to take or to keep.
-    async fn round(&mut self, started: Instant) -> Result<bool, RoundError> {
+    async fn round(&mut self) -> Result<bool, RoundError> {
         let name = &self.candidate.lease;
-        let live = self.api.get_opt(name).await.map_err(RoundError::Read)?;
+        let read = self.api.get_opt(name);
+        let (live, at) = answered(read).await.map_err(RoundError::Read)?;
         self.seen = live
             .as_ref()
-            .map(|lease| Seen::update(self.seen.take(), lease, started));
+            .map(|lease| Seen::update(self.seen.take(), lease, at));
         let turn = turn::decide(
             self.seen.as_ref(),
             &self.candidate.identity,
-            started,
+            at,
             self.timing.lease,
         );
         let spec = match turn {
@@ -264,6 +265,13 @@ impl Election {
     }
 }
 
+/// What `read` answers, and the instant it was known: until the answer came its holder may have
+/// renewed, so that nothing before it says that the record stood still.
+async fn answered<T, E>(read: impl Future<Output = Result<T, E>>) -> Result<(T, Instant), E> {
+    let live = read.await?;
+    Ok((live, Instant::now()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -291,6 +299,29 @@ mod tests {
         sender.send_replace(None);
         leadership.changed().await;
         assert!(!leadership.leads());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_record_that_took_long_to_read_stood_still_only_since_it_was_read() {
+        let timing = Timing::default();
+        let lease = Lease {
+            spec: Some(LeaseSpec {
+                holder_identity: Some("b".into()),
+                ..LeaseSpec::default()
+            }),
+            ..Lease::default()
+        };
+        let read = async {
+            tokio::time::sleep(timing.request).await;
+            Ok::<_, RoundError>(lease)
+        };
+        let started = Instant::now();
+        let (live, at) = answered(read).await.unwrap();
+        let seen = Seen::update(None, &live, at);
+        let turn = |at| turn::decide(Some(&seen), "a", at, timing.lease);
+        assert_eq!(turn(started + timing.lease), Turn::Wait);
+        let after = started + timing.request + timing.lease;
+        assert_eq!(turn(after), Turn::Take { transitions: 1 });
     }
 
     #[test]
