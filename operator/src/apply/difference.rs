@@ -9,23 +9,52 @@ use weir_crds::Quantity;
 /// A list of objects compares as a set: each wanted element needs one in `live` that has all of
 /// its fields, because a server-side apply merges such lists and leaves others' elements alone.
 /// A list of plain values compares exactly. An empty object or list equals an absent one.
+/// What is under `resources` are quantities, equal where they are the same amount.
 pub fn holds(wanted: &Value, live: &Value) -> bool {
+    holds_as(Strings::Text, wanted, live)
+}
+
+/// What the strings of an object are.
+#[derive(Clone, Copy)]
+enum Strings {
+    Text,
+    /// Right under `resources`: requests and limits, whose values are quantities.
+    OfResources,
+    Quantities,
+}
+
+impl Strings {
+    /// Of what is in `key`.
+    fn under(self, key: &str) -> Self {
+        match (self, key) {
+            (Self::Text, "resources") => Self::OfResources,
+            (Self::OfResources, "requests" | "limits") => Self::Quantities,
+            (Self::Quantities, _) => Self::Quantities,
+            _ => Self::Text,
+        }
+    }
+}
+
+fn holds_as(strings: Strings, wanted: &Value, live: &Value) -> bool {
     match (wanted, live) {
         (Value::Null, _) => true,
         (Value::Object(wanted), live) => wanted.iter().all(|(key, wanted)| match live.get(key) {
-            Some(live) => holds(wanted, live),
+            Some(live) => holds_as(strings.under(key), wanted, live),
             None => is_empty(wanted),
         }),
         (Value::Array(wanted), Value::Array(live)) => {
             if wanted.iter().any(Value::is_object) {
                 wanted
                     .iter()
-                    .all(|wanted| live.iter().any(|live| holds(wanted, live)))
+                    .all(|wanted| live.iter().any(|live| holds_as(strings, wanted, live)))
             } else {
                 wanted == live
             }
         }
-        (Value::String(wanted), Value::String(live)) => wanted == live || same_amount(wanted, live),
+        (Value::String(wanted), Value::String(live)) => {
+            let amounts = matches!(strings, Strings::Quantities);
+            wanted == live || (amounts && same_amount(wanted, live))
+        }
         _ => wanted == live,
     }
 }
@@ -84,16 +113,30 @@ mod tests {
 
     #[test]
     fn quantities_compare_by_what_they_mean() {
+        let same = |one: &str, other: &str| {
+            let of = |amount: &str| json!({"containers": [{"name": "a", "resources": {"limits": {"cpu": amount}}}]});
+            holds(&of(one), &of(other))
+        };
         for (one, other) in [
             ("1000m", "1"),
             ("0.5", "500m"),
             ("1024Mi", "1Gi"),
             ("1.5Gi", "1536Mi"),
         ] {
-            assert!(holds(&json!(one), &json!(other)), "{one} {other}");
+            assert!(same(one, other), "{one} {other}");
         }
-        assert!(!holds(&json!("1"), &json!("1Gi")));
-        assert!(!holds(&json!("m"), &json!("")));
-        assert!(!holds(&json!("v1"), &json!("v2")));
+        assert!(!same("1", "1Gi"));
+        assert!(!same("m", ""));
+    }
+
+    #[test]
+    fn a_text_that_looks_like_a_quantity_is_a_text() {
+        for wanted in [
+            json!({"metadata": {"labels": {"size": "1000m"}}}),
+            json!({"data": {"resources": "1000m"}}),
+        ] {
+            let live = wanted.to_string().replace("1000m", "1");
+            assert!(!holds(&wanted, &serde_json::from_str(&live).unwrap()));
+        }
     }
 }
