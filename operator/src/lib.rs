@@ -42,9 +42,6 @@ use metrics::OperatorMetrics;
 use queue::Queue;
 use settings::Settings;
 
-/// The Lease that operators of one installation run for.
-const LEASE: &str = "weir-operator";
-
 /// Makes what SLMDeployments and RoutePolicies ask for.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "weir-operator", version = weir_process::VERSION)]
@@ -63,6 +60,10 @@ pub struct Args {
     #[arg(long, env = "WEIR_NAMESPACE", default_value = "weir-system")]
     pub namespace: String,
 
+    /// The Lease that the operators of one installation run for, and no other installation's.
+    #[arg(long, env = "WEIR_LEASE", default_value = "weir-operator")]
+    pub lease: String,
+
     /// A name that no other operator has: the pod's.
     #[arg(long, env = "WEIR_IDENTITY")]
     pub identity: String,
@@ -79,7 +80,7 @@ pub async fn run(args: Args, process: Process) -> anyhow::Result<()> {
     let timing = Timing::default();
     let candidate = Candidate {
         namespace: args.namespace,
-        lease: LEASE.to_owned(),
+        lease: args.lease,
         identity: args.identity.clone(),
     };
     let (election, leadership) = Election::new(client.clone(), candidate, timing);

@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::CommandFactory;
+use k8s_openapi::api::rbac::v1::{PolicyRule, Role};
 use weir_operator::Args;
 
 fn repository() -> PathBuf {
@@ -78,21 +79,80 @@ fn every_argument_and_variable_of_the_chart_is_one_that_the_operator_knows() {
     assert!(seen > 12, "{seen}");
 }
 
-/// Whoever may grant a right has it: what routers may read is among what the operator may.
+/// The rules of the template "weir.rules", which has nothing to fill in.
+fn rules_of_the_operator() -> Vec<PolicyRule> {
+    let helpers = read("charts/weir/templates/_helpers.tpl");
+    let (_, rules) = helpers.split_once("{{- define \"weir.rules\" -}}").unwrap();
+    let (rules, _) = rules.split_once("{{- end }}").unwrap();
+    serde_saphyr::from_str(rules).unwrap()
+}
+
+/// The rules of the Role that routers get.
+fn rules_of_routers() -> Vec<PolicyRule> {
+    let expected = read("operator/tests/expected/namespace-with-policy.yaml");
+    let role = expected
+        .split("---\n")
+        .find(|object| object.contains("\nkind: Role\n"))
+        .unwrap();
+    serde_saphyr::from_str::<Role>(role).unwrap().rules.unwrap()
+}
+
+/// Each right of `rules` on its own: group, resource, name (nothing means all), verb.
+fn rights(rules: &[PolicyRule]) -> Vec<(String, String, Option<String>, String)> {
+    let mut rights = Vec::new();
+    for rule in rules {
+        let names = match rule.resource_names.as_deref() {
+            None | Some([]) => vec![None],
+            Some(names) => names.iter().cloned().map(Some).collect(),
+        };
+        for group in rule.api_groups.iter().flatten() {
+            for resource in rule.resources.iter().flatten() {
+                for name in &names {
+                    for verb in &rule.verbs {
+                        let right = (group.clone(), resource.clone(), name.clone(), verb.clone());
+                        rights.push(right);
+                    }
+                }
+            }
+        }
+    }
+    rights
+}
+
+/// Whoever may grant a right has it, on the same name or on all names.
 #[test]
 fn the_operator_may_all_that_it_grants_and_no_secret_is_among_it() {
-    let rules = read("charts/weir/templates/_helpers.tpl");
-    for granted in [
-        "slmdeployments",
-        "routepolicies",
-        "endpointslices",
-        "configmaps",
-    ] {
-        let line = rules.lines().position(|line| {
-            line.contains("resources:") && line.contains(granted) && !line.contains('/')
-        });
-        let verbs = rules.lines().nth(line.unwrap() + 1).unwrap();
-        assert!(verbs.contains("get, list, watch"), "{granted}: {verbs}");
+    let has = rights(&rules_of_the_operator());
+    let granted = rights(&rules_of_routers());
+    assert!(granted.len() > 8, "{granted:?}");
+    for right in granted {
+        let (group, resource, _, verb) = right.clone();
+        let of_all = (group, resource, None, verb);
+        assert!(has.contains(&right) || has.contains(&of_all), "{right:?}");
     }
-    assert!(!rules.contains("secrets"));
+    for (_, resource, _, verb) in has {
+        assert!(resource != "secrets" && resource != "*" && verb != "*");
+    }
+}
+
+/// Two releases in one namespace are two installations: neither stands by for the other.
+#[test]
+fn every_release_has_a_lease_of_its_own_and_may_renew_it() {
+    let lease = "{{ include \"weir.name\" . }}";
+    let deployment = read("charts/weir/templates/deployment.yaml");
+    assert!(deployment.contains(&format!("- --lease={lease}\n")));
+    let roles = read("charts/weir/templates/rbac.yaml");
+    assert!(roles.contains(&format!("resourceNames: [{lease}]\n")));
+}
+
+/// Two equal keys are no YAML: of labels that are ours and the user's, one is written.
+#[test]
+fn labels_of_the_user_are_merged_under_ours() {
+    let deployment = read("charts/weir/templates/deployment.yaml");
+    let lines = deployment.lines();
+    let with: Vec<&str> = lines.filter(|line| line.contains("podLabels")).collect();
+    assert_eq!(with.len(), 1, "{with:?}");
+    assert!(
+        with[0].contains("merge (include \"weir.labels\" . | fromYaml) .Values.operator.podLabels")
+    );
 }
