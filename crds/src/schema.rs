@@ -136,6 +136,32 @@ pub(crate) fn name(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+/// The name of an object beside this one: a DNS subdomain.
+pub(crate) fn object_name(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string",
+        "minLength": 1,
+        "maxLength": 253,
+        "x-kubernetes-validations": rules(&[(
+            "self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')",
+            "must be the name of an object: lower-case letters, digits, dashes and dots, no slash",
+        )]),
+    })
+}
+
+/// The name of an entry of a Secret or a ConfigMap.
+pub(crate) fn entry_name(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string",
+        "minLength": 1,
+        "maxLength": 253,
+        "x-kubernetes-validations": rules(&[(
+            "self.matches('^[-._a-zA-Z0-9]+$') && self != '.' && !self.startsWith('..')",
+            "must be the name of an entry: letters, digits and - . _ without .. at its beginning",
+        )]),
+    })
+}
+
 /// An address of model files.
 pub(crate) fn source(_: &mut SchemaGenerator) -> Schema {
     json_schema!({

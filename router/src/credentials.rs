@@ -2,12 +2,12 @@
 //!
 //! They are read again every second, because a Secret may be created, changed or deleted at any
 //! time after the router has started; a file that is not there disables only what needs it. No
-//! secret is ever printed.
+//! secret is ever printed, and no name, whoever let it through, leads out of the root.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 
 use http::HeaderValue;
 use sha2::{Digest as _, Sha256};
@@ -66,7 +66,7 @@ impl Credentials {
         let mut found = Self::default();
         for policy in table.policies() {
             if let Some(secret) = &policy.auth {
-                let tenants = read_tenants(&root.join(secret));
+                let tenants = tenants_of(root, secret);
                 if tenants.is_empty() {
                     found.missing.push(MissingCredential {
                         policy: policy.name.clone(),
@@ -85,7 +85,8 @@ impl Credentials {
                     continue;
                 };
                 let at = (entry.name.clone(), entry.key.clone());
-                match read_api_key(&root.join(&entry.name).join(&entry.key)) {
+                let file = beneath(root, &[&entry.name, &entry.key]);
+                match file.and_then(|file| read_api_key(&file)) {
                     Some(key) => drop(found.api_keys.insert(at, key)),
                     None => found.missing.push(MissingCredential {
                         policy: policy.name.clone(),
@@ -94,6 +95,14 @@ impl Credentials {
                         key: Some(entry.key.clone()),
                     }),
                 }
+            }
+        }
+        // A deployment under its own name asks for the keys of refused policies as well.
+        let keys = table.routes().flat_map(|(_, route)| &route.keys);
+        for secret in keys.map(|keys| &keys.secret) {
+            if !found.tenants.contains_key(secret) {
+                let tenants = tenants_of(root, secret);
+                found.tenants.insert(secret.clone(), tenants);
             }
         }
         found
@@ -115,6 +124,28 @@ impl Credentials {
     pub fn api_key(&self, secret: &str, entry: &str) -> Option<&HeaderValue> {
         self.api_keys.get(&(secret.to_owned(), entry.to_owned()))
     }
+}
+
+/// The path of `names` beneath `root`; nothing where one of them is more or less than the name of
+/// one thing in a folder.
+fn beneath(root: &Path, names: &[&str]) -> Option<PathBuf> {
+    let mut path = root.to_owned();
+    for name in names {
+        let mut components = Path::new(name).components();
+        match (components.next(), components.next()) {
+            // A slash at the end or a dot would not show among the components.
+            (Some(Component::Normal(only)), None) if only == *name => path.push(only),
+            _ => return None,
+        }
+    }
+    Some(path)
+}
+
+fn tenants_of(root: &Path, secret: &str) -> BTreeMap<String, KeyDigest> {
+    let folder = beneath(root, &[secret]);
+    folder
+        .map(|folder| read_tenants(&folder))
+        .unwrap_or_default()
 }
 
 fn read_tenants(folder: &Path) -> BTreeMap<String, KeyDigest> {
@@ -198,6 +229,17 @@ mod tests {
         assert_eq!(found.tenant("keys", &KeyDigest::of("bar")), Some("two"));
         assert_eq!(found.tenant("keys", &KeyDigest::of("baz")), None);
         assert_eq!(found.tenant("others", &KeyDigest::of("foo")), None);
+    }
+
+    #[test]
+    fn no_name_leads_out_of_the_root() {
+        let root = Path::new("/secrets");
+        for name in ["", ".", "..", "../a", "a/b", "a/..", "a/", "./a", "/etc"] {
+            assert_eq!(beneath(root, &[name]), None, "{name}");
+            assert_eq!(beneath(root, &["keys", name]), None, "{name}");
+        }
+        let path = beneath(root, &["provider.keys", ".api-key"]);
+        assert_eq!(path, Some("/secrets/provider.keys/.api-key".into()));
     }
 
     #[test]

@@ -30,6 +30,16 @@ const NAMES: &[Refusal] = &[
 
 const MODEL: &[Refusal] = &[
     Refusal {
+        name: "credentials outside the folder of Secrets",
+        patch: "spec: { model: { source: pvc://models/triage, credentialsSecretRef: { name: ../keys } } }",
+        message: "must be the name of an object: lower-case letters, digits, dashes and dots, no slash",
+    },
+    Refusal {
+        name: "a template in an entry outside its ConfigMap",
+        patch: "spec: { model: { source: pvc://models/triage, chatTemplate: { configMapRef: { name: a, key: ../b } } } }",
+        message: "must be the name of an entry: letters, digits and - . _ without .. at its beginning",
+    },
+    Refusal {
         name: "no source",
         patch: "spec: { model: { source: null } }",
         message: "spec.model.source: Required value",

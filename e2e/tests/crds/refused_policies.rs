@@ -113,6 +113,31 @@ const ENDPOINTS: &[Refusal] = &[
         message: "plain http would show the API key on the way: use https in endpoint.baseUrl",
     },
     Refusal {
+        name: "a Secret outside the folder of Secrets",
+        patch: "spec: { tiers: [{ name: large, endpoint: { provider: OpenAI, model: m, apiKeySecretRef: { name: ../../outside, key: token } } }] }",
+        message: "must be the name of an object: lower-case letters, digits, dashes and dots, no slash",
+    },
+    Refusal {
+        name: "an entry outside its Secret",
+        patch: "spec: { tiers: [{ name: large, endpoint: { provider: OpenAI, model: m, apiKeySecretRef: { name: s, key: ../token } } }] }",
+        message: "must be the name of an entry: letters, digits and - . _ without .. at its beginning",
+    },
+    Refusal {
+        name: "an entry that is the folder above",
+        patch: r#"spec: { tiers: [{ name: large, endpoint: { provider: OpenAI, model: m, apiKeySecretRef: { name: s, key: ".." } } }] }"#,
+        message: "must be the name of an entry",
+    },
+    Refusal {
+        name: "keys of tenants outside the folder of Secrets",
+        patch: "spec: { auth: { keysSecretRef: { name: ../outside } } }",
+        message: "must be the name of an object",
+    },
+    Refusal {
+        name: "certificates in an entry outside its ConfigMap",
+        patch: "spec: { tiers: [{ name: large, endpoint: { provider: OpenAI, model: m, caBundle: { configMapRef: { name: a, key: a/b } } } }] }",
+        message: "must be the name of an entry",
+    },
+    Refusal {
         name: "a link-local address",
         patch: "spec: { tiers: [{ name: large, endpoint: { provider: OpenAI, model: m, baseUrl: http://169.254.169.254/latest } }] }",
         message: "endpoint.baseUrl names a link-local address, where clouds keep credentials: use another host",

@@ -17,7 +17,8 @@ use regex::Regex;
 use serde_json::Value;
 use weir_cascade::{Config, HoldBack, Signals};
 use weir_crds::{
-    Fraction, HeaderValues, HoldBackMode, OnAllUnsure, Retries, RoutePolicySpec, reasons, value,
+    Fraction, HeaderValues, HoldBackMode, OnAllUnsure, Retries, RoutePolicySpec, is_entry_name,
+    is_object_name, reasons, value,
 };
 
 use crate::honoured::Honoured;
@@ -118,6 +119,9 @@ pub fn settings(spec: &RoutePolicySpec) -> Result<Settings, Vec<Problem>> {
             "is no name of a header",
         );
     }
+    if let Some(auth) = &spec.auth {
+        check.object_name("spec.auth.keysSecretRef.name", &auth.keys_secret_ref.name);
+    }
     let settings = Settings {
         tiers,
         egress: match spec.privacy.egress {
@@ -169,6 +173,24 @@ impl Check {
         }
         if seen.is_empty() {
             self.invalid(field, "must not be empty");
+        }
+    }
+
+    /// The name becomes a component of a path wherever Secrets are files.
+    fn object_name(&mut self, field: impl Into<String>, name: &str) {
+        if !is_object_name(name) {
+            let message = "must be the name of an object: lower-case letters, digits, dashes and \
+                           dots, no slash";
+            self.invalid(field, message);
+        }
+    }
+
+    /// See [`Self::object_name`].
+    fn entry_name(&mut self, field: impl Into<String>, key: &str) {
+        if !is_entry_name(key) {
+            let message = "must be the name of an entry: letters, digits and - . _ without .. at \
+                           its beginning";
+            self.invalid(field, message);
         }
     }
 

@@ -28,6 +28,10 @@ impl Check {
         if let Err(message) = check_url(&base_url, endpoint) {
             self.invalid(format!("{at}.baseUrl"), message);
         }
+        if let Some(entry) = &endpoint.api_key_secret_ref {
+            self.object_name(format!("{at}.apiKeySecretRef.name"), &entry.name);
+            self.entry_name(format!("{at}.apiKeySecretRef.key"), &entry.key);
+        }
         Some(Endpoint {
             provider: endpoint.provider,
             model: endpoint.model.clone(),

@@ -136,6 +136,33 @@ fn every_fault_is_named_by_its_field() {
 }
 
 #[test]
+fn a_reference_that_leaves_the_folder_of_secrets_is_refused() {
+    let key_ref = |name: &str, key: &str| {
+        let reference = json!({ "name": name, "key": key });
+        with("/tiers/1/endpoint/apiKeySecretRef", reference)
+    };
+    let at = "spec.tiers[1].endpoint.apiKeySecretRef";
+    for (spec, field) in [
+        (key_ref("../../outside", "token"), format!("{at}.name")),
+        (key_ref("/etc", "token"), format!("{at}.name")),
+        (key_ref("", "token"), format!("{at}.name")),
+        (key_ref("keys", ".."), format!("{at}.key")),
+        (key_ref("keys", "../../token"), format!("{at}.key")),
+        (key_ref("keys", "/etc/passwd"), format!("{at}.key")),
+        (
+            with("/auth", json!({ "keysSecretRef": { "name": ".." } })),
+            "spec.auth.keysSecretRef.name".to_owned(),
+        ),
+    ] {
+        let problems = validate(&spec);
+        assert_eq!(problems.len(), 1, "{field}: {problems:?}");
+        assert_eq!(problems[0].field, field);
+        assert_eq!(problems[0].reason, reasons::INVALID);
+    }
+    assert_eq!(validate(&key_ref("provider.keys", ".api_Key-1")), []);
+}
+
+#[test]
 fn a_key_is_not_sent_in_plain_text_out_of_the_cluster() {
     let mut spec = with("/tiers/1/endpoint/baseUrl", json!("http://example.com/v1"));
     assert_eq!(validate(&spec), []);
