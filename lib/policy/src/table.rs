@@ -4,7 +4,9 @@
 //! - A policy whose live spec is not valid is served by its last good one, if it has one.
 //! - A model name belongs to the oldest policy that claims it (creationTimestamp, then UID); a spec
 //!   that claims a name of an older policy is not valid.
-//! - A deployment has its own name, unless a policy claims it.
+//! - A deployment has its own name, unless a policy claims it. Under its own name it asks for the
+//!   keys of every policy that uses it, also of one that is refused: a fault elsewhere in a spec
+//!   opens nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -22,6 +24,8 @@ pub struct Table {
     policies: BTreeMap<String, Arc<Policy>>,
     deployments: BTreeMap<String, Arc<Deployment>>,
     problems: BTreeMap<String, Vec<Problem>>,
+    /// Of the specs that are refused: the deployments that they name and the keys for these.
+    refused_keys: Vec<(String, Keys)>,
 }
 
 /// A policy as it is served.
@@ -154,6 +158,7 @@ impl Table {
             Ok(settings) => self.serve(name, live, settings),
             Err(problems) => {
                 self.problems.insert(name.clone(), problems);
+                self.refused_keys.extend(keys_of_refused(&name, live.1));
                 // A name may have gone to an older policy since, so that too is checked again.
                 if let Some(last) = last
                     && let Ok(settings) = self.settings(last.1)
@@ -240,7 +245,13 @@ impl Table {
         self.deployments.insert(name.clone(), Arc::new(deployment));
         // A key that some policy asks for on the way to a deployment is asked for here as well.
         let users = self.policies.values().filter(|policy| policy.uses(&name));
-        let keys = users.filter_map(|policy| policy.keys()).collect();
+        let refused = self.refused_keys.iter();
+        let refused = refused.filter_map(|(of, keys)| (*of == name).then(|| keys.clone()));
+        let keys: BTreeSet<Keys> = users
+            .filter_map(|policy| policy.keys())
+            .chain(refused)
+            .collect();
+        let keys = keys.into_iter().collect();
         self.routes.entry(name.clone()).or_insert_with(|| Route {
             settings: Arc::new(alone(&name)),
             owner: Owner::Deployment(name),
@@ -260,6 +271,24 @@ impl Policy {
         let mut tiers = self.settings.tiers.iter();
         tiers.any(|tier| tier.deployment() == Some(deployment))
     }
+}
+
+/// What a refused spec asks for on the way to the deployments that it names.
+fn keys_of_refused(policy: &str, spec: &RoutePolicySpec) -> Vec<(String, Keys)> {
+    let Some(auth) = &spec.auth else {
+        return Vec::new();
+    };
+    let keys = Keys {
+        policy: policy.to_owned(),
+        secret: auth.keys_secret_ref.name.clone(),
+    };
+    let named = spec
+        .tiers
+        .iter()
+        .filter_map(|tier| tier.deployment.as_ref());
+    named
+        .map(|deployment| (deployment.name.clone(), keys.clone()))
+        .collect()
 }
 
 /// A deployment under its own name: one tier, nothing held back, the defaults of a policy.

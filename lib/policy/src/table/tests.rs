@@ -123,6 +123,32 @@ fn a_deployment_asks_for_the_keys_of_the_policies_that_use_it() {
 }
 
 #[test]
+fn a_deployment_asks_for_the_keys_of_a_refused_policy_as_well() {
+    let keys = |name: &str| serde_json::from_value(json!({ "keysSecretRef": { "name": name } }));
+    let mut closed = policy("support");
+    closed.spec.auth = keys("keys").unwrap();
+    let last_good = LastGood {
+        generation: 1,
+        spec: closed.spec.clone(),
+    };
+    let refused = broken(closed);
+    let of = |secret: &str| Keys {
+        policy: "support".into(),
+        secret: secret.into(),
+    };
+    let asked_for = |refused: &RoutePolicy, last_good: &BTreeMap<String, LastGood>| {
+        let table = compile([refused], [&deployment("triage")], last_good);
+        table.route("triage").unwrap().keys.clone()
+    };
+    assert_eq!(asked_for(&refused, &BTreeMap::new()), [of("keys")]);
+    let last_good = [("support".to_owned(), last_good)].into();
+    assert_eq!(asked_for(&refused, &last_good), [of("keys")], "once");
+    let mut moved = refused;
+    moved.spec.auth = keys("others").unwrap();
+    assert_eq!(asked_for(&moved, &last_good), [of("keys"), of("others")]);
+}
+
+#[test]
 fn a_deployment_that_is_not_there_is_named_and_the_policy_is_served() {
     let table = compile([&policy("support")], [], &BTreeMap::new());
     assert_eq!(table.missing_deployments("support"), ["triage"]);
