@@ -15,7 +15,7 @@ mod worker;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 use weir_cascade::{Asked, Attempt, Config, HoldBack, Token};
 use weir_crds::{OnAllUnsure, RetryCause};
 use weir_policy::tier::Tier;
@@ -27,7 +27,7 @@ use crate::decision::{Decision, Outcome};
 use crate::refusal::{Failure, Refusal};
 use crate::shared::Shared;
 use gate::Gate;
-use tries::Tried;
+use tries::{Tried, pause};
 
 /// What a tier sends.
 enum Arrival {
@@ -182,11 +182,20 @@ impl Pursuit<'_> {
                 Err(Ended::Failed(failure)) => failure,
                 ended => return ended,
             };
-            let Some(wait) = retry(&ended, &retries.causes).filter(|_| tries < retries.max) else {
+            let wait = retry(&ended, &retries.causes, tier).filter(|_| tries < retries.max);
+            tries += 1;
+            // Whoever asked for time is not asked again where somebody else can be.
+            let is_fresh = self.has_fresh_replica(tier, &tried);
+            let wait = wait.map(|wait| if is_fresh { Duration::ZERO } else { wait });
+            let pause = wait.and_then(|wait| pause(wait, tries));
+            // A try that could not be committed any more is none.
+            let Some(until) = pause
+                .map(|pause| Instant::now() + pause)
+                .filter(|until| *until < self.commit_by)
+            else {
                 return Err(Ended::Failed(ended));
             };
-            tries += 1;
-            tried.pause(wait, tries).await;
+            sleep_until(until).await;
         }
     }
 
@@ -266,11 +275,14 @@ impl Pursuit<'_> {
     }
 }
 
-/// How long to wait before the same tier is tried again, if the policy wants that.
-fn retry(failure: &Failure, on: &[RetryCause]) -> Option<Duration> {
+/// How long to wait before the same tier is tried again, if the policy wants that. What an
+/// endpoint may have begun to work on is paid for, and is not asked of it twice.
+fn retry(failure: &Failure, on: &[RetryCause], tier: &Tier) -> Option<Duration> {
     let (kind, wait) = match failure {
         Failure::Connect { .. } => (RetryCause::Connect, Duration::ZERO),
-        Failure::Lost { .. } => (RetryCause::WorkerLost, Duration::ZERO),
+        Failure::Lost { .. } if tier.deployment().is_some() => {
+            (RetryCause::WorkerLost, Duration::ZERO)
+        }
         Failure::Overloaded { retry_after, .. } => {
             (RetryCause::Overloaded, retry_after.unwrap_or_default())
         }

@@ -97,12 +97,31 @@ pub(crate) struct AttemptLine {
     pub amount: Money,
     #[serde(skip)]
     pub is_endpoint: bool,
+    /// The request has gone out, or was about to.
+    #[serde(skip)]
+    pub was_sent: bool,
 }
+
+/// The outcomes of attempts that no endpoint takes money for: it was not reached, or it refused.
+const FREE: [&str; 7] = [
+    "connect",
+    "address_refused",
+    "overloaded",
+    "credential_refused",
+    "refused",
+    "too_long",
+    "unsupported",
+];
 
 impl AttemptLine {
     pub fn count(&mut self, usage: Usage) {
         self.tokens_in = usage.prompt;
         self.tokens_out = usage.completion;
+    }
+
+    /// Whether an endpoint takes money for it, as far as can be known from here.
+    pub fn was_paid(&self) -> bool {
+        self.is_endpoint && self.was_sent && !FREE.contains(&self.outcome)
     }
 }
 
@@ -132,7 +151,7 @@ impl Decision {
     pub fn money_was_spent(&self) -> bool {
         let state = self.state();
         let mut attempts = state.attempts.iter();
-        attempts.any(|attempt| attempt.is_endpoint && attempt.amount > Money::default())
+        attempts.any(AttemptLine::was_paid)
     }
 
     /// Every attempt so far in one line for a person: `small;dropped;score=0.5312, frontier`. One

@@ -70,6 +70,11 @@ impl<'a> Line<'a> {
         }
     }
 
+    /// The request is about to go out: from here on the tier may work on it.
+    pub fn sent(&mut self) {
+        self.line.was_sent = true;
+    }
+
     /// Tokens have come.
     pub fn arrived(&mut self, tokens: u64) {
         let millis = self.millis();
@@ -101,10 +106,10 @@ impl<'a> Line<'a> {
     pub fn write(&mut self) {
         self.line.millis = self.millis();
         if !self.has_usage {
-            // Nothing came of an endpoint that answered nothing, and nothing is paid for that.
-            let came = self.line.tokens_out > 0;
+            // An endpoint that took the ask has read the prompt, whatever came of that.
+            let was_read = self.line.tokens_out > 0 || self.line.was_paid();
             let usage = Usage {
-                prompt: if came { self.line.tokens_in } else { 0 },
+                prompt: if was_read { self.line.tokens_in } else { 0 },
                 cached: 0,
                 completion: self.line.tokens_out,
             };
@@ -138,5 +143,57 @@ impl<'a> Line<'a> {
 impl Drop for Line<'_> {
     fn drop(&mut self) {
         self.write();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after(outcome: Option<&'static str>, is_sent: bool, price: Price) -> Decision {
+        let decision = Decision::new("1".into(), Instant::now());
+        let place = Place {
+            tier: "frontier",
+            replica: None,
+            revision: "",
+            rate: Rate::Tokens(price),
+            prompt_estimate: 1000,
+        };
+        let mut line = Line::begin(&decision, place);
+        if is_sent {
+            line.sent();
+        }
+        if let Some(outcome) = outcome {
+            line.outcome(outcome);
+        }
+        drop(line);
+        decision
+    }
+
+    #[test]
+    fn an_endpoint_that_may_have_read_the_prompt_is_paid_for_it() {
+        let price = Price {
+            input: "3".parse().unwrap(),
+            ..Price::default()
+        };
+        for (outcome, is_sent, is_paid) in [
+            (Some("lost"), true, true),
+            (Some("too_slow"), true, true),
+            (None, true, true),
+            (Some("connect"), true, false),
+            (Some("refused"), true, false),
+            (Some("overloaded"), true, false),
+            (Some("no_credential"), false, false),
+        ] {
+            let decision = after(outcome, is_sent, price);
+            assert_eq!(decision.money_was_spent(), is_paid, "{outcome:?}");
+            let cost = if is_paid { "0.003" } else { "0" };
+            assert_eq!(decision.cost(), cost.parse().unwrap(), "{outcome:?}");
+        }
+    }
+
+    #[test]
+    fn an_endpoint_without_a_price_is_paid_by_somebody_all_the_same() {
+        assert!(after(Some("lost"), true, Price::default()).money_was_spent());
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, timeout_at};
 use weir_policy::tier::{Endpoint, Target, Tier};
 
 use super::gate::Gate;
@@ -41,15 +41,23 @@ pub(super) struct Tried {
     replicas: BTreeSet<SocketAddr>,
 }
 
-impl Tried {
-    /// Waits before try number `tries`, as long as was asked for within reason.
-    pub async fn pause(&self, asked_for: Duration, tries: u32) {
-        let backoff = FIRST_PAUSE * 2_u32.saturating_pow(tries - 1);
-        sleep(asked_for.max(backoff).min(LONGEST_PAUSE)).await;
-    }
+/// How long to wait before try number `tries`, counted from 1; nothing where more was asked for
+/// than is worth a wait.
+pub(super) fn pause(asked_for: Duration, tries: u32) -> Option<Duration> {
+    let doublings = 2_u32.saturating_pow(tries.saturating_sub(1));
+    let backoff = FIRST_PAUSE.saturating_mul(doublings).min(LONGEST_PAUSE);
+    (asked_for <= LONGEST_PAUSE).then(|| asked_for.max(backoff))
 }
 
 impl Pursuit<'_> {
+    /// Whether the tier has a replica that has not been tried.
+    pub(super) fn has_fresh_replica(&self, tier: &Tier, tried: &Tried) -> bool {
+        let view = self.shared.view.borrow();
+        let replicas = tier.deployment().map(|name| view.replicas_of(name));
+        let mut replicas = replicas.into_iter().flatten();
+        replicas.any(|(address, _)| !tried.replicas.contains(&address))
+    }
+
     pub(super) async fn once(
         &mut self,
         tier: &Tier,
@@ -97,7 +105,11 @@ impl Pursuit<'_> {
             },
         );
         let _running = self.shared.book.count(deployment, Doing::Running);
-        let opened = timeout_at(self.commit_by, worker::open(lease, tier.name(), self.ask)).await;
+        let call = worker::Call {
+            tier: tier.name(),
+            deployment,
+        };
+        let opened = timeout_at(self.commit_by, worker::open(lease, call, self.ask)).await;
         match opened.unwrap_or_else(|_| Err(too_slow(tier))) {
             Ok(source) => {
                 let source = Source::Worker(source);
@@ -168,6 +180,7 @@ impl Pursuit<'_> {
             reach,
             key,
         };
+        line.sent();
         let opened = endpoint::open(call, &self.shared.dialler, self.ask);
         let opened = timeout_at(self.commit_by, opened).await;
         match opened.unwrap_or_else(|_| Err(too_slow(tier))) {
@@ -202,5 +215,23 @@ impl Pursuit<'_> {
 fn too_slow(tier: &Tier) -> Failure {
     Failure::TooSlow {
         tier: tier.name().to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_doubles_and_is_as_long_as_was_asked_for_within_reason() {
+        let millis = |asked_for, tries| {
+            let pause = pause(Duration::from_millis(asked_for), tries);
+            pause.map(|pause| pause.as_millis())
+        };
+        assert_eq!(millis(0, 1), Some(50));
+        assert_eq!(millis(0, 3), Some(200));
+        assert_eq!(millis(0, 60), Some(2000));
+        assert_eq!(millis(1500, 1), Some(1500));
+        assert_eq!(millis(2001, 1), None);
     }
 }

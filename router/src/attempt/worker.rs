@@ -25,9 +25,17 @@ pub(crate) struct Source {
     _lease: Lease,
 }
 
+/// What an attempt at a replica needs.
+pub(crate) struct Call<'a> {
+    pub tier: &'a str,
+    /// What the worker must serve: an address may have gone to a worker of another one.
+    pub deployment: &'a str,
+}
+
 /// Asks the replica of `lease`.
-pub(crate) async fn open(lease: Lease, tier: &str, ask: &Ask) -> Result<Source, Failure> {
-    let mut request = Request::new(request(ask));
+pub(crate) async fn open(lease: Lease, call: Call<'_>, ask: &Ask) -> Result<Source, Failure> {
+    let Call { tier, deployment } = call;
+    let mut request = Request::new(request(deployment, ask));
     traces::inject(&Span::current(), request.metadata_mut().as_mut());
     let mut client = WorkerClient::new(lease.channel.clone())
         .max_decoding_message_size(api::MAX_MESSAGE_BYTES)
@@ -105,7 +113,7 @@ fn arrival(tokens: api::Tokens) -> Arrival {
     Arrival::Tokens { evidence, piece }
 }
 
-fn request(ask: &Ask) -> api::GenerateRequest {
+fn request(deployment: &str, ask: &Ask) -> api::GenerateRequest {
     let messages = ask.messages.iter().map(|message| api::Message {
         role: message.role.clone(),
         content: message.content.clone(),
@@ -119,6 +127,7 @@ fn request(ask: &Ask) -> api::GenerateRequest {
     };
     let sampling = &ask.sampling;
     api::GenerateRequest {
+        model: deployment.to_owned(),
         prompt: Some(api::Prompt {
             form: Some(api::prompt::Form::Chat(chat)),
         }),
@@ -170,8 +179,8 @@ fn failure(tier: &str, status: &Status, has_begun: bool) -> Failure {
                 .map(|seconds| Duration::from_secs(seconds.into())),
         },
         api::ErrorCode::Draining => Failure::Lost { tier },
-        api::ErrorCode::UnknownModel | api::ErrorCode::Internal | api::ErrorCode::Unspecified => {
-            Failure::Broken { tier }
-        }
+        // The address belongs to somebody else by now; another replica may be there.
+        api::ErrorCode::UnknownModel => Failure::Connect { tier },
+        api::ErrorCode::Internal | api::ErrorCode::Unspecified => Failure::Broken { tier },
     }
 }

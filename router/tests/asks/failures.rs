@@ -119,6 +119,44 @@ async fn a_full_replica_is_tried_again_and_then_reported_as_overload() {
 }
 
 #[tokio::test]
+async fn a_replica_is_told_what_it_must_serve_and_one_that_serves_another_is_passed_over() {
+    let stale = Scripted::start([vec![Play::Refuse(ErrorCode::UnknownModel)]]).await;
+    let well = Scripted::start([sure()]).await;
+    let rig = start(json!({}), &[&stale, &well]).await;
+    // Either way one of two asks meets the stale one.
+    for _ in 0..2 {
+        let response = rig.ask(json!({})).await;
+        assert_eq!(header(&response, "x-weir-tier"), "small");
+    }
+    assert!(!stale.asked().is_empty(), "the test wants one to be stale");
+    assert_eq!(well.asked()[0].model, "triage");
+}
+
+#[tokio::test]
+async fn an_answer_of_the_frontier_that_broke_off_is_not_paid_for_twice() {
+    let worker = Scripted::start([unsure()]).await;
+    let rig = start(json!({ "onAllUnsure": "Error" }), &[&worker]).await;
+    rig.frontier_fault("cut-after=1").await;
+    let response = rig.ask(json!({})).await;
+    assert_eq!(response.status(), StatusCode::BAD_GATEWAY);
+    assert_eq!(header(&response, "x-should-retry"), "false");
+    assert_eq!(json_of(response).await["error"]["code"], "lost");
+    assert_eq!(rig.sent_to_frontier().await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_frontier_that_timed_out_may_have_been_paid_and_is_not_worth_a_retry() {
+    let worker = Scripted::start([unsure()]).await;
+    let timeouts = json!({ "timeouts": { "firstByte": "300ms" } });
+    let policy = json!({ "onAllUnsure": "Error", "tiers": [{}, { "endpoint": timeouts }] });
+    let rig = start(policy, &[&worker]).await;
+    rig.frontier_fault("stall=5s").await;
+    let response = rig.ask(json!({})).await;
+    assert_eq!(response.status(), StatusCode::GATEWAY_TIMEOUT);
+    assert_eq!(header(&response, "x-should-retry"), "false");
+}
+
+#[tokio::test]
 async fn a_prompt_too_long_for_the_small_tier_goes_up_and_is_refused_where_there_is_no_up() {
     let worker = Scripted::start([vec![Play::Refuse(ErrorCode::TooLong)]]).await;
     let rig = start(json!({}), &[&worker]).await;
