@@ -122,7 +122,8 @@ struct After {
 
 async fn load(State(book): State<Book>, Query(query): Query<After>) -> Json<Load> {
     let mut loads = book.load.subscribe();
-    let news = loads.wait_for(|load| query.after.is_none_or(|after| load.version > after));
+    // Another version, not a later one: a router that began anew counts from the beginning.
+    let news = loads.wait_for(|load| query.after.is_none_or(|after| load.version != after));
     // Neither running out of time nor the sender's end takes away what there is to say.
     let _ = tokio::time::timeout(LONGEST_POLL, news).await;
     Json(book.load.borrow().clone())
@@ -167,5 +168,13 @@ mod tests {
         let change = async { drop(book.count("triage", Doing::Held)) };
         let (Json(load), ()) = tokio::join!(poll, change);
         assert!(load.version > 1);
+    }
+
+    #[tokio::test]
+    async fn a_router_that_began_anew_answers_at_once_whoever_knew_the_old_one() {
+        let after = Query(After { after: Some(99) });
+        let poll = load(State(Book::new()), after);
+        let soon = tokio::time::timeout(Duration::from_secs(5), poll).await;
+        assert_eq!(soon.unwrap().0.version, 1);
     }
 }
