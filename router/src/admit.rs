@@ -5,8 +5,8 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::refusal::Refusal;
 use crate::shared::Shared;
 
-/// Takes one ask in hand, until the permit is dropped. Comes before the body is read, because
-/// bodies are what fills memory.
+/// Takes one ask in hand, until the permit is dropped. Comes after the body is read,
+/// so that half-sent bodies keep nobody out; what they take has bounds of its own.
 pub(crate) fn admit(shared: &Shared) -> Result<OwnedSemaphorePermit, Refusal> {
     let permit = shared.asks.clone().try_acquire_owned();
     permit.map_err(|_| Refusal::TooManyAsks {

@@ -60,6 +60,16 @@ pub struct Args {
     )]
     pub max_body_bytes: usize,
 
+    /// The most memory that all request bodies in hand may take in bytes; beyond that the answer is
+    /// 429. Each byte of a body counts twice, and each JSON value in it as 128 more.
+    #[arg(
+        long,
+        env = "WEIR_MAX_BODIES_BYTES",
+        value_name = "BYTES",
+        default_value_t = Args::default().max_bodies_bytes
+    )]
+    pub max_bodies_bytes: usize,
+
     /// The most asks in hand at once; beyond that the answer is 429.
     #[arg(
         long,
@@ -89,6 +99,7 @@ impl Default for Args {
             cluster_cidrs: Vec::new(),
             cluster_domain: "cluster.local".to_owned(),
             max_body_bytes: 10 << 20,
+            max_bodies_bytes: 64 << 20,
             max_asks: 1024,
             replica_wait: Duration::from_secs(2),
             allow_loopback: false,

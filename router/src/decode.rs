@@ -1,56 +1,22 @@
 //! Phase 2: the body of an OpenAI chat request becomes an [`Ask`], or names the field at fault.
 
+mod body;
 mod fields;
 
-use std::time::Duration;
-
-use axum::body::Body;
-use futures::StreamExt;
-use http::{HeaderMap, header};
 use serde_json::{Map, Value};
-use tokio::time::timeout;
 
 use crate::ask::{Ask, Message, Sampling};
 use crate::refusal::Refusal;
+pub(crate) use body::{Bounds, Held, Incoming};
 
 /// More than any conversation has; each message costs more in our words than on the wire.
 const MOST_MESSAGES: usize = 10_000;
-/// A request holds memory while it arrives.
-const LONGEST_READ: Duration = Duration::from_secs(60);
 /// What is logged and answered of a request is bounded by this.
 const LONGEST_MODEL_BYTES: usize = 256;
 /// Longer than any text that somebody waits for in an answer.
 const LONGEST_STOP_BYTES: usize = 1024;
 /// Four is what OpenAI takes; open servers take more.
 const MOST_STOPS: usize = 16;
-
-/// Reads a body of at most `limit` bytes.
-pub(crate) async fn read(
-    body: Body,
-    headers: &HeaderMap,
-    limit: usize,
-) -> Result<Vec<u8>, Refusal> {
-    let announced = headers.get(header::CONTENT_LENGTH);
-    let announced = announced.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-    if announced.is_some_and(|length| length > limit) {
-        return Err(Refusal::TooLarge { limit });
-    }
-    let read = timeout(LONGEST_READ, gather(body, limit)).await;
-    read.unwrap_or(Err(Refusal::BodyTooSlow(LONGEST_READ)))
-}
-
-async fn gather(body: Body, limit: usize) -> Result<Vec<u8>, Refusal> {
-    let mut bytes = Vec::new();
-    let mut stream = body.into_data_stream();
-    while let Some(piece) = stream.next().await {
-        let piece = piece.map_err(|_| Refusal::BodyBroken)?;
-        if bytes.len() + piece.len() > limit {
-            return Err(Refusal::TooLarge { limit });
-        }
-        bytes.extend_from_slice(&piece);
-    }
-    Ok(bytes)
-}
 
 /// Reads a chat request.
 pub(crate) fn chat(bytes: &[u8]) -> Result<Ask, Refusal> {

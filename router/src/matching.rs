@@ -36,6 +36,23 @@ pub(crate) fn find(
     }
 }
 
+/// Refuses whoever has no key where every model needs one, before anything is read of the request.
+pub(crate) fn may_ask(
+    table: &Table,
+    identity: &Identity,
+    credentials: &Credentials,
+) -> Result<(), Refusal> {
+    if table.routes().any(|(_, route)| route.keys.is_empty()) {
+        return Ok(());
+    }
+    let all = all_keys(table);
+    match identity.access(&all, &all, credentials) {
+        Access::Granted { .. } => Ok(()),
+        Access::KeyNeeded => Err(Refusal::KeyMissing),
+        Access::KeyUnknown | Access::KeyOfAnother => Err(Refusal::KeyUnknown),
+    }
+}
+
 /// The model names that this key may use.
 pub(crate) fn visible(
     table: &Table,

@@ -21,6 +21,10 @@ pub(crate) enum Refusal {
     NotJson(String),
     #[error("the body is longer than {limit} bytes")]
     TooLarge { limit: usize },
+    #[error("the body has more than {limit} JSON values")]
+    TooManyValues { limit: usize },
+    #[error("the bodies of the asks in hand take as much memory as they may: {limit} bytes")]
+    BodiesTooLarge { limit: usize },
     #[error("the body did not arrive within {0:?}")]
     BodyTooSlow(Duration),
     #[error("the body broke off")]
@@ -29,6 +33,8 @@ pub(crate) enum Refusal {
     Field { field: String, message: String },
     #[error("the model {model:?} needs an API key: send it as `Authorization: Bearer <key>`")]
     KeyNeeded { model: String },
+    #[error("every model needs an API key here: send it as `Authorization: Bearer <key>`")]
+    KeyMissing,
     #[error("the API key is not known here")]
     KeyUnknown,
     #[error("the API key does not belong to the model {model:?}")]
@@ -139,13 +145,19 @@ impl Refusal {
             | Refusal::Field { .. }
             | Refusal::BodyBroken
             | Refusal::NoTierFor { .. } => StatusCode::BAD_REQUEST,
-            Refusal::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Refusal::TooLarge { .. } | Refusal::TooManyValues { .. } => {
+                StatusCode::PAYLOAD_TOO_LARGE
+            }
             Refusal::BodyTooSlow(_) => StatusCode::REQUEST_TIMEOUT,
-            Refusal::KeyNeeded { .. } | Refusal::KeyUnknown => StatusCode::UNAUTHORIZED,
+            Refusal::KeyNeeded { .. } | Refusal::KeyMissing | Refusal::KeyUnknown => {
+                StatusCode::UNAUTHORIZED
+            }
             Refusal::KeyOfAnother { .. } | Refusal::PrivateWithoutTier | Refusal::PinNotServed => {
                 StatusCode::FORBIDDEN
             }
-            Refusal::TooManyAsks { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Refusal::TooManyAsks { .. } | Refusal::BodiesTooLarge { .. } => {
+                StatusCode::TOO_MANY_REQUESTS
+            }
             Refusal::Failed { last, .. } => last.status(),
             Refusal::AllUnsure { .. } => StatusCode::BAD_GATEWAY,
             Refusal::Defect => StatusCode::INTERNAL_SERVER_ERROR,
@@ -155,7 +167,7 @@ impl Refusal {
     /// When to come back, where that helps: whole seconds, at most two minutes.
     pub fn retry_after_seconds(&self) -> Option<u64> {
         let wait = match self {
-            Refusal::TooManyAsks { .. } => Duration::from_secs(1),
+            Refusal::TooManyAsks { .. } | Refusal::BodiesTooLarge { .. } => Duration::from_secs(1),
             Refusal::Failed { last, .. } => match last {
                 Failure::Overloaded { retry_after, .. } => {
                     retry_after.unwrap_or(Duration::from_secs(1))
@@ -173,7 +185,10 @@ impl Refusal {
     /// SDK's own retries. Money spent on a failure is not spent again.
     pub fn should_retry(&self, money_was_spent: bool) -> bool {
         let retriable = match self {
-            Refusal::TooManyAsks { .. } | Refusal::BodyTooSlow(_) | Refusal::Defect => true,
+            Refusal::TooManyAsks { .. }
+            | Refusal::BodiesTooLarge { .. }
+            | Refusal::BodyTooSlow(_)
+            | Refusal::Defect => true,
             Refusal::Failed { last, .. } => !matches!(
                 last,
                 Failure::NoCredential { .. }
@@ -231,11 +246,15 @@ impl Refusal {
         match self {
             Refusal::NoSuchPath { .. } => Some("unknown_url"),
             Refusal::UnknownModel { .. } => Some("model_not_found"),
-            Refusal::KeyNeeded { .. } | Refusal::KeyUnknown => Some("invalid_api_key"),
+            Refusal::KeyNeeded { .. } | Refusal::KeyMissing | Refusal::KeyUnknown => {
+                Some("invalid_api_key")
+            }
             Refusal::KeyOfAnother { .. } => Some("model_not_allowed"),
             Refusal::PrivateWithoutTier => Some("egress_denied"),
             Refusal::PinNotServed => Some("pin_not_allowed"),
-            Refusal::TooManyAsks { .. } => Some("rate_limit_exceeded"),
+            Refusal::TooManyAsks { .. } | Refusal::BodiesTooLarge { .. } => {
+                Some("rate_limit_exceeded")
+            }
             Refusal::NoTierFor { .. } => Some("unsupported_parameter"),
             Refusal::AllUnsure { .. } => Some("all_unsure"),
             Refusal::Failed { last, .. } => match last {

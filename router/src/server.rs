@@ -7,7 +7,8 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::routing::{get, post};
-use http::{HeaderValue, Response, StatusCode};
+use http::request::Parts;
+use http::{HeaderValue, Response, StatusCode, Version, header};
 use serde_json::{Value, json};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::timeout;
@@ -22,6 +23,7 @@ use crate::answer::Event;
 use crate::ask::Ask;
 use crate::attempt::Pursuit;
 use crate::decision::{Decision, Outcome};
+use crate::decode::{Held, Incoming};
 use crate::encode::{self, Encoder};
 use crate::identify::identify;
 use crate::refusal::{Failure, Refusal};
@@ -63,13 +65,24 @@ async fn chat(State(shared): State<Arc<Shared>>, request: Request) -> Response<B
     span.record("weir.decision", &decision.id);
     let unsettled = Arc::new(Unsettled::new(shared, decision.clone(), span.clone()));
     // Kept until the outcome of a refusal is written.
-    let answered = answer(request, unsettled.clone()).instrument(span).await;
-    let mut response = answered.unwrap_or_else(|refusal| {
-        let status = refusal.status().as_u16();
-        decision.state().outcome = Outcome::Refused { status };
-        encode::refuse(&refusal, false)
-    });
-    drop(unsettled);
+    let (parts, body) = request.into_parts();
+    let mut body = Incoming::new(body, &parts);
+    let answered = answer(&parts, &mut body, unsettled.clone());
+    let mut response = match answered.instrument(span).await {
+        Ok(response) => response,
+        Err(refusal) => {
+            let status = refusal.status().as_u16();
+            decision.state().outcome = Outcome::Refused { status };
+            drop(unsettled);
+            let mut response = encode::refuse(&refusal, false);
+            // A client that is still writing would lose the answer with its connection.
+            if !body.discard().await && parts.version <= Version::HTTP_11 {
+                let close = HeaderValue::from_static("close");
+                response.headers_mut().insert(header::CONNECTION, close);
+            }
+            response
+        }
+    };
     identify_response(&mut response, &decision.id);
     response
 }
@@ -82,18 +95,26 @@ struct Job {
     events: mpsc::Sender<Event>,
     unsettled: Arc<Unsettled>,
     _permit: OwnedSemaphorePermit,
+    _held: Held,
 }
 
-async fn answer(request: Request, unsettled: Arc<Unsettled>) -> Result<Response<Body>, Refusal> {
+async fn answer(
+    parts: &Parts,
+    body: &mut Incoming,
+    unsettled: Arc<Unsettled>,
+) -> Result<Response<Body>, Refusal> {
     let shared = unsettled.shared.clone();
-    let (parts, body) = request.into_parts();
     let identity = identify(&parts.headers);
     // A client that pins a tier must not get the answer of another one.
     if parts.headers.contains_key(PIN) {
         return Err(Refusal::PinNotServed);
     }
+    {
+        let (view, credentials) = (shared.view.borrow(), shared.credentials.borrow());
+        matching::may_ask(&view.table, &identity, &credentials)?;
+    }
+    let (body, held) = body.read(&shared.bodies).await?;
     let permit = admit::admit(&shared)?;
-    let body = decode::read(body, &parts.headers, shared.args.max_body_bytes).await?;
     let ask = decode::chat(&body)?;
     drop(body);
     let view = shared.view.borrow().clone();
@@ -133,6 +154,7 @@ async fn answer(request: Request, unsettled: Arc<Unsettled>) -> Result<Response<
         events,
         unsettled,
         _permit: permit,
+        _held: held,
     };
     // The ask outlives this future, which ends with the client: what it holds is settled there.
     shared

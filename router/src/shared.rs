@@ -14,6 +14,7 @@ use weir_process::{Process, Tasks};
 
 use crate::args::Args;
 use crate::credentials::Credentials;
+use crate::decode::Bounds;
 use crate::dial::Dialler;
 use crate::load::Book;
 use crate::metrics::Metrics;
@@ -34,6 +35,7 @@ pub(crate) struct Shared {
     pub tasks: Tasks,
     /// One permit for each ask in hand.
     pub asks: Arc<Semaphore>,
+    pub bodies: Bounds,
     pub ids: Ids,
 }
 
@@ -52,6 +54,7 @@ impl Shared {
             metrics: Metrics::register(process.metrics()),
             tasks: process.tasks().clone(),
             asks: Arc::new(Semaphore::new(args.max_asks)),
+            bodies: Bounds::new(args),
             ids: Ids::random(),
         });
         process.mount(shared.book.route());

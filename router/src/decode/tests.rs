@@ -129,17 +129,3 @@ fn an_image_is_beyond_our_worker_and_is_named_where_it_stands() {
     let ask = decoded(with("messages", image)).unwrap();
     assert_eq!(ask.beyond_worker, ["messages[0].content[0]"]);
 }
-
-#[tokio::test]
-async fn a_body_over_the_limit_is_refused_before_it_is_read_whole() {
-    let body = Body::from(vec![b' '; 11]);
-    let mut headers = HeaderMap::new();
-    let too_large = Err(Refusal::TooLarge { limit: 10 });
-    assert_eq!(read(body, &headers, 10).await, too_large);
-    assert_eq!(
-        read(Body::from("{}"), &headers, 10).await,
-        Ok(b"{}".to_vec())
-    );
-    headers.insert(header::CONTENT_LENGTH, 11.into());
-    assert_eq!(read(Body::from("{}"), &headers, 10).await, too_large);
-}

@@ -57,6 +57,49 @@ async fn a_body_over_the_limit_is_refused_and_the_next_one_served() {
 }
 
 #[tokio::test]
+async fn a_client_that_writes_before_it_reads_sees_why_its_long_body_is_refused() {
+    let rig = Rig::start(Setup::default()).await;
+    let address = rig.url.strip_prefix("http://").unwrap().to_owned();
+    let answer = tokio::task::spawn_blocking(move || {
+        use std::io::{Read, Write};
+        let mut socket = std::net::TcpStream::connect(address).unwrap();
+        let body = vec![b' '; 30 << 20];
+        let length = body.len();
+        let head = format!(
+            "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n"
+        );
+        socket.write_all(head.as_bytes()).unwrap();
+        socket.write_all(&body).unwrap();
+        let mut start = [0; 12];
+        socket.read_exact(&mut start).unwrap();
+        String::from_utf8(start.to_vec()).unwrap()
+    });
+    assert_eq!(answer.await.unwrap(), "HTTP/1.1 413");
+}
+
+#[tokio::test]
+async fn bodies_that_would_fill_memory_are_told_to_come_back() {
+    let worker = Scripted::start([vec![Play::Say("bil", -0.01), Play::Hang]]).await;
+    let rig = Rig::start(Setup {
+        workers: vec![worker],
+        args: |args| args.max_bodies_bytes = 256 << 10,
+        ..Setup::default()
+    })
+    .await;
+    let long = "x".repeat(100 << 10);
+    let first = json!({ "model": "triage", "stream": true, "user": long });
+    let first = rig.ask(first).await;
+    assert_eq!(first.status(), StatusCode::OK);
+    let second = rig.ask(json!({ "user": long })).await;
+    assert_eq!(second.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(header(&second, "retry-after"), "1");
+    let values = vec![0; 200_000];
+    let refused = rig.ask(json!({ "made_up": values })).await;
+    assert!(refused.status().is_client_error());
+    drop(first);
+}
+
+#[tokio::test]
 async fn a_pinned_tier_is_refused_by_its_header_and_not_ignored() {
     let rig = Rig::start(Setup::default()).await;
     let mut headers = HeaderMap::new();

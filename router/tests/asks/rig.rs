@@ -40,7 +40,7 @@ impl Default for Setup {
 
 pub struct Rig {
     pub client: Client,
-    url: String,
+    pub url: String,
     admin: String,
     pub frontier: String,
     pub secrets: TempDir,
