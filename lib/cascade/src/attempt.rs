@@ -291,12 +291,13 @@ impl Attempt {
             return Some(Signal::Empty);
         }
         // An answer that fills what the client asked for is as long as any tier's would be. A
-        // document that was cut is none, though.
+        // document or a label that was cut is none, though.
+        let is_whole_or_nothing = self.asked.json || matches!(self.task, Task::Choice | Task::Json);
         let within_limit = self
             .asked
             .max_tokens
             .is_none_or(|most| self.evidence.tokens() < most);
-        if reason == FinishReason::Length && (within_limit || self.asked.json) {
+        if reason == FinishReason::Length && (within_limit || is_whole_or_nothing) {
             return Some(Signal::Truncated);
         }
         if self.evidence.answer_tokens() < self.config.signals.min_tokens && !calls_tools {

@@ -240,21 +240,27 @@ fn an_answer_that_nobody_could_read_goes_up_however_sure() {
 
 #[test]
 fn an_answer_that_was_cut_goes_up_unless_the_client_cut_it() {
-    let cut = |asked| signal(finished(choice(0.1), asked, "bill", FinishReason::Length));
-    assert_eq!(cut(Asked::default()), Some(Signal::Truncated));
-    assert_eq!(
-        cut(Asked {
-            max_tokens: Some(1),
-            ..Asked::default()
-        }),
-        None
-    );
+    let by_client = || Asked {
+        max_tokens: Some(1),
+        ..Asked::default()
+    };
+    let of = |task| Config {
+        task: Some(task),
+        ..choice(0.1)
+    };
+    let cut = |task, asked| signal(finished(of(task), asked, "bill", FinishReason::Length));
+    assert_eq!(cut(Task::Short, Asked::default()), Some(Signal::Truncated));
+    assert_eq!(cut(Task::Short, by_client()), None);
+    // Half a label may be another label, whoever cut it.
+    for task in [Task::Choice, Task::Json] {
+        assert_eq!(cut(task, by_client()), Some(Signal::Truncated), "{task:?}");
+    }
     let document = Asked {
         max_tokens: Some(1),
         json: true,
         ..Asked::default()
     };
-    assert_eq!(cut(document), Some(Signal::Truncated));
+    assert_eq!(cut(Task::Short, document), Some(Signal::Truncated));
 }
 
 #[test]
