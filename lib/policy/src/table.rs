@@ -246,7 +246,8 @@ impl Table {
         // A key that some policy asks for on the way to a deployment is asked for here as well.
         let users = self.policies.values().filter(|policy| policy.uses(&name));
         let refused = self.refused_keys.iter();
-        let refused = refused.filter_map(|(of, keys)| (*of == name).then(|| keys.clone()));
+        let refused = refused.filter(|(of, _)| *of == name);
+        let refused = refused.map(|(_, keys)| keys.clone());
         let keys: BTreeSet<Keys> = users
             .filter_map(|policy| policy.keys())
             .chain(refused)
