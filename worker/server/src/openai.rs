@@ -40,6 +40,9 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Names fields of the request that had no effect.
 const DROPPED: HeaderName = HeaderName::from_static("x-weir-dropped");
 
+const MOST_NAMED: usize = 32;
+const LONGEST_NAME: usize = 64;
+
 /// What a handler needs.
 #[derive(Clone)]
 struct Wire {
@@ -97,7 +100,7 @@ async fn chat(State(wire): State<Wire>, body: Body) -> Result<Response, WireErro
     let Wire { serving, reading } = wire;
     let body = read(&reading, body).await?;
     let chat = ChatRequest::decode(&body)?;
-    let dropped = chat.dropped.join(", ");
+    let dropped = named(&chat.dropped).join(", ");
     let envelope = Envelope::new(chat.model.clone());
     let (streamed, logprobs) = (chat.stream, chat.logprobs);
     let asked = stream::Asked {
@@ -118,6 +121,23 @@ async fn chat(State(wire): State<Wire>, body: Body) -> Result<Response, WireErro
         response.headers_mut().insert(DROPPED, dropped);
     }
     Ok(response)
+}
+
+/// The names of `fields` that may stand in a header, a bounded number of them, and how many others
+/// there are: the client made them up.
+fn named(fields: &[String]) -> Vec<String> {
+    let may_stand = |name: &&String| {
+        (1..=LONGEST_NAME).contains(&name.len())
+            && name
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
+    };
+    let named = fields.iter().filter(may_stand).take(MOST_NAMED);
+    let mut named: Vec<String> = named.cloned().collect();
+    if named.len() < fields.len() {
+        named.push(format!("+{}", fields.len() - named.len()));
+    }
+    named
 }
 
 /// The whole body, within the bounds of size, time and number.
@@ -157,4 +177,18 @@ fn model_object(serving: &Serving) -> Value {
         "created": serving.created_seconds,
         "owned_by": "weir",
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::named;
+
+    #[test]
+    fn names_that_a_client_made_up_are_bounded_and_cannot_break_a_header() {
+        let long = "x".repeat(65);
+        let odd = ["a\r\nb", "a, b", "", &long, "good.Name-1"].map(str::to_owned);
+        assert_eq!(named(&odd), ["good.Name-1", "+4"]);
+        let many: Vec<String> = (0..40).map(|index| format!("f{index}")).collect();
+        assert_eq!((named(&many).len(), named(&many)[32].as_str()), (33, "+8"));
+    }
 }
