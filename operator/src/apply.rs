@@ -142,6 +142,7 @@ impl Writer {
                     return Ok(());
                 }
                 Claim::Foreign(whose) => {
+                    tracing::warn!(name, namespace = wanted.namespace, whose, "a name is taken");
                     applied.taken.push(format!("{name}: {whose}"));
                     return Ok(());
                 }
@@ -162,6 +163,8 @@ impl Writer {
             Ok(_) => Ok(()),
             Err(error) => match refusal(&error) {
                 Some(message) => {
+                    let namespace = &wanted.namespace;
+                    tracing::warn!(name, namespace, message, "an object of ours is refused");
                     applied.refused.push(format!("{name}: {message}"));
                     Ok(())
                 }

@@ -134,6 +134,12 @@ impl Cache {
         readable(self.policies.of(namespace))
     }
 
+    /// Names of policies that are there and to stay, and that cannot be read: made by a newer
+    /// version, for example.
+    pub fn unreadable_policies(&self, namespace: &str) -> BTreeSet<String> {
+        unreadable(&self.policies.of(namespace))
+    }
+
     /// Everything there is to look at, also where only what we made is left.
     pub fn everything(&self) -> BTreeSet<Key> {
         let deployments = self.deployments.all();
@@ -276,6 +282,15 @@ fn readable<K: Resource<DynamicType = ()> + Clone>(
         .collect()
 }
 
+fn unreadable<K>(objects: &[Arc<DeserializeGuard<K>>]) -> BTreeSet<String> {
+    objects
+        .iter()
+        .filter_map(|object| object.0.as_ref().err())
+        .filter(|error| error.metadata.deletion_timestamp.is_none())
+        .filter_map(|error| error.metadata.name.clone())
+        .collect()
+}
+
 /// A deployment changes itself and what its namespace shares.
 fn of_deployment(object: &DeserializeGuard<SLMDeployment>) -> Vec<Key> {
     let namespace = object.namespace().unwrap_or_default();
@@ -299,4 +314,36 @@ pub fn of_labels<K: ResourceExt>(object: &K) -> Vec<Key> {
         Some(name) => Key::Deployment { namespace, name },
         None => Key::Namespace(namespace),
     }]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn policy(name: &str, metadata: Value, spec: Value) -> Arc<DeserializeGuard<RoutePolicy>> {
+        let mut policy = json!({
+            "apiVersion": "weir.dev/v1alpha1", "kind": "RoutePolicy",
+            "metadata": metadata, "spec": spec,
+        });
+        policy["metadata"]["name"] = json!(name);
+        Arc::new(serde_json::from_value(policy).unwrap())
+    }
+
+    #[test]
+    fn a_policy_of_a_newer_version_is_there_though_it_cannot_be_read() {
+        let good = json!({
+            "models": ["one"], "tiers": [{ "name": "a", "deployment": { "name": "triage" } }],
+        });
+        let mut newer = good.clone();
+        newer["onAllUnsure"] = json!("AskAHuman");
+        let leaving = json!({ "deletionTimestamp": "2026-11-21T06:00:00Z" });
+        let policies = vec![
+            policy("good", json!({}), good),
+            policy("newer", json!({}), newer.clone()),
+            policy("leaving", leaving, newer),
+        ];
+        assert_eq!(unreadable(&policies), BTreeSet::from(["newer".to_owned()]));
+        assert_eq!(readable(policies).len(), 1);
+    }
 }

@@ -63,6 +63,17 @@ impl<'a> Conditions<'a> {
     }
 }
 
+/// What was said of `type_` when this very `generation` was looked at.
+pub fn said<'a>(
+    before: &'a [Condition],
+    type_: &str,
+    generation: Option<i64>,
+) -> Option<&'a Condition> {
+    before
+        .iter()
+        .find(|before| before.type_ == type_ && before.observed_generation == generation)
+}
+
 /// Whether a condition holds, why, and in more words.
 pub type Verdict = (bool, &'static str, String);
 

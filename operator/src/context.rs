@@ -5,6 +5,7 @@ use kube::Client;
 use crate::apply::Writer;
 use crate::cache::Cache;
 use crate::load::Loads;
+use crate::reach::Reaches;
 use crate::settings::Settings;
 
 /// Read from the cache, write through the writer; `client` is only for the rare question that a
@@ -13,6 +14,7 @@ use crate::settings::Settings;
 pub struct Context {
     pub cache: Cache,
     pub loads: Loads,
+    pub reaches: Reaches,
     pub writer: Writer,
     pub settings: Settings,
     pub client: Client,

@@ -24,6 +24,9 @@ const PASSES_AT_ONCE: usize = 8;
 /// Changes come in bursts (a Deployment is followed by its ReplicaSet, pods and slices); one pass
 /// over all of them is enough.
 const GATHER: Duration = Duration::from_millis(50);
+/// A term begins with one round of reports, unless it takes longer: a pod that does not answer must
+/// not keep everything else waiting.
+const FIRST_REPORTS: Duration = Duration::from_secs(3);
 
 /// What the operator's tasks share.
 #[derive(Clone)]
@@ -32,6 +35,8 @@ pub struct Control {
     pub queue: Arc<Queue<Key>>,
     pub leadership: Leadership,
     pub metrics: OperatorMetrics,
+    /// Asks the pods.
+    pub http: reqwest::Client,
     /// Open once every watch has listed what there is.
     pub synced: Gate,
 }
@@ -40,6 +45,8 @@ struct Ended {
     key: Key,
     result: Result<Outcome, ApplyError>,
     took: Duration,
+    /// What has to be looked at because of what the pass found.
+    wakes: Vec<Key>,
 }
 
 impl Control {
@@ -62,16 +69,12 @@ impl Control {
     }
 
     /// Asks the pods for their load, while leading, until `stop`.
-    pub async fn ask_pods(
-        self,
-        http: reqwest::Client,
-        stop: impl Future<Output = ()>,
-    ) -> anyhow::Result<()> {
+    pub async fn ask_pods(self, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
         tokio::pin!(stop);
         loop {
             let round = async {
                 if self.leadership.leads() {
-                    let keys = load::round(&http, &self.ctx.cache, &self.ctx.loads).await;
+                    let keys = load::round(&self.http, &self.ctx.cache, &self.ctx.loads).await;
                     self.add(keys);
                 }
                 tokio::time::sleep(load::EVERY).await;
@@ -93,7 +96,10 @@ impl Control {
         let mut passes = JoinSet::new();
         let mut term = None;
         loop {
-            self.begin_term(&mut term);
+            tokio::select! {
+                () = self.begin_term(&mut term) => {}
+                () = &mut stop => break,
+            }
             tokio::select! {
                 () = &mut stop => break,
                 () = self.leadership.changed() => {}
@@ -111,11 +117,16 @@ impl Control {
     }
 
     /// At the start of every time of leading everything is looked at: what happened in between was
-    /// somebody else's to see.
-    fn begin_term(&self, term: &mut Option<u64>) {
+    /// somebody else's to see. Pods are asked first, or statuses would take back what is true only
+    /// because nobody has reported it to us yet.
+    async fn begin_term(&self, term: &mut Option<u64>) {
         let now = self.leadership.number();
         if now == *term {
             return;
+        }
+        if now.is_some() {
+            let round = load::round(&self.http, &self.ctx.cache, &self.ctx.loads);
+            at_most(FIRST_REPORTS, round).await;
         }
         *term = now;
         self.metrics.leads(now.is_some());
@@ -145,21 +156,46 @@ impl Control {
                 Outcome::Failed
             }
         };
+        self.add(ended.wakes);
         self.queue.done(&ended.key, outcome, Instant::now());
+    }
+}
+
+/// Waits for `round`, but not longer than `limit`.
+async fn at_most<T>(limit: Duration, round: impl Future<Output = T>) {
+    if tokio::time::timeout(limit, round).await.is_err() {
+        tracing::debug!("not every pod reported in time");
     }
 }
 
 async fn pass(ctx: &Context, key: Key) -> Ended {
     let started = Instant::now();
+    let mut wakes = Vec::new();
     let result = match &key {
         Key::Deployment { namespace, name } => deployment::reconcile(ctx, namespace, name).await,
-        Key::Namespace(namespace) => namespace::reconcile(ctx, namespace).await,
+        Key::Namespace(namespace) => {
+            let before = ctx.reaches.of(namespace);
+            let result = namespace::reconcile(ctx, namespace).await;
+            if ctx.reaches.of(namespace) != before {
+                wakes = deployments(&ctx.cache.everything(), namespace);
+            }
+            result
+        }
     };
     Ended {
         key,
         result,
         took: started.elapsed(),
+        wakes,
     }
+}
+
+/// The deployments of a namespace, all of which its routers serve.
+fn deployments<'a>(keys: impl IntoIterator<Item = &'a Key>, of: &str) -> Vec<Key> {
+    keys.into_iter()
+        .filter(|key| matches!(key, Key::Deployment { namespace, .. } if namespace == of))
+        .cloned()
+        .collect()
 }
 
 fn tell(key: &Key, error: &ApplyError) {
@@ -169,4 +205,26 @@ fn tell(key: &Key, error: &ApplyError) {
     }
     let cause = std::error::Error::source(error).map(ToString::to_string);
     tracing::warn!(?key, %error, cause, "a pass failed and is tried again");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pod_that_never_answers_does_not_keep_a_term_from_beginning() {
+        let started = Instant::now();
+        at_most(FIRST_REPORTS, std::future::pending::<()>()).await;
+        assert_eq!(started.elapsed(), FIRST_REPORTS);
+    }
+
+    #[test]
+    fn routers_wake_the_deployments_of_their_namespace_and_no_other() {
+        let deployment = |namespace: &str| Key::Deployment {
+            namespace: namespace.into(),
+            name: "triage".into(),
+        };
+        let keys = [deployment("a"), deployment("b"), Key::Namespace("a".into())];
+        assert_eq!(deployments(&keys, "a"), [deployment("a")]);
+    }
 }

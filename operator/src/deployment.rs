@@ -25,7 +25,7 @@ use validate::Valid;
 /// One pass over the deployment of this name.
 pub async fn reconcile(ctx: &Context, namespace: &str, name: &str) -> Result<Outcome, ApplyError> {
     let now = Timestamp::now();
-    let Some(observed) = Observed::look(&ctx.cache, &ctx.loads, namespace, name) else {
+    let Some(observed) = Observed::look(ctx, namespace, name) else {
         return forget(ctx, namespace, name).await;
     };
     if observed.deployment.metadata.deletion_timestamp.is_some() {

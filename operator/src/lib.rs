@@ -22,6 +22,7 @@ mod namespace;
 pub mod object;
 mod pod;
 mod queue;
+mod reach;
 pub mod settings;
 
 use std::sync::Arc;
@@ -40,6 +41,7 @@ use lease::{Candidate, Election, Timing};
 use load::Loads;
 use metrics::OperatorMetrics;
 use queue::Queue;
+use reach::Reaches;
 use settings::Settings;
 
 /// Makes what SLMDeployments and RoutePolicies ask for.
@@ -88,6 +90,7 @@ pub async fn run(args: Args, process: Process) -> anyhow::Result<()> {
     let ctx = Context {
         cache: cache.clone(),
         loads: Loads::default(),
+        reaches: Reaches::default(),
         writer: Writer::new(
             client.clone(),
             leadership.clone(),
@@ -98,23 +101,24 @@ pub async fn run(args: Args, process: Process) -> anyhow::Result<()> {
         settings: args.settings,
         client,
     };
+    let http = reqwest::Client::builder()
+        .build()
+        .context("set up asking pods")?;
     let control = Control {
         ctx,
+        http,
         queue: Arc::new(Queue::default()),
         leadership,
         metrics,
         synced: process.readiness().gate("cache"),
     };
-    let http = reqwest::Client::builder()
-        .build()
-        .context("set up asking pods")?;
     let tasks = process.tasks();
     let shutdown = process.shutdown();
     tasks.spawn_required(
         "watch",
         control.clone().follow(changes, shutdown.draining()),
     );
-    tasks.spawn_required("load", control.clone().ask_pods(http, shutdown.draining()));
+    tasks.spawn_required("load", control.clone().ask_pods(shutdown.draining()));
     let (ended, reconciles_ended) = oneshot::channel();
     let work = control.work(shutdown.draining());
     tasks.spawn_required("reconcile", async move {

@@ -24,12 +24,18 @@ use observe::Observed;
 pub async fn reconcile(ctx: &Context, namespace: &str) -> Result<Outcome, ApplyError> {
     let now = Timestamp::now();
     let observed = Observed::look(&ctx.cache, &ctx.loads, namespace);
+    ctx.reaches.found(namespace, observed.routers.len());
     let table = table::compile(
         &observed.policies,
         &observed.deployments,
         &observed.last_good,
     );
-    let last_good = last_good::next(&observed.last_good, &observed.policies, &table);
+    let last_good = last_good::next(
+        &observed.last_good,
+        &observed.policies,
+        &observed.unreadable,
+        &table,
+    );
     let desired = desired::desired(&observed, &last_good, &ctx.settings);
     if desired.is_empty() && !observed.owned.is_empty() && in_use(ctx, namespace).await? {
         // The cache has not heard of what was just made: nothing is taken away on old news.
@@ -39,6 +45,7 @@ pub async fn reconcile(ctx: &Context, namespace: &str) -> Result<Outcome, ApplyE
         .writer
         .apply(&desired, &observed.owned, |_| false)
         .await?;
+    ctx.reaches.taken(namespace, &applied.taken);
     tell(ctx, &observed, &table, &applied, now).await?;
     Ok(outcome(&applied))
 }

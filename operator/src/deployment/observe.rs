@@ -12,8 +12,10 @@ use weir_policy::load::WorkerLoad;
 use super::desired::DIGEST;
 use super::rollout::Revision;
 use crate::cache::Cache;
-use crate::load::Loads;
+use crate::context::Context;
+use crate::namespace::observe::routers;
 use crate::object::{Live, ROLE, STABLE};
+use crate::reach::Reach;
 
 /// A deployment and all that is of it.
 #[derive(Clone, Debug)]
@@ -22,6 +24,7 @@ pub struct Observed {
     pub owned: Vec<Live>,
     pub revisions: Vec<Revision>,
     pub replicas: Vec<Replica>,
+    pub reach: Reach,
 }
 
 /// One pod.
@@ -35,7 +38,8 @@ pub struct Replica {
 
 impl Observed {
     /// What there is; nothing if the deployment is gone.
-    pub fn look(cache: &Cache, loads: &Loads, namespace: &str, name: &str) -> Option<Self> {
+    pub fn look(ctx: &Context, namespace: &str, name: &str) -> Option<Self> {
+        let (cache, loads) = (&ctx.cache, &ctx.loads);
         let deployment = cache.deployment(namespace, name)?;
         let owned = owned(cache, namespace, name);
         let replicas = cache
@@ -58,6 +62,10 @@ impl Observed {
             revisions: revisions(&owned),
             owned,
             replicas,
+            reach: Reach {
+                routers: !routers(cache, namespace).is_empty(),
+                ..ctx.reaches.of(namespace)
+            },
         })
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use weir_crds::value::duration_text;
@@ -18,7 +18,7 @@ use super::cause::{self, Cause};
 use super::observe::{Observed, Replica};
 use super::rollout::{Plan, Revision};
 use crate::apply::Applied;
-use crate::condition::{Conditions, Verdict, refused};
+use crate::condition::{Conditions, Verdict, refused, said};
 
 /// What was decided in this pass.
 #[derive(Clone, Debug)]
@@ -143,6 +143,14 @@ impl<'a> Facts<'a> {
 
     fn digest_mismatch(&self) -> Option<Cause> {
         let pinned = self.revision()?.pinned.as_ref()?;
+        let mut ready = self.replicas().filter(|replica| replica.ready).peekable();
+        if ready.peek().is_some() && ready.all(|replica| replica.load.is_none()) {
+            let said = self.said(conditions::READY)?;
+            return (said.reason == reasons::DIGEST_MISMATCH).then(|| Cause {
+                reason: reasons::DIGEST_MISMATCH,
+                message: said.message.clone(),
+            });
+        }
         self.replicas().find_map(|replica| {
             let digest = &replica.load.as_ref()?.model.as_ref()?.digest;
             (digest != pinned).then(|| Cause {
@@ -157,11 +165,7 @@ impl<'a> Facts<'a> {
         })
     }
 
-    fn conditions(
-        &self,
-        before: &SLMDeploymentStatus,
-        now: Timestamp,
-    ) -> Vec<k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition> {
+    fn conditions(&self, before: &SLMDeploymentStatus, now: Timestamp) -> Vec<Condition> {
         let generation = self.observed.deployment.metadata.generation.unwrap_or(0);
         let mut conditions = Conditions::new(&before.conditions, generation, now);
         let ready = self.ready();
@@ -185,7 +189,10 @@ impl<'a> Facts<'a> {
                 conditions::RECONCILING,
                 true,
                 reasons::PROGRESSING,
-                self.progress(),
+                match ready.1 {
+                    reasons::ROUTER_UNAVAILABLE => ready.2,
+                    _ => self.progress(),
+                },
             );
         }
         conditions.finish()
@@ -222,7 +229,8 @@ impl<'a> Facts<'a> {
                 return (true, reasons::SCALED_TO_ZERO, message.into());
             }
             if ready > 0 {
-                return (true, reasons::SERVING, self.progress());
+                let serving = || (true, reasons::SERVING, self.progress());
+                return self.unreached().unwrap_or_else(serving);
             }
         }
         match &self.cause {
@@ -232,10 +240,23 @@ impl<'a> Facts<'a> {
         }
     }
 
+    /// What keeps clients from replicas that are ready.
+    fn unreached(&self) -> Option<Verdict> {
+        let reach = &self.observed.reach;
+        if !reach.taken.is_empty() {
+            return Some((false, reasons::NAME_TAKEN, reach.taken.join("; ")));
+        }
+        (!reach.routers).then(|| {
+            let message = "no router of the namespace is ready yet: nobody reaches the replicas";
+            (false, reasons::ROUTER_UNAVAILABLE, message.into())
+        })
+    }
+
     /// Whether somebody has to change something before this can go on.
     fn stalled(&self, ready: &Verdict) -> bool {
         let refused = matches!(self.decided, Decided::Refused(_));
         let taken = matches!(self.decided, Decided::Made { applied, .. } if !applied.taken.is_empty() || !applied.refused.is_empty());
+        let taken = taken || ready.1 == reasons::NAME_TAKEN;
         refused || taken || (!ready.0 && cause::FINAL.contains(&ready.1))
     }
 
@@ -278,12 +299,25 @@ impl<'a> Facts<'a> {
                     model.architecture, model.parameters, model.digest
                 ),
             ),
-            None => (
+            None => self.loaded_before().unwrap_or((
                 false,
                 reasons::STARTING,
                 "no replica has loaded the model yet".into(),
-            ),
+            )),
         }
+    }
+
+    /// What was said of the model, while a replica is ready that has not reported to us yet.
+    fn loaded_before(&self) -> Option<Verdict> {
+        self.replicas().find(|replica| replica.ready)?;
+        let said = self.said(conditions::MODEL_READY)?;
+        (said.status == "True").then(|| (true, reasons::LOADED, said.message.clone()))
+    }
+
+    fn said(&self, type_: &str) -> Option<&Condition> {
+        let deployment = &self.observed.deployment;
+        let before = &deployment.status.as_ref()?.conditions;
+        said(before, type_, deployment.metadata.generation)
     }
 
     fn waits_for_replicas(&self) -> bool {

@@ -1,7 +1,7 @@
 //! The last good policies of a namespace: what routers serve where a live policy does not validate,
 //! also those that start afresh.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kube::ResourceExt;
 use weir_crds::RoutePolicy;
@@ -9,10 +9,11 @@ use weir_policy::last_good::LastGood;
 use weir_policy::table::Table;
 
 /// The last good ones now: a policy that `table` finds nothing wrong with as it is, any other as it
-/// was when it last was good. Policies that are gone are forgotten.
+/// was when it last was good, also one that is `unreadable`. Policies that are gone are forgotten.
 pub fn next(
     before: &BTreeMap<String, LastGood>,
     policies: &[RoutePolicy],
+    unreadable: &BTreeSet<String>,
     table: &Table,
 ) -> BTreeMap<String, LastGood> {
     let last = |policy: &RoutePolicy| {
@@ -25,9 +26,13 @@ pub fn next(
             spec: policy.spec.clone(),
         })
     };
+    let kept = unreadable
+        .iter()
+        .filter_map(|name| Some((name.clone(), before.get(name)?.clone())));
     policies
         .iter()
         .filter_map(|policy| Some((policy.name_any(), last(policy)?)))
+        .chain(kept)
         .collect()
 }
 
@@ -53,7 +58,12 @@ mod tests {
         before: &BTreeMap<String, LastGood>,
         policies: &[RoutePolicy],
     ) -> BTreeMap<String, LastGood> {
-        next(before, policies, &compile(policies, [], before))
+        next(
+            before,
+            policies,
+            &BTreeSet::new(),
+            &compile(policies, [], before),
+        )
     }
 
     #[test]
@@ -69,6 +79,15 @@ mod tests {
     #[test]
     fn a_policy_that_never_was_good_has_no_entry() {
         assert!(after(&BTreeMap::new(), &[policy(1, "one", "soon")]).is_empty());
+    }
+
+    #[test]
+    fn a_policy_that_cannot_be_read_goes_on_as_it_last_was_good() {
+        let before = after(&BTreeMap::new(), &[policy(1, "one", "1m")]);
+        let unreadable = BTreeSet::from(["support".to_owned(), "new".to_owned()]);
+        let none: [RoutePolicy; 0] = [];
+        let table = compile(&none, [], &before);
+        assert_eq!(next(&before, &none, &unreadable, &table), before);
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! What there is in a namespace: policies, deployments, the routers' objects and their reports.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::ResourceExt;
 use weir_crds::{RoutePolicy, SLMDeployment, labels};
 use weir_policy::last_good::{self, LastGood};
@@ -17,6 +18,8 @@ use crate::object::Live;
 pub struct Observed {
     pub namespace: String,
     pub policies: Vec<RoutePolicy>,
+    /// Names of policies that are there and that this version cannot read.
+    pub unreadable: BTreeSet<String>,
     pub deployments: Vec<SLMDeployment>,
     pub owned: Vec<Live>,
     /// The last good policies as they were written last, and the version that was read.
@@ -37,18 +40,11 @@ impl Observed {
         let mut deployments = cache.deployments(namespace);
         policies.retain(|policy| policy.metadata.deletion_timestamp.is_none());
         deployments.retain(|deployment| deployment.metadata.deletion_timestamp.is_none());
-        let routers = cache
-            .pods(namespace)
-            .into_iter()
-            .filter(|pod| {
-                pod.labels().get(labels::COMPONENT).map(String::as_str) == Some(labels::ROUTER)
-            })
-            .filter(|pod| pod.metadata.deletion_timestamp.is_none() && crate::load::is_ready(pod))
-            .map(|pod| loads.router(&pod))
-            .collect();
+        let routers = routers(cache, namespace);
         Self {
             namespace: namespace.to_owned(),
             policies,
+            unreadable: cache.unreadable_policies(namespace),
             deployments,
             last_good_version: config
                 .as_ref()
@@ -58,7 +54,18 @@ impl Observed {
                 .map(|data| last_good::read(&data))
                 .unwrap_or_default(),
             owned,
-            routers,
+            routers: routers.iter().map(|pod| loads.router(pod)).collect(),
         }
     }
+}
+
+/// The routers of a namespace that are ready.
+pub fn routers(cache: &Cache, namespace: &str) -> Vec<Arc<Pod>> {
+    let mut pods = cache.pods(namespace);
+    pods.retain(|pod| {
+        pod.labels().get(labels::COMPONENT).map(String::as_str) == Some(labels::ROUTER)
+            && pod.metadata.deletion_timestamp.is_none()
+            && crate::load::is_ready(pod)
+    });
+    pods
 }

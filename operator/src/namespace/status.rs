@@ -10,7 +10,7 @@ use weir_policy::table::Table;
 
 use super::observe::Observed;
 use crate::apply::Applied;
-use crate::condition::{Conditions, Verdict, refused};
+use crate::condition::{Conditions, Verdict, refused, said};
 use crate::deployment::status::urls;
 
 /// The status of `policy`, one of the namespace's.
@@ -29,11 +29,12 @@ pub fn status(
         table,
         applied,
         missing: missing(observed, &name),
+        before: &before,
         name,
     };
     RoutePolicyStatus {
         observed_generation: policy.metadata.generation,
-        conditions: facts.conditions(&before, now),
+        conditions: facts.conditions(now),
         urls: Some(urls(labels::ROUTER_NAME, &observed.namespace)),
         tiers: policy
             .spec
@@ -41,7 +42,7 @@ pub fn status(
             .iter()
             .map(|tier| TierStatus {
                 name: tier.name.clone(),
-                ready: facts.out(tier).is_none(),
+                ready: facts.answers(tier),
                 ..TierStatus::default()
             })
             .collect(),
@@ -69,6 +70,8 @@ fn missing(observed: &Observed, policy: &str) -> Vec<MissingCredential> {
 /// What the conditions are made from.
 struct Facts<'a> {
     policy: &'a RoutePolicy,
+    /// What goes on being said where no router has reported.
+    before: &'a RoutePolicyStatus,
     name: String,
     observed: &'a Observed,
     table: &'a Table,
@@ -79,11 +82,10 @@ struct Facts<'a> {
 impl Facts<'_> {
     fn conditions(
         &self,
-        before: &RoutePolicyStatus,
         now: Timestamp,
     ) -> Vec<k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition> {
         let generation = self.policy.metadata.generation.unwrap_or(0);
-        let mut conditions = Conditions::new(&before.conditions, generation, now);
+        let mut conditions = Conditions::new(&self.before.conditions, generation, now);
         let ready = self.ready();
         let stalled = !self.table.problems(&self.name).is_empty()
             || !self.applied.taken.is_empty()
@@ -113,7 +115,37 @@ impl Facts<'_> {
             let message = self.applied.refused.join("; ");
             return (false, reasons::APPLY_FAILED, message);
         }
-        self.routers().unwrap_or_else(|| self.tiers())
+        let ready = self.routers().unwrap_or_else(|| self.tiers());
+        // Which Secrets are missing only routers know.
+        let blind = ready.0 && self.unreported() && names_a_secret(&self.policy.spec);
+        self.followed().filter(|_| blind).unwrap_or(ready)
+    }
+
+    fn unreported(&self) -> bool {
+        self.observed.routers.iter().flatten().next().is_none()
+    }
+
+    /// What was said of this generation when routers followed it; nothing if they never did.
+    fn followed(&self) -> Option<Verdict> {
+        let generation = self.policy.metadata.generation;
+        let said = said(&self.before.conditions, conditions::READY, generation)?;
+        let reason = [
+            reasons::SERVING,
+            reasons::TIER_UNAVAILABLE,
+            reasons::DEPLOYMENT_NOT_FOUND,
+        ]
+        .into_iter()
+        .find(|reason| *reason == said.reason)?;
+        Some((said.status == "True", reason, said.message.clone()))
+    }
+
+    /// Whether a tier answers, as far as we see or, without a report, saw.
+    fn answers(&self, tier: &Tier) -> bool {
+        let same = self.before.observed_generation == self.policy.metadata.generation;
+        let mut before = self.before.tiers.iter();
+        let before = before.find(|before| before.name == tier.name);
+        let before = before.filter(|_| same && tier.endpoint.is_some() && self.unreported());
+        self.out(tier).is_none() && before.is_none_or(|before| before.ready)
     }
 
     /// What is served in the place of a generation that is refused.
@@ -135,8 +167,10 @@ impl Facts<'_> {
         let generation = self.policy.metadata.generation;
         let following = routers
             .iter()
-            .flatten()
-            .filter(|router| router.policies.get(&self.name).copied() == generation)
+            .filter(|router| match router {
+                Some(router) => router.policies.get(&self.name).copied() == generation,
+                None => self.followed().is_some(),
+            })
             .count();
         (following < routers.len()).then(|| {
             let message = format!("{following} of {} routers follow it", routers.len());
@@ -196,12 +230,22 @@ impl Facts<'_> {
         }
     }
 
-    /// Nothing where no Secret is named, and until a router has reported.
+    /// Nothing where no Secret is named, and until a router has ever reported.
     fn credentials(&self) -> Option<Verdict> {
         if !names_a_secret(&self.policy.spec) {
             return None;
         }
-        self.observed.routers.iter().flatten().next()?;
+        if self.unreported() {
+            let generation = self.policy.metadata.generation;
+            let type_ = conditions::CREDENTIALS_READY;
+            let said = said(&self.before.conditions, type_, generation)?;
+            let found = said.status == "True";
+            let reason = match found {
+                true => reasons::CREDENTIALS_FOUND,
+                false => reasons::CREDENTIALS_MISSING,
+            };
+            return Some((found, reason, said.message.clone()));
+        }
         if self.missing.is_empty() {
             let message = "every Secret that the policy names is there";
             return Some((true, reasons::CREDENTIALS_FOUND, message.into()));

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::expected::check;
+use crate::reach::Reach;
 use weir_crds::SLMDeployment;
 use weir_policy::load::{ModelFacts, WorkerLoad};
 
@@ -104,6 +105,10 @@ fn observed(revisions: Vec<Revision>, replicas: Vec<Replica>) -> Observed {
         owned: Vec::new(),
         revisions,
         replicas,
+        reach: Reach {
+            routers: true,
+            taken: Vec::new(),
+        },
     }
 }
 
@@ -308,4 +313,43 @@ fn a_second_pass_over_the_same_says_the_same() {
         applied: &Applied::default(),
     };
     assert_eq!(status(&observed, &decided, later), first);
+}
+
+#[test]
+fn replicas_that_no_router_reaches_are_available_but_not_ready() {
+    let mut observed = observed(
+        vec![revision("new", 1)],
+        vec![replica(true, running(), Some("sha256:abc"))],
+    );
+    observed.reach.routers = false;
+    let status = settled(&observed);
+    assert_eq!(reason(&status), ("False", "RouterUnavailable"));
+    assert!(has(&status, "Reconciling") && !has(&status, "Stalled"));
+    assert_eq!(status.conditions[1].status, "True");
+
+    observed.reach.taken = vec!["Service weir-router: it was not made by weir".into()];
+    let status = settled(&observed);
+    assert_eq!(reason(&status), ("False", "NameTaken"));
+    assert!(has(&status, "Stalled"));
+}
+
+#[test]
+fn what_replicas_reported_holds_until_they_report_again() {
+    for digest in ["sha256:abc", "sha256:def"] {
+        let mut observed = observed(
+            vec![revision("new", 1)],
+            vec![replica(true, running(), Some(digest))],
+        );
+        let first = settled(&observed);
+        observed.deployment.status = Some(first.clone());
+        observed.replicas[0].load = None;
+        assert_eq!(settled(&observed), first);
+
+        observed.deployment.metadata.generation = Some(3);
+        let next = told(&settled(&observed));
+        assert!(
+            next.iter()
+                .any(|c| c.starts_with("ModelReady=False Starting"))
+        );
+    }
 }

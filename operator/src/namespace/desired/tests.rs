@@ -12,6 +12,7 @@ fn observed(policies: serde_json::Value, deployments: serde_json::Value) -> Obse
         namespace: "support".into(),
         policies: serde_json::from_value(policies).unwrap(),
         deployments: serde_json::from_value(deployments).unwrap(),
+        unreadable: std::collections::BTreeSet::new(),
         owned: Vec::new(),
         last_good: BTreeMap::new(),
         last_good_version: Some("7".into()),
@@ -21,7 +22,12 @@ fn observed(policies: serde_json::Value, deployments: serde_json::Value) -> Obse
 
 fn objects(observed: &Observed, settings: &Settings) -> Vec<Wanted> {
     let table = compile(&observed.policies, &observed.deployments, &BTreeMap::new());
-    let last_good = last_good::next(&BTreeMap::new(), &observed.policies, &table);
+    let last_good = last_good::next(
+        &BTreeMap::new(),
+        &observed.policies,
+        &observed.unreadable,
+        &table,
+    );
     desired(observed, &last_good, settings)
 }
 

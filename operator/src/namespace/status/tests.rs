@@ -58,6 +58,7 @@ fn observed(
     Observed {
         namespace: "ns".into(),
         policies: vec![policy.clone()],
+        unreadable: std::collections::BTreeSet::new(),
         deployments: serde_json::from_value(triage).unwrap(),
         owned: Vec::new(),
         last_good: BTreeMap::new(),
@@ -66,19 +67,23 @@ fn observed(
     }
 }
 
-fn told(observed: &Observed) -> Vec<String> {
+fn status_of(observed: &Observed) -> RoutePolicyStatus {
     let table = compile(
         &observed.policies,
         &observed.deployments,
         &observed.last_good,
     );
-    let status = status(
+    status(
         &observed.policies[0],
         observed,
         &table,
         &Applied::default(),
         Timestamp::UNIX_EPOCH,
-    );
+    )
+}
+
+fn told(observed: &Observed) -> Vec<String> {
+    let status = status_of(observed);
     let conditions = status.conditions.iter();
     conditions
         .map(|c| format!("{}={} {}: {}", c.type_, c.status, c.reason, c.message))
@@ -191,4 +196,22 @@ fn an_invalid_update_says_what_goes_on_serving() {
 fn a_policy_that_never_was_valid_says_that_nothing_is_served() {
     let observed = observed(&policy(1, "soon"), 1, vec![router(0, false)]);
     assert!(told(&observed)[0].ends_with("nothing is served under its model names"));
+}
+
+/// What the status says of reports, and again when nobody has reported to a new leader yet.
+#[test]
+fn what_routers_reported_holds_until_they_report_again() {
+    for missing in [false, true] {
+        for ready_replicas in [0, 1] {
+            let mut seen = observed(&policy(2, "1m"), ready_replicas, vec![router(2, missing)]);
+            let first = status_of(&seen);
+            seen.policies[0].status = Some(first.clone());
+            seen.routers = vec![None];
+            assert_eq!(status_of(&seen), first, "{missing} {ready_replicas}");
+
+            seen.policies[0].metadata.generation = Some(3);
+            let next = told(&seen);
+            assert_eq!(next[0], "Ready=False Progressing: 0 of 1 routers follow it");
+        }
+    }
 }
