@@ -111,7 +111,8 @@ async fn converse(base_url: &str) -> anyhow::Result<()> {
             .context("read your question")?
             .unwrap_or_default();
         if line.trim().is_empty() {
-            return Ok(say(""));
+            say("");
+            return Ok(());
         }
         match ask(&client, base_url, MODEL, line.trim()).await {
             Ok(answer) => say(&told(&answer)),
