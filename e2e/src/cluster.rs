@@ -248,6 +248,14 @@ impl Cluster {
     }
 }
 
+/// Whether a test uses the machine's cluster now; [`Cluster::up`] waits for its end.
+///
+/// # Errors
+/// When the lock cannot be looked at.
+pub fn is_in_use() -> Result<bool> {
+    Ok(lock()?.try_lock().is_err())
+}
+
 /// Takes down whatever is left of a cluster that nobody uses any more.
 ///
 /// # Errors

@@ -121,6 +121,9 @@ fn run(chosen: &[&Story]) -> Tally {
 
 async fn tell_all(chosen: &[&Story]) -> Tally {
     let began = Instant::now();
+    if cluster::is_in_use().unwrap_or(false) {
+        println!("waiting for another test on this machine to take its cluster down");
+    }
     let mut stage = match Stage::set(Path::new(env!("CARGO_BIN_EXE_weir-cluster"))).await {
         Ok(stage) => stage,
         Err(error) => return failed(chosen, &format!("{error:#}")),
