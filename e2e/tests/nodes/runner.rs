@@ -13,6 +13,9 @@ use crate::stage::Stage;
 /// How long one story may take, so that a hang is a failure with evidence.
 const STORY_PATIENCE: Duration = Duration::from_secs(240);
 
+/// Where one of these fails no later one can say anything, and all would wait in vain.
+const FOUNDATION: &str = "installing::";
+
 /// One sentence about the system, and how it is shown.
 pub struct Story {
     pub name: &'static str,
@@ -130,8 +133,13 @@ async fn tell_all(chosen: &[&Story]) -> Tally {
     };
     println!("the cluster was ready after {:.0?}", began.elapsed());
     let mut tally = Tally::default();
-    for story in chosen {
-        tell(story, &mut stage, &mut tally).await;
+    for (told, story) in chosen.iter().enumerate() {
+        let is_told = tell(story, &mut stage, &mut tally).await;
+        if !is_told && story.name.starts_with(FOUNDATION) {
+            let rest = failed(&chosen[told + 1..], &format!("{} failed", story.name));
+            tally.failures.extend(rest.failures);
+            break;
+        }
     }
     if let Err(error) = stage.clear() {
         tally
@@ -141,12 +149,13 @@ async fn tell_all(chosen: &[&Story]) -> Tally {
     tally
 }
 
-async fn tell(story: &Story, stage: &mut Stage, tally: &mut Tally) {
+async fn tell(story: &Story, stage: &mut Stage, tally: &mut Tally) -> bool {
     let began = Instant::now();
     let told = tokio::time::timeout(STORY_PATIENCE, (story.tell)(stage)).await;
     let told = told
         .unwrap_or_else(|_| late())
         .and_then(|()| stage.cluster.still_runs());
+    let is_told = told.is_ok();
     match told {
         Ok(()) => {
             println!("test {} ... ok ({:.1?})", story.name, began.elapsed());
@@ -162,6 +171,7 @@ async fn tell(story: &Story, stage: &mut Stage, tally: &mut Tally) {
             tally.failures.push((story.name, text));
         }
     }
+    is_told
 }
 
 fn late() -> Result<()> {
