@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
-use weir_e2e::{ApiServer, profile_folder, repository, succeed, target_folder};
+use weir_e2e::{ApiServer, succeed};
 
 /// How long anything may take to come about: far more than it takes.
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -120,7 +120,10 @@ impl Drop for Operator {
             self.child.wait().unwrap();
         }
         if std::thread::panicking() {
-            eprintln!("operator said:\n{}", self.said());
+            #[allow(clippy::print_stderr, reason = "evidence beside a failed test")]
+            {
+                eprintln!("operator said:\n{}", self.said());
+            }
         }
     }
 }
@@ -214,6 +217,20 @@ impl World {
             &status,
         );
     }
+
+    /// Makes a pod of the namespace's routers and says that it is ready, as a kubelet would.
+    pub fn run_router(&self) {
+        let router = self.get("deployment/weir-router").unwrap();
+        let mut pod = router["spec"]["template"].clone();
+        pod["apiVersion"] = "v1".into();
+        pod["kind"] = "Pod".into();
+        pod["metadata"]["name"] = "weir-router-pod".into();
+        self.apply(&pod.to_string());
+        let ready = serde_json::json!({ "status": { "conditions": [
+            { "type": "Ready", "status": "True" },
+        ] } });
+        self.patch("pod/weir-router-pod", "--subresource=status", &ready);
+    }
 }
 
 /// Waits until `look` sees what is expected.
@@ -236,25 +253,9 @@ pub async fn until<T: PartialEq + std::fmt::Debug>(expected: T, mut look: impl F
 fn program() -> PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT
-        .get_or_init(|| {
-            let profile = profile_folder();
-            let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-            let mut build = Command::new(cargo);
-            build
-                .current_dir(repository())
-                .args([
-                    "build",
-                    "--quiet",
-                    "--package",
-                    "weir-operator",
-                    "--target-dir",
-                ])
-                .arg(target_folder());
-            if profile.ends_with("release") {
-                build.arg("--release");
-            }
-            succeed(&mut build).unwrap();
-            profile.join("weir-operator")
+        .get_or_init(|| match weir_e2e::given_programs() {
+            Some(folder) => folder.join("weir-operator"),
+            None => weir_e2e::build_programs().unwrap().join("weir-operator"),
         })
         .clone()
 }

@@ -17,6 +17,11 @@ async fn first_serves(world: &World) -> String {
     until(false, || rollout(world)[0].is_empty()).await;
     let [first, _] = rollout(world);
     world.make_ready(&format!("triage-{first}"), 1);
+    until("False/RouterUnavailable".to_owned(), || {
+        world.condition("slm/triage", "Ready")
+    })
+    .await;
+    world.run_router();
     until("True/Serving".to_owned(), || {
         world.condition("slm/triage", "Ready")
     })
