@@ -77,7 +77,7 @@ fn is_for_tests(dependency: &Dependency) -> bool {
 
 /// Crates and arrows that the map does not have, and those that only the map has.
 ///
-/// What tests use counts too, but for [`FOR_TESTS`]: a test that reaches across the graph ties
+/// What tests use counts too, but for the stand-in: a test that reaches across the graph ties
 /// crates together as well.
 pub fn strays(metadata: &Metadata, map: &[Arrows]) -> Vec<String> {
     let map: BTreeMap<&str, BTreeSet<&str>> = map
