@@ -1,7 +1,7 @@
 //! The phases in their order, for every request that comes in on the client port.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
@@ -145,7 +145,7 @@ async fn answer(
         include_usage: ask.include_usage,
         ping_every: encode::PING_EVERY,
     };
-    let (events, mut received) = mpsc::channel(EVENTS_AHEAD);
+    let (events, received) = mpsc::channel(EVENTS_AHEAD);
     let (stream, headers_after) = (ask.stream, settings.headers_after);
     let job = Job {
         ask,
@@ -160,12 +160,22 @@ async fn answer(
     shared
         .tasks
         .spawn("ask", job.run().instrument(Span::current()));
-    if !stream {
+    deliver(encoder, received, stream.then_some(headers_after)).await
+}
+
+/// Hands an answer over: whole, or as it comes. The headers of a stream wait for its first event,
+/// but no longer than `headers_after`.
+async fn deliver(
+    encoder: Encoder,
+    mut received: mpsc::Receiver<Event>,
+    headers_after: Option<Duration>,
+) -> Result<Response<Body>, Refusal> {
+    let Some(headers_after) = headers_after else {
         return Ok(match encoder.whole(received).await {
             Ok(whole) => encode::respond(&whole),
             Err((refusal, money_was_spent)) => encode::refuse(&refusal, money_was_spent),
         });
-    }
+    };
     Ok(match timeout(headers_after, received.recv()).await {
         Ok(Some(Event::Fail {
             refusal,
