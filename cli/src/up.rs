@@ -21,6 +21,10 @@ pub(crate) fn main(args: UpArgs) -> ExitCode {
     weir_process::run("weir", &process, |process| up(args, process))
 }
 
+#[allow(
+    clippy::disallowed_methods,
+    reason = "secrets are read by a name that only the user knows: no flag can have it"
+)]
 async fn up(args: UpArgs, process: Process) -> anyhow::Result<()> {
     let laptop = Laptop {
         mounts: args.mounts.iter().map(found).collect::<Result<_, _>>()?,
@@ -37,7 +41,6 @@ async fn up(args: UpArgs, process: Process) -> anyhow::Result<()> {
         secrets: secrets.path().into(),
         logs: args.state.join("logs"),
     };
-    // The one place that reads the environment by a name that only the user knows.
     secrets::lay_out(&setup.secrets, &args.secrets, |name| {
         std::env::var_os(name)?.into_string().ok()
     })

@@ -12,6 +12,10 @@ use crate::settings::{profile_folder, repository, target_folder};
 /// Builds our programs and returns their folder. After `cargo test --workspace` there is
 /// next to nothing to do: cargo is asked for the same features, and with the same
 /// environment, as when it built the tests. Either would have it build all libraries anew.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "cargo says by it where it is, to the tests that it runs"
+)]
 pub fn build_programs() -> Result<PathBuf> {
     let profile = profile_folder();
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());

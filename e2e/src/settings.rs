@@ -19,6 +19,10 @@ pub fn given_programs() -> Option<PathBuf> {
 }
 
 /// The value of a variable that is set to something.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the one place where the harness reads it"
+)]
 pub(crate) fn variable(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
 }

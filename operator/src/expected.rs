@@ -8,6 +8,10 @@ use serde::Serialize;
 use crate::object::Wanted;
 
 /// Compares `objects`, as YAML documents, with the file `tests/expected/<name>.yaml`.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "a switch of the test, not of a program"
+)]
 pub fn check<T: Serialize>(name: &str, objects: &[T]) {
     let found: String = objects
         .iter()

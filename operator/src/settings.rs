@@ -47,10 +47,6 @@ pub struct Settings {
     /// Address ranges of the cluster: what counts as inside has to resolve into one of them.
     #[arg(long, env = "WEIR_CLUSTER_CIDRS", value_delimiter = ',')]
     pub cluster_cidrs: Vec<String>,
-
-    /// The DNS domain of the cluster's Services.
-    #[arg(long, env = "WEIR_CLUSTER_DOMAIN", default_value = "cluster.local")]
-    pub cluster_domain: String,
 }
 
 impl Default for Settings {
@@ -65,7 +61,6 @@ impl Default for Settings {
             router_cpu: "100m".into(),
             router_memory: "256Mi".into(),
             cluster_cidrs: Vec::new(),
-            cluster_domain: "cluster.local".into(),
         }
     }
 }

@@ -42,15 +42,6 @@ pub struct Args {
     )]
     pub cluster_cidrs: Vec<Cidr>,
 
-    /// The cluster's DNS domain.
-    #[arg(
-        long,
-        env = "WEIR_CLUSTER_DOMAIN",
-        value_name = "DOMAIN",
-        default_value = "cluster.local"
-    )]
-    pub cluster_domain: String,
-
     /// The largest request body in bytes.
     #[arg(
         long,
@@ -97,7 +88,6 @@ impl Default for Args {
             listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8080)),
             secrets_root: PathBuf::from("/etc/weir/secrets"),
             cluster_cidrs: Vec::new(),
-            cluster_domain: "cluster.local".to_owned(),
             max_body_bytes: 10 << 20,
             max_bodies_bytes: 64 << 20,
             max_asks: 1024,

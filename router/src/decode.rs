@@ -1,7 +1,7 @@
 //! Phase 2: the body of an OpenAI chat request becomes an [`Ask`], or names the field at fault.
 
 mod body;
-mod fields;
+pub(crate) mod fields;
 
 use serde_json::{Map, Value};
 

@@ -52,6 +52,9 @@ impl Images {
         let lock = File::create(store.join("lock")).context("making the lock of the images")?;
         lock.lock()
             .context("waiting for another user of the images")?;
+        // buildah writes down which program of which package it would make networks with, and
+        // fails once that is another one; our builds have no network.
+        fs::remove_file(store.join("root/defaultNetworkBackend")).ok();
         let images = Self { store, _lock: lock };
         images.sweep();
         Ok(images)

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "what surprises a test ends it")]
 
 mod acceptance;
+mod every_field;
 mod kubectl;
 mod ownership;
 mod parsing;

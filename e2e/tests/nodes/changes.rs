@@ -29,11 +29,15 @@ pub async fn requests_are_served_while_the_operator_is_away(stage: &Stage) -> Re
     })
     .await?;
     let served = both_are_answered(stage);
+    let restarted = match served.is_ok() {
+        true => both_are_answered_by_a_fresh_router(stage).await,
+        false => Ok(()),
+    };
     scale(count)?;
     stage.kubectl(&format!(
         "rollout status deployment/weir-operator --namespace {SYSTEM} --timeout=60s"
     ))?;
-    served
+    served.and(restarted)
 }
 
 pub async fn requests_are_served_again_after_an_idle_worker_is_deleted(
@@ -76,10 +80,28 @@ pub async fn an_invalid_update_of_a_policy_leaves_the_old_one_serving(stage: &St
     })
     .await;
     let served = both_are_answered(stage);
+    // It never saw the policy as it was: it has to find it in the leader's ConfigMap.
+    let restarted = both_are_answered_by_a_fresh_router(stage).await;
     patch(MODEL, "None")?;
     stage.kubectl("wait routepolicy/support --for=condition=Ready --timeout=60s")?;
-    told.and(served)?;
+    told.and(served).and(restarted)?;
     both_are_answered(stage)
+}
+
+/// Every router of the example's namespace goes, and others come.
+async fn both_are_answered_by_a_fresh_router(stage: &Stage) -> Result<()> {
+    let chosen = format!("--selector=weir.dev/component=router --namespace {EXAMPLE}");
+    let names = || stage.kubectl(&format!("get pods {chosen} --output=name"));
+    let before = names()?;
+    ensure!(!before.is_empty(), "there is a router");
+    stage.kubectl(&format!("delete pods {chosen} --timeout=60s"))?;
+    eventually(NOTICE, || both_are_answered(stage)).await?;
+    let now = names()?;
+    ensure!(
+        !before.lines().any(|name| now.contains(name)),
+        "routers were to be others: {before} and {now}"
+    );
+    Ok(())
 }
 
 /// The example's two questions, streamed and not.

@@ -5,10 +5,9 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use weir_e2e::{repository, succeed};
 
-use crate::changes::NOTICE;
 use crate::installing::{SYSTEM, install};
 use crate::stage::{EXAMPLE, Stage, eventually};
-use crate::tenants::{NAMESPACE, fingerprints, is_served, ours};
+use crate::tenants::{NAMESPACE, fingerprints, is_served, is_taken_up, ours};
 
 pub async fn deleting_the_example_leaves_nothing_of_ours(stage: &Stage) -> Result<()> {
     let mut delete = stage.cluster.kubectl().command("delete --timeout=60s -f");
@@ -44,19 +43,7 @@ pub async fn uninstalling_leaves_users_objects_served_and_a_new_install_takes_th
     is_served(stage)?;
 
     install(stage)?;
-    stage.kubectl(&format!(
-        "patch slmdeployment/triage --namespace {NAMESPACE} --type=merge --patch={{\"spec\":{{\"price\":{{\"replicaHour\":\"0.06\"}}}}}}"
-    ))?;
-    eventually(NOTICE, || {
-        let object = stage.json(&format!("get slmdeployment/triage --namespace {NAMESPACE}"))?;
-        let [asked, seen] = [
-            &object["metadata"]["generation"],
-            &object["status"]["observedGeneration"],
-        ];
-        ensure!(asked == seen, "generation {asked} was not taken up: {seen}");
-        Ok(())
-    })
-    .await?;
+    is_taken_up(stage, "0.06").await?;
     stage.kubectl(&format!(
         "wait slmdeployment/triage --namespace {NAMESPACE} --for=condition=Ready --timeout=60s"
     ))?;

@@ -1,5 +1,6 @@
 //! From an empty cluster to the example, ready.
 
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -18,24 +19,27 @@ pub async fn our_images_are_built_from_their_dockerfiles(stage: &Stage) -> Resul
 pub async fn the_chart_passes_its_lint_and_installs(stage: &Stage) -> Result<()> {
     let chart = repository().join("charts/weir");
     succeed(stage.cluster.helm("lint --strict")?.arg(&chart))?;
+    stage.kubectl(&format!("create namespace {SYSTEM}"))?;
+    stage.kubectl(&format!(
+        "label namespace {SYSTEM} pod-security.kubernetes.io/enforce=restricted"
+    ))?;
     install(stage)
 }
 
 /// Installs the chart as a user would, and waits for the operator.
 pub fn install(stage: &Stage) -> Result<()> {
-    let chart = repository().join("charts/weir");
+    let mut helm = chart_with(stage, "install")?;
+    succeed(helm.arg(repository().join("charts/weir")))
+}
+
+/// Helm, about to `install` or `upgrade` with this cluster's values; the chart is the last word.
+pub fn chart_with(stage: &Stage, verb: &str) -> Result<Command> {
     let mut helm = stage.cluster.helm(&format!(
-        "install weir --namespace {SYSTEM} --create-namespace"
+        "{verb} weir --namespace {SYSTEM} --wait --timeout 90s"
     ))?;
     // The addresses of the cluster's Services and pods, as on any cluster.
-    helm.args([
-        "--set",
-        "clusterCIDRs={198.18.0.0/15}",
-        "--wait",
-        "--timeout",
-        "90s",
-    ]);
-    succeed(helm.arg(chart))
+    helm.args(["--set", "clusterCIDRs={198.18.0.0/15}"]);
+    Ok(helm)
 }
 
 pub async fn the_example_applied_as_it_is_becomes_ready(stage: &Stage) -> Result<()> {

@@ -15,6 +15,7 @@ mod base;
 mod changes;
 mod endings;
 mod installing;
+mod rights;
 mod runner;
 mod sdk;
 mod secrets;
@@ -33,6 +34,7 @@ const STORIES: &[Story] = &[
     story!(installing::our_images_are_built_from_their_dockerfiles),
     story!(installing::the_chart_passes_its_lint_and_installs),
     story!(installing::the_example_applied_as_it_is_becomes_ready),
+    story!(rights::no_program_of_ours_may_read_a_secret),
     story!(answers::a_clear_ticket_is_answered_by_the_small_model),
     story!(answers::an_ambiguous_ticket_is_answered_by_the_frontier_and_nothing_small_leaks),
     story!(answers::a_pod_asks_by_service_name_and_gets_the_same_answers),
@@ -45,6 +47,7 @@ const STORIES: &[Story] = &[
     story!(endings::deleting_the_example_leaves_nothing_of_ours),
     story!(tenants::the_second_tenant_was_left_alone),
     story!(endings::uninstalling_leaves_users_objects_served_and_a_new_install_takes_them_up),
+    story!(rights::an_install_for_named_namespaces_has_no_rights_in_others),
 ];
 
 fn main() -> ExitCode {

@@ -8,6 +8,7 @@ use serde_json::Value;
 use weir_e2e::repository;
 
 use crate::answers::{MODEL, Question};
+use crate::changes::NOTICE;
 use crate::stage::{Stage, eventually};
 
 pub const NAMESPACE: &str = "second";
@@ -72,6 +73,23 @@ pub fn is_served(stage: &Stage) -> Result<()> {
         question.is_answered_by(std::slice::from_ref(answer))?;
     }
     Ok(())
+}
+
+/// A new price of the second tenant's deployment reaches the operator.
+pub async fn is_taken_up(stage: &Stage, price: &str) -> Result<()> {
+    stage.kubectl(&format!(
+        "patch slmdeployment/triage --namespace {NAMESPACE} --type=merge --patch={{\"spec\":{{\"price\":{{\"replicaHour\":\"{price}\"}}}}}}"
+    ))?;
+    eventually(NOTICE, || {
+        let object = stage.json(&format!("get slmdeployment/triage --namespace {NAMESPACE}"))?;
+        let [asked, seen] = [
+            &object["metadata"]["generation"],
+            &object["status"]["observedGeneration"],
+        ];
+        ensure!(asked == seen, "generation {asked} was not taken up: {seen}");
+        Ok(())
+    })
+    .await
 }
 
 /// What is ours in a namespace: identity and specification of each object, not its status.

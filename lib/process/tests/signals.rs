@@ -19,6 +19,10 @@ use weir_process::{Process, ProcessArgs};
 /// Names the behaviour of the process that a test starts. Where it is not set, nobody did.
 const BEHAVIOUR: &str = "WEIR_TEST_BEHAVIOUR";
 
+#[allow(
+    clippy::disallowed_methods,
+    reason = "a switch of the test, not of a program"
+)]
 #[test]
 fn started_by_the_other_tests() {
     let Some(behaviour) = std::env::var_os(BEHAVIOUR) else {

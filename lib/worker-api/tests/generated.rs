@@ -6,6 +6,10 @@ use std::path::Path;
 
 const FILE: &str = "weir.worker.v1.rs";
 
+#[allow(
+    clippy::disallowed_methods,
+    reason = "a switch of the test, not of a program"
+)]
 #[test]
 fn generated_code_is_fresh() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

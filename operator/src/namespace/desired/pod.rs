@@ -106,7 +106,6 @@ fn arguments(namespace: &str, settings: &Settings) -> Vec<String> {
         format!("--listen=0.0.0.0:{}", labels::ROUTER_PORT),
         format!("--admin=0.0.0.0:{}", labels::ADMIN_PORT),
         format!("--secrets-root={SECRETS_ROOT}"),
-        format!("--cluster-domain={}", settings.cluster_domain),
     ];
     if !settings.cluster_cidrs.is_empty() {
         let ranges = settings.cluster_cidrs.join(",");
