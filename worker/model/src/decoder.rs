@@ -1,13 +1,13 @@
 //! The forward pass: one for every family, over packed tokens of any number of sequences.
 
-use weir_kernels::attention::{Query, attend};
-use weir_kernels::{Cpu, matmul, rms_norm, rotate_halves, silu_times};
+use weir_kernels::attention::{Query, Scores, attend};
+use weir_kernels::{Cpu, gelu_tanh_times, matmul, rms_norm, rotate_halves, silu_times, soft_cap};
 
 use crate::batch::{Batch, Logits};
 use crate::kv::KvCache;
 use crate::layers::{Attention, FeedForward, Layer, Linear};
 use crate::rope::Angles;
-use crate::spec::DecoderSpec;
+use crate::spec::{Activation, DecoderSpec, LayerSpec};
 use crate::weights::Tensor;
 
 /// Weights in their places.
@@ -19,13 +19,15 @@ pub(crate) struct Decoder {
     pub(crate) norm: Vec<f32>,
     /// None where the embedding is the head.
     pub(crate) head: Option<Tensor>,
-    pub(crate) frequencies: Vec<f32>,
+    /// Of each rope.
+    pub(crate) frequencies: Vec<Vec<f32>>,
 }
 
 /// Activations, one row per token; the memory is kept from pass to pass.
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
-    angles: Angles,
+    /// Of each rope.
+    angles: Vec<Angles>,
     /// The residual stream.
     stream: Vec<f32>,
     normed: Vec<f32>,
@@ -63,15 +65,24 @@ impl Decoder {
             rows: &rows,
             slots: batch.slots,
         };
-        scratch.angles.set(batch.positions, &self.frequencies);
+        self.turn(batch.positions, &mut scratch.angles);
         self.embed(batch.tokens, &mut scratch.stream);
         for (index, layer) in self.layers.iter().enumerate() {
             pass.attention(&layer.attention, (index, cache), scratch);
-            add(&mut scratch.stream, &scratch.added);
+            pass.join(layer.attention.norm_after.as_deref(), scratch);
             pass.feed_forward(&layer.feed_forward, scratch);
-            add(&mut scratch.stream, &scratch.added);
+            pass.join(layer.feed_forward.norm_after.as_deref(), scratch);
         }
         self.head(cpu, batch.outputs, scratch, logits);
+    }
+
+    /// The angles of the batch's positions, for each rope.
+    fn turn(&self, positions: &[u32], angles: &mut Vec<Angles>) {
+        angles.resize_with(self.spec.ropes.len(), Angles::default);
+        let ropes = self.spec.ropes.iter().zip(&self.frequencies);
+        for (angles, (rope, frequencies)) in angles.iter_mut().zip(ropes) {
+            angles.set(positions, frequencies, rope.magnitude());
+        }
     }
 
     fn embed(&self, tokens: &[u32], stream: &mut Vec<f32>) {
@@ -80,6 +91,7 @@ impl Decoder {
         for (&token, row) in tokens.iter().zip(stream.chunks_exact_mut(self.spec.hidden)) {
             embedding.copy_row(token as usize, row);
         }
+        scale(stream, self.spec.multipliers.embedding);
     }
 
     fn head(&self, cpu: &Cpu, outputs: &[u32], scratch: &mut Scratch, logits: &mut Logits) {
@@ -95,13 +107,20 @@ impl Decoder {
             last.extend_from_slice(&stream[output as usize * hidden..][..hidden]);
         }
         normed.resize(last.len(), 0.0);
-        rms_norm(cpu, last, &self.norm, self.spec.norm_epsilon, normed);
+        rms_norm(cpu, last, &self.norm, self.spec.norm.epsilon, normed);
         logits.vocabulary = self.spec.vocabulary;
         logits
             .values
             .resize(outputs.len() * self.spec.vocabulary, 0.0);
         let head = self.head.as_ref().unwrap_or(&self.embedding);
         matmul(cpu, normed, head.matrix(), &mut logits.values);
+        let divisor = self.spec.multipliers.logit_divisor;
+        if divisor != 1.0 {
+            logits.values.iter_mut().for_each(|logit| *logit /= divisor);
+        }
+        if let Some(cap) = self.spec.logit_cap {
+            soft_cap(cpu, &mut logits.values, cap);
+        }
     }
 }
 
@@ -118,14 +137,27 @@ impl Pass<'_> {
         self.project(&weights.query, &scratch.normed, &mut scratch.queries);
         self.project(&weights.key, &scratch.normed, &mut scratch.keys);
         self.project(&weights.value, &scratch.normed, &mut scratch.values);
-        let angles = (&scratch.angles.cosines[..], &scratch.angles.sines[..]);
-        rotate_halves(cpu, &mut scratch.queries, spec.head_dim, angles);
-        rotate_halves(cpu, &mut scratch.keys, spec.head_dim, angles);
+        if let Some([query, key]) = &weights.head_norms {
+            self.norm_rows(query, &mut scratch.queries, &mut scratch.normed);
+            self.norm_rows(key, &mut scratch.keys, &mut scratch.normed);
+        }
+        let LayerSpec { window, rope } = spec.layers[layer];
+        if let Some(rope) = rope {
+            let angles = &scratch.angles[rope];
+            let angles = (&angles.cosines[..], &angles.sines[..]);
+            rotate_halves(cpu, &mut scratch.queries, spec.head_dim, angles);
+            rotate_halves(cpu, &mut scratch.keys, spec.head_dim, angles);
+        }
         cache.store(layer, self.slots, &scratch.keys, &scratch.values);
         scratch.attended.resize(scratch.queries.len(), 0.0);
+        let scores = Scores {
+            scale: spec.attention.scale,
+            cap: spec.attention.cap,
+            window,
+        };
         attend(
             cpu,
-            (&scratch.queries, spec.attention_scale()),
+            (&scratch.queries, scores),
             self.rows,
             cache.layer(layer),
             &mut scratch.attended,
@@ -138,13 +170,32 @@ impl Pass<'_> {
         self.normalise(&weights.norm, scratch);
         self.project(&weights.gate, &scratch.normed, &mut scratch.gate);
         self.project(&weights.up, &scratch.normed, &mut scratch.up);
-        silu_times(self.cpu, &mut scratch.gate, &scratch.up);
+        match self.spec.activation {
+            Activation::Silu => silu_times(self.cpu, &mut scratch.gate, &scratch.up),
+            Activation::GeluTanh => gelu_tanh_times(self.cpu, &mut scratch.gate, &scratch.up),
+        }
         self.project(&weights.down, &scratch.gate, &mut scratch.added);
+    }
+
+    /// Adds what a layer computed to the stream.
+    fn join(&self, norm: Option<&[f32]>, scratch: &mut Scratch) {
+        if let Some(norm) = norm {
+            self.norm_rows(norm, &mut scratch.added, &mut scratch.normed);
+        }
+        scale(&mut scratch.added, self.spec.multipliers.residual);
+        add(&mut scratch.stream, &scratch.added);
+    }
+
+    /// Norms rows in place, each as long as the weight; `spare` is overwritten.
+    fn norm_rows(&self, weight: &[f32], rows: &mut Vec<f32>, spare: &mut Vec<f32>) {
+        spare.resize(rows.len(), 0.0);
+        rms_norm(self.cpu, rows, weight, self.spec.norm.epsilon, spare);
+        std::mem::swap(rows, spare);
     }
 
     fn normalise(&self, weight: &[f32], scratch: &mut Scratch) {
         scratch.normed.resize(scratch.stream.len(), 0.0);
-        let epsilon = self.spec.norm_epsilon;
+        let epsilon = self.spec.norm.epsilon;
         rms_norm(
             self.cpu,
             &scratch.stream,
@@ -181,6 +232,12 @@ fn queries<'a>(batch: &Batch<'a>) -> Vec<Query<'a>> {
             block_table,
         })
         .collect()
+}
+
+fn scale(values: &mut [f32], by: f32) {
+    if by != 1.0 {
+        values.iter_mut().for_each(|value| *value *= by);
+    }
 }
 
 fn add(to: &mut [f32], what: &[f32]) {

@@ -20,7 +20,7 @@ pub enum LoadError {
     #[error("{} is not what it should be: {why}", path.display())]
     Malformed { path: PathBuf, why: String },
     #[error("architecture {found} is not supported; these are: {known}")]
-    Architecture { found: String, known: &'static str },
+    Architecture { found: String, known: String },
     #[error("config.json has no `{key}`")]
     KeyMissing { key: &'static str },
     #[error("config.json: `{key}` is {value}, {why}")]

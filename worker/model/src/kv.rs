@@ -128,7 +128,7 @@ impl KvCache {
 impl Shape {
     pub(crate) fn new(spec: &DecoderSpec, kind: KvKind) -> Self {
         Self {
-            layers: spec.layers,
+            layers: spec.layers.len(),
             heads: spec.kv_heads,
             head_dim: spec.head_dim,
             kind,

@@ -5,6 +5,17 @@ use crate::decoder::Decoder;
 use crate::spec::DecoderSpec;
 use crate::weights::{Stored, Tensor, Weights};
 
+/// How a family's files lay out what every decoder has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Layout {
+    /// Queries, keys and values are one tensor, in this order.
+    pub(crate) fused_attention: bool,
+    /// Gate and up are one tensor, in this order.
+    pub(crate) fused_feed_forward: bool,
+    /// The text model lies within one for images.
+    pub(crate) is_wrapped: bool,
+}
+
 #[derive(Debug)]
 pub(crate) struct Layer {
     pub(crate) attention: Attention,
@@ -17,7 +28,10 @@ pub(crate) struct Attention {
     pub(crate) query: Linear,
     pub(crate) key: Linear,
     pub(crate) value: Linear,
+    /// Of each head of queries, and of keys.
+    pub(crate) head_norms: Option<[Vec<f32>; 2]>,
     pub(crate) output: Linear,
+    pub(crate) norm_after: Option<Vec<f32>>,
 }
 
 #[derive(Debug)]
@@ -26,6 +40,7 @@ pub(crate) struct FeedForward {
     pub(crate) gate: Linear,
     pub(crate) up: Linear,
     pub(crate) down: Linear,
+    pub(crate) norm_after: Option<Vec<f32>>,
 }
 
 #[derive(Debug)]
@@ -34,23 +49,52 @@ pub(crate) struct Linear {
     pub(crate) bias: Option<Vec<f32>>,
 }
 
+/// Where the text model and its head are, in files of a model for images: as their makers wrote
+/// them, and as transformers has written them since.
+const WRAPPED: [(&str, &str); 2] = [
+    ("language_model.model", "language_model.lm_head"),
+    ("model.language_model", "lm_head"),
+];
+
+/// What sees images, which a text model leaves alone.
+const SEEING: [&str; 4] = [
+    "vision_tower.",
+    "multi_modal_projector.",
+    "model.vision_tower.",
+    "model.multi_modal_projector.",
+];
+
 /// Takes every weight of the decoder; afterwards only tensors that belong to nothing are left.
-pub(crate) fn decoder(spec: DecoderSpec, weights: &mut Weights) -> Result<Decoder, LoadError> {
+pub(crate) fn decoder(
+    spec: DecoderSpec,
+    layout: Layout,
+    weights: &mut Weights,
+) -> Result<Decoder, LoadError> {
+    let (model, head_name) = names(layout, weights);
     let (hidden, vocabulary) = (spec.hidden, spec.vocabulary);
-    let embedding = weights.take("model.embed_tokens.weight", &[vocabulary, hidden])?;
-    let layers = (0..spec.layers)
-        .map(|index| layer(&spec, &format!("model.layers.{index}"), weights))
-        .collect::<Result<_, _>>()?;
-    let norm = weights.take("model.norm.weight", &[hidden])?.to_vec();
-    let head = if spec.tied_head {
-        // Some files hold the tied head a second time.
-        weights.skip("lm_head.weight");
-        None
-    } else {
-        Some(weights.take("lm_head.weight", &[vocabulary, hidden])?)
+    let embedding = weights.take(&format!("{model}.embed_tokens.weight"), &[vocabulary, hidden])?;
+    let mut layers = Vec::with_capacity(spec.layers.len().min(1024));
+    for index in 0..spec.layers.len() {
+        let prefix = format!("{model}.layers.{index}");
+        let mut source = Source { spec: &spec, layout, prefix, weights };
+        layers.push(source.layer()?);
+    }
+    let mut source = Source { spec: &spec, layout, prefix: model.to_owned(), weights };
+    let norm = source.norm("norm", hidden)?;
+    let head_name = format!("{head_name}.weight");
+    let head = match spec.tied_head {
+        true => {
+            // Some files hold the tied head a second time.
+            weights.skip(&head_name);
+            None
+        }
+        false => Some(weights.take(&head_name, &[vocabulary, hidden])?),
     };
+    if layout.is_wrapped {
+        weights.skip_all(|name| SEEING.iter().any(|seeing| name.starts_with(seeing)));
+    }
     Ok(Decoder {
-        frequencies: spec.rope.frequencies(spec.head_dim),
+        frequencies: spec.ropes.iter().map(|rope| rope.frequencies()).collect(),
         spec,
         embedding,
         layers,
@@ -59,45 +103,139 @@ pub(crate) fn decoder(spec: DecoderSpec, weights: &mut Weights) -> Result<Decode
     })
 }
 
-fn layer(spec: &DecoderSpec, prefix: &str, weights: &mut Weights) -> Result<Layer, LoadError> {
-    let hidden = spec.hidden;
-    // Old files keep the angles, which follow from the config.
-    weights.skip(&format!("{prefix}.self_attn.rotary_emb.inv_freq"));
-    let mut norm = |name: &str| {
-        let tensor = weights.take(&format!("{prefix}.{name}.weight"), &[hidden])?;
-        Ok(tensor.to_vec())
-    };
-    let (before_attention, before_mlp) =
-        (norm("input_layernorm")?, norm("post_attention_layernorm")?);
-    let mut linear = |name: &str, shape: [usize; 2], biased: bool| {
-        let weight = weights.take(&format!("{prefix}.{name}.weight"), &shape)?;
-        let bias = if biased {
-            let tensor = weights.take(&format!("{prefix}.{name}.bias"), &shape[..1])?;
-            Some(tensor.to_vec())
-        } else {
-            None
+/// What the names of the model's tensors begin with, and the name of the head.
+fn names(layout: Layout, weights: &Weights) -> (&'static str, &'static str) {
+    let is_there = |model: &str| weights.has(&format!("{model}.embed_tokens.weight"));
+    let wrapped = WRAPPED.into_iter().find(|(model, _)| is_there(model));
+    match wrapped {
+        Some(names) if layout.is_wrapped => names,
+        _ => ("model", "lm_head"),
+    }
+}
+
+/// Where one layer's tensors come from.
+struct Source<'a> {
+    spec: &'a DecoderSpec,
+    layout: Layout,
+    prefix: String,
+    weights: &'a mut Weights,
+}
+
+impl Source<'_> {
+    fn layer(&mut self) -> Result<Layer, LoadError> {
+        // Old files keep the angles, which follow from the config.
+        let old = format!("{}.self_attn.rotary_emb.inv_freq", self.prefix);
+        self.weights.skip(&old);
+        Ok(Layer {
+            attention: self.attention()?,
+            feed_forward: self.feed_forward()?,
+        })
+    }
+
+    fn attention(&mut self) -> Result<Attention, LoadError> {
+        let spec = self.spec;
+        let (hidden, query, kv) = (spec.hidden, spec.query_width(), spec.kv_width());
+        let names = ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"];
+        let widths = [query, kv, kv];
+        let [query_in, key, value] = match self.layout.fused_attention {
+            true => self.fused("self_attn.qkv_proj", widths, spec.biases.inputs)?,
+            false => self.apart(names, widths, spec.biases.inputs)?,
+        };
+        let head_norms = match spec.attention.head_norm {
+            true => Some([
+                self.norm("self_attn.q_norm", spec.head_dim)?,
+                self.norm("self_attn.k_norm", spec.head_dim)?,
+            ]),
+            false => None,
+        };
+        Ok(Attention {
+            norm: self.norm("input_layernorm", hidden)?,
+            query: query_in,
+            key,
+            value,
+            head_norms,
+            output: self.linear("self_attn.o_proj", [hidden, query], spec.biases.output)?,
+            norm_after: match spec.norm.after {
+                true => Some(self.norm("post_attention_layernorm", hidden)?),
+                false => None,
+            },
+        })
+    }
+
+    fn feed_forward(&mut self) -> Result<FeedForward, LoadError> {
+        let spec = self.spec;
+        let (hidden, inner, biased) = (spec.hidden, spec.intermediate, spec.biases.feed_forward);
+        let [gate, up] = match self.layout.fused_feed_forward {
+            true => self.fused("mlp.gate_up_proj", [inner; 2], biased)?,
+            false => self.apart(["mlp.gate_proj", "mlp.up_proj"], [inner; 2], biased)?,
+        };
+        let (before, after) = match spec.norm.after {
+            true => ("pre_feedforward_layernorm", Some("post_feedforward_layernorm")),
+            false => ("post_attention_layernorm", None),
+        };
+        Ok(FeedForward {
+            norm: self.norm(before, hidden)?,
+            gate,
+            up,
+            down: self.linear("mlp.down_proj", [hidden, inner], biased)?,
+            norm_after: after.map(|name| self.norm(name, hidden)).transpose()?,
+        })
+    }
+
+    fn norm(&mut self, name: &str, width: usize) -> Result<Vec<f32>, LoadError> {
+        let mut norm = self.tensor(name, "weight", &[width])?.to_vec();
+        if self.spec.norm.plus_one {
+            norm.iter_mut().for_each(|weight| *weight += 1.0);
+        }
+        Ok(norm)
+    }
+
+    fn linear(&mut self, name: &str, shape: [usize; 2], biased: bool) -> Result<Linear, LoadError> {
+        let weight = self.tensor(name, "weight", &shape)?;
+        let bias = match biased {
+            true => Some(self.tensor(name, "bias", &shape[..1])?.to_vec()),
+            false => None,
         };
         Ok(Linear { weight, bias })
-    };
-    let (query, kv, biased) = (spec.query_width(), spec.kv_width(), spec.attention_bias);
-    let attention = Attention {
-        norm: before_attention,
-        query: linear("self_attn.q_proj", [query, hidden], biased)?,
-        key: linear("self_attn.k_proj", [kv, hidden], biased)?,
-        value: linear("self_attn.v_proj", [kv, hidden], biased)?,
-        output: linear("self_attn.o_proj", [hidden, query], biased)?,
-    };
-    let (inner, biased) = (spec.intermediate, spec.mlp_bias);
-    let feed_forward = FeedForward {
-        norm: before_mlp,
-        gate: linear("mlp.gate_proj", [inner, hidden], biased)?,
-        up: linear("mlp.up_proj", [inner, hidden], biased)?,
-        down: linear("mlp.down_proj", [hidden, inner], biased)?,
-    };
-    Ok(Layer {
-        attention,
-        feed_forward,
-    })
+    }
+
+    /// Projections of the stream that have a tensor each.
+    fn apart<const N: usize>(
+        &mut self,
+        names: [&str; N],
+        widths: [usize; N],
+        biased: bool,
+    ) -> Result<[Linear; N], LoadError> {
+        let hidden = self.spec.hidden;
+        let mut linears = Vec::with_capacity(N);
+        for (name, width) in names.into_iter().zip(widths) {
+            linears.push(self.linear(name, [width, hidden], biased)?);
+        }
+        Ok(linears.try_into().expect("there is one for each name"))
+    }
+
+    /// Projections of the stream that lie one below the other in one tensor.
+    fn fused<const N: usize>(
+        &mut self,
+        name: &str,
+        widths: [usize; N],
+        biased: bool,
+    ) -> Result<[Linear; N], LoadError> {
+        let all = self.linear(name, [widths.iter().sum(), self.spec.hidden], biased)?;
+        let mut first = 0;
+        Ok(widths.map(|width| {
+            let rows = first..first + width;
+            first += width;
+            Linear {
+                weight: all.weight.rows(rows.clone()),
+                bias: all.bias.as_ref().map(|bias| bias[rows].to_vec()),
+            }
+        }))
+    }
+
+    fn tensor(&mut self, name: &str, kind: &str, shape: &[usize]) -> Result<Tensor, LoadError> {
+        self.weights.take(&format!("{}.{name}.{kind}", self.prefix), shape)
+    }
 }
 
 impl Decoder {

@@ -68,12 +68,12 @@ impl Model {
             });
         }
         let config: Map<String, Value> = files::needed_json(folder, "config.json")?;
-        let spec = decoder_spec(&config)?;
+        let (spec, layout) = decoder_spec(&config, options.context_tokens)?;
         let context_tokens = context(options.context_tokens, spec.context_tokens)?;
         let tokenizer = files::needed(folder, "tokenizer.json")?;
         let mut weights = Weights::open(folder)?;
         let digest = digest_of(folder, &weights)?;
-        let decoder = layers::decoder(spec, &mut weights)?;
+        let decoder = layers::decoder(spec, layout, &mut weights)?;
         let cpu = Cpu::new(options.kernel_class, options.threads);
         let facts = ModelFacts {
             architecture: decoder.spec.architecture.to_owned(),

@@ -10,23 +10,93 @@ pub(crate) struct DecoderSpec {
     pub(crate) architecture: &'static str,
     pub(crate) hidden: usize,
     pub(crate) intermediate: usize,
-    pub(crate) layers: usize,
     pub(crate) heads: usize,
     /// Divides `heads`: query heads share these in runs.
     pub(crate) kv_heads: usize,
     /// Even. Not always hidden ÷ heads.
     pub(crate) head_dim: usize,
     pub(crate) vocabulary: usize,
-    pub(crate) norm_epsilon: f32,
-    pub(crate) rope: Rope,
-    /// Query, key, value and output projections have a bias.
-    pub(crate) attention_bias: bool,
-    /// Gate, up and down projections have a bias.
-    pub(crate) mlp_bias: bool,
+    pub(crate) layers: Vec<LayerSpec>,
+    /// The different ropes that layers name by their index.
+    pub(crate) ropes: Vec<Rope>,
+    pub(crate) norm: NormSpec,
+    pub(crate) attention: AttentionSpec,
+    pub(crate) activation: Activation,
+    pub(crate) biases: Biases,
+    pub(crate) multipliers: Multipliers,
+    /// Logits are pressed into (-cap, cap) by a tanh.
+    pub(crate) logit_cap: Option<f32>,
     /// The embedding is the head.
     pub(crate) tied_head: bool,
     /// The longest sequence that the model was made for.
     pub(crate) context_tokens: u32,
+}
+
+/// What differs from layer to layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LayerSpec {
+    /// How many positions a token meets, its own among them; none for all before it.
+    pub(crate) window: Option<usize>,
+    /// Index into [`DecoderSpec::ropes`]; none for a layer that knows no positions.
+    pub(crate) rope: Option<usize>,
+}
+
+/// Root mean square norms, before attention and feed-forward.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct NormSpec {
+    pub(crate) epsilon: f32,
+    /// Files hold the weight less one.
+    pub(crate) plus_one: bool,
+    /// Another norm follows attention and feed-forward, before they join the stream.
+    pub(crate) after: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct AttentionSpec {
+    /// Scores are multiplied by it.
+    pub(crate) scale: f32,
+    /// Scores are pressed into (-cap, cap) by a tanh.
+    pub(crate) cap: Option<f32>,
+    /// Each head of queries and of keys is normed before it turns.
+    pub(crate) head_norm: bool,
+}
+
+/// What opens the gate of a feed-forward layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Activation {
+    Silu,
+    /// Gelu by its tanh approximation.
+    GeluTanh,
+}
+
+/// Which projections add a bias.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Biases {
+    /// Of queries, keys and values.
+    pub(crate) inputs: bool,
+    /// Of what attention gives back.
+    pub(crate) output: bool,
+    /// Of gate, up and down.
+    pub(crate) feed_forward: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Multipliers {
+    pub(crate) embedding: f32,
+    /// Of what a layer adds to the stream.
+    pub(crate) residual: f32,
+    /// Logits are divided by it.
+    pub(crate) logit_divisor: f32,
+}
+
+impl Default for Multipliers {
+    fn default() -> Self {
+        Self {
+            embedding: 1.0,
+            residual: 1.0,
+            logit_divisor: 1.0,
+        }
+    }
 }
 
 impl DecoderSpec {
@@ -38,9 +108,5 @@ impl DecoderSpec {
     /// Length of a row of keys, and of values.
     pub(crate) fn kv_width(&self) -> usize {
         self.kv_heads * self.head_dim
-    }
-
-    pub(crate) fn attention_scale(&self) -> f32 {
-        (self.head_dim as f32).powf(-0.5)
     }
 }

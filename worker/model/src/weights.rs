@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -48,6 +49,15 @@ pub(crate) enum Stored {
     Bf16,
 }
 
+impl Stored {
+    fn bytes(self) -> usize {
+        match self {
+            Self::F32 => size_of::<f32>(),
+            Self::Bf16 => size_of::<bf16>(),
+        }
+    }
+}
+
 impl Tensor {
     pub(crate) fn elements(&self) -> Elements<'_> {
         match &self.numbers {
@@ -76,6 +86,27 @@ impl Tensor {
         match self.elements() {
             Elements::F32(_) => Stored::F32,
             Elements::Bf16(_) => Stored::Bf16,
+        }
+    }
+
+    /// Some of its rows, as a tensor of their own.
+    pub(crate) fn rows(&self, rows: Range<usize>) -> Self {
+        let range = rows.start * self.columns..rows.end * self.columns;
+        let numbers = match &self.numbers {
+            Numbers::Mapped {
+                map, start, stored, ..
+            } => Numbers::Mapped {
+                map: Arc::clone(map),
+                start: start + range.start * stored.bytes(),
+                end: start + range.end * stored.bytes(),
+                stored: *stored,
+            },
+            Numbers::F32(values) => Numbers::F32(values[range].to_vec()),
+            Numbers::Bf16(values) => Numbers::Bf16(values[range].to_vec()),
+        };
+        Self {
+            columns: self.columns,
+            numbers,
         }
     }
 
@@ -240,6 +271,15 @@ impl Weights {
             columns: shape.last().copied().unwrap_or(1),
             numbers: numbers(map, (place.start, place.end), stored),
         })
+    }
+
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.tensors.contains_key(name)
+    }
+
+    /// Skips tensors that belong to what is not served.
+    pub(crate) fn skip_all(&mut self, is_skipped: impl Fn(&str) -> bool) {
+        self.tensors.retain(|name, _| !is_skipped(name));
     }
 
     /// Skips a tensor that changes nothing, where it is there.

@@ -1,0 +1,234 @@
+//! What each family of models adds to what they have in common, with the defaults of its class:
+//! files leave out what is at its default.
+
+use serde_json::{Value, json};
+
+use super::common::{Common, Defaults, HeadDim};
+use super::keys::Keys;
+use crate::LoadError;
+use crate::layers::Layout;
+use crate::spec::{Activation, DecoderSpec, LayerSpec, Multipliers};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Family {
+    Llama,
+    Mistral,
+    Qwen2,
+    Qwen3,
+    Phi3,
+    Gemma2,
+    Gemma3,
+    SmolLm3,
+    Granite,
+}
+
+/// The class in `architectures`, the family, and whether the config has the text model within.
+pub(super) const ARCHITECTURES: &[(&str, Family, bool)] = &[
+    ("LlamaForCausalLM", Family::Llama, false),
+    ("MistralForCausalLM", Family::Mistral, false),
+    ("Mistral3ForConditionalGeneration", Family::Mistral, true),
+    ("Qwen2ForCausalLM", Family::Qwen2, false),
+    ("Qwen3ForCausalLM", Family::Qwen3, false),
+    ("Phi3ForCausalLM", Family::Phi3, false),
+    ("Gemma2ForCausalLM", Family::Gemma2, false),
+    ("Gemma3ForCausalLM", Family::Gemma3, false),
+    ("Gemma3ForConditionalGeneration", Family::Gemma3, true),
+    ("SmolLM3ForCausalLM", Family::SmolLm3, false),
+    ("GraniteForCausalLM", Family::Granite, false),
+];
+
+impl Family {
+    fn defaults(self) -> Defaults {
+        let llama = Defaults {
+            name: "Llama",
+            head_dim: HeadDim::Share,
+            kv_heads: None,
+            epsilon: 1e-6,
+            theta: 10_000.0,
+            activation: Activation::Silu,
+            tied: false,
+            shape: None,
+        };
+        match self {
+            Self::Llama => llama,
+            Self::Mistral => Defaults {
+                name: "Mistral",
+                kv_heads: Some(8),
+                ..llama
+            },
+            Self::Qwen2 => Defaults {
+                name: "Qwen2",
+                kv_heads: Some(32),
+                ..llama
+            },
+            Self::Qwen3 => Defaults {
+                name: "Qwen3",
+                head_dim: HeadDim::Is(128),
+                kv_heads: Some(32),
+                ..llama
+            },
+            Self::Phi3 => Defaults {
+                name: "Phi3",
+                epsilon: 1e-5,
+                ..llama
+            },
+            Self::Gemma2 | Self::Gemma3 => gemma(self, llama),
+            Self::SmolLm3 => Defaults {
+                name: "SmolLM3",
+                kv_heads: Some(4),
+                theta: 2_000_000.0,
+                tied: true,
+                ..llama
+            },
+            Self::Granite => Defaults {
+                name: "Granite",
+                ..llama
+            },
+        }
+    }
+
+    /// The spec that the config describes, for sequences of up to `asked` tokens, and how its
+    /// files lay the weights out.
+    pub(super) fn read(
+        self,
+        keys: &Keys<'_>,
+        asked: Option<u32>,
+    ) -> Result<(DecoderSpec, Layout), LoadError> {
+        let common = Common::read(keys, &self.defaults(), asked)?;
+        match self {
+            Self::Llama => common.with_biases(true, true),
+            Self::Mistral => {
+                let window = keys.or_none("sliding_window", Some(4096), Keys::size_if)?;
+                common.windows_everywhere(window)?.with_biases(false, false)
+            }
+            Self::Qwen2 => Ok(qwen(common)?.biased_inputs()),
+            Self::Qwen3 => qwen(common)?.head_norm().with_biases(true, false),
+            Self::Phi3 => phi3(common),
+            Self::Gemma2 => gemma2(common),
+            Self::Gemma3 => gemma3(common),
+            Self::SmolLm3 => smollm3(common),
+            Self::Granite => granite(common),
+        }
+    }
+}
+
+fn gemma(family: Family, llama: Defaults) -> Defaults {
+    let (name, vocabulary, theta, context) = match family {
+        Family::Gemma3 => ("Gemma3", 262_208, 1_000_000.0, 131_072),
+        _ => ("Gemma2", 256_000, 10_000.0, 8192),
+    };
+    Defaults {
+        name,
+        head_dim: HeadDim::Is(256),
+        kv_heads: Some(4),
+        theta,
+        activation: Activation::GeluTanh,
+        tied: true,
+        // The text model within a model for images says next to nothing of its shape.
+        shape: Some([vocabulary, 2304, 9216, 26, 8, context]),
+        ..llama
+    }
+}
+
+type Read = Result<(DecoderSpec, Layout), LoadError>;
+
+/// The first layers meet everything, those behind them a window, where it is switched on.
+fn qwen(common: Common<'_, '_>) -> Result<Common<'_, '_>, LoadError> {
+    let keys = common.keys;
+    let window = keys.or_none("sliding_window", Some(4096), Keys::size_if)?;
+    let is_on = keys.switch_or("use_sliding_window", false)?;
+    let full = match keys.get("max_window_layers").and_then(Value::as_u64) {
+        Some(full) => full as usize,
+        None if keys.has("max_window_layers") => {
+            return Err(keys.refuse("max_window_layers", "not a whole number"));
+        }
+        None => 28,
+    };
+    let window = window.filter(|_| is_on);
+    common.windows(window, |layer| layer >= full)
+}
+
+fn phi3(common: Common<'_, '_>) -> Read {
+    let window = common.keys.size_if("sliding_window")?;
+    let mut common = common.windows_everywhere(window)?;
+    common.layout.fused_attention = true;
+    common.layout.fused_feed_forward = true;
+    common.with_biases(false, false)
+}
+
+fn gemma_norms(common: &mut Common<'_, '_>) -> Result<(), LoadError> {
+    let spec = &mut common.spec;
+    spec.norm.plus_one = true;
+    spec.norm.after = true;
+    spec.multipliers.embedding = (spec.hidden as f64).sqrt() as f32;
+    let scalar = common.keys.number_or("query_pre_attn_scalar", 256.0)?;
+    spec.attention.scale = scalar.powf(-0.5) as f32;
+    common.keys.only("use_bidirectional_attention", &json!(false))
+}
+
+/// Windows on every other layer, from the first on.
+fn gemma2(mut common: Common<'_, '_>) -> Read {
+    gemma_norms(&mut common)?;
+    let keys = common.keys;
+    let cap = |key, default| keys.or_none(key, Some(default), Keys::number_if);
+    common.spec.attention.cap = cap("attn_logit_softcapping", 50.0)?.map(|cap| cap as f32);
+    common.spec.logit_cap = cap("final_logit_softcapping", 30.0)?.map(|cap| cap as f32);
+    let window = keys.or_none("sliding_window", Some(4096), Keys::size_if)?;
+    let common = common.windows(window, |layer| layer % 2 == 0)?;
+    common.with_biases(true, false)
+}
+
+/// Windows on all layers but each sixth, which have a rope of their own.
+fn gemma3(mut common: Common<'_, '_>) -> Read {
+    gemma_norms(&mut common)?;
+    let keys = common.keys;
+    keys.only("attn_logit_softcapping", &Value::Null)?;
+    let cap = keys.number_if("final_logit_softcapping")?;
+    common.spec.logit_cap = cap.map(|cap| cap as f32);
+    let pattern = keys.size_or("sliding_window_pattern", 6)?;
+    let window = keys.or_none("sliding_window", Some(4096), Keys::size_if)?;
+    let mut common = common.windows(window, |layer| (layer + 1) % pattern != 0)?.head_norm();
+    common.local_rope(10_000.0)?;
+    common.with_biases(true, false)
+}
+
+fn smollm3(common: Common<'_, '_>) -> Read {
+    let keys = common.keys;
+    let layers = common.spec.layers.len();
+    let interval = keys.size_or("no_rope_layer_interval", 4)?;
+    // In spite of the name a 1 says that the layer turns.
+    let turns = |layer: usize| (layer + 1) % interval != 0;
+    let turning: Vec<bool> = match keys.per_layer("no_rope_layers", layers)? {
+        None => (0..layers).map(turns).collect(),
+        Some(list) => list
+            .iter()
+            .map(|value| value.as_u64().filter(|value| *value < 2).map(|value| value == 1))
+            .collect::<Option<_>>()
+            .ok_or_else(|| keys.refuse("no_rope_layers", "not a list of 0 and 1"))?,
+    };
+    let is_on = keys.switch_or("use_sliding_window", false)?;
+    let window = keys.size_if("sliding_window")?.filter(|_| is_on);
+    let mut common = common.windows(window, |layer| !turning[layer])?;
+    for (layer, turns) in common.spec.layers.iter_mut().zip(turning) {
+        layer.rope = turns.then_some(0);
+    }
+    common.with_biases(true, true)
+}
+
+fn granite(mut common: Common<'_, '_>) -> Read {
+    let keys = common.keys;
+    let number = |key| Ok(keys.number_or(key, 1.0)? as f32);
+    common.spec.attention.scale = number("attention_multiplier")?;
+    common.spec.multipliers = Multipliers {
+        embedding: number("embedding_multiplier")?,
+        residual: number("residual_multiplier")?,
+        logit_divisor: number("logits_scaling")?,
+    };
+    common.with_biases(true, true)
+}
+
+/// A layer that meets everything and turns by the only rope.
+pub(super) const PLAIN_LAYER: LayerSpec = LayerSpec {
+    window: None,
+    rope: Some(0),
+};
