@@ -1,6 +1,6 @@
 //! The forward pass: one for every family, over packed tokens of any number of sequences.
 
-use weir_kernels::attention::{Query, attend};
+use weir_kernels::attention::{Query, Scores, attend};
 use weir_kernels::{Cpu, matmul, rms_norm, rotate_halves, silu_times};
 
 use crate::batch::{Batch, Logits};
@@ -125,7 +125,7 @@ impl Pass<'_> {
         scratch.attended.resize(scratch.queries.len(), 0.0);
         attend(
             cpu,
-            (&scratch.queries, spec.attention_scale()),
+            (&scratch.queries, Scores::scaled(spec.attention_scale())),
             self.rows,
             cache.layer(layer),
             &mut scratch.attended,
