@@ -4,7 +4,9 @@
 //! positions, with the softmax kept up as it goes. So its result depends neither on how the
 //! sequence was cut into chunks, nor on the size of blocks, nor on where they lie.
 
-use crate::exp::exp;
+use std::ops::Range;
+
+use crate::exp::{exp, tanh};
 use crate::simd::{Element, Kernel, LANES, Simd, dispatch, padded};
 use crate::{Cpu, Elements};
 
@@ -27,19 +29,49 @@ pub struct PagedCache<'a> {
 /// One row of queries: a token, and where to find its sequence.
 #[derive(Clone, Copy, Debug)]
 pub struct Query<'a> {
-    /// It meets positions 0 to its own, which must have been written.
+    /// It meets positions 0 to its own, or those within the window, which must have been written.
     pub position: usize,
+    /// Entries of blocks that lie wholly before the window are not looked at.
     pub block_table: &'a [u32],
 }
 
-/// Causal attention of each row of `queries` (all heads of one token) to its sequence; scores are
-/// multiplied by `scale`. Query heads share the heads of the cache in runs of equal length.
+/// How a layer scores keys, and which it looks at.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Scores {
+    /// What products of queries and keys are multiplied by.
+    pub scale: f32,
+    /// With a cap, a scaled score s becomes cap · tanh(s / cap).
+    pub soft_cap: Option<f32>,
+    /// How many positions a query meets at most, its own the last of them.
+    pub window: Option<usize>,
+}
+
+impl Scores {
+    /// Neither capped nor windowed.
+    pub fn scaled(scale: f32) -> Self {
+        Self {
+            scale,
+            soft_cap: None,
+            window: None,
+        }
+    }
+
+    /// The first position that a query at `position` meets.
+    fn first(&self, position: usize) -> usize {
+        let window = self.window.unwrap_or(usize::MAX);
+        (position + 1).saturating_sub(window)
+    }
+}
+
+/// Causal attention of each row of `queries` (all heads of one token) to its sequence. Query heads
+/// share the heads of the cache in runs of equal length.
 ///
 /// # Panics
-/// Where the lengths do not fit together, or a block table is too short or names no block.
+/// Where the lengths do not fit together, a window is empty, or a block table is too short or
+/// names no block.
 pub fn attend(
     cpu: &Cpu,
-    (queries, scale): (&[f32], f32),
+    (queries, scores): (&[f32], Scores),
     rows: &[Query<'_>],
     cache: PagedCache<'_>,
     output: &mut [f32],
@@ -63,51 +95,40 @@ pub fn attend(
         cache.block_tokens.is_multiple_of(RUN),
         "a run lies within one block"
     );
+    assert!(
+        scores.window != Some(0),
+        "a query meets its own position at least"
+    );
     let piece = group * cache.head_dim;
-    let positions: usize = rows.iter().map(|row| row.position + 1).sum();
+    let positions: usize = rows
+        .iter()
+        .map(|row| row.position + 1 - scores.first(row.position))
+        .sum();
     let each = 2 * piece * positions / rows.len();
     cpu.pool()
         .run_chunks(output, (piece, each), |index, output| {
-            let queries = &queries[index * piece..][..piece];
-            let row = rows[index / cache.heads];
-            let head = index % cache.heads;
+            let group = Group {
+                queries: &queries[index * piece..][..piece],
+                scores,
+                row: rows[index / cache.heads],
+                head: index % cache.heads,
+                cache,
+                output,
+            };
             match cache.elements {
-                Elements::F32(elements) => dispatch(
-                    cpu.class(),
-                    Group {
-                        queries,
-                        scale,
-                        row,
-                        head,
-                        cache,
-                        elements,
-                        output,
-                    },
-                ),
-                Elements::Bf16(elements) => dispatch(
-                    cpu.class(),
-                    Group {
-                        queries,
-                        scale,
-                        row,
-                        head,
-                        cache,
-                        elements,
-                        output,
-                    },
-                ),
+                Elements::F32(elements) => dispatch(cpu.class(), (group, elements)),
+                Elements::Bf16(elements) => dispatch(cpu.class(), (group, elements)),
             }
         });
 }
 
 /// The query heads of one token that share one head of keys and values.
-struct Group<'a, T> {
+struct Group<'a> {
     queries: &'a [f32],
-    scale: f32,
+    scores: Scores,
     row: Query<'a>,
     head: usize,
     cache: PagedCache<'a>,
-    elements: &'a [T],
     output: &'a mut [f32],
 }
 
@@ -118,36 +139,47 @@ struct Softmax {
     sum: f32,
 }
 
-impl<T: Element> Kernel for Group<'_, T> {
+impl<T: Element> Kernel for (Group<'_>, &[T]) {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let dim = self.cache.head_dim;
+        let (group, elements) = self;
+        let Group {
+            row, scores, cache, ..
+        } = group;
+        let dim = cache.head_dim;
         let mut softmax = [Softmax {
             largest: f32::NEG_INFINITY,
             sum: 0.0,
         }; LARGEST_GROUP];
-        self.output.fill(0.0);
-        let mut first = 0;
-        while first <= self.row.position {
-            let count = RUN.min(self.row.position + 1 - first);
-            let (keys, values) = self.run_at(first, count);
-            let heads = self
+        group.output.fill(0.0);
+        let first = scores.first(row.position);
+        let mut run = first / RUN * RUN;
+        while run <= row.position {
+            // The part of the run that the query meets.
+            let met = first.max(run) - run..RUN.min(row.position + 1 - run);
+            let (keys, values) = place(&row, group.head, cache, run + met.start);
+            let length = met.len() * dim;
+            let (keys, values) = (&elements[keys..][..length], &elements[values..][..length]);
+            let heads = group
                 .queries
                 .chunks_exact(dim)
-                .zip(self.output.chunks_exact_mut(dim));
+                .zip(group.output.chunks_exact_mut(dim));
             for ((query, output), softmax) in heads.zip(&mut softmax) {
-                let mut scores = [f32::NEG_INFINITY; RUN];
-                for (score, key) in scores.iter_mut().zip(keys.chunks_exact(dim)) {
-                    *score = dot(simd, query, key) * self.scale;
+                let mut products = [0.0; RUN];
+                for (product, key) in products[met.clone()].iter_mut().zip(keys.chunks_exact(dim)) {
+                    *product = dot(simd, query, key) * scores.scale;
                 }
-                let (weights, shrink) = softmax.take(simd, &scores);
-                accumulate(simd, &weights[..count], values, (output, shrink));
+                if let Some(cap) = scores.soft_cap {
+                    products = capped(simd, &products, cap);
+                }
+                let (weights, shrink) = softmax.take(simd, products, &met);
+                accumulate(simd, &weights[met.clone()], values, (output, shrink));
             }
-            first += RUN;
+            run += RUN;
         }
-        for (output, softmax) in self.output.chunks_exact_mut(dim).zip(&softmax) {
+        for (output, softmax) in group.output.chunks_exact_mut(dim).zip(&softmax) {
             for value in output {
                 *value /= softmax.sum;
             }
@@ -155,41 +187,70 @@ impl<T: Element> Kernel for Group<'_, T> {
     }
 }
 
-impl<'a, T> Group<'a, T> {
-    /// The keys and the values of `count` positions from `first` on.
-    #[inline(always)]
-    fn run_at(&self, first: usize, count: usize) -> (&'a [T], &'a [T]) {
-        let PagedCache {
-            block_tokens,
-            heads,
-            head_dim,
-            ..
-        } = self.cache;
-        let block = self.row.block_table[first / block_tokens] as usize;
-        let head = block_tokens * head_dim;
-        let start = (block * 2 * heads + self.head) * head + first % block_tokens * head_dim;
-        let length = count * head_dim;
-        (
-            &self.elements[start..][..length],
-            &self.elements[start + heads * head..][..length],
-        )
-    }
+/// Where the key and where the value of one position begin.
+#[inline(always)]
+fn place(row: &Query<'_>, head: usize, cache: PagedCache<'_>, position: usize) -> (usize, usize) {
+    let PagedCache {
+        block_tokens,
+        heads,
+        head_dim,
+        ..
+    } = cache;
+    let block = row.block_table[position / block_tokens] as usize;
+    let whole_head = block_tokens * head_dim;
+    let key = (block * 2 * heads + head) * whole_head + position % block_tokens * head_dim;
+    (key, key + heads * whole_head)
+}
+
+#[inline(always)]
+fn capped<S: Simd>(simd: S, scores: &[f32; RUN], cap: f32) -> [f32; RUN] {
+    let cap = simd.splat(cap);
+    let lanes = simd.mul(tanh(simd, simd.div(simd.load(scores), cap)), cap);
+    let mut stored = [0.0; RUN];
+    simd.store(lanes, &mut stored);
+    stored
 }
 
 impl Softmax {
-    /// Takes in a run of scores: their weights, and what everything before must be multiplied by.
+    /// Takes in the scores of a run, of which the query meets a part: their weights, nothing
+    /// outside that part, and what everything before must be multiplied by.
     #[inline(always)]
-    fn take<S: Simd>(&mut self, simd: S, scores: &[f32; RUN]) -> ([f32; RUN], f32) {
-        let lanes = simd.load(scores);
+    fn take<S: Simd>(
+        &mut self,
+        simd: S,
+        mut scores: [f32; RUN],
+        met: &Range<usize>,
+    ) -> ([f32; RUN], f32) {
+        let whole = met.len() == RUN;
+        if !whole {
+            keep(&mut scores, met, f32::NEG_INFINITY);
+        }
+        let lanes = simd.load(&scores);
         let largest = self.largest.max(simd.largest(lanes));
-        let weights = exp(simd, simd.sub(lanes, simd.splat(largest)));
+        let mut weights = [0.0; RUN];
+        simd.store(
+            exp(simd, simd.sub(lanes, simd.splat(largest))),
+            &mut weights,
+        );
+        if !whole {
+            // e to the power of negative infinity is a little more than nothing here.
+            keep(&mut weights, met, 0.0);
+        }
         let mut shrink = [0.0; RUN];
         simd.store(exp(simd, simd.splat(self.largest - largest)), &mut shrink);
-        self.sum = self.sum * shrink[0] + simd.sum(weights);
+        self.sum = self.sum * shrink[0] + simd.sum(simd.load(&weights));
         self.largest = largest;
-        let mut stored = [0.0; RUN];
-        simd.store(weights, &mut stored);
-        (stored, shrink[0])
+        (weights, shrink[0])
+    }
+}
+
+/// Puts `other` in the place of every number outside `part`.
+#[inline(always)]
+fn keep(numbers: &mut [f32; RUN], part: &Range<usize>, other: f32) {
+    for (index, number) in numbers.iter_mut().enumerate() {
+        if !part.contains(&index) {
+            *number = other;
+        }
     }
 }
 

@@ -5,10 +5,12 @@
 //! over the inner dimension and one set of partial sums. Across kernel classes nothing is promised.
 
 pub mod attention;
+mod cap;
 mod class;
 mod cpu;
 mod elements;
 mod exp;
+mod gated;
 mod matmul;
 mod norm;
 mod pool;
@@ -16,14 +18,14 @@ mod quota;
 mod rope;
 mod simd;
 mod summary;
-mod swiglu;
 
+pub use self::cap::soft_cap;
 pub use self::class::KernelClass;
 pub use self::cpu::Cpu;
 pub use self::elements::Elements;
+pub use self::gated::{gelu_tanh_times, silu_times};
 pub use self::matmul::{Matrix, matmul};
 pub use self::norm::rms_norm;
 pub use self::quota::available_threads;
-pub use self::rope::rotate_halves;
+pub use self::rope::{rotate_first_halves, rotate_halves};
 pub use self::summary::Summary;
-pub use self::swiglu::silu_times;

@@ -117,7 +117,11 @@ fn family(config: &Map<String, Value>) -> Result<(Family, bool), LoadError> {
         Some((_, family, is_wrapped)) => Ok((*family, *is_wrapped)),
         None => Err(LoadError::Architecture {
             found: name.to_owned(),
-            known: ARCHITECTURES.iter().map(|(name, ..)| *name).collect::<Vec<_>>().join(", "),
+            known: ARCHITECTURES
+                .iter()
+                .map(|(name, ..)| *name)
+                .collect::<Vec<_>>()
+                .join(", "),
         }),
     }
 }
@@ -144,7 +148,9 @@ fn changes_nothing(key: &str, value: &Value) -> bool {
     key.starts_with('_')
         || HARMLESS.contains(&key)
         || key == "quantization_config"
-        || SWITCHED_OFF.iter().any(|(known, off)| *known == key && number == Some(*off))
+        || SWITCHED_OFF
+            .iter()
+            .any(|(known, off)| *known == key && number == Some(*off))
 }
 
 #[cfg(test)]

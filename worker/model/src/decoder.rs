@@ -1,7 +1,9 @@
 //! The forward pass: one for every family, over packed tokens of any number of sequences.
 
 use weir_kernels::attention::{Query, Scores, attend};
-use weir_kernels::{Cpu, gelu_tanh_times, matmul, rms_norm, rotate_halves, silu_times, soft_cap};
+use weir_kernels::{
+    Cpu, gelu_tanh_times, matmul, rms_norm, rotate_first_halves, silu_times, soft_cap,
+};
 
 use crate::batch::{Batch, Logits};
 use crate::kv::KvCache;
@@ -145,14 +147,15 @@ impl Pass<'_> {
         if let Some(rope) = rope {
             let angles = &scratch.angles[rope];
             let angles = (&angles.cosines[..], &angles.sines[..]);
-            rotate_halves(cpu, &mut scratch.queries, spec.head_dim, angles);
-            rotate_halves(cpu, &mut scratch.keys, spec.head_dim, angles);
+            let dims = (spec.head_dim, spec.ropes[rope].dim);
+            rotate_first_halves(cpu, &mut scratch.queries, dims, angles);
+            rotate_first_halves(cpu, &mut scratch.keys, dims, angles);
         }
         cache.store(layer, self.slots, &scratch.keys, &scratch.values);
         scratch.attended.resize(scratch.queries.len(), 0.0);
         let scores = Scores {
             scale: spec.attention.scale,
-            cap: spec.attention.cap,
+            soft_cap: spec.attention.cap,
             window,
         };
         attend(

@@ -72,14 +72,27 @@ pub(crate) fn decoder(
 ) -> Result<Decoder, LoadError> {
     let (model, head_name) = names(layout, weights);
     let (hidden, vocabulary) = (spec.hidden, spec.vocabulary);
-    let embedding = weights.take(&format!("{model}.embed_tokens.weight"), &[vocabulary, hidden])?;
+    let embedding = weights.take(
+        &format!("{model}.embed_tokens.weight"),
+        &[vocabulary, hidden],
+    )?;
     let mut layers = Vec::with_capacity(spec.layers.len().min(1024));
     for index in 0..spec.layers.len() {
         let prefix = format!("{model}.layers.{index}");
-        let mut source = Source { spec: &spec, layout, prefix, weights };
+        let mut source = Source {
+            spec: &spec,
+            layout,
+            prefix,
+            weights,
+        };
         layers.push(source.layer()?);
     }
-    let mut source = Source { spec: &spec, layout, prefix: model.to_owned(), weights };
+    let mut source = Source {
+        spec: &spec,
+        layout,
+        prefix: model.to_owned(),
+        weights,
+    };
     let norm = source.norm("norm", hidden)?;
     let head_name = format!("{head_name}.weight");
     let head = match spec.tied_head {
@@ -170,7 +183,10 @@ impl Source<'_> {
             false => self.apart(["mlp.gate_proj", "mlp.up_proj"], [inner; 2], biased)?,
         };
         let (before, after) = match spec.norm.after {
-            true => ("pre_feedforward_layernorm", Some("post_feedforward_layernorm")),
+            true => (
+                "pre_feedforward_layernorm",
+                Some("post_feedforward_layernorm"),
+            ),
             false => ("post_attention_layernorm", None),
         };
         Ok(FeedForward {
@@ -234,7 +250,8 @@ impl Source<'_> {
     }
 
     fn tensor(&mut self, name: &str, kind: &str, shape: &[usize]) -> Result<Tensor, LoadError> {
-        self.weights.take(&format!("{}.{name}.{kind}", self.prefix), shape)
+        self.weights
+            .take(&format!("{}.{name}.{kind}", self.prefix), shape)
     }
 }
 

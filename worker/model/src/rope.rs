@@ -58,6 +58,12 @@ pub(crate) struct Angles {
 }
 
 impl Rope {
+    /// As it was trained, not stretched.
+    pub(crate) fn plain(base: f64, dim: usize) -> Self {
+        let scaling = RopeScaling::None;
+        Self { base, dim, scaling }
+    }
+
     /// The angle that one position adds, per pair of dimensions.
     ///
     /// Rounded to f32 as Hugging Face rounds it: at position 8,000 that rounding is visible.
@@ -101,7 +107,9 @@ impl Rope {
                 let kept = yarn.kept(pair, self.base, self.dim);
                 (1.0 - kept) * frequency / yarn.factor + kept * frequency
             }
-            RopeScaling::Long { factors, .. } => f64::from((factors[pair] as f32) * period as f32).recip(),
+            RopeScaling::Long { factors, .. } => {
+                f64::from((factors[pair] as f32) * period as f32).recip()
+            }
         };
         scaled as f32
     }
@@ -112,9 +120,8 @@ impl Yarn {
     fn kept(&self, pair: usize, base: f64, dim: usize) -> f64 {
         let dim = dim as f64;
         // The dimension that turns so often within the original context.
-        let turning = |turns: f64| {
-            dim * (self.original_context / (turns * TAU)).ln() / (2.0 * base.ln())
-        };
+        let turning =
+            |turns: f64| dim * (self.original_context / (turns * TAU)).ln() / (2.0 * base.ln());
         let (mut low, mut high) = (turning(self.fast), turning(self.slow));
         if self.whole {
             (low, high) = (low.floor(), high.ceil());

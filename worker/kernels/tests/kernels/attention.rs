@@ -2,7 +2,7 @@
 
 use half::bf16;
 use weir_kernels::Elements;
-use weir_kernels::attention::{PagedCache, Query, attend};
+use weir_kernels::attention::{PagedCache, Query, Scores, attend};
 
 use crate::numbers::{assert_close, bits, classes, cpu, numbers};
 
@@ -54,24 +54,26 @@ impl Sequence {
     }
 
     /// The attention of one head of one query, in f64.
-    fn attend(&self, query: &[f32], position: usize, head: usize, scale: f32) -> Vec<f64> {
+    fn attend(&self, query: &[f32], position: usize, head: usize, rule: Scores) -> Vec<f64> {
         let row = |rows: &[f32], at: usize| -> Vec<f64> {
             let from = &rows[(at * self.heads + head) * self.head_dim..][..self.head_dim];
             from.iter().map(|value| f64::from(*value)).collect()
         };
-        let scores: Vec<f64> = (0..=position)
+        let first = (position + 1).saturating_sub(rule.window.unwrap_or(usize::MAX));
+        let scores: Vec<f64> = (first..=position)
             .map(|at| {
                 let products = row(&self.keys, at).into_iter().zip(query);
-                products
-                    .map(|(key, query)| key * f64::from(*query))
-                    .sum::<f64>()
-                    * f64::from(scale)
+                let product: f64 = products.map(|(key, query)| key * f64::from(*query)).sum();
+                let score = product * f64::from(rule.scale);
+                rule.soft_cap.map_or(score, |cap| {
+                    f64::from(cap) * (score / f64::from(cap)).tanh()
+                })
             })
             .collect();
         let total: f64 = scores.iter().map(|score| score.exp()).sum();
         let mut output = vec![0.0; self.head_dim];
         for (at, score) in scores.iter().enumerate() {
-            for (output, value) in output.iter_mut().zip(row(&self.values, at)) {
+            for (output, value) in output.iter_mut().zip(row(&self.values, first + at)) {
                 *output += score.exp() / total * value;
             }
         }
@@ -79,9 +81,27 @@ impl Sequence {
     }
 }
 
+/// Every way to score: plain, capped softly and hard, and windows that end within runs and on them.
+fn rules() -> Vec<Scores> {
+    let rule = |soft_cap, window| Scores {
+        scale: 0.4,
+        soft_cap,
+        window,
+    };
+    vec![
+        Scores::scaled(0.4),
+        rule(Some(50.0), None),
+        rule(Some(0.5), None),
+        rule(None, Some(1)),
+        rule(None, Some(16)),
+        rule(Some(2.0), Some(21)),
+        rule(None, Some(1000)),
+    ]
+}
+
 #[test]
-fn queries_meet_the_positions_up_to_their_own() {
-    let (length, scale) = (53, 0.4);
+fn queries_meet_the_positions_up_to_their_own_or_those_of_their_window() {
+    let length = 53;
     for (heads, group, dim) in [(1, 1, 8), (2, 3, 20), (2, 1, 64), (1, 7, 33)] {
         let sequence = Sequence::new(1, length, heads, dim);
         let table = [3, 0, 2, 1];
@@ -95,44 +115,80 @@ fn queries_meet_the_positions_up_to_their_own() {
             .to_vec();
         let width = heads * group * dim;
         let queries = numbers(9, rows.len() * width);
-        let expected: Vec<f64> = rows
-            .iter()
-            .zip(queries.chunks_exact(width))
-            .flat_map(|(row, queries)| {
-                let heads = queries.chunks_exact(dim).enumerate();
-                heads.flat_map(|(head, query)| {
-                    sequence.attend(query, row.position, head / group, scale)
+        for rule in rules() {
+            let expected: Vec<f64> = rows
+                .iter()
+                .zip(queries.chunks_exact(width))
+                .flat_map(|(row, queries)| {
+                    let heads = queries.chunks_exact(dim).enumerate();
+                    heads.flat_map(|(head, query)| {
+                        sequence.attend(query, row.position, head / group, rule)
+                    })
                 })
-            })
-            .collect();
-        for class in classes() {
-            for elements in [Elements::F32(&paged), Elements::Bf16(&rounded)] {
-                let cache = PagedCache {
-                    elements,
-                    block_tokens: 16,
-                    heads,
-                    head_dim: dim,
-                };
-                let mut output = vec![0.0; queries.len()];
-                attend(&cpu(class, 2), (&queries, scale), &rows, cache, &mut output);
-                assert_close(
-                    &output,
-                    &expected,
-                    2e-5,
-                    &format!("{class} {heads} {group} {dim}"),
-                );
+                .collect();
+            for class in classes() {
+                for elements in [Elements::F32(&paged), Elements::Bf16(&rounded)] {
+                    let cache = PagedCache {
+                        elements,
+                        block_tokens: 16,
+                        heads,
+                        head_dim: dim,
+                    };
+                    let mut output = vec![0.0; queries.len()];
+                    let cpu = cpu(class, 2);
+                    attend(&cpu, (&queries, rule), &rows, cache, &mut output);
+                    let what = format!("{class} {heads} {group} {dim} {rule:?}");
+                    assert_close(&output, &expected, 2e-5, &what);
+                }
             }
         }
     }
 }
 
 #[test]
+fn what_lies_before_the_window_is_not_looked_at() {
+    let (dim, window, position) = (16, 20, 70);
+    let sequence = Sequence::new(7, position + 1, 1, dim);
+    let table = [0, 1, 2, 3, 4];
+    let mut paged = sequence.paged(16, 5, &table);
+    let query = numbers(8, dim);
+    let rule = Scores {
+        window: Some(window),
+        ..Scores::scaled(0.4)
+    };
+    let expected = sequence.attend(&query, position, 0, rule);
+    // Positions 51 to 70 are met: blocks 0 to 2 belong to others, 48 to 50 hold no numbers.
+    let table = [u32::MAX, u32::MAX, u32::MAX, 3, 4];
+    for part in 0..2 {
+        paged[(3 * 2 + part) * 16 * dim..][..3 * dim].fill(f32::NAN);
+    }
+    for class in classes() {
+        let cache = PagedCache {
+            elements: Elements::F32(&paged),
+            block_tokens: 16,
+            heads: 1,
+            head_dim: dim,
+        };
+        let row = Query {
+            position,
+            block_table: &table,
+        };
+        let mut output = vec![0.0; dim];
+        attend(&cpu(class, 1), (&query, rule), &[row], cache, &mut output);
+        assert_close(&output, &expected, 2e-5, class.name());
+    }
+}
+
+#[test]
 fn neither_neighbours_nor_threads_nor_blocks_change_a_bit() {
-    let (heads, group, dim, scale) = (2, 2, 24, 0.3);
+    let (heads, group, dim) = (2, 2, 24);
     let sequence = Sequence::new(4, 80, heads, dim);
     let width = heads * group * dim;
     let queries = numbers(5, 40 * width);
-    for class in classes() {
+    for (class, rule) in classes().into_iter().flat_map(|class| {
+        let rules = rules().into_iter();
+        rules.map(move |rule| (class, rule))
+    }) {
         let mut results = Vec::new();
         for (block_tokens, table, threads) in [
             (16, vec![4, 2, 0, 1, 3], 1),
@@ -154,16 +210,17 @@ fn neither_neighbours_nor_threads_nor_blocks_change_a_bit() {
                 .collect();
             let cpu = cpu(class, threads);
             let mut together = vec![0.0; queries.len()];
-            attend(&cpu, (&queries, scale), &rows, cache, &mut together);
+            attend(&cpu, (&queries, rule), &rows, cache, &mut together);
             let mut one_by_one = vec![0.0; queries.len()];
+            let alone = queries.chunks_exact(width);
             for ((row, query), output) in rows
                 .iter()
-                .zip(queries.chunks_exact(width))
+                .zip(alone)
                 .zip(one_by_one.chunks_exact_mut(width))
             {
                 attend(
                     &cpu,
-                    (query, scale),
+                    (query, rule),
                     std::slice::from_ref(row),
                     cache,
                     output,
@@ -171,6 +228,7 @@ fn neither_neighbours_nor_threads_nor_blocks_change_a_bit() {
             }
             results.extend([bits(&together), bits(&one_by_one)]);
         }
-        assert!(results.windows(2).all(|pair| pair[0] == pair[1]), "{class}");
+        let same = results.windows(2).all(|pair| pair[0] == pair[1]);
+        assert!(same, "{class} {rule:?}");
     }
 }

@@ -8,6 +8,7 @@ use super::keys::Keys;
 use super::rope::RopeDefaults;
 use crate::LoadError;
 use crate::layers::Layout;
+use crate::rope::Rope;
 use crate::spec::{Activation, AttentionSpec, Biases, DecoderSpec, Multipliers, NormSpec};
 
 /// What a class fills in where a file says nothing.
@@ -18,6 +19,7 @@ pub(super) struct Defaults {
     pub(super) kv_heads: Option<usize>,
     pub(super) epsilon: f64,
     pub(super) theta: f64,
+    pub(super) partial_rope: bool,
     pub(super) activation: Activation,
     pub(super) tied: bool,
     /// Vocabulary, hidden, intermediate, layers, heads, context; none where a file must say them.
@@ -51,12 +53,16 @@ impl<'a, 'b> Common<'a, 'b> {
         };
         let (vocabulary, hidden) = (size(0, "vocab_size")?, size(1, "hidden_size")?);
         let (intermediate, layers) = (size(2, "intermediate_size")?, size(3, "num_hidden_layers")?);
-        let (heads, context) = (size(4, "num_attention_heads")?, size(5, "max_position_embeddings")?);
+        let (heads, context) = (
+            size(4, "num_attention_heads")?,
+            size(5, "max_position_embeddings")?,
+        );
         let kv_heads = kv_heads(keys, heads, defaults)?;
         let head_dim = head_dim(keys, (hidden, heads), defaults)?;
         let rope = RopeDefaults {
             theta: defaults.theta,
             head_dim,
+            partial: defaults.partial_rope,
             served: asked.map_or(context, |asked| asked as usize),
             context,
         };
@@ -133,31 +139,39 @@ impl<'a, 'b> Common<'a, 'b> {
         let theta = self.keys.number_or("rope_local_base_freq", theta)?;
         let tables = self.keys.table("rope_parameters")?;
         let nested = match &tables {
-            Some(tables) if tables.has("full_attention") || tables.has("sliding_attention") => tables,
+            Some(tables) if tables.has("full_attention") || tables.has("sliding_attention") => {
+                tables
+            }
             _ => {
                 let global = self.rope.read(self.keys)?;
-                let local = self.rope.plain(theta, self.spec.head_dim)?;
-                return self.two_ropes(global, local);
+                let local = Rope::plain(theta, self.spec.head_dim);
+                self.two_ropes(global, local);
+                return Ok(());
             }
         };
         let of = |kind, theta| match nested.table(kind)? {
-            Some(table) => self.rope.of_table(&table, (theta, 1.0), None),
-            None => self.rope.plain(theta, self.spec.head_dim),
+            Some(table) => self
+                .rope
+                .of_table(&table, (theta, self.spec.head_dim), None),
+            None => Ok(Rope::plain(theta, self.spec.head_dim)),
         };
-        let global = of("full_attention", self.keys.number_or("rope_theta", self.rope.theta)?)?;
+        let global = of(
+            "full_attention",
+            self.keys.number_or("rope_theta", self.rope.theta)?,
+        )?;
         let local = of("sliding_attention", theta)?;
         // Beside the newer spelling the older one says nothing.
         self.keys.get("rope_scaling");
         nested.finish(|_, _| false)?;
-        self.two_ropes(global, local)
+        self.two_ropes(global, local);
+        Ok(())
     }
 
-    fn two_ropes(&mut self, global: crate::rope::Rope, local: crate::rope::Rope) -> Result<(), LoadError> {
+    fn two_ropes(&mut self, global: Rope, local: Rope) {
         self.spec.ropes = vec![global, local];
         for layer in &mut self.spec.layers {
             layer.rope = Some(usize::from(layer.window.is_some()));
         }
-        Ok(())
     }
 
     /// Queries, keys and values have a bias whatever the config says, the rest none.
@@ -202,7 +216,9 @@ fn kv_heads(keys: &Keys<'_>, heads: usize, defaults: &Defaults) -> Result<usize,
     }
     Err(keys.refuse(
         "num_key_value_heads",
-        &format!("which does not divide the {heads} attention heads into groups of up to {LARGEST_GROUP}"),
+        &format!(
+            "which does not divide the {heads} attention heads into groups of up to {LARGEST_GROUP}"
+        ),
     ))
 }
 
@@ -234,7 +250,11 @@ fn activation(keys: &Keys<'_>, default: Activation) -> Result<Activation, LoadEr
         Some("silu" | "swish") => Ok(Activation::Silu),
         Some("gelu_pytorch_tanh") => Ok(Activation::GeluTanh),
         Some(_) => Err(keys.refuse(
-            if newer.is_some() { "hidden_activation" } else { "hidden_act" },
+            if newer.is_some() {
+                "hidden_activation"
+            } else {
+                "hidden_act"
+            },
             "where silu and gelu_pytorch_tanh are supported",
         )),
     }

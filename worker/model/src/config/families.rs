@@ -45,6 +45,7 @@ impl Family {
             kv_heads: None,
             epsilon: 1e-6,
             theta: 10_000.0,
+            partial_rope: false,
             activation: Activation::Silu,
             tied: false,
             shape: None,
@@ -70,6 +71,7 @@ impl Family {
             Self::Phi3 => Defaults {
                 name: "Phi3",
                 epsilon: 1e-5,
+                partial_rope: true,
                 ..llama
             },
             Self::Gemma2 | Self::Gemma3 => gemma(self, llama),
@@ -101,7 +103,7 @@ impl Family {
                 let window = keys.or_none("sliding_window", Some(4096), Keys::size_if)?;
                 common.windows_everywhere(window)?.with_biases(false, false)
             }
-            Self::Qwen2 => Ok(qwen(common)?.biased_inputs()),
+            Self::Qwen2 => qwen(common)?.biased_inputs(),
             Self::Qwen3 => qwen(common)?.head_norm().with_biases(true, false),
             Self::Phi3 => phi3(common),
             Self::Gemma2 => gemma2(common),
@@ -133,7 +135,7 @@ fn gemma(family: Family, llama: Defaults) -> Defaults {
 type Read = Result<(DecoderSpec, Layout), LoadError>;
 
 /// The first layers meet everything, those behind them a window, where it is switched on.
-fn qwen(common: Common<'_, '_>) -> Result<Common<'_, '_>, LoadError> {
+fn qwen<'a, 'b>(common: Common<'a, 'b>) -> Result<Common<'a, 'b>, LoadError> {
     let keys = common.keys;
     let window = keys.or_none("sliding_window", Some(4096), Keys::size_if)?;
     let is_on = keys.switch_or("use_sliding_window", false)?;
@@ -163,7 +165,9 @@ fn gemma_norms(common: &mut Common<'_, '_>) -> Result<(), LoadError> {
     spec.multipliers.embedding = (spec.hidden as f64).sqrt() as f32;
     let scalar = common.keys.number_or("query_pre_attn_scalar", 256.0)?;
     spec.attention.scale = scalar.powf(-0.5) as f32;
-    common.keys.only("use_bidirectional_attention", &json!(false))
+    common
+        .keys
+        .only("use_bidirectional_attention", &json!(false))
 }
 
 /// Windows on every other layer, from the first on.
@@ -174,7 +178,7 @@ fn gemma2(mut common: Common<'_, '_>) -> Read {
     common.spec.attention.cap = cap("attn_logit_softcapping", 50.0)?.map(|cap| cap as f32);
     common.spec.logit_cap = cap("final_logit_softcapping", 30.0)?.map(|cap| cap as f32);
     let window = keys.or_none("sliding_window", Some(4096), Keys::size_if)?;
-    let common = common.windows(window, |layer| layer % 2 == 0)?;
+    let common = common.windows(window, |layer: usize| layer.is_multiple_of(2))?;
     common.with_biases(true, false)
 }
 
@@ -187,7 +191,9 @@ fn gemma3(mut common: Common<'_, '_>) -> Read {
     common.spec.logit_cap = cap.map(|cap| cap as f32);
     let pattern = keys.size_or("sliding_window_pattern", 6)?;
     let window = keys.or_none("sliding_window", Some(4096), Keys::size_if)?;
-    let mut common = common.windows(window, |layer| (layer + 1) % pattern != 0)?.head_norm();
+    let mut common = common
+        .windows(window, |layer| !(layer + 1).is_multiple_of(pattern))?
+        .head_norm();
     common.local_rope(10_000.0)?;
     common.with_biases(true, false)
 }
@@ -197,12 +203,17 @@ fn smollm3(common: Common<'_, '_>) -> Read {
     let layers = common.spec.layers.len();
     let interval = keys.size_or("no_rope_layer_interval", 4)?;
     // In spite of the name a 1 says that the layer turns.
-    let turns = |layer: usize| (layer + 1) % interval != 0;
+    let turns = |layer: usize| !(layer + 1).is_multiple_of(interval);
     let turning: Vec<bool> = match keys.per_layer("no_rope_layers", layers)? {
         None => (0..layers).map(turns).collect(),
         Some(list) => list
             .iter()
-            .map(|value| value.as_u64().filter(|value| *value < 2).map(|value| value == 1))
+            .map(|value| {
+                value
+                    .as_u64()
+                    .filter(|value| *value < 2)
+                    .map(|value| value == 1)
+            })
             .collect::<Option<_>>()
             .ok_or_else(|| keys.refuse("no_rope_layers", "not a list of 0 and 1"))?,
     };

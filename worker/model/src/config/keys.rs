@@ -115,7 +115,9 @@ impl<'a> Keys<'a> {
     /// Positive numbers.
     pub(super) fn numbers(&self, key: &'static str) -> Result<Vec<f64>, LoadError> {
         let value = self.get(key).ok_or(LoadError::KeyMissing { key })?;
-        let list = value.as_array().ok_or_else(|| self.refuse(key, "not a list"))?;
+        let list = value
+            .as_array()
+            .ok_or_else(|| self.refuse(key, "not a list"))?;
         list.iter()
             .map(|number| number.as_f64().filter(|number| *number > 0.0))
             .collect::<Option<_>>()
@@ -150,9 +152,10 @@ impl<'a> Keys<'a> {
     /// Reads a key that this architecture knows at one value only.
     pub(super) fn only(&self, key: &'static str, served: &Value) -> Result<(), LoadError> {
         match self.get(key) {
-            Some(value) if value != served => {
-                Err(self.refuse(key, &format!("where this architecture is served with {served}")))
-            }
+            Some(value) if value != served => Err(self.refuse(
+                key,
+                &format!("where this architecture is served with {served}"),
+            )),
             _ => Ok(()),
         }
     }

@@ -9,6 +9,8 @@ use crate::rope::{Rope, RopeScaling, Yarn};
 pub(super) struct RopeDefaults {
     pub(super) theta: f64,
     pub(super) head_dim: usize,
+    /// A part of a head may turn, and the rest of it not.
+    pub(super) partial: bool,
     /// The longest sequence that will be served, which decides on longrope's factors.
     pub(super) served: usize,
     /// The longest that the model was made for.
@@ -19,43 +21,45 @@ impl RopeDefaults {
     /// The rope of a model that has one for all layers.
     pub(super) fn read(&self, keys: &Keys<'_>) -> Result<Rope, LoadError> {
         let theta = keys.number_or("rope_theta", self.theta)?;
-        let partial = keys.number_or("partial_rotary_factor", 1.0)?;
+        let dim = self.turning(keys)?.unwrap_or(self.head_dim);
         // Some files keep it beside the table, and mean the same.
         let original = keys.size_if("original_max_position_embeddings")?;
         let (newer, older) = (keys.table("rope_parameters")?, keys.table("rope_scaling")?);
         match newer.or(older) {
-            Some(table) => self.of_table(&table, (theta, partial), original),
-            None => self.plain(theta, self.turning(keys, partial)?),
+            Some(table) => self.of_table(&table, (theta, dim), original),
+            None => Ok(Rope::plain(theta, dim)),
         }
     }
 
-    fn plain(&self, base: f64, dim: usize) -> Result<Rope, LoadError> {
-        let scaling = RopeScaling::None;
-        Ok(Rope { base, dim, scaling })
-    }
-
-    /// How many dimensions of a head turn.
-    fn turning(&self, keys: &Keys<'_>, partial: f64) -> Result<usize, LoadError> {
+    /// How many dimensions of a head turn, where the config says it.
+    fn turning(&self, keys: &Keys<'_>) -> Result<Option<usize>, LoadError> {
+        let key = "partial_rotary_factor";
+        let Some(partial) = keys.number_if(key)? else {
+            return Ok(None);
+        };
+        if !self.partial && partial != 1.0 {
+            return Err(keys.refuse(key, "where this architecture is served with 1"));
+        }
         let dim = (self.head_dim as f64 * partial) as usize;
-        match partial <= 1.0 && dim > 0 && dim.is_multiple_of(2) {
-            true => Ok(dim),
-            false => Err(keys.refuse(
-                "partial_rotary_factor",
-                &format!("where an even part of {} dimensions can turn", self.head_dim),
-            )),
+        if partial <= 1.0 && dim > 0 && dim.is_multiple_of(2) {
+            return Ok(Some(dim));
         }
+        let why = format!(
+            "where an even part of {} dimensions can turn",
+            self.head_dim
+        );
+        Err(keys.refuse(key, &why))
     }
 
-    /// The rope that one table describes; `theta` and `partial` where it does not say.
+    /// The rope that one table describes; `theta` and `dim` where it does not say.
     pub(super) fn of_table(
         &self,
         table: &Keys<'_>,
-        (theta, partial): (f64, f64),
+        (theta, dim): (f64, usize),
         original: Option<usize>,
     ) -> Result<Rope, LoadError> {
         let base = table.number_or("rope_theta", theta)?;
-        let partial = table.number_or("partial_rotary_factor", partial)?;
-        let dim = self.turning(table, partial)?;
+        let dim = self.turning(table)?.unwrap_or(dim);
         let old_name = table.text("type")?;
         let kind = table.text("rope_type")?.or(old_name).unwrap_or("default");
         let scaling = match kind {
@@ -75,7 +79,11 @@ impl RopeDefaults {
             "longrope" | "su" => self.long(table, dim, original)?,
             _ => {
                 return Err(table.refuse(
-                    if old_name.is_some() { "type" } else { "rope_type" },
+                    if old_name.is_some() {
+                        "type"
+                    } else {
+                        "rope_type"
+                    },
                     "where default, linear, llama3, yarn and longrope are supported",
                 ));
             }
@@ -92,8 +100,17 @@ impl RopeDefaults {
     fn yarn(&self, table: &Keys<'_>, original: Option<usize>) -> Result<Yarn, LoadError> {
         let original_context = self.original(table, original)?;
         let factor = table.number_or("factor", self.context as f64 / original_context)?;
-        let magnitude_at = |weight: f64| if factor <= 1.0 { 1.0 } else { 0.1 * weight * factor.ln() + 1.0 };
-        let mscales = (table.number_if("mscale")?, table.number_if("mscale_all_dim")?);
+        let magnitude_at = |weight: f64| {
+            if factor <= 1.0 {
+                1.0
+            } else {
+                0.1 * weight * factor.ln() + 1.0
+            }
+        };
+        let mscales = (
+            table.number_if("mscale")?,
+            table.number_if("mscale_all_dim")?,
+        );
         let magnitude = match (table.number_if("attention_factor")?, mscales) {
             (Some(magnitude), _) => magnitude,
             (None, (Some(one), Some(all))) => magnitude_at(one) / magnitude_at(all),
