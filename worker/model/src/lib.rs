@@ -14,6 +14,8 @@ mod generation;
 mod kv;
 mod layers;
 mod model;
+#[cfg(test)]
+mod parity;
 mod rope;
 mod spec;
 mod template;

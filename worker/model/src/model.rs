@@ -11,6 +11,7 @@ use crate::config::decoder_spec;
 use crate::decoder::{Decoder, Scratch};
 use crate::facts::ModelFacts;
 use crate::kv::{KvCache, KvKind, Shape};
+use crate::spec::DecoderSpec;
 use crate::weights::Weights;
 use crate::{LoadError, digest, files, layers};
 
@@ -62,13 +63,26 @@ impl Model {
     /// # Errors
     /// Names the file, key or tensor that is missing or that cannot be served.
     pub fn load(folder: &Path, options: &LoadOptions) -> Result<Self, LoadError> {
+        let (model, weights) = Self::read(folder, options, |_| {})?;
+        weights.finish()?;
+        Ok(model)
+    }
+
+    /// The model with a spec that is changed before any weight is read, and the weights that it
+    /// then has no place for.
+    pub(crate) fn read(
+        folder: &Path,
+        options: &LoadOptions,
+        change: impl FnOnce(&mut DecoderSpec),
+    ) -> Result<(Self, Weights), LoadError> {
         if !folder.is_dir() {
             return Err(LoadError::FolderMissing {
                 path: folder.to_owned(),
             });
         }
         let config: Map<String, Value> = files::needed_json(folder, "config.json")?;
-        let (spec, layout) = decoder_spec(&config, options.context_tokens)?;
+        let (mut spec, layout) = decoder_spec(&config, options.context_tokens)?;
+        change(&mut spec);
         let context_tokens = context(options.context_tokens, spec.context_tokens)?;
         let tokenizer = files::needed(folder, "tokenizer.json")?;
         let mut weights = Weights::open(folder)?;
@@ -90,13 +104,13 @@ impl Model {
             vocabulary: decoder.spec.vocabulary as u32,
             kernel_class: cpu.class(),
         };
-        weights.finish()?;
-        Ok(Self {
+        let model = Self {
             decoder,
             cpu,
             facts,
             scratch: Scratch::default(),
-        })
+        };
+        Ok((model, weights))
     }
 
     pub fn facts(&self) -> &ModelFacts {

@@ -1,0 +1,85 @@
+//! A tiny model of every family computes what Hugging Face's implementation computes of it, and
+//! each switch of the spec is needed for that.
+//!
+//! The references are made by `fixtures/families.py`; logits there spread by 2 to 5.
+
+mod fixture;
+mod seeded;
+mod switches;
+
+use self::fixture::Fixture;
+use crate::LoadOptions;
+use crate::weights::Stored;
+
+/// Two orders of summation of the same f32 numbers.
+const TOLERANCE: f32 = 1e-4;
+
+#[test]
+fn every_family_gives_the_logits_and_the_greedy_tokens_of_hugging_face() {
+    let mut wrong = Vec::new();
+    for fixture in Fixture::all() {
+        let mut model = fixture.model(Stored::F32, |_| {});
+        let apart = fixture.distance(&mut model);
+        println!("{}: logits differ by up to {apart:.1e}", fixture.name);
+        if apart > TOLERANCE {
+            wrong.push(format!("{}: logits differ by {apart}", fixture.name));
+        } else if fixture.greedy(&mut model) != fixture.reference.greedy {
+            wrong.push(format!("{}: greedy tokens differ", fixture.name));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Our arithmetic is f32 on weights as they are stored; theirs rounds every intermediate result.
+#[test]
+fn bf16_weights_bring_no_more_error_than_hugging_faces_own_arithmetic_in_bf16() {
+    let mut wrong = Vec::new();
+    for fixture in Fixture::all() {
+        let mut model = fixture.model(Stored::Bf16, |_| {});
+        let (ours, theirs) = (
+            fixture.distance_bf16(&mut model),
+            fixture.reference.bf16_error,
+        );
+        println!(
+            "{}: in bf16 ours differs by {ours:.1e}, theirs by {theirs:.1e}",
+            fixture.name
+        );
+        if ours > 1.5 * theirs {
+            wrong.push(format!(
+                "{}: {ours} where theirs has {theirs}",
+                fixture.name
+            ));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_switch_of_the_spec_changes_the_logits_of_some_family() {
+    let fixtures = Fixture::all();
+    for (switch, turn_off) in switches::SWITCHES {
+        let found = fixtures.iter().find(|fixture| {
+            let mut is_changed = false;
+            let mut model = fixture.model(Stored::F32, |spec| {
+                let before = spec.clone();
+                turn_off(spec);
+                is_changed = *spec != before;
+            });
+            is_changed && fixture.distance(&mut model) > 50.0 * TOLERANCE
+        });
+        assert!(found.is_some(), "no family needs {switch}");
+    }
+}
+
+#[test]
+fn the_factors_of_a_long_context_are_chosen_by_what_is_served() {
+    let fixture = Fixture::named("phi3-short");
+    let mut model = fixture.model(Stored::F32, |_| {});
+    assert!(fixture.distance(&mut model) < TOLERANCE);
+    let options = LoadOptions {
+        context_tokens: Some(97),
+        ..LoadOptions::default()
+    };
+    let mut longer = fixture.model_for(Stored::F32, &options, |_| {});
+    assert!(fixture.distance(&mut longer) > 50.0 * TOLERANCE);
+}

@@ -1,0 +1,231 @@
+//! One committed reference, and our model of it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use half::bf16;
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
+use serde::Deserialize;
+use tempfile::TempDir;
+
+use super::seeded;
+use crate::spec::DecoderSpec;
+use crate::weights::Stored;
+use crate::{Batch, KvCache, LoadOptions, Logits, Model, SequenceSlice};
+
+const BLOCK_TOKENS: usize = 16;
+
+/// `reference.json`.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Reference {
+    seed: u64,
+    context: Option<u32>,
+    prompt: Vec<u32>,
+    pub(super) greedy: Vec<u32>,
+    pub(super) bf16_error: f32,
+    tensors: BTreeMap<String, Vec<usize>>,
+    /// Under which names tensors were drawn that are stored under others.
+    #[serde(default)]
+    drawn_as: BTreeMap<String, String>,
+}
+
+pub(super) struct Fixture {
+    pub(super) name: String,
+    folder: PathBuf,
+    pub(super) reference: Reference,
+}
+
+impl Fixture {
+    pub(super) fn all() -> Vec<Self> {
+        let mut names: Vec<String> = std::fs::read_dir(families())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().to_str().unwrap().to_owned())
+            .collect();
+        names.sort_unstable();
+        assert!(names.len() >= 20, "fixtures are missing: {names:?}");
+        names.iter().map(|name| Self::named(name)).collect()
+    }
+
+    pub(super) fn named(name: &str) -> Self {
+        let folder = families().join(name);
+        let text = std::fs::read(folder.join("reference.json")).unwrap();
+        Self {
+            name: name.to_owned(),
+            folder,
+            reference: serde_json::from_slice(&text).unwrap(),
+        }
+    }
+
+    /// The model with weights stored in that type, and with a changed spec.
+    pub(super) fn model(&self, stored: Stored, change: impl FnOnce(&mut DecoderSpec)) -> Model {
+        let options = LoadOptions {
+            context_tokens: self.reference.context,
+            ..LoadOptions::default()
+        };
+        self.model_for(stored, &options, change)
+    }
+
+    pub(super) fn model_for(
+        &self,
+        stored: Stored,
+        options: &LoadOptions,
+        change: impl FnOnce(&mut DecoderSpec),
+    ) -> Model {
+        let folder = TempDir::new().unwrap();
+        std::fs::copy(
+            self.folder.join("config.json"),
+            folder.path().join("config.json"),
+        )
+        .unwrap();
+        std::fs::write(folder.path().join("tokenizer.json"), "{}").unwrap();
+        self.write_weights(stored, &folder.path().join("model.safetensors"));
+        let mut is_changed = false;
+        let (model, weights) = Model::read(folder.path(), options, |spec| {
+            let before = spec.clone();
+            change(spec);
+            is_changed = *spec != before;
+        })
+        .unwrap();
+        if !is_changed {
+            weights.finish().unwrap();
+        }
+        model
+    }
+
+    fn write_weights(&self, stored: Stored, path: &Path) {
+        let Reference {
+            seed,
+            tensors,
+            drawn_as,
+            ..
+        } = &self.reference;
+        let plus_one = self.name.starts_with("gemma");
+        let bytes: Vec<(&str, &[usize], Vec<u8>)> = tensors
+            .iter()
+            .map(|(name, shape)| {
+                let drawn = drawn_as.get(name).unwrap_or(name);
+                let values = seeded::values(*seed, drawn, shape, plus_one).into_iter();
+                let bytes = match stored {
+                    Stored::F32 => values.flat_map(f32::to_le_bytes).collect(),
+                    Stored::Bf16 => values
+                        .flat_map(|value| bf16::from_f32(value).to_le_bytes())
+                        .collect(),
+                };
+                (name.as_str(), shape.as_slice(), bytes)
+            })
+            .collect();
+        let dtype = match stored {
+            Stored::F32 => Dtype::F32,
+            Stored::Bf16 => Dtype::BF16,
+        };
+        let views = bytes.iter().map(|(name, shape, bytes)| {
+            (
+                *name,
+                TensorView::new(dtype, shape.to_vec(), bytes).unwrap(),
+            )
+        });
+        safetensors::serialize_to_file(views, None, path).unwrap();
+    }
+
+    /// How far the logits after each token of the prompt are from the reference.
+    pub(super) fn distance(&self, model: &mut Model) -> f32 {
+        let ours = Run::new(model, &self.reference).extend(model, &self.reference.prompt);
+        distance(&ours, &self.logits("f32"))
+    }
+
+    /// The same after the last tokens, of weights that were rounded to bf16.
+    pub(super) fn distance_bf16(&self, model: &mut Model) -> f32 {
+        let ours = Run::new(model, &self.reference).extend(model, &self.reference.prompt);
+        let theirs = self.logits("bf16");
+        distance(&ours[ours.len() - theirs.len()..], &theirs)
+    }
+
+    /// The likeliest tokens after the prompt, one by one.
+    pub(super) fn greedy(&self, model: &mut Model) -> Vec<u32> {
+        let mut run = Run::new(model, &self.reference);
+        let mut last = run.extend(model, &self.reference.prompt);
+        let mut path = Vec::new();
+        for _ in 0..self.reference.greedy.len() {
+            let logits = last.last().unwrap().iter().enumerate();
+            let best = logits.max_by(|a, b| a.1.total_cmp(b.1)).unwrap().0 as u32;
+            path.push(best);
+            last = run.extend(model, &[best]);
+        }
+        path
+    }
+
+    fn logits(&self, name: &str) -> Vec<Vec<f32>> {
+        let bytes = std::fs::read(self.folder.join("reference.safetensors")).unwrap();
+        let tensors = SafeTensors::deserialize(&bytes).unwrap();
+        let tensor = tensors.tensor(name).unwrap();
+        let numbers: Vec<f32> = tensor
+            .data()
+            .chunks_exact(4)
+            .map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap()))
+            .collect();
+        numbers
+            .chunks_exact(tensor.shape()[1])
+            .map(<[f32]>::to_vec)
+            .collect()
+    }
+}
+
+fn families() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/families")
+}
+
+/// One sequence and its cache.
+struct Run {
+    cache: KvCache,
+    blocks: Vec<u32>,
+    done: usize,
+}
+
+impl Run {
+    fn new(model: &Model, reference: &Reference) -> Self {
+        let tokens = reference.prompt.len() + reference.greedy.len();
+        let blocks: Vec<u32> = (0..tokens.div_ceil(BLOCK_TOKENS) as u32).collect();
+        Self {
+            cache: KvCache::new(model, blocks.len(), BLOCK_TOKENS).unwrap(),
+            blocks,
+            done: 0,
+        }
+    }
+
+    /// The logits after each of the next tokens.
+    fn extend(&mut self, model: &mut Model, tokens: &[u32]) -> Vec<Vec<f32>> {
+        let places = self.done as u32..(self.done + tokens.len()) as u32;
+        self.done += tokens.len();
+        // Blocks lie in order, so that a position is its own slot.
+        let positions: Vec<u32> = places.collect();
+        let outputs: Vec<u32> = (0..tokens.len() as u32).collect();
+        let batch = Batch {
+            tokens,
+            positions: &positions,
+            sequences: &[SequenceSlice {
+                start: 0,
+                len: tokens.len(),
+                context_len: self.done,
+                block_table: &self.blocks,
+            }],
+            slots: &positions,
+            outputs: &outputs,
+        };
+        let mut logits = Logits::new();
+        model.forward(&mut self.cache, &batch, &mut logits).unwrap();
+        (0..logits.rows())
+            .map(|row| logits.row(row).to_vec())
+            .collect()
+    }
+}
+
+fn distance(ours: &[Vec<f32>], theirs: &[Vec<f32>]) -> f32 {
+    assert_eq!(ours.len(), theirs.len());
+    let ours = ours.iter().flatten();
+    let pairs = ours.zip(theirs.iter().flatten());
+    // A NaN is as far as can be.
+    let apart = pairs.map(|(ours, theirs)| (ours - theirs).abs());
+    apart.fold(0.0, |most, apart| if apart <= most { most } else { apart })
+}
