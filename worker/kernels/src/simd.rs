@@ -8,7 +8,7 @@ mod portable;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-use half::bf16;
+use half::{bf16, f16};
 
 use crate::KernelClass;
 
@@ -25,6 +25,7 @@ pub(crate) trait Simd: Copy {
     fn splat(self, value: f32) -> Self::Vector;
     fn load(self, from: &[f32; LANES]) -> Self::Vector;
     fn load_bf16(self, from: &[bf16; LANES]) -> Self::Vector;
+    fn load_f16(self, from: &[f16; LANES]) -> Self::Vector;
     fn store(self, vector: Self::Vector, to: &mut [f32; LANES]);
     fn add(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
     fn sub(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
@@ -63,6 +64,15 @@ impl Element for bf16 {
     #[inline(always)]
     fn load<S: Simd>(simd: S, from: &[Self; LANES]) -> S::Vector {
         simd.load_bf16(from)
+    }
+}
+
+impl Element for f16 {
+    const ZERO: Self = f16::ZERO;
+
+    #[inline(always)]
+    fn load<S: Simd>(simd: S, from: &[Self; LANES]) -> S::Vector {
+        simd.load_f16(from)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Sixteen lanes in plain Rust: runs anywhere, and is what the compiler can make of it.
 
-use half::bf16;
+use half::{bf16, f16};
 
 use super::{LANES, Simd};
 
@@ -42,6 +42,11 @@ impl Simd for Portable {
     #[inline(always)]
     fn load_bf16(self, from: &[bf16; LANES]) -> Lanes {
         std::array::from_fn(|lane| f32::from_bits(u32::from(from[lane].to_bits()) << 16))
+    }
+
+    #[inline(always)]
+    fn load_f16(self, from: &[f16; LANES]) -> Lanes {
+        std::array::from_fn(|lane| from[lane].to_f32_const())
     }
 
     #[inline(always)]
