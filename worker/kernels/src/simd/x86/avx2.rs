@@ -1,5 +1,7 @@
 //! Sixteen lanes in two AVX2 registers.
 
+mod dot;
+
 use std::arch::x86_64::*;
 
 use half::{bf16, f16};
@@ -114,6 +116,41 @@ impl Simd for Avx2 {
             (
                 _mm256_cvtph_ps(_mm_loadu_si128(from.as_ptr().cast())),
                 _mm256_cvtph_ps(_mm_loadu_si128(from.as_ptr().add(8).cast())),
+            )
+        }
+    }
+
+    #[inline(always)]
+    fn load_u8(self, from: &[u8; LANES]) -> Pair {
+        // SAFETY: `self` proves AVX2; each half of the array is 8 bytes long.
+        unsafe {
+            let halves = from.as_ptr();
+            self.floats((
+                _mm256_cvtepu8_epi32(_mm_loadl_epi64(halves.cast())),
+                _mm256_cvtepu8_epi32(_mm_loadl_epi64(halves.add(8).cast())),
+            ))
+        }
+    }
+
+    #[inline(always)]
+    fn load_i8(self, from: &[u8; LANES]) -> Pair {
+        // SAFETY: `self` proves AVX2; each half of the array is 8 bytes long.
+        unsafe {
+            let halves = from.as_ptr();
+            self.floats((
+                _mm256_cvtepi8_epi32(_mm_loadl_epi64(halves.cast())),
+                _mm256_cvtepi8_epi32(_mm_loadl_epi64(halves.add(8).cast())),
+            ))
+        }
+    }
+
+    #[inline(always)]
+    fn floats(self, integers: Self::Integers) -> Pair {
+        // SAFETY: `self` proves AVX2.
+        unsafe {
+            (
+                _mm256_cvtepi32_ps(integers.0),
+                _mm256_cvtepi32_ps(integers.1),
             )
         }
     }
