@@ -47,7 +47,7 @@ pub fn numbers_of(format: Format, blocks: &[u8]) -> Vec<f32> {
         Format::Q6_K => q6_k,
     };
     let blocks = blocks.chunks_exact(format.block_bytes());
-    blocks.flat_map(|block| of_block(block)).collect()
+    blocks.flat_map(of_block).collect()
 }
 
 fn half(block: &[u8], at: usize) -> f32 {
