@@ -118,6 +118,7 @@ pub fn attend(
             match cache.elements {
                 Elements::F32(elements) => dispatch(cpu.class(), (group, elements)),
                 Elements::Bf16(elements) => dispatch(cpu.class(), (group, elements)),
+                Elements::F16(elements) => dispatch(cpu.class(), (group, elements)),
             }
         });
 }

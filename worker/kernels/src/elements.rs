@@ -1,12 +1,13 @@
 //! Borrowed numbers as they are stored.
 
-use half::bf16;
+use half::{bf16, f16};
 
 /// A slice of one of the types that weights and caches are stored as.
 #[derive(Clone, Copy, Debug)]
 pub enum Elements<'a> {
     F32(&'a [f32]),
     Bf16(&'a [bf16]),
+    F16(&'a [f16]),
 }
 
 impl Elements<'_> {
@@ -14,10 +15,20 @@ impl Elements<'_> {
         match self {
             Self::F32(values) => values.len(),
             Self::Bf16(values) => values.len(),
+            Self::F16(values) => values.len(),
         }
     }
 
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// All of them, widened.
+    pub fn to_vec(&self) -> Vec<f32> {
+        match self {
+            Self::F32(values) => values.to_vec(),
+            Self::Bf16(values) => values.iter().map(|value| value.to_f32()).collect(),
+            Self::F16(values) => values.iter().map(|value| value.to_f32()).collect(),
+        }
     }
 }

@@ -13,6 +13,7 @@ mod exp;
 mod gated;
 mod matmul;
 mod norm;
+pub mod packed;
 mod pool;
 mod quota;
 mod rope;

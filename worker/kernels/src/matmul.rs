@@ -8,8 +8,6 @@
     reason = "pieces write their own rectangles of one output, and read without a check per load"
 )]
 
-use half::bf16;
-
 use crate::pool::Disjoint;
 use crate::simd::{Element, Kernel, LANES, Simd, dispatch, padded};
 use crate::{Cpu, Elements, KernelClass};
@@ -54,13 +52,16 @@ impl<'a> Matrix<'a> {
         let range = row * self.columns..(row + 1) * self.columns;
         match self.elements {
             Elements::F32(values) => to.copy_from_slice(&values[range]),
-            Elements::Bf16(values) => {
-                assert_eq!(to.len(), self.columns, "a row has one number per column");
-                for (to, value) in to.iter_mut().zip(&values[range]) {
-                    *to = value.to_f32();
-                }
-            }
+            Elements::Bf16(values) => widen(&values[range], to, |value| value.to_f32()),
+            Elements::F16(values) => widen(&values[range], to, |value| value.to_f32()),
         }
+    }
+}
+
+fn widen<T: Copy>(from: &[T], to: &mut [f32], wide: impl Fn(T) -> f32) {
+    assert_eq!(to.len(), from.len(), "a row has one number per column");
+    for (to, value) in to.iter_mut().zip(from) {
+        *to = wide(*value);
     }
 }
 
@@ -72,7 +73,8 @@ impl<'a> Matrix<'a> {
 pub fn matmul(cpu: &Cpu, input: &[f32], weight: Matrix<'_>, output: &mut [f32]) {
     match weight.elements {
         Elements::F32(values) => product(cpu, input, (values, weight.columns), output),
-        Elements::Bf16(values) => product::<bf16>(cpu, input, (values, weight.columns), output),
+        Elements::Bf16(values) => product(cpu, input, (values, weight.columns), output),
+        Elements::F16(values) => product(cpu, input, (values, weight.columns), output),
     }
 }
 

@@ -4,19 +4,21 @@
 //! one, after asking. Every kernel adds up in sixteen lanes and folds them by the same tree, so a
 //! result depends on its inputs and on the class, and on nothing else.
 
+pub(crate) mod dot;
 mod portable;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-use half::bf16;
+use half::{bf16, f16};
 
+use self::dot::Dot;
 use crate::KernelClass;
 
 /// How many lanes a vector has, whatever the registers of the machine are.
 pub(crate) const LANES: usize = 16;
 
 /// The few operations that kernels are made of. All are lane by lane but `sum` and `largest`.
-pub(crate) trait Simd: Copy {
+pub(crate) trait Simd: Dot {
     type Vector: Copy;
 
     /// Whether the register file holds a tile of four by four vectors.
@@ -25,6 +27,12 @@ pub(crate) trait Simd: Copy {
     fn splat(self, value: f32) -> Self::Vector;
     fn load(self, from: &[f32; LANES]) -> Self::Vector;
     fn load_bf16(self, from: &[bf16; LANES]) -> Self::Vector;
+    fn load_f16(self, from: &[f16; LANES]) -> Self::Vector;
+    fn load_u8(self, from: &[u8; LANES]) -> Self::Vector;
+    /// Bytes as two's complement.
+    fn load_i8(self, from: &[u8; LANES]) -> Self::Vector;
+    /// Each rounded to the nearest.
+    fn floats(self, integers: Self::Integers) -> Self::Vector;
     fn store(self, vector: Self::Vector, to: &mut [f32; LANES]);
     fn add(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
     fn sub(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
@@ -63,6 +71,15 @@ impl Element for bf16 {
     #[inline(always)]
     fn load<S: Simd>(simd: S, from: &[Self; LANES]) -> S::Vector {
         simd.load_bf16(from)
+    }
+}
+
+impl Element for f16 {
+    const ZERO: Self = f16::ZERO;
+
+    #[inline(always)]
+    fn load<S: Simd>(simd: S, from: &[Self; LANES]) -> S::Vector {
+        simd.load_f16(from)
     }
 }
 

@@ -83,9 +83,10 @@ impl Tensor {
     }
 
     pub(crate) fn stored(&self) -> Stored {
-        match self.elements() {
-            Elements::F32(_) => Stored::F32,
-            Elements::Bf16(_) => Stored::Bf16,
+        match &self.numbers {
+            Numbers::Mapped { stored, .. } => *stored,
+            Numbers::F32(_) => Stored::F32,
+            Numbers::Bf16(_) => Stored::Bf16,
         }
     }
 
@@ -112,10 +113,7 @@ impl Tensor {
 
     /// All of it, widened.
     pub(crate) fn to_vec(&self) -> Vec<f32> {
-        match self.elements() {
-            Elements::F32(values) => values.to_vec(),
-            Elements::Bf16(values) => values.iter().map(|value| value.to_f32()).collect(),
-        }
+        self.elements().to_vec()
     }
 }
 

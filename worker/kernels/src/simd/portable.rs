@@ -1,6 +1,8 @@
 //! Sixteen lanes in plain Rust: runs anywhere, and is what the compiler can make of it.
 
-use half::bf16;
+mod dot;
+
+use half::{bf16, f16};
 
 use super::{LANES, Simd};
 
@@ -42,6 +44,26 @@ impl Simd for Portable {
     #[inline(always)]
     fn load_bf16(self, from: &[bf16; LANES]) -> Lanes {
         std::array::from_fn(|lane| f32::from_bits(u32::from(from[lane].to_bits()) << 16))
+    }
+
+    #[inline(always)]
+    fn load_f16(self, from: &[f16; LANES]) -> Lanes {
+        std::array::from_fn(|lane| from[lane].to_f32_const())
+    }
+
+    #[inline(always)]
+    fn load_u8(self, from: &[u8; LANES]) -> Lanes {
+        from.map(f32::from)
+    }
+
+    #[inline(always)]
+    fn load_i8(self, from: &[u8; LANES]) -> Lanes {
+        from.map(|value| f32::from(value as i8))
+    }
+
+    #[inline(always)]
+    fn floats(self, integers: [i32; LANES]) -> Lanes {
+        integers.map(|value| value as f32)
     }
 
     #[inline(always)]

@@ -29,12 +29,12 @@ pub(super) fn run<K: Kernel>(class: KernelClass, kernel: K) -> K::Output {
     }
 }
 
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
 fn on_avx512<K: Kernel>(kernel: K, simd: Avx512) -> K::Output {
     kernel.run(simd)
 }
 
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,f16c")]
 fn on_avx2<K: Kernel>(kernel: K, simd: Avx2) -> K::Output {
     kernel.run(simd)
 }

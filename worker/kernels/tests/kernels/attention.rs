@@ -1,6 +1,6 @@
 //! Attention over paged keys and values equals attention over plain rows.
 
-use half::bf16;
+use half::{bf16, f16};
 use weir_kernels::Elements;
 use weir_kernels::attention::{PagedCache, Query, Scores, attend};
 
@@ -16,7 +16,7 @@ struct Sequence {
 
 impl Sequence {
     fn new(seed: u32, length: usize, heads: usize, head_dim: usize) -> Self {
-        // Numbers that fit into bf16, so that both caches hold the same.
+        // Numbers that fit into bf16, so that all caches hold the same.
         let rounded = |seed| {
             let numbers = numbers(seed, length * heads * head_dim).into_iter();
             numbers
@@ -106,7 +106,13 @@ fn queries_meet_the_positions_up_to_their_own_or_those_of_their_window() {
         let sequence = Sequence::new(1, length, heads, dim);
         let table = [3, 0, 2, 1];
         let paged = sequence.paged(16, 4, &table);
-        let rounded: Vec<bf16> = paged.iter().map(|value| bf16::from_f32(*value)).collect();
+        let as_bf16: Vec<bf16> = paged.iter().map(|value| bf16::from_f32(*value)).collect();
+        let as_f16: Vec<f16> = paged.iter().map(|value| f16::from_f32(*value)).collect();
+        let caches = [
+            Elements::F32(&paged),
+            Elements::Bf16(&as_bf16),
+            Elements::F16(&as_f16),
+        ];
         let rows: Vec<Query<'_>> = [0, 1, 15, 16, 31, 52]
             .map(|position| Query {
                 position,
@@ -127,7 +133,7 @@ fn queries_meet_the_positions_up_to_their_own_or_those_of_their_window() {
                 })
                 .collect();
             for class in classes() {
-                for elements in [Elements::F32(&paged), Elements::Bf16(&rounded)] {
+                for elements in caches {
                     let cache = PagedCache {
                         elements,
                         block_tokens: 16,

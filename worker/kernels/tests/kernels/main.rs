@@ -3,7 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "in a test the panic is the report")]
 
 mod attention;
+mod blocks;
 mod matmul;
 mod numbers;
+mod packed;
+mod quantise;
 mod rows;
 mod summary;

@@ -1,32 +1,40 @@
 //! Products are right for every class and size, and each row is computed alone.
 
-use half::bf16;
+use half::{bf16, f16};
 use proptest::prelude::*;
 use weir_kernels::{Elements, KernelClass, Matrix, matmul};
 
 use crate::numbers::{assert_close, bits, classes, cpu, numbers};
 
-/// A weight in both forms; the numbers are the same, because they fit into bf16.
+/// A weight in all forms; the numbers are the same, because they fit into the small ones.
 struct Weight {
     columns: usize,
     f32: Vec<f32>,
     bf16: Vec<bf16>,
+    f16: Vec<f16>,
 }
 
 impl Weight {
     fn new(seed: u32, outputs: usize, columns: usize) -> Self {
-        let numbers = numbers(seed, outputs * columns).into_iter();
-        let bf16: Vec<bf16> = numbers.map(bf16::from_f32).collect();
+        let f32: Vec<f32> = numbers(seed, outputs * columns)
+            .into_iter()
+            .map(|value| (value * 128.0).round() / 128.0)
+            .collect();
         Self {
             columns,
-            f32: bf16.iter().map(|value| value.to_f32()).collect(),
-            bf16,
+            bf16: f32.iter().map(|value| bf16::from_f32(*value)).collect(),
+            f16: f32.iter().map(|value| f16::from_f32(*value)).collect(),
+            f32,
         }
     }
 
-    fn matrices(&self) -> [Matrix<'_>; 2] {
-        [Elements::F32(&self.f32), Elements::Bf16(&self.bf16)]
-            .map(|elements| Matrix::new(elements, self.columns))
+    fn matrices(&self) -> [Matrix<'_>; 3] {
+        [
+            Elements::F32(&self.f32),
+            Elements::Bf16(&self.bf16),
+            Elements::F16(&self.f16),
+        ]
+        .map(|elements| Matrix::new(elements, self.columns))
     }
 
     fn times(&self, input: &[f32]) -> Vec<f64> {
@@ -70,14 +78,15 @@ fn products_are_right_for_every_class_and_awkward_size() {
 }
 
 #[test]
-fn weights_in_bf16_and_f32_of_the_same_numbers_give_the_same_bits() {
+fn weights_of_any_type_and_the_same_numbers_give_the_same_bits() {
     let weight = Weight::new(1, 33, 70);
     let input = numbers(2, 5 * 70);
     for class in classes() {
-        let [f32, bf16] = weight
+        let [f32, bf16, f16] = weight
             .matrices()
             .map(|matrix| product(class, 1, &input, matrix));
         assert_eq!(bits(&f32), bits(&bf16));
+        assert_eq!(bits(&f32), bits(&f16));
     }
 }
 
@@ -111,5 +120,18 @@ fn a_row_of_a_weight_is_copied_as_f32() {
         let mut row = vec![0.0; 9];
         matrix.copy_row(2, &mut row);
         assert_eq!(row, weight.f32[18..27]);
+    }
+}
+
+#[test]
+fn every_number_in_f16_is_read_exactly() {
+    let all: Vec<f16> = (0..=u16::MAX)
+        .map(f16::from_bits)
+        .filter(|value| value.is_finite())
+        .collect();
+    let expected: Vec<f32> = all.iter().map(|value| value.to_f32()).collect();
+    for class in classes() {
+        let output = product(class, 2, &[1.0], Matrix::new(Elements::F16(&all), 1));
+        assert_eq!(output, expected, "{class}");
     }
 }

@@ -82,8 +82,8 @@ fn gelu_tanh(x: f64) -> f64 {
 #[test]
 fn gates_open_as_their_activation_says_from_far_below_zero_to_far_above() {
     type Gated = fn(&Cpu, &mut [f32], &[f32]);
-    let activations: [(Gated, fn(f64) -> f64); 2] =
-        [(silu_times, silu), (gelu_tanh_times, gelu_tanh)];
+    type Activation = fn(f64) -> f64;
+    let activations: [(Gated, Activation); 2] = [(silu_times, silu), (gelu_tanh_times, gelu_tanh)];
     for ((gated, activation), count, spread) in [1, 16, 17, 9001].into_iter().flat_map(|count| {
         let activations = activations.into_iter();
         activations.flat_map(move |one| [1.0, 100.0].map(|spread| (one, count, spread)))

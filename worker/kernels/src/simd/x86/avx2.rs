@@ -1,8 +1,10 @@
 //! Sixteen lanes in two AVX2 registers.
 
+mod dot;
+
 use std::arch::x86_64::*;
 
-use half::bf16;
+use half::{bf16, f16};
 
 use crate::simd::{LANES, Simd};
 
@@ -11,7 +13,7 @@ pub(super) struct Avx2(());
 
 impl Avx2 {
     /// # Safety
-    /// The processor has AVX2 and FMA.
+    /// The processor has AVX2, FMA and F16C.
     pub(super) unsafe fn proven() -> Self {
         Self(())
     }
@@ -103,6 +105,52 @@ impl Simd for Avx2 {
             (
                 widen(_mm256_castsi256_si128(all)),
                 widen(_mm256_extracti128_si256::<1>(all)),
+            )
+        }
+    }
+
+    #[inline(always)]
+    fn load_f16(self, from: &[f16; LANES]) -> Pair {
+        // SAFETY: `self` proves AVX2 and F16C; the array is 32 bytes long.
+        unsafe {
+            (
+                _mm256_cvtph_ps(_mm_loadu_si128(from.as_ptr().cast())),
+                _mm256_cvtph_ps(_mm_loadu_si128(from.as_ptr().add(8).cast())),
+            )
+        }
+    }
+
+    #[inline(always)]
+    fn load_u8(self, from: &[u8; LANES]) -> Pair {
+        // SAFETY: `self` proves AVX2; each half of the array is 8 bytes long.
+        unsafe {
+            let halves = from.as_ptr();
+            self.floats((
+                _mm256_cvtepu8_epi32(_mm_loadl_epi64(halves.cast())),
+                _mm256_cvtepu8_epi32(_mm_loadl_epi64(halves.add(8).cast())),
+            ))
+        }
+    }
+
+    #[inline(always)]
+    fn load_i8(self, from: &[u8; LANES]) -> Pair {
+        // SAFETY: `self` proves AVX2; each half of the array is 8 bytes long.
+        unsafe {
+            let halves = from.as_ptr();
+            self.floats((
+                _mm256_cvtepi8_epi32(_mm_loadl_epi64(halves.cast())),
+                _mm256_cvtepi8_epi32(_mm_loadl_epi64(halves.add(8).cast())),
+            ))
+        }
+    }
+
+    #[inline(always)]
+    fn floats(self, integers: Self::Integers) -> Pair {
+        // SAFETY: `self` proves AVX2.
+        unsafe {
+            (
+                _mm256_cvtepi32_ps(integers.0),
+                _mm256_cvtepi32_ps(integers.1),
             )
         }
     }

@@ -1,8 +1,10 @@
 //! Sixteen lanes in one AVX-512 register.
 
+mod dot;
+
 use std::arch::x86_64::*;
 
-use half::bf16;
+use half::{bf16, f16};
 
 use crate::simd::{LANES, Simd};
 
@@ -11,7 +13,7 @@ pub(super) struct Avx512(());
 
 impl Avx512 {
     /// # Safety
-    /// The processor has AVX-512 F, BW, DQ and VL.
+    /// The processor has AVX-512 F, BW, DQ, VL and VNNI, and what AVX2 needs.
     pub(super) unsafe fn proven() -> Self {
         Self(())
     }
@@ -41,6 +43,36 @@ impl Simd for Avx512 {
             let halves = _mm256_loadu_si256(from.as_ptr().cast());
             _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(halves)))
         }
+    }
+
+    #[inline(always)]
+    fn load_f16(self, from: &[f16; LANES]) -> __m512 {
+        // SAFETY: `self` proves AVX-512 F; the array is 32 bytes long.
+        unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(from.as_ptr().cast())) }
+    }
+
+    #[inline(always)]
+    fn load_u8(self, from: &[u8; LANES]) -> __m512 {
+        // SAFETY: `self` proves AVX-512 F; the array is 16 bytes long.
+        unsafe {
+            let bytes = _mm_loadu_si128(from.as_ptr().cast());
+            _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes))
+        }
+    }
+
+    #[inline(always)]
+    fn load_i8(self, from: &[u8; LANES]) -> __m512 {
+        // SAFETY: `self` proves AVX-512 F; the array is 16 bytes long.
+        unsafe {
+            let bytes = _mm_loadu_si128(from.as_ptr().cast());
+            _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes))
+        }
+    }
+
+    #[inline(always)]
+    fn floats(self, integers: __m512i) -> __m512 {
+        // SAFETY: `self` proves AVX-512 F.
+        unsafe { _mm512_cvtepi32_ps(integers) }
     }
 
     #[inline(always)]

@@ -1,0 +1,217 @@
+//! The product of quantised rows with packed weights.
+//!
+//! Every output walks over the groups of its row in order, whether the row is alone or among
+//! others: one integer sum a group, and then the one sequence of operations in f32 that
+//! [`super::layout::Sums`] has for the format.
+#![allow(
+    unsafe_code,
+    reason = "pieces write their own rectangles of several outputs"
+)]
+
+use std::ops::Range;
+
+use super::Packed;
+use super::activations::{QuantizedGroup, QuantizedRows};
+use super::layout::{Codes, Layout, QUADS, Scales, Sums, codes, with_layout};
+use super::panel::Panel;
+use super::tiles::Tiles;
+use crate::pool::Disjoint;
+use crate::simd::{Kernel, LANES, Simd, dispatch};
+use crate::{Cpu, KernelClass};
+
+/// Bytes of weights in one piece of work: long enough to stream, short enough to share out.
+const PIECE_BYTES: usize = 96 << 10;
+/// Rows of one piece of work: a few hundred keep an unpacked panel busy, and fit into the second
+/// level cache a span at a time.
+const PIECE_ROWS: usize = 256;
+
+/// `output[r][o] = Σ input[r][k] · weight[o][k]`, with `input` rounded to eight bits: rows of
+/// `weight.rows()` out.
+///
+/// # Panics
+/// Where the lengths do not fit together.
+pub fn matmul_packed(cpu: &Cpu, input: &QuantizedRows, weight: Packed<'_>, output: &mut [f32]) {
+    matmul_packed_many(cpu, input, &mut [(weight, output)]);
+}
+
+/// The products of the same rows with several weights, shared out at once.
+///
+/// # Panics
+/// Where the lengths do not fit together.
+pub fn matmul_packed_many(
+    cpu: &Cpu,
+    input: &QuantizedRows,
+    products: &mut [(Packed<'_>, &mut [f32])],
+) {
+    let weights: usize = products
+        .iter()
+        .map(|(weight, _)| weight.rows() * weight.columns())
+        .sum();
+    let mut pieces = 0;
+    let parts: Vec<Part<'_>> = products
+        .iter_mut()
+        .map(|(weight, output)| {
+            let part = Part::new(input, *weight, output, pieces);
+            pieces += part.pieces();
+            part
+        })
+        .collect();
+    let each = (input.rows() * weights).checked_div(pieces).unwrap_or(0);
+    cpu.pool().run((pieces, each), &|index| {
+        let part = parts.partition_point(|part| part.first_piece <= index) - 1;
+        parts[part].compute(cpu.class(), index);
+    });
+}
+
+/// One weight of several.
+struct Part<'a> {
+    input: &'a QuantizedRows,
+    weight: Packed<'a>,
+    target: Disjoint<'a, f32>,
+    /// Pieces of the weights before it.
+    first_piece: usize,
+    /// Panels of a piece.
+    panels: usize,
+}
+
+/// A rectangle of the output of one weight.
+pub(super) struct Piece<'a> {
+    pub(super) input: &'a QuantizedRows,
+    pub(super) weight: Packed<'a>,
+    pub(super) target: &'a Disjoint<'a, f32>,
+    pub(super) rows: Range<usize>,
+    pub(super) panels: Range<usize>,
+}
+
+impl<'a> Part<'a> {
+    fn new(
+        input: &'a QuantizedRows,
+        weight: Packed<'a>,
+        output: &'a mut [f32],
+        first_piece: usize,
+    ) -> Self {
+        assert!(
+            input.columns() == weight.columns() && output.len() == input.rows() * weight.rows(),
+            "{} rows of {} meet {} of {} and give {} numbers",
+            input.rows(),
+            input.columns(),
+            weight.rows(),
+            weight.columns(),
+            output.len()
+        );
+        let panels = (PIECE_BYTES / weight.shape.panel_bytes()).next_multiple_of(2);
+        Self {
+            input,
+            weight,
+            target: Disjoint::new(output),
+            first_piece,
+            panels: panels.max(2),
+        }
+    }
+
+    fn across(&self) -> usize {
+        self.weight.shape.panels().div_ceil(self.panels)
+    }
+
+    fn pieces(&self) -> usize {
+        self.across() * self.input.rows().div_ceil(PIECE_ROWS)
+    }
+
+    fn compute(&self, class: KernelClass, index: usize) {
+        let index = index - self.first_piece;
+        let (down, across) = (index / self.across(), index % self.across());
+        let run = |at: usize, length: usize, end: usize| at * length..end.min((at + 1) * length);
+        let piece = Piece {
+            input: self.input,
+            weight: self.weight,
+            target: &self.target,
+            rows: run(down, PIECE_ROWS, self.input.rows()),
+            panels: run(across, self.panels, self.weight.shape.panels()),
+        };
+        with_layout!(self.weight.format(), L => match self.input.rows() {
+            1 => dispatch(class, OneRow::<L>(piece, std::marker::PhantomData)),
+            _ => Tiles::compute::<L>(class, &piece),
+        });
+    }
+}
+
+impl Piece<'_> {
+    /// The outputs of one panel for one row: sixteen, or fewer at the end.
+    #[allow(
+        clippy::mut_from_ref,
+        reason = "giving several threads their own parts is what the target is for"
+    )]
+    pub(super) fn outputs(&self, row: usize, panel: usize) -> &mut [f32] {
+        let outputs = self.weight.rows();
+        let first = panel * LANES;
+        let count = LANES.min(outputs - first);
+        // SAFETY: rectangles of different pieces do not overlap, and a piece asks for one run
+        // at a time.
+        unsafe { self.target.run(row * outputs + first, count) }
+    }
+}
+
+struct OneRow<'a, L>(Piece<'a>, std::marker::PhantomData<L>);
+
+impl<L: Layout> Kernel for OneRow<'_, L> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Self(piece, _) = self;
+        let row = piece.input.row(0);
+        for index in piece.panels.clone() {
+            let panel = Panel::of(&piece.weight.shape, piece.weight.bytes, index);
+            let mut outputs = [0.0; LANES];
+            simd.store(one_row::<L, S>(simd, panel, row), &mut outputs);
+            let target = piece.outputs(0, index);
+            target.copy_from_slice(&outputs[..target.len()]);
+        }
+    }
+}
+
+/// Sixteen outputs of one row.
+#[inline(always)]
+fn one_row<L: Layout, S: Simd>(simd: S, panel: Panel<'_>, row: &[QuantizedGroup]) -> S::Vector {
+    let groups = const { L::FORMAT.block_weights() / super::format::GROUP };
+    let mut lines = panel.lines.chunks_exact(L::FORMAT.lines());
+    let heads = panel.heads.chunks_exact(L::FORMAT.head_bytes());
+    let mut sum = simd.splat(0.0);
+    for (head, row) in heads.zip(row.chunks_exact(groups)) {
+        for ((group, activations), lines) in row.iter().enumerate().zip(&mut lines) {
+            let scales = L::scales(simd, head, group);
+            let codes = codes(simd, L::FORMAT, lines);
+            sum = group_of_one_row::<L::Sums, S>(simd, sum, (codes, scales), activations);
+        }
+    }
+    sum
+}
+
+#[inline(always)]
+fn group_of_one_row<M: Sums, S: Simd>(
+    simd: S,
+    so_far: S::Vector,
+    (codes, scales): (Codes<S>, Scales<S>),
+    activations: &QuantizedGroup,
+) -> S::Vector {
+    let mut sums = [0, 1].map(|half| simd.integers(M::start::<S>(activations, half)));
+    for (quad, (codes, values)) in codes.into_iter().zip(&activations.codes).enumerate() {
+        let half = if M::HALVES { quad / (QUADS / 2) } else { 0 };
+        sums[half] = add_products::<M, S>(simd, sums[half], codes, simd.quad(values));
+    }
+    M::add(simd, so_far, (sums, scales), activations)
+}
+
+#[inline(always)]
+pub(super) fn add_products<M: Sums, S: Simd>(
+    simd: S,
+    sums: S::Integers,
+    codes: S::Codes,
+    quad: S::Integers,
+) -> S::Integers {
+    if M::BYTES {
+        simd.dot_bytes(sums, codes, quad)
+    } else {
+        simd.dot(sums, codes, quad)
+    }
+}
