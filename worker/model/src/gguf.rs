@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 use memmap2::Mmap;
 
+pub(crate) use self::item::quoted;
 pub use self::item::{Array, Item};
 pub use self::metadata::{Metadata, Typed};
 pub use self::tensor::{GgufTensor, TensorType};

@@ -20,7 +20,7 @@ const LONGEST: usize = 128 << 20;
 const MOST_KEYS: usize = 1 << 16;
 const MOST_TENSORS: usize = 1 << 17;
 
-const LONGEST_KEY: usize = 1 << 16;
+const LONGEST_KEY: usize = 1 << 10;
 const LONGEST_NAME: usize = 256;
 const MOST_DIMENSIONS: u32 = 4;
 

@@ -172,6 +172,14 @@ impl<'a> Array<'a> {
     }
 }
 
+/// A text as a message shows it, which may be as long as a file.
+pub(crate) fn quoted(text: &str) -> String {
+    match text.char_indices().nth(40) {
+        Some((end, _)) => format!("{:?}...", &text[..end]),
+        None => format!("{text:?}"),
+    }
+}
+
 impl fmt::Display for Item<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -181,7 +189,7 @@ impl fmt::Display for Item<'_> {
             Self::Switch(1) => f.write_str("true"),
             Self::Switch(byte) => write!(f, "a switch set to {byte}"),
             Self::Text(bytes) => match std::str::from_utf8(bytes) {
-                Ok(text) => write!(f, "{:?}", text.chars().take(40).collect::<String>()),
+                Ok(text) => f.write_str(&quoted(text)),
                 Err(_) => write!(f, "{} bytes that are not UTF-8", bytes.len()),
             },
             Self::Array(array) => write!(f, "an array of {} {}", array.count, array.kind),

@@ -61,7 +61,11 @@ pub(super) fn check_part(part: &Metadata, place: usize, count: usize) -> Result<
         return Ok(());
     }
     if usize::from(says) != count {
-        let why = format!("where its name says that there are {count} parts");
+        let why = match count {
+            1 => "where its name is not that of a part: it must end in -00001-of-00003.gguf, say"
+                .to_owned(),
+            _ => format!("where its name says that there are {count} parts"),
+        };
         return Err(part.refuse("split.count", why));
     }
     if usize::from(part.need::<u16>("split.no")?) != place {

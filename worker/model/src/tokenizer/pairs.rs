@@ -11,6 +11,7 @@ use tokenizers::{AddedToken, SplitDelimiterBehavior, Tokenizer};
 use super::pre::{self, PreTokenizer};
 use super::vocabulary::{Kind, Vocabulary};
 use crate::LoadError;
+use crate::gguf::quoted;
 
 const MERGES: &str = "tokenizer.ggml.merges";
 const PRE: &str = "tokenizer.ggml.pre";
@@ -76,7 +77,7 @@ fn merges(vocabulary: &Vocabulary<'_>) -> Result<Vec<(String, String)>, LoadErro
             .skip(1)
             .find(|(_, character)| *character == ' ');
         let Some((at, _)) = parted else {
-            let why = format!("where merge {rank} is {line:?}, not two tokens");
+            let why = format!("where merge {rank} is {}, not two tokens", quoted(line));
             return Err(metadata.refuse(MERGES, why));
         };
         let (left, right) = (&line[..at], &line[at + 1..]);
@@ -85,7 +86,11 @@ fn merges(vocabulary: &Vocabulary<'_>) -> Result<Vec<(String, String)>, LoadErro
         merged.push_str(right);
         for token in [left, right, &merged] {
             if !vocabulary.ids.contains_key(token) {
-                let why = format!("where merge {rank} is {line:?}, and {token:?} is no token");
+                let why = format!(
+                    "where merge {rank} is {}, and {} is no token",
+                    quoted(line),
+                    quoted(token)
+                );
                 return Err(metadata.refuse(MERGES, why));
             }
         }

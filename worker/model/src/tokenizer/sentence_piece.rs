@@ -10,6 +10,7 @@ use super::TokenizeError;
 use super::specials::{Piece, Specials};
 use super::vocabulary::{Kind, Vocabulary};
 use crate::LoadError;
+use crate::gguf::quoted;
 
 const SCORES: &str = "tokenizer.ggml.scores";
 const PREFIX: &str = "tokenizer.ggml.add_space_prefix";
@@ -68,7 +69,10 @@ impl SentencePiece {
                 Kind::Normal => Token::Text(text.replace(SPACE, " ")),
                 Kind::UserDefined => Token::Text(text.to_owned()),
                 Kind::Byte => Token::Byte(byte(text).ok_or_else(|| {
-                    let why = format!("where byte token {id} is {text:?}, not <0x00> to <0xFF>");
+                    let why = format!(
+                        "where byte token {id} is {}, not <0x00> to <0xFF>",
+                        quoted(text)
+                    );
                     metadata.refuse("tokenizer.ggml.tokens", why)
                 })?),
                 Kind::Control | Kind::Unknown | Kind::Unused => Token::Silent,

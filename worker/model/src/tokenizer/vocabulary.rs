@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::LoadError;
-use crate::gguf::Metadata;
+use crate::gguf::{Metadata, quoted};
 
 const TOKENS: &str = "tokenizer.ggml.tokens";
 const KINDS: &str = "tokenizer.ggml.token_type";
@@ -50,7 +50,7 @@ impl<'a> Vocabulary<'a> {
                 text => text.to_owned(),
             };
             if let Some(other) = ids.insert(token.clone(), id as u32) {
-                let why = format!("where tokens {other} and {id} are both {token:?}");
+                let why = format!("where tokens {other} and {id} are both {}", quoted(&token));
                 return Err(metadata.refuse(TOKENS, why));
             }
             tokens.push(token);

@@ -1,4 +1,4 @@
-//! Texts have the ids that Hugging Face's tokenizers gave them, out of llama.cpp's vocabularies.
+//! Texts have the ids that llama.cpp keeps beside its vocabularies.
 
 use std::fs;
 use std::path::Path;
@@ -90,17 +90,17 @@ macro_rules! golden {
 }
 
 golden! {
-    llama_bpe_has_the_ids_of_hugging_face: "llama-bpe",
-    llama_spm_has_the_ids_of_hugging_face: "llama-spm",
-    phi_3_has_the_ids_of_hugging_face: "phi-3",
-    qwen2_has_the_ids_of_hugging_face: "qwen2",
-    qwen35_has_the_ids_of_hugging_face: "qwen35",
-    refact_has_the_ids_of_hugging_face: "refact",
-    gpt_2_has_the_ids_of_hugging_face: "gpt-2",
-    starcoder_has_the_ids_of_hugging_face: "starcoder",
-    mpt_has_the_ids_of_hugging_face: "mpt",
-    command_r_has_the_ids_of_hugging_face: "command-r",
-    falcon_has_the_ids_of_hugging_face: "falcon",
+    llama_bpe_has_its_golden_ids: "llama-bpe",
+    llama_spm_has_its_golden_ids: "llama-spm",
+    phi_3_has_its_golden_ids: "phi-3",
+    qwen2_has_its_golden_ids: "qwen2",
+    qwen35_has_its_golden_ids: "qwen35",
+    refact_has_its_golden_ids: "refact",
+    gpt_2_has_its_golden_ids: "gpt-2",
+    starcoder_has_its_golden_ids: "starcoder",
+    mpt_has_its_golden_ids: "mpt",
+    command_r_has_its_golden_ids: "command-r",
+    falcon_has_its_golden_ids: "falcon",
 }
 
 #[test]
@@ -109,8 +109,14 @@ fn a_cut_that_is_not_known_is_refused_by_name() {
         return;
     };
     for (name, why) in [
-        ("deepseek-llm", "`tokenizer.ggml.pre` is \"deepseek-llm\", where these are known: "),
-        ("bert-bge", "`tokenizer.ggml.model` is \"bert\", where gpt2 and llama are known"),
+        (
+            "deepseek-llm",
+            "`tokenizer.ggml.pre` is \"deepseek-llm\", where these are known: ",
+        ),
+        (
+            "bert-bge",
+            "`tokenizer.ggml.model` is \"bert\", where gpt2 and llama are known",
+        ),
     ] {
         let gguf = Gguf::open(&folder.join(format!("ggml-vocab-{name}.gguf"))).unwrap();
         let error = Tokenizer::from_gguf(&gguf, u32::MAX).unwrap_err();
@@ -126,7 +132,9 @@ fn the_space_after_a_special_token_of_phi_3_is_part_of_it() {
     };
     let tokenizer = tokenizer(folder, "phi-3");
     let id = |token: &str| tokenizer.id(token).unwrap();
-    let ids = tokenizer.encode("<|user|>\nHi<|end|>\n<|assistant|>\n", true).unwrap();
+    let ids = tokenizer
+        .encode("<|user|>\nHi<|end|>\n<|assistant|>\n", true)
+        .unwrap();
     let expected = [
         id("<s>"),
         id("<|user|>"),
