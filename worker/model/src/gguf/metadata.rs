@@ -86,6 +86,20 @@ impl Metadata {
         }
     }
 
+    /// Keys that begin so, and their values as they lie in the file, for a digest.
+    pub fn written<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a str, &'a [u8])> {
+        let keys = self.values.range(prefix.to_owned()..);
+        keys.take_while(move |(key, _)| key.starts_with(prefix))
+            .map(|(key, place)| {
+                let mut cursor = Cursor::new(&self.map, place.start);
+                let end = match Item::read(&mut cursor, place.kind) {
+                    Ok(_) => cursor.at(),
+                    Err(_) => place.start,
+                };
+                (key.as_str(), &self.map[place.start..end])
+            })
+    }
+
     fn item(&self, key: &str) -> Option<Item<'_>> {
         let place = self.values.get(key)?;
         let mut cursor = Cursor::new(&self.map, place.start);

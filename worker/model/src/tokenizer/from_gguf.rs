@@ -58,16 +58,16 @@ impl Tokenizer {
     pub fn from_gguf(gguf: &Gguf, vocabulary: u32) -> Result<Self, LoadError> {
         let metadata = gguf.metadata();
         let model: &str = metadata.need(MODEL)?;
-        let (bos, eos, add_bos) = match model {
-            "gpt2" => (None, None, false),
-            // SentencePiece's own ids, where a file does not say.
-            "llama" => (Some(1), Some(2), true),
+        // SentencePiece has ids of its own where a file does not say.
+        let usual = match model {
+            "gpt2" => (None, None),
+            "llama" => (Some(1), Some(2)),
             _ => return Err(metadata.refuse(MODEL, "where gpt2 and llama are known".to_owned())),
         };
         let vocabulary = Vocabulary::read(metadata, vocabulary)?;
         let known = |id: &u32| (*id as usize) < vocabulary.tokens.len();
-        let bos = vocabulary.id(BOS)?.or(bos.filter(known));
-        let eos = vocabulary.id(EOS)?.or(eos.filter(known));
+        let bos = vocabulary.id(BOS)?.or(usual.0.filter(known));
+        let eos = vocabulary.id(EOS)?.or(usual.1.filter(known));
         let ends = ends(&vocabulary, eos)?;
         let names = names(&vocabulary);
         let specials = vocabulary
@@ -75,16 +75,7 @@ impl Tokenizer {
             .filter(|(_, _, kind)| matches!(kind, Kind::Control | Kind::Unknown | Kind::Unused))
             .map(|(id, _, _)| id)
             .collect();
-        let (codec, add_bos) = if model == "llama" {
-            (
-                Codec::SentencePiece(Box::new(SentencePiece::new(vocabulary)?)),
-                add_bos,
-            )
-        } else {
-            let cut = pairs::cut(&vocabulary)?;
-            let tokenizer = pairs::build(&vocabulary, cut)?;
-            (Codec::Hub(Box::new(tokenizer)), cut.add_bos)
-        };
+        let (codec, add_bos) = codec(model, vocabulary)?;
         let around = Around {
             before: asked(metadata, ADD_BOS, add_bos, (BOS, bos))?,
             after: asked(metadata, ADD_EOS, false, (EOS, eos))?,
@@ -98,6 +89,17 @@ impl Tokenizer {
             names,
         })))
     }
+}
+
+/// What does the work, and whether a text usually begins with the beginning token.
+fn codec(model: &str, vocabulary: Vocabulary<'_>) -> Result<(Codec, bool), LoadError> {
+    if model == "llama" {
+        let pieces = Box::new(SentencePiece::new(vocabulary)?);
+        return Ok((Codec::SentencePiece(pieces), true));
+    }
+    let cut = pairs::cut(&vocabulary)?;
+    let tokenizer = Box::new(pairs::build(&vocabulary, cut)?);
+    Ok((Codec::Hub(tokenizer), cut.add_bos))
 }
 
 /// The token to put around a text, where the file or its kind asks for one.

@@ -71,6 +71,20 @@ fn every_type_of_value_is_read() {
 }
 
 #[test]
+fn values_are_had_as_they_are_written_for_a_digest() {
+    let folder = folder();
+    let mut file = Written::new();
+    file.set("b.two", Value::U16(0x201))
+        .set("a.one", Value::U8(1))
+        .set("b.list", Value::Array(vec![Value::U8(3), Value::U8(4)]))
+        .set("c", Value::U8(5));
+    let gguf = Gguf::open(&file.write(folder.path(), "m.gguf")).unwrap();
+    let written: Vec<(&str, &[u8])> = gguf.metadata().written("b.").collect();
+    let list = [0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 3, 4];
+    assert_eq!(written, [("b.list", &list[..]), ("b.two", &[1, 2])]);
+}
+
+#[test]
 fn a_value_of_another_type_is_refused_by_key_and_value() {
     let folder = folder();
     let path = every_type().write(folder.path(), "m.gguf");

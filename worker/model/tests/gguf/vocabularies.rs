@@ -17,6 +17,10 @@ const VERSION: &str = "0.3.36";
 ///
 /// # Panics
 /// Where they cannot be had, since a check that is skipped in silence is none.
+#[allow(
+    clippy::print_stderr,
+    reason = "a check that is left out is said aloud"
+)]
 pub fn folder() -> Option<&'static Path> {
     static FOLDER: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     match FOLDER.get_or_init(fetched) {
