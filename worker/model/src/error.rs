@@ -31,6 +31,28 @@ pub enum LoadError {
     },
     #[error("config.json: `{key}` is not known here, and might change what the model computes")]
     KeyUnknown { key: String },
+    #[error("{} has no metadata `{key}`", path.display())]
+    MetadataMissing { path: PathBuf, key: String },
+    #[error("{}: metadata `{key}` is {found}, {why}", path.display())]
+    MetadataValue {
+        path: PathBuf,
+        key: String,
+        found: String,
+        why: String,
+    },
+    #[error("these parts of a split file do not exist: {}", listed(missing, *others))]
+    PartsMissing {
+        missing: Vec<PathBuf>,
+        /// How many more there are.
+        others: usize,
+    },
+    #[error("{}: tensor `{tensor}` is stored as {stored}; {served} are supported", path.display())]
+    TensorFormat {
+        path: PathBuf,
+        tensor: String,
+        stored: String,
+        served: &'static str,
+    },
     #[error("the weights have no tensor `{tensor}`")]
     TensorMissing { tensor: String },
     #[error("the weights hold a tensor `{tensor}` that this architecture has no place for")]
@@ -58,7 +80,9 @@ impl LoadError {
     /// The reason of the condition that this error becomes.
     pub fn reason(&self) -> &'static str {
         match self {
-            Self::FolderMissing { .. } | Self::FileMissing { .. } => "ModelNotFound",
+            Self::FolderMissing { .. } | Self::FileMissing { .. } | Self::PartsMissing { .. } => {
+                "ModelNotFound"
+            }
             Self::Memory { .. } => "OutOfMemory",
             Self::Read { source, .. } if source.kind() == std::io::ErrorKind::OutOfMemory => {
                 "OutOfMemory"
@@ -72,6 +96,9 @@ impl LoadError {
             | Self::KeyMissing { .. }
             | Self::KeyValue { .. }
             | Self::KeyUnknown { .. }
+            | Self::MetadataMissing { .. }
+            | Self::MetadataValue { .. }
+            | Self::TensorFormat { .. }
             | Self::TensorMissing { .. }
             | Self::TensorUnexpected { .. }
             | Self::TensorShape { .. }
@@ -79,5 +106,16 @@ impl LoadError {
             | Self::Context { .. }
             | Self::Vocabulary { .. } => "Unsupported",
         }
+    }
+}
+
+fn listed(paths: &[PathBuf], others: usize) -> String {
+    let names: Vec<String> = paths
+        .iter()
+        .map(|path| path.display().to_string())
+        .collect();
+    match others {
+        0 => names.join(", "),
+        others => format!("{} and {others} more", names.join(", ")),
     }
 }

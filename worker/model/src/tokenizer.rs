@@ -1,5 +1,12 @@
 //! Text to token ids and back.
 
+mod from_gguf;
+mod pairs;
+mod pre;
+mod sentence_piece;
+mod specials;
+mod vocabulary;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
@@ -7,6 +14,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
+use self::sentence_piece::SentencePiece;
 use crate::{LoadError, files};
 
 /// Cheap to clone; all clones are one tokenizer.
@@ -15,11 +23,28 @@ pub struct Tokenizer(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    tokenizer: tokenizers::Tokenizer,
+    codec: Codec,
+    around: Around,
+    /// Tokens without text: those that steer the model, and those that only fill it up.
     specials: BTreeSet<u32>,
     ends: Vec<u32>,
     bos: Option<u32>,
     names: Map<String, Value>,
+}
+
+/// What does the work.
+#[derive(Debug)]
+enum Codec {
+    /// The hub's file as it stands, or one made the same way from a GGUF file.
+    Hub(Box<tokenizers::Tokenizer>),
+    SentencePiece(Box<SentencePiece>),
+}
+
+/// What stands around a text, beyond what the codec puts there itself.
+#[derive(Debug, Default)]
+struct Around {
+    before: Option<u32>,
+    after: Option<u32>,
 }
 
 /// The tokenizer could not make sense of its input.
@@ -80,7 +105,8 @@ impl Tokenizer {
             ends: ends.into_iter().collect(),
             bos,
             names,
-            tokenizer,
+            codec: Codec::Hub(Box::new(tokenizer)),
+            around: Around::default(),
         })))
     }
 
@@ -88,26 +114,46 @@ impl Tokenizer {
     /// tokenizers; `special` adds those that the tokenizer puts around a text (a beginning, say).
     /// A rendered chat already has them.
     pub fn encode(&self, text: &str, special: bool) -> Result<Vec<u32>, TokenizeError> {
-        match self.0.tokenizer.encode_fast(text, special) {
-            Ok(encoding) => Ok(encoding.get_ids().to_vec()),
-            Err(error) => Err(TokenizeError(error.to_string())),
+        let mut ids = match &self.0.codec {
+            Codec::Hub(tokenizer) => match tokenizer.encode_fast(text, special) {
+                Ok(encoding) => encoding.get_ids().to_vec(),
+                Err(error) => return Err(TokenizeError(error.to_string())),
+            },
+            Codec::SentencePiece(pieces) => pieces.encode(text)?,
+        };
+        if special {
+            ids.splice(..0, self.0.around.before);
+            ids.extend(self.0.around.after);
         }
+        Ok(ids)
     }
 
     /// The text of ids, without special tokens. Ids that nobody knows have no text.
     pub fn decode(&self, ids: &[u32]) -> Result<String, TokenizeError> {
-        let text = self.0.tokenizer.decode(ids, true);
-        text.map_err(|error| TokenizeError(error.to_string()))
+        let spoken = |id: &u32| !self.0.specials.contains(id);
+        let ids: Vec<u32> = ids.iter().copied().filter(spoken).collect();
+        match &self.0.codec {
+            Codec::Hub(tokenizer) => tokenizer
+                .decode(&ids, true)
+                .map_err(|error| TokenizeError(error.to_string())),
+            Codec::SentencePiece(pieces) => Ok(pieces.decode(&ids)),
+        }
     }
 
     /// A token as the vocabulary spells it, or nothing where there is no such id.
     pub fn spelling(&self, id: u32) -> Option<String> {
-        self.0.tokenizer.id_to_token(id)
+        match &self.0.codec {
+            Codec::Hub(tokenizer) => tokenizer.id_to_token(id),
+            Codec::SentencePiece(pieces) => pieces.spelling(id),
+        }
     }
 
     /// The id of a token as the vocabulary spells it.
     pub fn id(&self, spelling: &str) -> Option<u32> {
-        self.0.tokenizer.token_to_id(spelling)
+        match &self.0.codec {
+            Codec::Hub(tokenizer) => tokenizer.token_to_id(spelling),
+            Codec::SentencePiece(pieces) => pieces.id(spelling),
+        }
     }
 
     /// Follows one answer as it is written.
@@ -119,7 +165,8 @@ impl Tokenizer {
         }
     }
 
-    /// Ids that end an answer: those of config, generation config and tokenizer config, ascending.
+    /// Ids that end an answer, ascending: those of config, generation config and tokenizer config,
+    /// or those of a GGUF file.
     pub fn ends(&self) -> &[u32] {
         &self.0.ends
     }

@@ -1,0 +1,13 @@
+//! GGUF files from the outside: what is read, what is refused, and what ids texts have.
+#![allow(clippy::unwrap_used, reason = "in a test the panic is the report")]
+
+mod golden;
+mod mutations;
+mod peak;
+mod reading;
+mod refusals;
+mod settings;
+mod splits;
+mod tokenizer;
+mod vocabularies;
+mod written;
