@@ -5,6 +5,7 @@
 
 mod common;
 mod families;
+pub(crate) mod gguf;
 mod keys;
 mod rope;
 

@@ -1,6 +1,7 @@
 //! The forward pass: one for every family, over packed tokens of any number of sequences.
 
 use weir_kernels::attention::{Query, Scores, attend};
+use weir_kernels::packed::{QuantizedRows, matmul_packed_many};
 use weir_kernels::{
     Cpu, gelu_tanh_times, matmul, rms_norm, rotate_first_halves, silu_times, soft_cap,
 };
@@ -10,17 +11,17 @@ use crate::kv::KvCache;
 use crate::layers::{Attention, FeedForward, Layer, Linear};
 use crate::rope::Angles;
 use crate::spec::{Activation, DecoderSpec, LayerSpec};
-use crate::weights::Tensor;
+use crate::weight::Weight;
 
 /// Weights in their places.
 #[derive(Debug)]
 pub(crate) struct Decoder {
     pub(crate) spec: DecoderSpec,
-    pub(crate) embedding: Tensor,
+    pub(crate) embedding: Weight,
     pub(crate) layers: Vec<Layer>,
     pub(crate) norm: Vec<f32>,
     /// None where the embedding is the head.
-    pub(crate) head: Option<Tensor>,
+    pub(crate) head: Option<Weight>,
     /// Of each rope.
     pub(crate) frequencies: Vec<Vec<f32>>,
 }
@@ -33,6 +34,8 @@ pub(crate) struct Scratch {
     /// The residual stream.
     stream: Vec<f32>,
     normed: Vec<f32>,
+    /// Rows rounded to eight bits, for weights that are packed.
+    rounded: QuantizedRows,
     /// What a layer adds to the stream.
     added: Vec<f32>,
     queries: Vec<f32>,
@@ -88,10 +91,9 @@ impl Decoder {
     }
 
     fn embed(&self, tokens: &[u32], stream: &mut Vec<f32>) {
-        let embedding = self.embedding.matrix();
         stream.resize(tokens.len() * self.spec.hidden, 0.0);
         for (&token, row) in tokens.iter().zip(stream.chunks_exact_mut(self.spec.hidden)) {
-            embedding.copy_row(token as usize, row);
+            self.embedding.copy_row(token as usize, row);
         }
         scale(stream, self.spec.multipliers.embedding);
     }
@@ -101,6 +103,7 @@ impl Decoder {
         let Scratch {
             stream,
             normed,
+            rounded,
             added: last,
             ..
         } = scratch;
@@ -111,11 +114,8 @@ impl Decoder {
         normed.resize(last.len(), 0.0);
         rms_norm(cpu, last, &self.norm, self.spec.norm.epsilon, normed);
         logits.vocabulary = self.spec.vocabulary;
-        logits
-            .values
-            .resize(outputs.len() * self.spec.vocabulary, 0.0);
         let head = self.head.as_ref().unwrap_or(&self.embedding);
-        matmul(cpu, normed, head.matrix(), &mut logits.values);
+        multiply(cpu, (normed, rounded), [(head, &mut logits.values)]);
         let divisor = self.spec.multipliers.logit_divisor;
         if divisor != 1.0 {
             logits.values.iter_mut().for_each(|logit| *logit /= divisor);
@@ -136,9 +136,20 @@ impl Pass<'_> {
     ) {
         let Self { cpu, spec, .. } = *self;
         self.normalise(&weights.norm, scratch);
-        self.project(&weights.query, &scratch.normed, &mut scratch.queries);
-        self.project(&weights.key, &scratch.normed, &mut scratch.keys);
-        self.project(&weights.value, &scratch.normed, &mut scratch.values);
+        let Scratch {
+            normed,
+            rounded,
+            queries,
+            keys,
+            values,
+            ..
+        } = scratch;
+        let inputs = [
+            (&weights.query, queries),
+            (&weights.key, keys),
+            (&weights.value, values),
+        ];
+        self.project((normed, rounded), inputs);
         if let Some([query, key]) = &weights.head_norms {
             self.norm_rows(query, &mut scratch.queries, &mut scratch.normed);
             self.norm_rows(key, &mut scratch.keys, &mut scratch.normed);
@@ -165,19 +176,28 @@ impl Pass<'_> {
             cache.layer(layer),
             &mut scratch.attended,
         );
-        self.project(&weights.output, &scratch.attended, &mut scratch.added);
+        let input = (&scratch.attended[..], &mut scratch.rounded);
+        self.project(input, [(&weights.output, &mut scratch.added)]);
     }
 
     /// From the stream to `added`.
     fn feed_forward(&self, weights: &FeedForward, scratch: &mut Scratch) {
         self.normalise(&weights.norm, scratch);
-        self.project(&weights.gate, &scratch.normed, &mut scratch.gate);
-        self.project(&weights.up, &scratch.normed, &mut scratch.up);
+        let Scratch {
+            normed,
+            rounded,
+            gate,
+            up,
+            ..
+        } = scratch;
+        let inputs = [(&weights.gate, gate), (&weights.up, up)];
+        self.project((normed, rounded), inputs);
         match self.spec.activation {
             Activation::Silu => silu_times(self.cpu, &mut scratch.gate, &scratch.up),
             Activation::GeluTanh => gelu_tanh_times(self.cpu, &mut scratch.gate, &scratch.up),
         }
-        self.project(&weights.down, &scratch.gate, &mut scratch.added);
+        let input = (&scratch.gate[..], &mut scratch.rounded);
+        self.project(input, [(&weights.down, &mut scratch.added)]);
     }
 
     /// Adds what a layer computed to the stream.
@@ -208,16 +228,51 @@ impl Pass<'_> {
         );
     }
 
-    fn project(&self, linear: &Linear, input: &[f32], output: &mut Vec<f32>) {
-        let weight = linear.weight.matrix();
-        output.resize(self.rows.len() * weight.rows(), 0.0);
-        matmul(self.cpu, input, weight, output);
-        if let Some(bias) = &linear.bias {
-            for row in output.chunks_exact_mut(bias.len()) {
-                add(row, bias);
+    /// The same rows through several projections.
+    fn project<const N: usize>(
+        &self,
+        input: (&[f32], &mut QuantizedRows),
+        to: [(&Linear, &mut Vec<f32>); N],
+    ) {
+        let biases = to.each_ref().map(|(linear, _)| linear.bias.as_deref());
+        let to = to.map(|(linear, output)| (&linear.weight, output));
+        let outputs = multiply(self.cpu, input, to);
+        for (bias, output) in biases.into_iter().zip(outputs) {
+            if let Some(bias) = bias {
+                for row in output.chunks_exact_mut(bias.len()) {
+                    add(row, bias);
+                }
             }
         }
     }
+}
+
+/// The products of the same rows with several weights. Rows are rounded once for all that are
+/// packed; `rounded` is where.
+fn multiply<'a, const N: usize>(
+    cpu: &Cpu,
+    (input, rounded): (&[f32], &mut QuantizedRows),
+    to: [(&Weight, &'a mut Vec<f32>); N],
+) -> [&'a mut Vec<f32>; N] {
+    let mut packed = Vec::with_capacity(N);
+    let mut columns = 0;
+    let mut outputs = to.map(|(weight, output)| {
+        columns = weight.columns();
+        output.resize(input.len() / columns * weight.outputs(), 0.0);
+        (weight, output)
+    });
+    for (weight, output) in &mut outputs {
+        match weight {
+            Weight::Plain(tensor) => matmul(cpu, input, tensor.matrix(), output),
+            Weight::Packed(weight) => packed.push((weight.view(), &mut output[..])),
+        }
+    }
+    if !packed.is_empty() {
+        rounded.set(cpu, input, columns);
+        matmul_packed_many(cpu, rounded, &mut packed);
+    }
+    drop(packed);
+    outputs.map(|(_, output)| output)
 }
 
 /// Each token, and the blocks of its sequence.

@@ -19,6 +19,15 @@ pub enum LoadError {
     },
     #[error("{} is not what it should be: {why}", path.display())]
     Malformed { path: PathBuf, why: String },
+    #[error("{} holds several models: name one of {choices}", path.display())]
+    Choices { path: PathBuf, choices: String },
+    #[error("the weights need {needed} bytes of memory where {available} are available; {how}")]
+    TooLarge {
+        needed: u64,
+        available: u64,
+        /// What may help.
+        how: &'static str,
+    },
     #[error("architecture {found} is not supported; these are: {known}")]
     Architecture { found: String, known: String },
     #[error("config.json has no `{key}`")]
@@ -63,8 +72,10 @@ pub enum LoadError {
         found: Vec<usize>,
         expected: Vec<usize>,
     },
-    #[error("tensor `{tensor}` is stored as {stored}; F32 and BF16 are supported")]
+    #[error("tensor `{tensor}` is stored as {stored}; F32, BF16 and F16 are supported")]
     TensorType { tensor: String, stored: String },
+    #[error("tensor `{tensor}` has a number that is not finite, in row {row}")]
+    NotFinite { tensor: String, row: usize },
     #[error("a context of {asked} tokens is more than the {most} that the model was made for")]
     Context { asked: u32, most: u32 },
     #[error(
@@ -83,7 +94,7 @@ impl LoadError {
             Self::FolderMissing { .. } | Self::FileMissing { .. } | Self::PartsMissing { .. } => {
                 "ModelNotFound"
             }
-            Self::Memory { .. } => "OutOfMemory",
+            Self::Memory { .. } | Self::TooLarge { .. } => "OutOfMemory",
             Self::Read { source, .. } if source.kind() == std::io::ErrorKind::OutOfMemory => {
                 "OutOfMemory"
             }
@@ -92,6 +103,7 @@ impl LoadError {
             }
             Self::Read { .. }
             | Self::Malformed { .. }
+            | Self::Choices { .. }
             | Self::Architecture { .. }
             | Self::KeyMissing { .. }
             | Self::KeyValue { .. }
@@ -103,6 +115,7 @@ impl LoadError {
             | Self::TensorUnexpected { .. }
             | Self::TensorShape { .. }
             | Self::TensorType { .. }
+            | Self::NotFinite { .. }
             | Self::Context { .. }
             | Self::Vocabulary { .. } => "Unsupported",
         }

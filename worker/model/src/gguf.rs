@@ -10,6 +10,7 @@ mod metadata;
 pub mod names;
 mod split;
 mod tensor;
+pub(crate) mod tensors;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -130,6 +131,12 @@ impl Gguf {
             map: Arc::clone(&part.map),
             range: placed.range.clone(),
         })
+    }
+
+    /// What all tensors take.
+    pub fn weight_bytes(&self) -> u64 {
+        let placed = self.tensors.values();
+        placed.map(|(_, placed)| placed.range.len() as u64).sum()
     }
 
     /// The files, for a digest.

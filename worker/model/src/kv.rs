@@ -2,7 +2,7 @@
 //!
 //! Which block belongs to whom is the scheduler's business; here is only the memory.
 
-use half::bf16;
+use half::{bf16, f16};
 use weir_kernels::Elements;
 use weir_kernels::attention::PagedCache;
 
@@ -29,17 +29,47 @@ pub(crate) struct Shape {
     pub(crate) kind: KvKind,
 }
 
+/// What keys and values are to be stored as.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KeyValueType {
+    /// F32 for a model in f32, else BF16 where the file has that, else F16.
+    #[default]
+    Auto,
+    F32,
+    Bf16,
+    F16,
+}
+
 /// What keys and values are stored as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum KvKind {
     F32,
     Bf16,
+    F16,
+}
+
+impl KvKind {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "F32",
+            Self::Bf16 => "BF16",
+            Self::F16 => "F16",
+        }
+    }
+
+    fn bytes(self) -> usize {
+        match self {
+            Self::F32 => size_of::<f32>(),
+            Self::Bf16 | Self::F16 => size_of::<u16>(),
+        }
+    }
 }
 
 #[derive(Debug)]
 enum Pool {
     F32(Vec<f32>),
     Bf16(Vec<bf16>),
+    F16(Vec<f16>),
 }
 
 impl KvCache {
@@ -61,6 +91,7 @@ impl KvCache {
         let pool = match shape.kind {
             KvKind::F32 => Pool::F32(zeros(length)?),
             KvKind::Bf16 => Pool::Bf16(zeros(length)?),
+            KvKind::F16 => Pool::F16(zeros(length)?),
         };
         Ok(Self {
             blocks,
@@ -73,11 +104,7 @@ impl KvCache {
     /// What one block takes, over all layers.
     pub fn block_bytes(model: &Model, block_tokens: usize) -> usize {
         let shape = model.kv_shape();
-        let element = match shape.kind {
-            KvKind::F32 => size_of::<f32>(),
-            KvKind::Bf16 => size_of::<bf16>(),
-        };
-        shape.layers * shape.block_length(block_tokens) * element
+        shape.layers * shape.block_length(block_tokens) * shape.kind.bytes()
     }
 
     pub fn blocks(&self) -> usize {
@@ -106,6 +133,10 @@ impl KvCache {
                 let layer = &mut pool[range];
                 shape.scatter(layer, block_tokens, (slots, keys, values), bf16::from_f32);
             }
+            Pool::F16(pool) => {
+                let layer = &mut pool[range];
+                shape.scatter(layer, block_tokens, (slots, keys, values), f16::from_f32);
+            }
         }
     }
 
@@ -117,6 +148,7 @@ impl KvCache {
             elements: match &self.pool {
                 Pool::F32(pool) => Elements::F32(&pool[range]),
                 Pool::Bf16(pool) => Elements::Bf16(&pool[range]),
+                Pool::F16(pool) => Elements::F16(&pool[range]),
             },
             block_tokens: self.block_tokens,
             heads: self.shape.heads,

@@ -2,8 +2,10 @@
 
 use crate::LoadError;
 use crate::decoder::Decoder;
+use crate::found::Found;
 use crate::spec::DecoderSpec;
-use crate::weights::{Stored, Tensor, Weights};
+use crate::weight::Weight;
+use crate::weights::Weights;
 
 /// How a family's files lay out what every decoder has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,7 +47,7 @@ pub(crate) struct FeedForward {
 
 #[derive(Debug)]
 pub(crate) struct Linear {
-    pub(crate) weight: Tensor,
+    pub(crate) weight: Weight,
     pub(crate) bias: Option<Vec<f32>>,
 }
 
@@ -68,14 +70,12 @@ const SEEING: [&str; 4] = [
 pub(crate) fn decoder(
     spec: DecoderSpec,
     layout: Layout,
-    weights: &mut Weights,
+    weights: &mut Weights<'_>,
 ) -> Result<Decoder, LoadError> {
     let (model, head_name) = names(layout, weights);
     let (hidden, vocabulary) = (spec.hidden, spec.vocabulary);
-    let embedding = weights.take(
-        &format!("{model}.embed_tokens.weight"),
-        &[vocabulary, hidden],
-    )?;
+    let embedding_name = format!("{model}.embed_tokens.weight");
+    let embedding = weights.vocabulary(&embedding_name, [vocabulary, hidden])?;
     let mut layers = Vec::with_capacity(spec.layers.len().min(1024));
     for index in 0..spec.layers.len() {
         let prefix = format!("{model}.layers.{index}");
@@ -101,7 +101,7 @@ pub(crate) fn decoder(
             weights.skip(&head_name);
             None
         }
-        false => Some(weights.take(&head_name, &[vocabulary, hidden])?),
+        false => Some(weights.vocabulary(&head_name, [vocabulary, hidden])?),
     };
     if layout.is_wrapped {
         weights.skip_all(|name| SEEING.iter().any(|seeing| name.starts_with(seeing)));
@@ -117,7 +117,7 @@ pub(crate) fn decoder(
 }
 
 /// What the names of the model's tensors begin with, and the name of the head.
-fn names(layout: Layout, weights: &Weights) -> (&'static str, &'static str) {
+fn names(layout: Layout, weights: &Weights<'_>) -> (&'static str, &'static str) {
     let is_there = |model: &str| weights.has(&format!("{model}.embed_tokens.weight"));
     let wrapped = WRAPPED.into_iter().find(|(model, _)| is_there(model));
     match wrapped {
@@ -127,14 +127,14 @@ fn names(layout: Layout, weights: &Weights) -> (&'static str, &'static str) {
 }
 
 /// Where one layer's tensors come from.
-struct Source<'a> {
+struct Source<'a, 'b> {
     spec: &'a DecoderSpec,
     layout: Layout,
     prefix: String,
-    weights: &'a mut Weights,
+    weights: &'a mut Weights<'b>,
 }
 
-impl Source<'_> {
+impl Source<'_, '_> {
     fn layer(&mut self) -> Result<Layer, LoadError> {
         // Old files keep the angles, which follow from the config.
         let old = format!("{}.self_attn.rotary_emb.inv_freq", self.prefix);
@@ -199,7 +199,7 @@ impl Source<'_> {
     }
 
     fn norm(&mut self, name: &str, width: usize) -> Result<Vec<f32>, LoadError> {
-        let mut norm = self.tensor(name, "weight", &[width])?.to_vec();
+        let mut norm = self.vector(name, "weight", width)?;
         if self.spec.norm.plus_one {
             norm.iter_mut().for_each(|weight| *weight += 1.0);
         }
@@ -207,12 +207,20 @@ impl Source<'_> {
     }
 
     fn linear(&mut self, name: &str, shape: [usize; 2], biased: bool) -> Result<Linear, LoadError> {
-        let weight = self.tensor(name, "weight", &shape)?;
-        let bias = match biased {
-            true => Some(self.tensor(name, "bias", &shape[..1])?.to_vec()),
-            false => None,
-        };
-        Ok(Linear { weight, bias })
+        let found = self.found(name, shape)?;
+        Ok(Linear {
+            weight: self.weights.projection(found)?,
+            bias: self.bias(name, shape[0], biased)?,
+        })
+    }
+
+    fn bias(
+        &mut self,
+        name: &str,
+        width: usize,
+        biased: bool,
+    ) -> Result<Option<Vec<f32>>, LoadError> {
+        biased.then(|| self.vector(name, "bias", width)).transpose()
     }
 
     /// Projections of the stream that have a tensor each.
@@ -237,41 +245,48 @@ impl Source<'_> {
         widths: [usize; N],
         biased: bool,
     ) -> Result<[Linear; N], LoadError> {
-        let all = self.linear(name, [widths.iter().sum(), self.spec.hidden], biased)?;
+        let width = widths.iter().sum();
+        let all = self.found(name, [width, self.spec.hidden])?;
+        let bias = self.bias(name, width, biased)?;
+        let mut linears = Vec::with_capacity(N);
         let mut first = 0;
-        Ok(widths.map(|width| {
+        for width in widths {
             let rows = first..first + width;
             first += width;
-            Linear {
-                weight: all.weight.rows(rows.clone()),
-                bias: all.bias.as_ref().map(|bias| bias[rows].to_vec()),
-            }
-        }))
+            linears.push(Linear {
+                weight: self.weights.projection(all.rows(rows.clone()))?,
+                bias: bias.as_ref().map(|bias| bias[rows].to_vec()),
+            });
+        }
+        Ok(linears.try_into().expect("there is one for each width"))
     }
 
-    fn tensor(&mut self, name: &str, kind: &str, shape: &[usize]) -> Result<Tensor, LoadError> {
+    fn found(&mut self, name: &str, shape: [usize; 2]) -> Result<Found, LoadError> {
         self.weights
-            .take(&format!("{}.{name}.{kind}", self.prefix), shape)
+            .take(&format!("{}.{name}.weight", self.prefix), &shape)
+    }
+
+    fn vector(&mut self, name: &str, kind: &str, length: usize) -> Result<Vec<f32>, LoadError> {
+        self.weights
+            .vector(&format!("{}.{name}.{kind}", self.prefix), length)
     }
 }
 
 impl Decoder {
-    /// Whether every weight that rows are multiplied by is stored as f32.
-    pub(crate) fn is_f32(&self) -> bool {
-        self.embedding.stored() == Stored::F32
-            && self.layers.iter().all(|layer| {
-                let (attention, mlp) = (&layer.attention, &layer.feed_forward);
-                [
-                    &attention.query,
-                    &attention.key,
-                    &attention.value,
-                    &attention.output,
-                    &mlp.gate,
-                    &mlp.up,
-                    &mlp.down,
-                ]
-                .iter()
-                .all(|linear| linear.weight.stored() == Stored::F32)
-            })
+    /// Every matrix: the embedding, the head, and those of the layers.
+    pub(crate) fn matrices(&self) -> impl Iterator<Item = &Weight> {
+        let layers = self.layers.iter().flat_map(|layer| {
+            let (attention, mlp) = (&layer.attention, &layer.feed_forward);
+            [
+                &attention.query.weight,
+                &attention.key.weight,
+                &attention.value.weight,
+                &attention.output.weight,
+                &mlp.gate.weight,
+                &mlp.up.weight,
+                &mlp.down.weight,
+            ]
+        });
+        layers.chain([&self.embedding]).chain(&self.head)
     }
 }

@@ -3,32 +3,29 @@
 use std::num::NonZeroUsize;
 use std::path::Path;
 
-use serde_json::{Map, Value};
+use weir_kernels::packed::Format;
 use weir_kernels::{Cpu, KernelClass};
 
 use crate::batch::{Batch, BatchError, Logits};
-use crate::config::decoder_spec;
 use crate::decoder::{Decoder, Scratch};
 use crate::facts::ModelFacts;
-use crate::kv::{KvCache, KvKind, Shape};
+use crate::kv::{KeyValueType, KvCache, KvKind, Shape};
+use crate::open::open;
+use crate::quantization::Quantization;
 use crate::spec::DecoderSpec;
-use crate::weights::Weights;
-use crate::{LoadError, digest, files, layers};
-
-/// Files beside the weights that answers depend on, in the order of their names.
-const DIGESTED: [&str; 5] = [
-    "chat_template.jinja",
-    "config.json",
-    "generation_config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-];
+use crate::weight::Weight;
+use crate::weights::{Source, Weights};
+use crate::{LoadError, layers};
 
 /// How a model is to be served.
 #[derive(Clone, Copy, Debug)]
 pub struct LoadOptions {
     /// The longest sequence; none means the longest that the model was made for.
     pub context_tokens: Option<u32>,
+    pub quantization: Quantization,
+    pub key_value_type: KeyValueType,
+    /// What weights may take; none where that is not known.
+    pub memory_bytes: Option<u64>,
     pub threads: NonZeroUsize,
     /// The best that the processor has is [`KernelClass::detect`].
     pub kernel_class: KernelClass,
@@ -40,6 +37,9 @@ impl Default for LoadOptions {
     fn default() -> Self {
         Self {
             context_tokens: None,
+            quantization: Quantization::default(),
+            key_value_type: KeyValueType::default(),
+            memory_bytes: None,
             threads: weir_kernels::available_threads(),
             kernel_class: KernelClass::detect(),
         }
@@ -53,64 +53,61 @@ pub struct Model {
     cpu: Cpu,
     facts: ModelFacts,
     scratch: Scratch,
+    kv_kind: KvKind,
 }
 
 impl Model {
-    /// Reads a folder in the layout of Hugging Face: `config.json`, `model.safetensors` (or its
-    /// shards with their index) and `tokenizer.json`. The folder must not change while the model
-    /// lives, because weights are used where their file is mapped.
+    /// Reads a folder in the layout of Hugging Face (`config.json`, `model.safetensors` or its
+    /// shards with their index, and `tokenizer.json`) or a GGUF file. Neither must change while
+    /// the model lives, because weights are used where their file is mapped.
     ///
     /// # Errors
     /// Names the file, key or tensor that is missing or that cannot be served.
-    pub fn load(folder: &Path, options: &LoadOptions) -> Result<Self, LoadError> {
-        let (model, weights) = Self::read(folder, options, |_| {})?;
-        weights.finish()?;
-        Ok(model)
+    pub fn load(path: &Path, options: &LoadOptions) -> Result<Self, LoadError> {
+        Self::read(path, options, |_| true)
     }
 
-    /// The model with a spec that is changed before any weight is read, and the weights that it
-    /// then has no place for.
+    /// The model with a spec that is changed before any weight is read. `change` says whether
+    /// every tensor must have its place all the same.
     pub(crate) fn read(
-        folder: &Path,
+        path: &Path,
         options: &LoadOptions,
-        change: impl FnOnce(&mut DecoderSpec),
-    ) -> Result<(Self, Weights), LoadError> {
-        if !folder.is_dir() {
-            return Err(LoadError::FolderMissing {
-                path: folder.to_owned(),
-            });
-        }
-        let config: Map<String, Value> = files::needed_json(folder, "config.json")?;
-        let (mut spec, layout) = decoder_spec(&config, options.context_tokens)?;
-        change(&mut spec);
+        change: impl FnOnce(&mut DecoderSpec) -> bool,
+    ) -> Result<Self, LoadError> {
+        let mut opened = open(path, options.context_tokens)?;
+        let must_be_whole = change(&mut opened.spec);
+        let spec = opened.spec;
         let context_tokens = context(options.context_tokens, spec.context_tokens)?;
-        let tokenizer = files::needed(folder, "tokenizer.json")?;
-        let mut weights = Weights::open(folder)?;
-        let digest = digest_of(folder, &weights)?;
-        let decoder = layers::decoder(spec, layout, &mut weights)?;
+        let quantization = fitting(options, &spec, &opened.source)?;
         let cpu = Cpu::new(options.kernel_class, options.threads);
+        let is_gguf = matches!(opened.source, Source::Gguf(_));
+        let mut weights = Weights::new(opened.source, &cpu, quantization.rounding());
+        let decoder = layers::decoder(spec, opened.layout, &mut weights)?;
         let facts = ModelFacts {
             architecture: decoder.spec.architecture.to_owned(),
             parameters: weights.parameters(),
             weight_bytes: weights.bytes(),
-            digest,
-            tokenizer_digest: digest::of_content(&tokenizer),
-            quantization: "None",
-            key_value_type: match kv_kind(&decoder) {
-                KvKind::F32 => "F32",
-                KvKind::Bf16 => "BF16",
+            digest: opened.digest,
+            tokenizer_digest: opened.tokenizer_digest,
+            quantization: match is_gguf {
+                true => mostly(&decoder),
+                false => quantization.name(),
             },
+            key_value_type: kv_kind(&decoder, options.key_value_type).name(),
             context_tokens,
             vocabulary: decoder.spec.vocabulary as u32,
             kernel_class: cpu.class(),
         };
-        let model = Self {
+        if must_be_whole {
+            weights.finish()?;
+        }
+        Ok(Self {
+            kv_kind: kv_kind(&decoder, options.key_value_type),
             decoder,
             cpu,
             facts,
             scratch: Scratch::default(),
-        };
-        Ok((model, weights))
+        })
     }
 
     pub fn facts(&self) -> &ModelFacts {
@@ -138,16 +135,55 @@ impl Model {
     }
 
     pub(crate) fn kv_shape(&self) -> Shape {
-        Shape::new(&self.decoder.spec, kv_kind(&self.decoder))
+        Shape::new(&self.decoder.spec, self.kv_kind)
     }
 }
 
-/// Keys and values are as precise as the weights.
-fn kv_kind(decoder: &Decoder) -> KvKind {
-    if decoder.is_f32() {
-        KvKind::F32
-    } else {
-        KvKind::Bf16
+/// The format that most of the bytes are in, of those that a file mixes.
+fn mostly(decoder: &Decoder) -> &'static str {
+    let mut bytes: Vec<(Option<Format>, usize)> = Vec::new();
+    for weight in decoder.matrices() {
+        let format = weight.format();
+        match bytes.iter_mut().find(|(known, _)| *known == format) {
+            Some((_, sum)) => *sum += weight.bytes(),
+            None => bytes.push((format, weight.bytes())),
+        }
+    }
+    let most = bytes.into_iter().max_by_key(|(_, sum)| *sum);
+    most.and_then(|(format, _)| format)
+        .map_or("None", Format::name)
+}
+
+fn fitting(
+    options: &LoadOptions,
+    spec: &DecoderSpec,
+    source: &Source,
+) -> Result<Quantization, LoadError> {
+    let available = options.memory_bytes.unwrap_or(u64::MAX);
+    let file_bytes = source.weight_bytes();
+    let bytes = |choice: Quantization| match source {
+        Source::Hub(_) => choice.weight_bytes(spec, file_bytes),
+        Source::Gguf(_) => file_bytes,
+    };
+    options
+        .quantization
+        .fitting(available, bytes)
+        .map_err(|needed| LoadError::TooLarge {
+            needed,
+            available,
+            how: "give it more memory, or a quantization of fewer bits",
+        })
+}
+
+/// Unless it was said: keys and values as precise as the weights are.
+fn kv_kind(decoder: &Decoder, asked: KeyValueType) -> KvKind {
+    match asked {
+        KeyValueType::F32 => KvKind::F32,
+        KeyValueType::Bf16 => KvKind::Bf16,
+        KeyValueType::F16 => KvKind::F16,
+        KeyValueType::Auto if decoder.matrices().all(Weight::is_f32) => KvKind::F32,
+        KeyValueType::Auto if decoder.matrices().any(Weight::is_bf16) => KvKind::Bf16,
+        KeyValueType::Auto => KvKind::F16,
     }
 }
 
@@ -157,19 +193,4 @@ fn context(asked: Option<u32>, most: u32) -> Result<u32, LoadError> {
         Some(asked) => Ok(asked),
         None => Ok(most),
     }
-}
-
-fn digest_of(folder: &Path, weights: &Weights) -> Result<String, LoadError> {
-    let mut small = Vec::new();
-    for name in DIGESTED {
-        if let Some(bytes) = files::read(&folder.join(name))? {
-            small.push((name, bytes));
-        }
-    }
-    let small = small.iter().map(|(name, bytes)| (*name, bytes.as_slice()));
-    let large = weights.files().map(|(path, bytes)| {
-        let name = path.file_name().and_then(|name| name.to_str());
-        (name.unwrap_or_default(), bytes)
-    });
-    Ok(digest::of_files(small.chain(large)))
 }

@@ -9,7 +9,7 @@ mod switches;
 
 use self::fixture::Fixture;
 use crate::LoadOptions;
-use crate::weights::Stored;
+use crate::tensor::Plain;
 
 /// Two orders of summation of the same f32 numbers.
 const TOLERANCE: f32 = 1e-4;
@@ -18,7 +18,7 @@ const TOLERANCE: f32 = 1e-4;
 fn every_family_gives_the_logits_and_the_greedy_tokens_of_hugging_face() {
     let mut wrong = Vec::new();
     for fixture in Fixture::all() {
-        let mut model = fixture.model(Stored::F32, |_| {});
+        let mut model = fixture.model(Plain::F32, |_| {});
         let apart = fixture.distance(&mut model);
         println!("{}: logits differ by up to {apart:.1e}", fixture.name);
         if apart > TOLERANCE {
@@ -35,7 +35,7 @@ fn every_family_gives_the_logits_and_the_greedy_tokens_of_hugging_face() {
 fn bf16_weights_bring_no_more_error_than_hugging_faces_own_arithmetic_in_bf16() {
     let mut wrong = Vec::new();
     for fixture in Fixture::all() {
-        let mut model = fixture.model(Stored::Bf16, |_| {});
+        let mut model = fixture.model(Plain::Bf16, |_| {});
         let (ours, theirs) = (
             fixture.distance_bf16(&mut model),
             fixture.reference.bf16_error,
@@ -60,7 +60,7 @@ fn every_switch_of_the_spec_changes_the_logits_of_some_family() {
     for (switch, turn_off) in switches::SWITCHES {
         let found = fixtures.iter().find(|fixture| {
             let mut is_changed = false;
-            let mut model = fixture.model(Stored::F32, |spec| {
+            let mut model = fixture.model(Plain::F32, |spec| {
                 let before = spec.clone();
                 turn_off(spec);
                 is_changed = *spec != before;
@@ -74,12 +74,12 @@ fn every_switch_of_the_spec_changes_the_logits_of_some_family() {
 #[test]
 fn the_factors_of_a_long_context_are_chosen_by_what_is_served() {
     let fixture = Fixture::named("phi3-short");
-    let mut model = fixture.model(Stored::F32, |_| {});
+    let mut model = fixture.model(Plain::F32, |_| {});
     assert!(fixture.distance(&mut model) < TOLERANCE);
     let options = LoadOptions {
         context_tokens: Some(97),
         ..LoadOptions::default()
     };
-    let mut longer = fixture.model_for(Stored::F32, &options, |_| {});
+    let mut longer = fixture.model_for(Plain::F32, &options, |_| {});
     assert!(fixture.distance(&mut longer) > 50.0 * TOLERANCE);
 }

@@ -4,6 +4,9 @@
 
 use crate::rope::Rope;
 
+/// More than any dense model has; a file that says more is damaged.
+pub(crate) const MOST_LAYERS: usize = 1000;
+
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct DecoderSpec {
     /// The family's name, for people.
@@ -103,6 +106,19 @@ impl DecoderSpec {
     /// Length of a row of queries.
     pub(crate) fn query_width(&self) -> usize {
         self.heads * self.head_dim
+    }
+
+    /// Numbers in the matrices of all layers.
+    pub(crate) fn projection_numbers(&self) -> u64 {
+        let attention = 2 * self.hidden * (self.query_width() + self.kv_width());
+        let feed_forward = 3 * self.hidden * self.intermediate;
+        (self.layers.len() * (attention + feed_forward)) as u64
+    }
+
+    /// Numbers in the embedding and the head.
+    pub(crate) fn vocabulary_numbers(&self) -> u64 {
+        let matrices = if self.tied_head { 1 } else { 2 };
+        (matrices * self.vocabulary * self.hidden) as u64
     }
 
     /// Length of a row of keys, and of values.

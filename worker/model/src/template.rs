@@ -17,7 +17,8 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
-use crate::{LoadError, Tokenizer, files};
+use crate::open::gguf_at;
+use crate::{Gguf, LoadError, Tokenizer, files};
 
 /// Steps of one rendering: a message takes some fifty, so that this is a conversation of tens of
 /// thousands, and a tenth of a second where a template never ends by itself.
@@ -80,47 +81,70 @@ pub enum TemplateError {
 }
 
 impl ChatTemplate {
-    /// Compiles `chat_template.jinja`, or else the `chat_template` of `tokenizer_config.json`;
-    /// none where the model has neither.
+    /// Compiles `chat_template.jinja`, or else the `chat_template` of `tokenizer_config.json`, or
+    /// the templates of a GGUF file; none where the model has none.
     ///
     /// # Errors
     /// Where a file is malformed or the template does not compile.
-    pub fn load(folder: &Path, tokenizer: &Tokenizer) -> Result<Option<Self>, LoadError> {
-        let mut template = Self {
+    pub fn load(path: &Path, tokenizer: &Tokenizer) -> Result<Option<Self>, LoadError> {
+        let template = Self {
             environment: dialect::environment(FUEL),
             names: tokenizer.names().clone(),
         };
+        match gguf_at(path)? {
+            Some(file) => template.with_gguf(&file),
+            None => template.with_folder(path),
+        }
+    }
+
+    fn with_gguf(mut self, file: &Path) -> Result<Option<Self>, LoadError> {
+        let gguf = Gguf::open(file)?;
+        let templates = gguf.chat_templates()?;
+        for (name, source) in &templates {
+            self.add(name, source, file)?;
+        }
+        match templates.is_empty() {
+            true => Ok(None),
+            false => self.with_default(file).map(Some),
+        }
+    }
+
+    fn with_folder(mut self, folder: &Path) -> Result<Option<Self>, LoadError> {
         let path = folder.join("chat_template.jinja");
         if let Some(bytes) = files::read(&path)? {
             let source = String::from_utf8(bytes).map_err(|error| LoadError::Malformed {
                 path: path.clone(),
                 why: error.to_string(),
             })?;
-            template.add(DEFAULT, &source, &path)?;
-            return Ok(Some(template));
+            self.add(DEFAULT, &source, &path)?;
+            return Ok(Some(self));
         }
         let path = folder.join("tokenizer_config.json");
         let config: Map<String, Value> = files::read_json(&path)?.unwrap_or_default();
         match config.get("chat_template") {
             None | Some(Value::Null) => return Ok(None),
-            Some(Value::String(source)) => template.add(DEFAULT, source, &path)?,
+            Some(Value::String(source)) => self.add(DEFAULT, source, &path)?,
             Some(Value::Array(named)) => {
                 for entry in named {
                     let text = |key: &str| entry.get(key).and_then(Value::as_str);
                     if let (Some(name), Some(source)) = (text("name"), text("template")) {
-                        template.add(name, source, &path)?;
+                        self.add(name, source, &path)?;
                     }
                 }
             }
             Some(_) => {}
         }
-        if template.environment.get_template(DEFAULT).is_err() {
-            return Err(LoadError::Malformed {
-                path,
+        self.with_default(&path).map(Some)
+    }
+
+    fn with_default(self, path: &Path) -> Result<Self, LoadError> {
+        match self.environment.get_template(DEFAULT) {
+            Ok(_) => Ok(self),
+            Err(_) => Err(LoadError::Malformed {
+                path: path.to_owned(),
                 why: "`chat_template` has no default template".to_owned(),
-            });
+            }),
         }
-        Ok(Some(template))
     }
 
     /// The text to be encoded without more special tokens: a template writes them itself.

@@ -15,7 +15,8 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 
 use self::sentence_piece::SentencePiece;
-use crate::{LoadError, files};
+use crate::open::gguf_at;
+use crate::{Gguf, LoadError, files};
 
 /// Cheap to clone; all clones are one tokenizer.
 #[derive(Clone, Debug)]
@@ -64,12 +65,20 @@ const ROLES: [&str; 7] = [
 ];
 
 impl Tokenizer {
-    /// Reads `tokenizer.json` and the special ids around it, for a model whose tokens have
+    /// Reads the tokenizer of a model's folder or GGUF file, for a model whose tokens have
     /// `vocabulary` logits.
     ///
     /// # Errors
-    /// Where the file is missing or malformed, or knows ids that the model does not.
-    pub fn load(folder: &Path, vocabulary: u32) -> Result<Self, LoadError> {
+    /// Where a file is missing or malformed, or knows ids that the model does not.
+    pub fn load(path: &Path, vocabulary: u32) -> Result<Self, LoadError> {
+        match gguf_at(path)? {
+            Some(file) => Self::from_gguf(&Gguf::open(&file)?, vocabulary),
+            None => Self::from_folder(path, vocabulary),
+        }
+    }
+
+    /// From `tokenizer.json`, and the special ids in the files around it.
+    fn from_folder(folder: &Path, vocabulary: u32) -> Result<Self, LoadError> {
         let bytes = files::needed(folder, "tokenizer.json")?;
         let mut tokenizer =
             tokenizers::Tokenizer::from_bytes(bytes).map_err(|error| malformed(folder, &error))?;

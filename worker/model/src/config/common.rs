@@ -9,7 +9,9 @@ use super::rope::RopeDefaults;
 use crate::LoadError;
 use crate::layers::Layout;
 use crate::rope::Rope;
-use crate::spec::{Activation, AttentionSpec, Biases, DecoderSpec, Multipliers, NormSpec};
+use crate::spec::{
+    Activation, AttentionSpec, Biases, DecoderSpec, MOST_LAYERS, Multipliers, NormSpec,
+};
 
 /// What a class fills in where a file says nothing.
 pub(super) struct Defaults {
@@ -53,6 +55,10 @@ impl<'a, 'b> Common<'a, 'b> {
         };
         let (vocabulary, hidden) = (size(0, "vocab_size")?, size(1, "hidden_size")?);
         let (intermediate, layers) = (size(2, "intermediate_size")?, size(3, "num_hidden_layers")?);
+        if layers > MOST_LAYERS {
+            let why = format!("where up to {MOST_LAYERS} are served");
+            return Err(keys.refuse("num_hidden_layers", &why));
+        }
         let (heads, context) = (
             size(4, "num_attention_heads")?,
             size(5, "max_position_embeddings")?,

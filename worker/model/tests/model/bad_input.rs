@@ -221,10 +221,10 @@ fn a_tied_head_and_rotary_buffers_in_the_file_change_nothing() {
 #[test]
 fn a_tensor_of_an_unsupported_type_is_named() {
     let tiny = Tiny::new();
-    let error = error_of(tiny.write(Dtype::F16));
+    let error = error_of(tiny.write(Dtype::F8_E4M3));
     assert_eq!(
         error.to_string(),
-        "tensor `model.embed_tokens.weight` is stored as F16; F32 and BF16 are supported"
+        "tensor `model.embed_tokens.weight` is stored as F8_E4M3; F32, BF16 and F16 are supported"
     );
 }
 

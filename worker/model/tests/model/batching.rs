@@ -14,9 +14,9 @@ use crate::tiny::Tiny;
 
 fn load(tiny: &Tiny, threads: usize, kernel_class: KernelClass) -> Model {
     let options = LoadOptions {
-        context_tokens: None,
         threads: NonZeroUsize::new(threads).unwrap(),
         kernel_class,
+        ..LoadOptions::default()
     };
     Model::load(tiny.path(), &options).unwrap()
 }

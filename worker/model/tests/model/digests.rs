@@ -55,7 +55,9 @@ fn the_facts_are_those_of_the_files() {
     let facts = facts(&tiny);
     assert_eq!(facts.architecture, "Llama");
     assert_eq!(facts.parameters, parameters as u64);
-    assert_eq!(facts.weight_bytes, 2 * parameters as u64);
+    let vectors = tiny.tensors.iter().filter(|tensor| tensor.shape.len() == 1);
+    let widened: usize = vectors.map(|tensor| tensor.shape[0]).sum();
+    assert_eq!(facts.weight_bytes, 2 * (parameters + widened) as u64);
     assert_eq!(facts.key_value_type, "BF16");
     assert_eq!(facts.quantization, "None");
     assert_eq!(facts.context_tokens, 256);

@@ -125,6 +125,7 @@ impl Tiny {
                     Dtype::F16 => values
                         .flat_map(|value| half::f16::from_f32(*value).to_le_bytes())
                         .collect(),
+                    Dtype::F8_E4M3 => values.map(|_| 0x38).collect(),
                     _ => values.flat_map(|value| value.to_le_bytes()).collect(),
                 }
             })

@@ -1,0 +1,378 @@
+//! From the metadata of a GGUF file to a [`DecoderSpec`].
+
+use weir_kernels::attention::LARGEST_GROUP;
+
+use crate::LoadError;
+use crate::gguf::names::{
+    Architecture, ROPE_DIVISORS, ROPE_DIVISORS_LONG, ROPE_DIVISORS_SHORT, key,
+};
+use crate::gguf::{Gguf, Typed};
+use crate::rope::{Rope, RopeScaling, Yarn};
+use crate::spec::{
+    Activation, AttentionSpec, Biases, DecoderSpec, LayerSpec, MOST_LAYERS, Multipliers, NormSpec,
+};
+
+const ARCHITECTURE: &str = "general.architecture";
+
+/// The window of Gemma 2, which files may leave out.
+const GEMMA_2_WINDOW: usize = 4096;
+
+/// The spec for sequences of up to `asked` tokens, and what the file calls its parts.
+///
+/// # Errors
+/// Names the key that is missing or that cannot be served.
+pub(crate) fn decoder_spec(
+    gguf: &Gguf,
+    asked: Option<u32>,
+) -> Result<(&'static Architecture, DecoderSpec), LoadError> {
+    let name: &str = gguf.metadata().need(ARCHITECTURE)?;
+    let architecture = Architecture::named(name).ok_or_else(|| LoadError::Architecture {
+        found: name.to_owned(),
+        known: crate::gguf::names::ARCHITECTURES
+            .map(|known| known.name)
+            .join(", "),
+    })?;
+    let keys = Keys { gguf, architecture };
+    Ok((architecture, keys.spec(asked)?))
+}
+
+/// The metadata of one model.
+struct Keys<'a> {
+    gguf: &'a Gguf,
+    architecture: &'static Architecture,
+}
+
+impl Keys<'_> {
+    fn spec(&self, asked: Option<u32>) -> Result<DecoderSpec, LoadError> {
+        let architecture = self.architecture;
+        let (hidden, heads) = (self.size(key::HIDDEN)?, self.size(key::HEADS)?);
+        let head_dim = self.head_dim(hidden, heads)?;
+        let context = self.size(key::CONTEXT)?;
+        let layers = self.layers()?;
+        let served = asked.map_or(context, |asked| asked as usize);
+        let ropes = self.ropes(head_dim, (served, context))?;
+        Ok(DecoderSpec {
+            architecture: shown(architecture.name),
+            hidden,
+            intermediate: self.size(key::INTERMEDIATE)?,
+            heads,
+            kv_heads: self.kv_heads(heads)?,
+            head_dim,
+            vocabulary: self.vocabulary()?,
+            norm: NormSpec {
+                epsilon: self.need::<f64>(key::EPSILON)? as f32,
+                plus_one: false,
+                after: architecture.norms_after,
+            },
+            attention: AttentionSpec {
+                scale: self.attention_scale(hidden, heads, (head_dim, layers.len()))?,
+                cap: self.cap(key::ATTENTION_SOFT_CAP)?,
+                head_norm: architecture.norms_heads,
+            },
+            activation: match architecture.gelu {
+                true => Activation::GeluTanh,
+                false => Activation::Silu,
+            },
+            biases: self.biases(),
+            multipliers: self.multipliers(hidden)?,
+            logit_cap: self.cap(key::FINAL_SOFT_CAP)?,
+            tied_head: !self.gguf.contains("output.weight"),
+            context_tokens: context as u32,
+            layers,
+            ropes,
+        })
+    }
+
+    fn get<'b, T: Typed<'b>>(&'b self, key: &str) -> Result<Option<T>, LoadError> {
+        self.gguf.metadata().get(&self.architecture.key(key))
+    }
+
+    fn need<'b, T: Typed<'b>>(&'b self, key: &str) -> Result<T, LoadError> {
+        self.gguf.metadata().need(&self.architecture.key(key))
+    }
+
+    fn refuse(&self, key: &str, why: String) -> LoadError {
+        self.gguf
+            .metadata()
+            .refuse(&self.architecture.key(key), why)
+    }
+
+    /// A whole number that lengths can be made of.
+    fn size(&self, key: &str) -> Result<usize, LoadError> {
+        match self.need::<u32>(key)? {
+            0 => Err(self.refuse(key, "not a positive whole number".to_owned())),
+            size => Ok(size as usize),
+        }
+    }
+
+    fn size_if(&self, key: &str) -> Result<Option<usize>, LoadError> {
+        Ok(self
+            .get::<u32>(key)?
+            .filter(|size| *size > 0)
+            .map(|size| size as usize))
+    }
+
+    fn positive(&self, key: &str) -> Result<Option<f64>, LoadError> {
+        let number = self.get::<f64>(key)?;
+        match number {
+            Some(number) if number <= 0.0 => {
+                Err(self.refuse(key, "not a positive number".to_owned()))
+            }
+            _ => Ok(number),
+        }
+    }
+
+    fn cap(&self, key: &str) -> Result<Option<f32>, LoadError> {
+        Ok(self.positive(key)?.map(|cap| cap as f32))
+    }
+
+    fn kv_heads(&self, heads: usize) -> Result<usize, LoadError> {
+        let kv_heads = self.size_if(key::KV_HEADS)?.unwrap_or(heads);
+        match heads.is_multiple_of(kv_heads) && heads / kv_heads <= LARGEST_GROUP {
+            true => Ok(kv_heads),
+            false => Err(self.refuse(
+                key::KV_HEADS,
+                format!("which does not divide the {heads} attention heads into groups of up to {LARGEST_GROUP}"),
+            )),
+        }
+    }
+
+    fn head_dim(&self, hidden: usize, heads: usize) -> Result<usize, LoadError> {
+        let head_dim = match self.size_if(key::HEAD_DIM)? {
+            Some(head_dim) => head_dim,
+            None if hidden.is_multiple_of(heads) => hidden / heads,
+            None => {
+                return Err(self.refuse(key::HIDDEN, format!("not a multiple of {heads} heads")));
+            }
+        };
+        let of_values = self.size_if(key::VALUE_DIM)?.unwrap_or(head_dim);
+        if of_values != head_dim {
+            return Err(self.refuse(key::VALUE_DIM, format!("where keys have {head_dim}")));
+        }
+        match head_dim.is_multiple_of(2) {
+            true => Ok(head_dim),
+            false => Err(self.refuse(key::HEAD_DIM, "where rotation needs an even one".to_owned())),
+        }
+    }
+
+    /// As many as the embedding has rows.
+    fn vocabulary(&self) -> Result<usize, LoadError> {
+        let tensor = "token_embd.weight";
+        match self.gguf.shape(tensor) {
+            Some([rows, _]) => Ok(*rows),
+            _ => Err(LoadError::TensorMissing {
+                tensor: tensor.to_owned(),
+            }),
+        }
+    }
+
+    fn layers(&self) -> Result<Vec<LayerSpec>, LoadError> {
+        let count = self.size(key::LAYERS)?;
+        if count > MOST_LAYERS {
+            return Err(self.refuse(key::LAYERS, format!("where up to {MOST_LAYERS} are served")));
+        }
+        let architecture = self.architecture;
+        let is_last_of = |layer: usize, each: Option<usize>| {
+            each.is_some_and(|each| (layer + 1).is_multiple_of(each))
+        };
+        let window = self.window()?;
+        let patterned = self.window_pattern(count)?;
+        Ok((0..count)
+            .map(|layer| {
+                let slides = match &patterned {
+                    Some(pattern) => pattern[layer],
+                    None => !is_last_of(layer, architecture.global_every),
+                };
+                let window = window.filter(|_| slides);
+                let is_local = architecture.local_rope_base.is_some() && slides;
+                let turns = !is_last_of(layer, architecture.no_rope_every);
+                LayerSpec {
+                    window,
+                    rope: turns.then_some(usize::from(is_local)),
+                }
+            })
+            .collect())
+    }
+
+    fn window(&self) -> Result<Option<usize>, LoadError> {
+        let written = self.get::<u32>(key::WINDOW)?.map(|window| window as usize);
+        match self.architecture.name {
+            "gemma2" => Ok(Some(written.unwrap_or(GEMMA_2_WINDOW)).filter(|window| *window > 0)),
+            "gemma3" | "phi3" => Ok(written.filter(|window| *window > 0)),
+            _ if written.is_some_and(|window| window > 0) => Err(self.refuse(
+                key::WINDOW,
+                "where this architecture is served without a window".to_owned(),
+            )),
+            _ => Ok(None),
+        }
+    }
+
+    /// Whether each layer has a window, where the file says it.
+    fn window_pattern(&self, layers: usize) -> Result<Option<Vec<bool>>, LoadError> {
+        let key = key::WINDOW_PATTERN;
+        if self.architecture.global_every.is_none() {
+            return Ok(None);
+        }
+        if let Ok(Some(each)) = self.get::<u32>(key) {
+            let each = (each as usize).max(1);
+            return Ok(Some(
+                (1..=layers)
+                    .map(|layer| !layer.is_multiple_of(each))
+                    .collect(),
+            ));
+        }
+        match self.get::<Vec<bool>>(key)? {
+            Some(pattern) if pattern.len() != layers => {
+                Err(self.refuse(key, format!("not a list of {layers} layers")))
+            }
+            pattern => Ok(pattern),
+        }
+    }
+
+    /// Gemma has no key for it: all models divide by the root of the head's size but the largest.
+    fn attention_scale(
+        &self,
+        hidden: usize,
+        heads: usize,
+        (head_dim, layers): (usize, usize),
+    ) -> Result<f32, LoadError> {
+        if let Some(scale) = self.positive(key::ATTENTION_SCALE)? {
+            return Ok(scale as f32);
+        }
+        let width = match (self.architecture.name, layers) {
+            ("gemma2", 46) | ("gemma3", 62) => hidden / heads,
+            _ => head_dim,
+        };
+        Ok((width as f32).powf(-0.5))
+    }
+
+    fn multipliers(&self, hidden: usize) -> Result<Multipliers, LoadError> {
+        let of = |key| Ok(self.positive(key)?.map(|number| number as f32));
+        let root = self
+            .architecture
+            .scales_embedding
+            .then(|| (hidden as f64).sqrt() as f32);
+        Ok(Multipliers {
+            embedding: of(key::EMBEDDING_SCALE)?.or(root).unwrap_or(1.0),
+            residual: of(key::RESIDUAL_SCALE)?.unwrap_or(1.0),
+            logit_divisor: of(key::LOGIT_SCALE)?.unwrap_or(1.0),
+        })
+    }
+
+    /// Files have no key for biases, only the tensors.
+    fn biases(&self) -> Biases {
+        let has = |part: &str| self.gguf.contains(&format!("blk.0.{part}.bias"));
+        Biases {
+            inputs: has("attn_q") || has("attn_qkv"),
+            output: has("attn_output"),
+            feed_forward: has("ffn_up"),
+        }
+    }
+
+    /// The rope, and that of layers with a window where it is another.
+    fn ropes(&self, head_dim: usize, lengths: (usize, usize)) -> Result<Vec<Rope>, LoadError> {
+        let dim = self.size_if(key::ROPE_DIMENSIONS)?.unwrap_or(head_dim);
+        if dim > head_dim || !dim.is_multiple_of(2) {
+            let why = format!("where an even part of {head_dim} dimensions can turn");
+            return Err(self.refuse(key::ROPE_DIMENSIONS, why));
+        }
+        let base = self.positive(key::ROPE_BASE)?.unwrap_or(10_000.0);
+        let scaling = self.scaling(dim, lengths)?;
+        let mut ropes = vec![Rope { base, dim, scaling }];
+        if let Some(usual) = self.architecture.local_rope_base {
+            let base = self.positive(key::LOCAL_ROPE_BASE)?.unwrap_or(usual);
+            ropes.push(Rope::plain(base, dim));
+        }
+        Ok(ropes)
+    }
+
+    fn scaling(
+        &self,
+        dim: usize,
+        (served, context): (usize, usize),
+    ) -> Result<RopeScaling, LoadError> {
+        let original = self.size_if(key::ROPE_ORIGINAL_CONTEXT)?.unwrap_or(context);
+        let divisors = match (self.gguf.contains(ROPE_DIVISORS), served > original) {
+            (true, _) => Some(ROPE_DIVISORS),
+            (false, true) => Some(ROPE_DIVISORS_LONG),
+            (false, false) => Some(ROPE_DIVISORS_SHORT),
+        };
+        if let Some(tensor) = divisors.filter(|tensor| self.gguf.contains(tensor)) {
+            return Ok(RopeScaling::Long {
+                factors: self.divisors(tensor, dim / 2)?,
+                magnitude: self.positive(key::ROPE_ATTENTION_FACTOR)?.unwrap_or(1.0),
+            });
+        }
+        let older = self.positive(key::OLD_ROPE_FACTOR)?;
+        let factor = self.positive(key::ROPE_FACTOR)?.or(older);
+        match (self.get::<&str>(key::ROPE_SCALING)?, factor) {
+            (None | Some("none"), None) => Ok(RopeScaling::None),
+            (Some("none"), _) => Ok(RopeScaling::None),
+            (None | Some("linear"), Some(factor)) => Ok(RopeScaling::Linear { factor }),
+            (Some("yarn"), Some(factor)) => self.yarn(factor, original),
+            (Some(_), _) => Err(self.refuse(
+                key::ROPE_SCALING,
+                "where none, linear and yarn are served, and longrope with its factors".to_owned(),
+            )),
+        }
+    }
+
+    fn yarn(&self, factor: f64, original: usize) -> Result<RopeScaling, LoadError> {
+        let extrapolation = self.get::<f64>(key::YARN_EXTRAPOLATION)?;
+        if extrapolation.is_some_and(|weight| weight != 1.0) {
+            return Err(self.refuse(key::YARN_EXTRAPOLATION, "where 1 is served".to_owned()));
+        }
+        let usual = if factor <= 1.0 {
+            1.0
+        } else {
+            0.1 * factor.ln() + 1.0
+        };
+        Ok(RopeScaling::Yarn(Yarn {
+            factor,
+            fast: self.positive(key::YARN_BETA_FAST)?.unwrap_or(32.0),
+            slow: self.positive(key::YARN_BETA_SLOW)?.unwrap_or(1.0),
+            original_context: original as f64,
+            whole: true,
+            magnitude: self.positive(key::YARN_ATTENTION_FACTOR)?.unwrap_or(usual),
+        }))
+    }
+
+    fn divisors(&self, name: &str, count: usize) -> Result<Vec<f64>, LoadError> {
+        let tensor = self.gguf.tensor(name)?;
+        let shape = || LoadError::TensorShape {
+            tensor: name.to_owned(),
+            found: tensor.shape.clone(),
+            expected: vec![count],
+        };
+        if tensor.shape != [count] || tensor.bytes().len() != 4 * count {
+            return Err(shape());
+        }
+        let numbers = tensor.bytes().chunks_exact(4);
+        let numbers = numbers.map(|b| f64::from(f32::from_le_bytes([b[0], b[1], b[2], b[3]])));
+        let divisors: Vec<f64> = numbers.collect();
+        match divisors
+            .iter()
+            .position(|divisor| !(divisor.is_finite() && *divisor > 0.0))
+        {
+            Some(row) => Err(LoadError::NotFinite {
+                tensor: name.to_owned(),
+                row,
+            }),
+            None => Ok(divisors),
+        }
+    }
+}
+
+/// The family's name for people, where a file has it for programs.
+fn shown(name: &str) -> &'static str {
+    match name {
+        "qwen2" => "Qwen2",
+        "qwen3" => "Qwen3",
+        "phi3" => "Phi3",
+        "gemma2" => "Gemma2",
+        "gemma3" => "Gemma3",
+        "granite" => "Granite",
+        "smollm3" => "SmolLM3",
+        _ => "Llama",
+    }
+}

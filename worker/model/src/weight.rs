@@ -1,0 +1,80 @@
+//! What rows are multiplied by: in full precision, or packed.
+
+use weir_kernels::packed::{AlignedBytes, Format, Packed, PackedShape};
+
+use crate::tensor::{Plain, Tensor};
+
+#[derive(Debug)]
+pub(crate) enum Weight {
+    Plain(Tensor),
+    Packed(PackedWeight),
+}
+
+#[derive(Debug)]
+pub(crate) struct PackedWeight {
+    shape: PackedShape,
+    bytes: AlignedBytes,
+}
+
+impl PackedWeight {
+    /// # Panics
+    /// Where the shape takes another number of bytes.
+    pub(crate) fn new(shape: PackedShape, bytes: AlignedBytes) -> Self {
+        assert_eq!(bytes.len(), shape.bytes(), "a packed weight is whole");
+        Self { shape, bytes }
+    }
+
+    pub(crate) fn view(&self) -> Packed<'_> {
+        Packed::new(self.shape, &self.bytes)
+    }
+}
+
+impl Weight {
+    /// How many numbers an input row has.
+    pub(crate) fn columns(&self) -> usize {
+        match self {
+            Self::Plain(tensor) => tensor.matrix().columns(),
+            Self::Packed(packed) => packed.shape.columns(),
+        }
+    }
+
+    /// How many numbers an output row has.
+    pub(crate) fn outputs(&self) -> usize {
+        match self {
+            Self::Plain(tensor) => tensor.matrix().rows(),
+            Self::Packed(packed) => packed.shape.rows(),
+        }
+    }
+
+    /// What it takes in memory.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Plain(tensor) => tensor.bytes(),
+            Self::Packed(packed) => packed.bytes.len(),
+        }
+    }
+
+    /// The format it is packed in; none in full precision.
+    pub(crate) fn format(&self) -> Option<Format> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Packed(packed) => Some(packed.shape.format()),
+        }
+    }
+
+    pub(crate) fn is_f32(&self) -> bool {
+        matches!(self, Self::Plain(tensor) if tensor.plain() == Plain::F32)
+    }
+
+    pub(crate) fn is_bf16(&self) -> bool {
+        matches!(self, Self::Plain(tensor) if tensor.plain() == Plain::Bf16)
+    }
+
+    /// Writes one row as f32.
+    pub(crate) fn copy_row(&self, row: usize, to: &mut [f32]) {
+        match self {
+            Self::Plain(tensor) => tensor.matrix().copy_row(row, to),
+            Self::Packed(packed) => packed.view().copy_row(row, to),
+        }
+    }
+}
