@@ -124,7 +124,8 @@ pub mod key {
     /// `rms_norm_eps`.
     pub const EPSILON: &str = "attention.layer_norm_rms_epsilon";
     /// `sliding_window`; 0 is none. Gemma 2's is 4096 where it is not there. llama.cpp does not
-    /// use Phi-3's.
+    /// use Phi-3's. Mistral's is not written: files of its first 7B model do not say that it had
+    /// one.
     pub const WINDOW: &str = "attention.sliding_window";
     /// A number, as [`super::Architecture::global_every`], or a list of whether a layer has a
     /// window. The converter writes neither for Gemma 2 and 3.
@@ -147,10 +148,10 @@ pub mod key {
     pub const ROPE_DIMENSIONS: &str = "rope.dimension_count";
     /// `rope_theta`; else 10,000. Of layers without a window.
     pub const ROPE_BASE: &str = "rope.freq_base";
-    /// `rope_local_base_freq`, which few files have.
+    /// `rope_local_base_freq`, which older files do not have.
     pub const LOCAL_ROPE_BASE: &str = "rope.freq_base_swa";
-    /// `linear`, `yarn`, `longrope` or `none`. A llama3 scaling is a tensor instead:
-    /// [`super::ROPE_DIVISORS`].
+    /// `linear`, `yarn`, `longrope` or `none`. A llama3 scaling is a tensor instead,
+    /// [`super::ROPE_DIVISORS`], and Phi-3's longrope two without this key.
     pub const ROPE_SCALING: &str = "rope.scaling.type";
     /// `factor`.
     pub const ROPE_FACTOR: &str = "rope.scaling.factor";
