@@ -3,6 +3,7 @@
 
 mod converted;
 mod golden;
+mod logits;
 mod mutations;
 mod peak;
 mod reading;
