@@ -24,7 +24,7 @@ What defaults do today, where that is less than their name says:
   there are no steps and no guard.
 - `engine.prefixCache: Enabled`: nothing is cached between requests.
 - `scaling.hold`: an ask for a deployment without a ready replica waits at most 2 s, then goes up a tier or gets 503.
-- `model.quantization: Auto`: the file's own type.
+- `model.quantization: Auto`: the file's own type, or 8 bits where only that fits in memory.
 - `records.to: OTel`: a span, where the router was given a collector, and always a log line.
 - `topologySpread: Zone`: as the scheduler's `topologySpreadConstraints`, preferred and not required.
 ";

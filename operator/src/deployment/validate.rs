@@ -16,6 +16,7 @@ pub const HONOURED: Honoured = Honoured {
     fields: &[
         "spec.model.source",
         "spec.model.contextTokens",
+        "spec.model.quantization",
         "spec.resources.cpu",
         "spec.resources.memory",
         "spec.resources.ephemeralStorage",
@@ -28,9 +29,11 @@ pub const HONOURED: Honoured = Honoured {
         "spec.scaling.max",
     ],
     values: &[
-        ("spec.model.quantization", &[r#""Auto""#, r#""None""#]),
         ("spec.engine.prefixCache", &[r#""Enabled""#]),
-        ("spec.engine.keyValueType", &[r#""Auto""#]),
+        (
+            "spec.engine.keyValueType",
+            &[r#""Auto""#, r#""F16""#, r#""BF16""#, r#""F32""#],
+        ),
         ("spec.engine.protocol", &[r#""Weir""#]),
         ("spec.resources.accelerator", &[r#""None""#]),
         ("spec.scaling.utilization", &[r#""0.8""#]),

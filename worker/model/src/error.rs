@@ -28,6 +28,8 @@ pub enum LoadError {
         /// What may help.
         how: &'static str,
     },
+    #[error("a GGUF file keeps its own quantization: take {asked} out")]
+    QuantizedAlready { asked: &'static str },
     #[error("architecture {found} is not supported; these are: {known}")]
     Architecture { found: String, known: String },
     #[error("config.json has no `{key}`")]
@@ -104,6 +106,7 @@ impl LoadError {
             Self::Read { .. }
             | Self::Malformed { .. }
             | Self::Choices { .. }
+            | Self::QuantizedAlready { .. }
             | Self::Architecture { .. }
             | Self::KeyMissing { .. }
             | Self::KeyValue { .. }

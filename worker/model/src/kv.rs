@@ -40,6 +40,19 @@ pub enum KeyValueType {
     F16,
 }
 
+impl KeyValueType {
+    pub const ALL: [Self; 4] = [Self::Auto, Self::F32, Self::Bf16, Self::F16];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "Auto",
+            Self::F32 => "F32",
+            Self::Bf16 => "BF16",
+            Self::F16 => "F16",
+        }
+    }
+}
+
 /// What keys and values are stored as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum KvKind {

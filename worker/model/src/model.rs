@@ -87,6 +87,7 @@ impl Model {
             architecture: decoder.spec.architecture.to_owned(),
             parameters: weights.parameters(),
             weight_bytes: weights.bytes(),
+            mapped_bytes: decoder.matrices().map(Weight::mapped_bytes).sum(),
             digest: opened.digest,
             tokenizer_digest: opened.tokenizer_digest,
             quantization: match is_gguf {
@@ -159,6 +160,11 @@ fn fitting(
     spec: &DecoderSpec,
     source: &Source,
 ) -> Result<Quantization, LoadError> {
+    if let (Source::Gguf(_), Quantization::Q8 | Quantization::Q4) = (source, options.quantization) {
+        return Err(LoadError::QuantizedAlready {
+            asked: options.quantization.name(),
+        });
+    }
     let available = options.memory_bytes.unwrap_or(u64::MAX);
     let file_bytes = source.weight_bytes();
     let bytes = |choice: Quantization| match source {

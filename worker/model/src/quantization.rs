@@ -19,6 +19,8 @@ pub enum Quantization {
 }
 
 impl Quantization {
+    pub const ALL: [Self; 4] = [Self::Auto, Self::None, Self::Q8, Self::Q4];
+
     pub fn name(self) -> &'static str {
         match self {
             Self::Auto => "Auto",

@@ -94,6 +94,10 @@ impl Tensor {
         }
     }
 
+    pub(crate) fn is_mapped(&self) -> bool {
+        matches!(self.numbers, Numbers::Mapped { .. })
+    }
+
     pub(crate) fn matrix(&self) -> Matrix<'_> {
         Matrix::new(self.elements(), self.columns)
     }

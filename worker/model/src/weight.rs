@@ -54,6 +54,14 @@ impl Weight {
         }
     }
 
+    /// How much of that lies in a file that is mapped.
+    pub(crate) fn mapped_bytes(&self) -> u64 {
+        match self {
+            Self::Plain(tensor) if tensor.is_mapped() => tensor.bytes() as u64,
+            _ => 0,
+        }
+    }
+
     /// The format it is packed in; none in full precision.
     pub(crate) fn format(&self) -> Option<Format> {
         match self {

@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::Parser;
+use weir_engine::model::{KeyValueType, Quantization};
 use weir_process::{ProcessArgs, parse_duration};
 
 /// Serves one model over gRPC and the OpenAI wire.
@@ -43,6 +44,15 @@ pub struct Args {
     #[arg(long, env = "WEIR_CONTEXT_TOKENS", value_name = "TOKENS")]
     pub context_tokens: Option<u32>,
 
+    /// What weights in full precision are rounded to: Auto (as they are, or Q8 where only that fits
+    /// in memory), None, Q8 or Q4
+    #[arg(long, env = "WEIR_QUANTIZATION", value_name = "NAME", default_value = "Auto", value_parser = quantization)]
+    pub quantization: Quantization,
+
+    /// What keys and values are stored as: Auto (as precise as the weights), F32, BF16 or F16
+    #[arg(long, env = "WEIR_KEY_VALUE_TYPE", value_name = "NAME", default_value = "Auto", value_parser = key_value_type)]
+    pub key_value_type: KeyValueType,
+
     /// Threads that compute [default: what the container may use]
     #[arg(long, env = "WEIR_THREADS", value_name = "COUNT")]
     pub threads: Option<usize>,
@@ -72,4 +82,26 @@ pub struct Args {
 
     #[command(flatten)]
     pub process: ProcessArgs,
+}
+
+fn quantization(name: &str) -> Result<Quantization, String> {
+    let all = Quantization::ALL;
+    let found = all.into_iter().find(|known| known.name() == name);
+    found.ok_or_else(|| {
+        format!(
+            "one of {} is expected",
+            all.map(Quantization::name).join(", ")
+        )
+    })
+}
+
+fn key_value_type(name: &str) -> Result<KeyValueType, String> {
+    let all = KeyValueType::ALL;
+    let found = all.into_iter().find(|known| known.name() == name);
+    found.ok_or_else(|| {
+        format!(
+            "one of {} is expected",
+            all.map(KeyValueType::name).join(", ")
+        )
+    })
 }

@@ -117,6 +117,9 @@ fn load_options(args: &Args) -> LoadOptions {
     let threads = args.threads.and_then(NonZeroUsize::new);
     LoadOptions {
         context_tokens: args.context_tokens,
+        quantization: args.quantization,
+        key_value_type: args.key_value_type,
+        memory_bytes: available_bytes(),
         threads: threads.unwrap_or_else(available_threads),
         ..LoadOptions::default()
     }
@@ -154,7 +157,7 @@ fn key_value_memory(model: &Model, asked: Option<u32>) -> Result<KvCache, LoadEr
     let available = available_bytes().unwrap_or(u64::MAX);
     // Mapped weights count as available, but every token needs them. Of the rest a half is left to
     // requests, activations and the system.
-    let spare = available.saturating_sub(model.facts().weight_bytes) / 2;
+    let spare = available.saturating_sub(model.facts().mapped_bytes) / 2;
     let affordable = usize::try_from(spare).unwrap_or(usize::MAX) / block_bytes.max(1);
     let least = asked.map_or(1, |_| context_blocks);
     if affordable < least {

@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use weir_crds::value::duration_text;
-use weir_crds::{TopologySpread, labels};
+use weir_crds::{KeyValueType, Quantization, TopologySpread, labels};
 use weir_policy::source::{Roots, claim};
 
 use super::super::validate::Valid;
@@ -105,6 +105,15 @@ fn arguments(valid: &Valid<'_>) -> Vec<String> {
     ];
     if let Some(tokens) = valid.spec.model.context_tokens {
         arguments.push(format!("--context-tokens={tokens}"));
+    }
+    // What is at its default is left out, so that a new flag here is no new revision of anything.
+    let quantization = valid.spec.model.quantization;
+    if quantization != Quantization::default() {
+        arguments.push(format!("--quantization={quantization:?}"));
+    }
+    let key_value_type = valid.spec.engine.key_value_type;
+    if key_value_type != KeyValueType::default() {
+        arguments.push(format!("--key-value-type={key_value_type:?}"));
     }
     arguments
 }
