@@ -55,10 +55,16 @@ const GEMMA: Architecture = Architecture {
     ..PLAIN
 };
 
-/// The dense architectures that are served. Mistral's models say `llama`.
-pub const ARCHITECTURES: [Architecture; 8] = [
+/// The dense architectures that are served. Mistral's models say `llama`, but for those that were
+/// taken out of a wrapper for images.
+pub const ARCHITECTURES: [Architecture; 9] = [
     Architecture {
         name: "llama",
+        pairs_rows: true,
+        ..PLAIN
+    },
+    Architecture {
+        name: "mistral3",
         pairs_rows: true,
         ..PLAIN
     },
@@ -247,8 +253,8 @@ mod tests {
     }
 
     #[test]
-    fn queries_and_keys_of_llama_granite_and_smollm3_have_paired_rows() {
-        for architecture in ["llama", "granite", "smollm3"] {
+    fn queries_and_keys_of_llama_and_its_like_have_paired_rows() {
+        for architecture in ["llama", "mistral3", "granite", "smollm3"] {
             let query = located(architecture, "model.layers.11.self_attn.q_proj.weight");
             assert_eq!(query, found("blk.11.attn_q.weight", Transform::PairedRows));
             let key = located(architecture, "model.layers.0.self_attn.k_proj.bias");

@@ -214,6 +214,10 @@ fn a_vocabulary_that_contradicts_itself_is_refused_by_its_key() {
             "where merge 1 is \"he l\", and \"hel\" is no token",
         ),
         (
+            with(pairs(), "merges", Value::texts(&["h e"; 4225])),
+            "is an array of 4225 text, where there are 264 tokens and 16 merges for each, at most",
+        ),
+        (
             with(pairs(), "tokens", twice),
             "`tokenizer.ggml.token_type` is an array of 264 i32, where there are 3 tokens",
         ),

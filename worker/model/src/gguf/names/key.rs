@@ -53,7 +53,7 @@ pub const LOCAL_ROPE_BASE: &str = "rope.freq_base_swa";
 /// `linear`, `yarn`, `longrope` or `none`. A llama3 scaling is a tensor instead,
 /// [`super::ROPE_DIVISORS`], and Phi-3's longrope two without this key.
 pub const ROPE_SCALING: &str = "rope.scaling.type";
-/// `factor`.
+/// `factor`. Gemma 3's is that of layers without a window.
 pub const ROPE_FACTOR: &str = "rope.scaling.factor";
 /// What old files call it.
 pub const OLD_ROPE_FACTOR: &str = "rope.scale_linear";
@@ -69,3 +69,7 @@ pub const YARN_ATTENTION_FACTOR: &str = "rope.scaling.yarn_attn_factor";
 pub const YARN_BETA_FAST: &str = "rope.scaling.yarn_beta_fast";
 /// `beta_slow` of yarn; else 1.
 pub const YARN_BETA_SLOW: &str = "rope.scaling.yarn_beta_slow";
+/// `mscale_all_dim` of yarn, which changes what queries and keys are multiplied by (Ministral).
+pub const YARN_LOG_MULTIPLIER: &str = "rope.scaling.yarn_log_multiplier";
+/// `llama_4_scaling_beta`: queries grow with their position (Ministral). No served model has it.
+pub const ATTENTION_TEMPERATURE: &str = "attention.temperature_scale";
