@@ -100,6 +100,19 @@ fn tokens_that_fill_up_have_no_text_and_are_in_no_text() {
 }
 
 #[test]
+fn a_special_token_inside_an_answer_takes_no_space_with_it() {
+    let tokenizer = open(&pieces());
+    let [end, word, half] =
+        ["<|end|>", "▁hell", "<0xC3>"].map(|token| tokenizer.id(token).unwrap());
+    let other = tokenizer.id("<0x9F>").unwrap();
+    let ids = [end, word, end, word, half, end, other, word];
+    let mut detokenizer = tokenizer.detokenizer();
+    let shown = ids.map(|id| detokenizer.push(id).unwrap());
+    assert_eq!(shown, ["", "hell", "", " hell", "", "", "ß", " hell"]);
+    assert_eq!(tokenizer.decode(&ids).unwrap(), shown.concat());
+}
+
+#[test]
 fn an_answer_ends_at_the_ids_of_every_key_and_at_control_tokens_that_are_known_to_end() {
     let mut file = pieces();
     assert_eq!(open(&file).ends(), [2, 271]);
