@@ -12,7 +12,7 @@ use crate::small::{pairs, pieces};
 use crate::written::{Value, Written, folder};
 
 /// What takes a few seconds.
-const USUALLY: u64 = 20_000;
+const USUALLY: u64 = 10_000;
 
 /// A damaged file of some kilobytes may take this much: a tokenizer's tables and expressions.
 const MOST: usize = 8 << 20;
