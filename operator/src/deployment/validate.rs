@@ -307,8 +307,8 @@ mod tests {
                 "spec.cache",
             ),
             (
-                json!({ "model": { "source": "file:///m", "quantization": "Q4" } }),
-                "spec.model.quantization",
+                json!({ "engine": { "keyValueType": "Fp8" } }),
+                "spec.engine.keyValueType",
             ),
             (
                 json!({ "model": { "source": "file:///m", "revision": "main" } }),

@@ -3,11 +3,11 @@
 //! Every key is used, known to change nothing, or refused by name: a key that is skipped in
 //! silence is a model that answers wrongly in silence.
 
-mod common;
 mod families;
 pub(crate) mod gguf;
 mod keys;
 mod rope;
+mod shared;
 
 use serde_json::{Map, Value};
 

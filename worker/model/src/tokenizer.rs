@@ -265,6 +265,10 @@ pub struct Detokenizer {
 impl Detokenizer {
     /// The text that this id completes; empty where it ends inside a character.
     pub fn push(&mut self, id: u32) -> Result<String, TokenizeError> {
+        // It would stand between a text and the space that parts it from the next.
+        if self.tokenizer.is_special(id) {
+            return Ok(String::new());
+        }
         self.ids.push(id);
         let all = self.tokenizer.decode(&self.ids)?;
         let held = self.ids.len() - self.shown;

@@ -26,7 +26,8 @@ fn made(spec: &str, given: Given<'_>) -> Desired {
 const LEAST: &str = "  model: { source: file:///models/triage }\n";
 
 const ALL: &str =
-    "  model: { source: pvc://models/triage/v1, contextTokens: 2048, quantization: None }
+    "  model: { source: pvc://models/triage/v1, contextTokens: 2048, quantization: Q4 }
+  engine: { keyValueType: BF16 }
   resources: { cpu: 1500m, memory: 1Gi, ephemeralStorage: 2Gi }
   replicas: 3
   drain: 30s

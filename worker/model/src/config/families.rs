@@ -3,8 +3,8 @@
 
 use serde_json::{Value, json};
 
-use super::common::{Common, Defaults, HeadDim};
 use super::keys::Keys;
+use super::shared::{Common, Defaults, HeadDim};
 use crate::LoadError;
 use crate::layers::Layout;
 use crate::spec::{Activation, DecoderSpec, LayerSpec, Multipliers};

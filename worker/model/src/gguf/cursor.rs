@@ -1,15 +1,24 @@
 //! Reads little-endian values one after the other, and never past the end.
 
+/// Of a header: the largest vocabularies take a fifth of it.
+const LONGEST: usize = 128 << 20;
+
 /// A place in the header of a file.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Cursor<'a> {
     bytes: &'a [u8],
     at: usize,
+    /// The file goes on after the longest header.
+    cut: bool,
 }
 
 impl<'a> Cursor<'a> {
-    pub(super) fn new(bytes: &'a [u8], at: usize) -> Self {
-        Self { bytes, at }
+    pub(super) fn new(file: &'a [u8], at: usize) -> Self {
+        Self {
+            bytes: &file[..file.len().min(LONGEST)],
+            at,
+            cut: file.len() > LONGEST,
+        }
     }
 
     /// Bytes before this place.
@@ -21,14 +30,21 @@ impl<'a> Cursor<'a> {
         self.bytes.len() - self.at
     }
 
+    /// What follows, for a refusal.
+    fn rest(&self) -> String {
+        let left = self.left();
+        if self.cut {
+            format!("{left} bytes follow in the {LONGEST} that a header may take")
+        } else {
+            format!("{left} bytes follow")
+        }
+    }
+
     /// The next bytes, which are those of `what`.
     pub(super) fn take(&mut self, length: usize, what: &str) -> Result<&'a [u8], String> {
         if length > self.left() {
-            return Err(format!(
-                "{what} takes {length} bytes at {}, where {} follow",
-                self.at,
-                self.left()
-            ));
+            let (at, rest) = (self.at, self.rest());
+            return Err(format!("{what} takes {length} bytes at {at}, where {rest}"));
         }
         let taken = &self.bytes[self.at..self.at + length];
         self.at += length;
@@ -54,11 +70,10 @@ impl<'a> Cursor<'a> {
         let count = self.u64(what)?;
         match usize::try_from(count) {
             Ok(count) if count <= self.left() / each => Ok(count),
-            _ => Err(format!(
-                "{what} is {count} at {}, where {} bytes follow",
-                self.at,
-                self.left()
-            )),
+            _ => {
+                let (at, rest) = (self.at, self.rest());
+                Err(format!("{what} is {count} at {at}, where {rest}"))
+            }
         }
     }
 

@@ -13,9 +13,6 @@ use super::tensor::Stored;
 
 const MAGIC: [u8; 4] = *b"GGUF";
 
-/// Of metadata and tensor places together: the largest vocabularies take a fifth of it.
-const LONGEST: usize = 128 << 20;
-
 /// More than any model has: each takes memory beyond what the file takes.
 const MOST_KEYS: usize = 1 << 16;
 const MOST_TENSORS: usize = 1 << 17;
@@ -47,18 +44,7 @@ impl Header {
     /// # Errors
     /// Says what is wrong with the file, in words that complete "it is not what it should be".
     pub(super) fn read(file: &[u8]) -> Result<Self, String> {
-        let head = &file[..file.len().min(LONGEST)];
-        Self::read_head(head, file.len()).map_err(|why| {
-            if head.len() < file.len() && why.contains("follow") {
-                format!("{why}, and no header is longer than {LONGEST} bytes")
-            } else {
-                why
-            }
-        })
-    }
-
-    fn read_head(head: &[u8], file_bytes: usize) -> Result<Self, String> {
-        let mut cursor = Cursor::new(head, 0);
+        let mut cursor = Cursor::new(file, 0);
         let magic = cursor.array::<4>("the mark of a GGUF file")?;
         if magic != MAGIC {
             return Err(format!(
@@ -83,7 +69,7 @@ impl Header {
             ));
         }
         let values = values(&mut cursor, keys)?;
-        let alignment = alignment(head, &values)?;
+        let alignment = alignment(file, &values)?;
         let mut places = Vec::with_capacity(tensors);
         for _ in 0..tensors {
             places.push(Written::read(&mut cursor)?);
@@ -91,7 +77,7 @@ impl Header {
         let start = cursor.at().next_multiple_of(alignment);
         Ok(Self {
             values,
-            tensors: placed(places, start, alignment, file_bytes)?,
+            tensors: placed(places, start, alignment, file.len())?,
         })
     }
 }
@@ -110,11 +96,11 @@ fn values(cursor: &mut Cursor<'_>, keys: usize) -> Result<BTreeMap<String, Place
     Ok(values)
 }
 
-fn alignment(head: &[u8], values: &BTreeMap<String, Place>) -> Result<usize, String> {
+fn alignment(file: &[u8], values: &BTreeMap<String, Place>) -> Result<usize, String> {
     let Some(place) = values.get(ALIGNMENT) else {
         return Ok(USUAL_ALIGNMENT as usize);
     };
-    let item = Item::read(&mut Cursor::new(head, place.start), place.kind)?;
+    let item = Item::read(&mut Cursor::new(file, place.start), place.kind)?;
     match u32::of(item) {
         Some(size) if size.is_power_of_two() && (8..=LARGEST_ALIGNMENT).contains(&size) => {
             Ok(size as usize)

@@ -3,6 +3,8 @@
 //! Two tables: tensors by their hub name, and the keys that a model's shape comes from. Where a
 //! file leaves something out that the forward pass needs, the architecture has it here.
 
+pub mod key;
+
 /// An architecture as `general.architecture` spells it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Architecture {
@@ -53,10 +55,16 @@ const GEMMA: Architecture = Architecture {
     ..PLAIN
 };
 
-/// The dense architectures that are served. Mistral's models say `llama`.
-pub const ARCHITECTURES: [Architecture; 8] = [
+/// The dense architectures that are served. Mistral's models say `llama`, but for those that were
+/// taken out of a wrapper for images.
+pub const ARCHITECTURES: [Architecture; 9] = [
     Architecture {
         name: "llama",
+        pairs_rows: true,
+        ..PLAIN
+    },
+    Architecture {
+        name: "mistral3",
         pairs_rows: true,
         ..PLAIN
     },
@@ -98,78 +106,6 @@ pub const ARCHITECTURES: [Architecture; 8] = [
         ..PLAIN
     },
 ];
-
-/// Keys of the metadata, without the architecture's name and the dot before them: `phi3.` and
-/// [`key::CONTEXT`] make `phi3.context_length`. In brackets, what the hub calls it, and what
-/// holds where the key is not there.
-pub mod key {
-    /// `max_position_embeddings`.
-    pub const CONTEXT: &str = "context_length";
-    /// `vocab_size`; else the number of tokens, and `token_embd.weight` has the rows.
-    pub const VOCABULARY: &str = "vocab_size";
-    /// `hidden_size`.
-    pub const HIDDEN: &str = "embedding_length";
-    /// `num_hidden_layers`.
-    pub const LAYERS: &str = "block_count";
-    /// `intermediate_size`. Phi-3's too, though its `ffn_up` has twice as many rows.
-    pub const INTERMEDIATE: &str = "feed_forward_length";
-    /// `num_attention_heads`. A number, or a list with one for each layer.
-    pub const HEADS: &str = "attention.head_count";
-    /// `num_key_value_heads`; else [`HEADS`].
-    pub const KV_HEADS: &str = "attention.head_count_kv";
-    /// `head_dim`; else hidden ÷ heads. Granite and Phi-3 never write it.
-    pub const HEAD_DIM: &str = "attention.key_length";
-    /// `head_dim` again, of values: no served model has another.
-    pub const VALUE_DIM: &str = "attention.value_length";
-    /// `rms_norm_eps`.
-    pub const EPSILON: &str = "attention.layer_norm_rms_epsilon";
-    /// `sliding_window`; 0 is none. Gemma 2's is 4096 where it is not there. llama.cpp does not
-    /// use Phi-3's. Mistral's is not written: files of its first 7B model do not say that it had
-    /// one.
-    pub const WINDOW: &str = "attention.sliding_window";
-    /// A number, as [`super::Architecture::global_every`], or a list of whether a layer has a
-    /// window. The converter writes neither for Gemma 2 and 3.
-    pub const WINDOW_PATTERN: &str = "attention.sliding_window_pattern";
-    /// `attention_multiplier` (Granite); else the root of the head's size, inverted. Gemma has no
-    /// key for `query_pre_attn_scalar`: the 27B models (46 layers of Gemma 2, 62 of Gemma 3)
-    /// divide by the root of hidden ÷ heads.
-    pub const ATTENTION_SCALE: &str = "attention.scale";
-    /// `embedding_multiplier` (Granite).
-    pub const EMBEDDING_SCALE: &str = "embedding_scale";
-    /// `residual_multiplier` (Granite).
-    pub const RESIDUAL_SCALE: &str = "residual_scale";
-    /// `logits_scaling` (Granite), which logits are divided by.
-    pub const LOGIT_SCALE: &str = "logit_scale";
-    /// `attn_logit_softcapping` (Gemma 2).
-    pub const ATTENTION_SOFT_CAP: &str = "attn_logit_softcapping";
-    /// `final_logit_softcapping` (Gemma 2).
-    pub const FINAL_SOFT_CAP: &str = "final_logit_softcapping";
-    /// How many numbers of a head are rotated: `partial_rotary_factor` of it; else all.
-    pub const ROPE_DIMENSIONS: &str = "rope.dimension_count";
-    /// `rope_theta`; else 10,000. Of layers without a window.
-    pub const ROPE_BASE: &str = "rope.freq_base";
-    /// `rope_local_base_freq`, which older files do not have.
-    pub const LOCAL_ROPE_BASE: &str = "rope.freq_base_swa";
-    /// `linear`, `yarn`, `longrope` or `none`. A llama3 scaling is a tensor instead,
-    /// [`super::ROPE_DIVISORS`], and Phi-3's longrope two without this key.
-    pub const ROPE_SCALING: &str = "rope.scaling.type";
-    /// `factor`.
-    pub const ROPE_FACTOR: &str = "rope.scaling.factor";
-    /// What old files call it.
-    pub const OLD_ROPE_FACTOR: &str = "rope.scale_linear";
-    /// `original_max_position_embeddings`; else [`CONTEXT`].
-    pub const ROPE_ORIGINAL_CONTEXT: &str = "rope.scaling.original_context_length";
-    /// What queries and keys are multiplied by under longrope, computed by the converter; else 1.
-    pub const ROPE_ATTENTION_FACTOR: &str = "rope.scaling.attn_factor";
-    /// `extrapolation_factor` of yarn.
-    pub const YARN_EXTRAPOLATION: &str = "rope.scaling.yarn_ext_factor";
-    /// `attention_factor` of yarn.
-    pub const YARN_ATTENTION_FACTOR: &str = "rope.scaling.yarn_attn_factor";
-    /// `beta_fast` of yarn; else 32.
-    pub const YARN_BETA_FAST: &str = "rope.scaling.yarn_beta_fast";
-    /// `beta_slow` of yarn; else 1.
-    pub const YARN_BETA_SLOW: &str = "rope.scaling.yarn_beta_slow";
-}
 
 /// What each frequency is divided by, half a head of f32: how llama3's scaling is stored.
 pub const ROPE_DIVISORS: &str = "rope_freqs.weight";
@@ -317,8 +253,8 @@ mod tests {
     }
 
     #[test]
-    fn queries_and_keys_of_llama_granite_and_smollm3_have_paired_rows() {
-        for architecture in ["llama", "granite", "smollm3"] {
+    fn queries_and_keys_of_llama_and_its_like_have_paired_rows() {
+        for architecture in ["llama", "mistral3", "granite", "smollm3"] {
             let query = located(architecture, "model.layers.11.self_attn.q_proj.weight");
             assert_eq!(query, found("blk.11.attn_q.weight", Transform::PairedRows));
             let key = located(architecture, "model.layers.0.self_attn.k_proj.bias");

@@ -16,6 +16,9 @@ use crate::gguf::quoted;
 const MERGES: &str = "tokenizer.ggml.merges";
 const PRE: &str = "tokenizer.ggml.pre";
 
+/// Merges for each token, at most: a token is made in two or three ways in real vocabularies.
+const MOST_WAYS: usize = 16;
+
 /// What the file's name for its cut stands for.
 ///
 /// # Errors
@@ -68,6 +71,12 @@ pub(super) fn build(
 fn merges(vocabulary: &Vocabulary<'_>) -> Result<Vec<(String, String)>, LoadError> {
     let metadata = vocabulary.metadata;
     let lines: Vec<&str> = metadata.need(MERGES)?;
+    let tokens = vocabulary.tokens.len();
+    if lines.len() > MOST_WAYS * tokens {
+        let why =
+            format!("where there are {tokens} tokens and {MOST_WAYS} merges for each, at most");
+        return Err(metadata.refuse(MERGES, why));
+    }
     let mut merges = Vec::with_capacity(lines.len());
     let mut merged = String::new();
     for (rank, line) in lines.into_iter().enumerate() {

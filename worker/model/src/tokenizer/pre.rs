@@ -37,7 +37,7 @@ const PLAIN: PreTokenizer = PreTokenizer {
 };
 
 const TABLE: [PreTokenizer; 11] = [
-    // Llama 3, SmolLM3.
+    // Llama 3.
     PreTokenizer {
         names: &["llama-bpe", "llama3", "llama-v3"],
         cuts: &[LLAMA3],
@@ -45,7 +45,7 @@ const TABLE: [PreTokenizer; 11] = [
         add_bos: true,
         ..PLAIN
     },
-    // Phi-4 and Granite 4 among others.
+    // Phi-4 among others.
     PreTokenizer {
         names: &["dbrx", "smaug-bpe"],
         cuts: &[LLAMA3],

@@ -3,9 +3,12 @@
 //! Characters are merged pair by pair, the best-scored token first and the leftmost of equals,
 //! until no two neighbours make a token. What is no token then is spelled in bytes.
 
-use std::cmp::{Ordering, Reverse};
+mod chain;
+
+use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 
+use self::chain::{Chain, Pair};
 use super::TokenizeError;
 use super::specials::{Piece, Specials};
 use super::vocabulary::{Kind, Vocabulary};
@@ -65,24 +68,13 @@ impl SentencePiece {
             prefix: metadata.get(PREFIX)?.unwrap_or(true),
         };
         for (id, text, kind) in vocabulary.iter() {
-            let token = match kind {
-                Kind::Normal => Token::Text(text.replace(SPACE, " ")),
-                Kind::UserDefined => Token::Text(text.to_owned()),
-                Kind::Byte => Token::Byte(byte(text).ok_or_else(|| {
-                    let why = format!(
-                        "where byte token {id} is {}, not <0x00> to <0xFF>",
-                        quoted(text)
-                    );
-                    metadata.refuse("tokenizer.ggml.tokens", why)
-                })?),
-                Kind::Control | Kind::Unknown | Kind::Unused => Token::Silent,
-            };
-            if let Token::Byte(byte) = token {
-                made.bytes.insert(byte, id);
-            }
-            if matches!(kind, Kind::Normal | Kind::UserDefined | Kind::Unused) {
-                let score = numbers[id as usize];
-                made.scores.insert(text.to_owned(), (id, score));
+            let score = numbers[id as usize];
+            if !made.add((id, text, kind), score) {
+                let why = format!(
+                    "where byte token {id} is {}, not <0x00> to <0xFF>",
+                    quoted(text)
+                );
+                return Err(metadata.refuse("tokenizer.ggml.tokens", why));
             }
             let cut_out = matches!(kind, Kind::Control | Kind::UserDefined)
                 || kind == Kind::Unknown && unknown == Some(id);
@@ -90,11 +82,30 @@ impl SentencePiece {
                 let takes_space = phi && !matches!(text, "<unk>" | "<s>" | "<|endoftext|>");
                 made.specials.add(text, id, takes_space);
             }
-            made.tokens.push(token);
         }
         made.spellings = vocabulary.tokens;
         made.ids = vocabulary.ids;
         Ok(made)
+    }
+
+    /// False for a byte that is spelled as none.
+    fn add(&mut self, (id, text, kind): (u32, &str, Kind), score: f32) -> bool {
+        self.tokens.push(match kind {
+            Kind::Normal => Token::Text(text.replace(SPACE, " ")),
+            Kind::UserDefined => Token::Text(text.to_owned()),
+            Kind::Byte => {
+                let Some(byte) = byte(text) else {
+                    return false;
+                };
+                self.bytes.insert(byte, id);
+                Token::Byte(byte)
+            }
+            Kind::Control | Kind::Unknown | Kind::Unused => Token::Silent,
+        });
+        if matches!(kind, Kind::Normal | Kind::UserDefined | Kind::Unused) {
+            self.scores.insert(text.to_owned(), (id, score));
+        }
+        true
     }
 
     pub(super) fn id(&self, spelling: &str) -> Option<u32> {
@@ -149,19 +160,16 @@ impl SentencePiece {
     fn spell(&self, text: &str, ids: &mut Vec<u32>) -> Result<(), TokenizeError> {
         let mut chain = Chain::new(text);
         let mut queue = BinaryHeap::new();
-        for right in 1..chain.links.len() {
+        for right in 1..chain.len() {
             queue.extend(self.pair(&chain, right - 1, right));
         }
         while let Some(pair) = queue.pop() {
-            let Pair { left, length, .. } = pair;
-            let Reverse(left) = left;
+            let Reverse(left) = pair.left;
             let Some(right) = chain.next(left) else {
                 continue;
             };
             // One of the two was merged with another since.
-            if chain.links[left].length + chain.links[right].length != length
-                || chain.links[left].length == 0
-            {
+            if chain.text(left).is_empty() || chain.both(left, right).len() != pair.length {
                 continue;
             }
             chain.merge(left, right);
@@ -172,7 +180,7 @@ impl SentencePiece {
                 queue.extend(self.pair(&chain, left, next));
             }
         }
-        let mut at = (!chain.links.is_empty()).then_some(0);
+        let mut at = (chain.len() > 0).then_some(0);
         while let Some(link) = at {
             self.name(chain.text(link), ids)?;
             at = chain.next(link);
@@ -182,13 +190,12 @@ impl SentencePiece {
 
     /// Two neighbours, if they make a token.
     fn pair(&self, chain: &Chain<'_>, left: usize, right: usize) -> Option<Pair> {
-        let start = chain.links[left].start;
-        let length = chain.links[left].length + chain.links[right].length;
-        let (_, score) = self.scores.get(&chain.text[start..start + length])?;
+        let both = chain.both(left, right);
+        let (_, score) = self.scores.get(both)?;
         Some(Pair {
             score: *score,
             left: Reverse(left),
-            length,
+            length: both.len(),
         })
     }
 
@@ -219,89 +226,4 @@ fn byte(token: &str) -> Option<u8> {
     let digits = token.strip_prefix("<0x")?.strip_suffix('>')?;
     let two = digits.len() == 2 && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
     two.then(|| u8::from_str_radix(digits, 16).ok())?
-}
-
-/// Neighbours that would make a token, the best of them greatest.
-#[derive(Debug)]
-struct Pair {
-    score: f32,
-    left: Reverse<usize>,
-    /// Of both, by which a pair is known that is no more.
-    length: usize,
-}
-
-impl Ord for Pair {
-    fn cmp(&self, other: &Self) -> Ordering {
-        let by_score = self.score.total_cmp(&other.score);
-        by_score.then_with(|| self.left.cmp(&other.left))
-    }
-}
-
-impl PartialOrd for Pair {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Pair {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl Eq for Pair {}
-
-/// A text in links, at first of one character each.
-struct Chain<'a> {
-    text: &'a str,
-    links: Vec<Link>,
-}
-
-struct Link {
-    start: usize,
-    /// In bytes; none where it was merged into the one before it.
-    length: usize,
-    before: Option<usize>,
-    next: Option<usize>,
-}
-
-impl<'a> Chain<'a> {
-    fn new(text: &'a str) -> Self {
-        let links = text.char_indices().enumerate();
-        let mut links: Vec<Link> = links
-            .map(|(at, (start, character))| Link {
-                start,
-                length: character.len_utf8(),
-                before: at.checked_sub(1),
-                next: Some(at + 1),
-            })
-            .collect();
-        if let Some(last) = links.last_mut() {
-            last.next = None;
-        }
-        Self { text, links }
-    }
-
-    fn text(&self, link: usize) -> &'a str {
-        let Link { start, length, .. } = self.links[link];
-        &self.text[start..start + length]
-    }
-
-    fn before(&self, link: usize) -> Option<usize> {
-        self.links[link].before
-    }
-
-    fn next(&self, link: usize) -> Option<usize> {
-        self.links[link].next
-    }
-
-    fn merge(&mut self, left: usize, right: usize) {
-        let next = self.links[right].next;
-        self.links[left].length += self.links[right].length;
-        self.links[left].next = next;
-        self.links[right].length = 0;
-        if let Some(next) = next {
-            self.links[next].before = Some(left);
-        }
-    }
 }

@@ -1,11 +1,17 @@
-//! Texts have the ids that llama.cpp keeps beside its vocabularies.
+//! Texts have the ids that other implementations give them.
+//!
+//! llama.cpp keeps some beside its vocabularies; others are written by `fixtures/vocabularies.py`.
 
 use std::fs;
 use std::path::Path;
 
+use serde::Deserialize;
+use serde_json::Value as Json;
 use weir_model::{Gguf, Tokenizer};
 
+use crate::small::{NORMAL, fill, open};
 use crate::vocabularies;
+use crate::written::{Value, Written};
 
 struct Case {
     text: String,
@@ -166,5 +172,71 @@ fn a_beginning_is_added_where_the_cut_or_the_file_asks_for_one() {
         let special = tokenizer.encode("Hello", true).unwrap();
         let added: Vec<u32> = beginning.into_iter().collect();
         assert_eq!(special, [added, plain].concat(), "{name}");
+    }
+}
+
+fn fixture(name: &str) -> Json {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tokenizers");
+    serde_json::from_slice(&fs::read(folder.join(name)).unwrap()).unwrap()
+}
+
+#[derive(Deserialize)]
+struct Pieces {
+    tokens: Vec<String>,
+    scores: Vec<f32>,
+    types: Vec<i32>,
+    cases: Vec<(String, Vec<u32>)>,
+}
+
+#[derive(Deserialize)]
+struct Pairs {
+    tokens: Vec<String>,
+    merges: Vec<String>,
+    texts: Vec<String>,
+    cases: serde_json::Map<String, Json>,
+}
+
+#[test]
+fn pieces_are_those_that_sentence_piece_finds() {
+    for (name, prefix) in [("prefixed", 1), ("bare", 0)] {
+        let golden: Pieces = serde_json::from_value(fixture("pieces.json")[name].clone()).unwrap();
+        let mut file = Written::new();
+        let tokens: Vec<(String, i32)> = golden.tokens.into_iter().zip(golden.types).collect();
+        let scores = golden.scores.into_iter().map(Value::F32);
+        file.set("tokenizer.ggml.model", Value::text("llama"))
+            .set("tokenizer.ggml.scores", Value::Array(scores.collect()))
+            .set("tokenizer.ggml.add_space_prefix", Value::Bool(prefix));
+        fill(&mut file, &tokens);
+        let tokenizer = open(&file);
+        for (text, ids) in golden.cases {
+            let found = tokenizer.encode(&text, false).unwrap();
+            assert_eq!(found, ids, "{name}: {text:?}");
+            assert_eq!(tokenizer.decode(&ids).unwrap(), text, "{name}");
+        }
+    }
+}
+
+#[test]
+fn pairs_are_those_that_hugging_face_finds_for_every_cut() {
+    let golden: Pairs = serde_json::from_value(fixture("pairs.json")).unwrap();
+    let tokens: Vec<(String, i32)> = golden
+        .tokens
+        .into_iter()
+        .map(|token| (token, NORMAL))
+        .collect();
+    let merges: Vec<&str> = golden.merges.iter().map(String::as_str).collect();
+    for (cut, ids) in golden.cases {
+        let mut file = Written::new();
+        file.set("tokenizer.ggml.model", Value::text("gpt2"))
+            .set("tokenizer.ggml.pre", Value::text(&cut))
+            .set("tokenizer.ggml.add_bos_token", Value::Bool(0))
+            .set("tokenizer.ggml.merges", Value::texts(&merges));
+        fill(&mut file, &tokens);
+        let tokenizer = open(&file);
+        let ids: Vec<Vec<u32>> = serde_json::from_value(ids).unwrap();
+        for (text, ids) in golden.texts.iter().zip(ids) {
+            let found = tokenizer.encode(text, false).unwrap();
+            assert_eq!(found, ids, "{cut}: {text:?}");
+        }
     }
 }

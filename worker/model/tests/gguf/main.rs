@@ -9,6 +9,7 @@ mod peak;
 mod reading;
 mod refusals;
 mod settings;
+mod small;
 mod splits;
 mod tokenizer;
 mod vocabularies;

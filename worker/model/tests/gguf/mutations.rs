@@ -1,18 +1,18 @@
 //! Damaged files are refused or read: nothing panics, and nothing takes memory that it need not.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use weir_model::{Gguf, LoadError, Tokenizer};
 
 use crate::peak;
 use crate::settings::{MUTATIONS, setting};
-use crate::tokenizer::{pairs, pieces};
+use crate::small::{pairs, pieces};
 use crate::written::{Value, Written, folder};
 
 /// What takes a few seconds.
-const USUALLY: u64 = 20_000;
+const USUALLY: u64 = 10_000;
 
 /// A damaged file of some kilobytes may take this much: a tokenizer's tables and expressions.
 const MOST: usize = 8 << 20;
@@ -45,6 +45,26 @@ fn with_tensors(mut file: Written) -> Written {
     .add("blk.0.ffn_up.weight", &[64, 2], 39, 68)
     .add("output_norm.weight", &[32], 0, 128);
     file
+}
+
+/// The first of two parts, and where it lies beside the other.
+fn parts(folder: &Path) -> (PathBuf, Vec<u8>) {
+    let part = |number: u16| {
+        let mut file = if number == 0 {
+            with_tensors(pieces())
+        } else {
+            Written::new()
+        };
+        file.set("split.no", Value::U16(number))
+            .set("split.count", Value::U16(2))
+            .set("split.tensors.count", Value::I32(5));
+        file
+    };
+    let mut second = part(1);
+    second.add("blk.1.attn_norm.weight", &[32], 0, 128);
+    second.write(folder, "m-00002-of-00002.gguf");
+    let path = folder.join("m-00001-of-00002.gguf");
+    (path, part(0).bytes())
 }
 
 fn damage(bytes: &mut Vec<u8>, random: &mut Random) {
@@ -135,20 +155,24 @@ fn told(error: &LoadError) -> bool {
 fn damaged_files_are_refused_or_read_and_take_no_more_memory_than_they_need() {
     let count = setting(MUTATIONS).map_or(USUALLY, |count| count.parse().unwrap());
     let folder = folder();
-    let path = folder.path().join("m.gguf");
+    let whole = folder.path().join("m.gguf");
     // Compiling a cut's expressions takes a hundred times what the rest does.
-    let sound = [
-        with_tensors(pieces()).bytes(),
-        with_tensors(pairs()).bytes(),
-    ];
+    let with_pairs = with_tensors(pairs()).bytes();
+    let with_pieces = with_tensors(pieces()).bytes();
+    let (part, first) = parts(folder.path());
     let (mut refused, mut most, mut slowest) = (0, 0, Duration::ZERO);
     for seed in 0..count {
         let mut random = Random(seed);
-        let mut bytes = sound[usize::from(seed % 100 == 0)].clone();
+        let (path, sound) = match seed % 100 {
+            0 => (&whole, &with_pairs),
+            1..10 => (&part, &first),
+            _ => (&whole, &with_pieces),
+        };
+        let mut bytes = sound.clone();
         damage(&mut bytes, &mut random);
-        std::fs::write(&path, &bytes).unwrap();
+        std::fs::write(path, &bytes).unwrap();
         let start = Instant::now();
-        let (outcome, peak) = peak::of(|| catch_unwind(AssertUnwindSafe(|| ask(&path))));
+        let (outcome, peak) = peak::of(|| catch_unwind(AssertUnwindSafe(|| ask(path))));
         slowest = slowest.max(start.elapsed());
         let Ok(answer) = outcome else {
             panic!("seed {seed} panics");
@@ -169,4 +193,7 @@ fn the_files_that_are_damaged_are_sound() {
     for file in [with_tensors(pieces()), with_tensors(pairs())] {
         ask(&file.write(folder.path(), "m.gguf")).unwrap();
     }
+    let (path, first) = parts(folder.path());
+    std::fs::write(&path, first).unwrap();
+    ask(&path).unwrap();
 }

@@ -1,18 +1,9 @@
 //! Tokenizers of small vocabularies: what a file says is what they do, or it is refused.
 
-use std::path::Path;
-
-use serde::Deserialize;
-use serde_json::Value as Json;
 use weir_model::{Gguf, Tokenizer};
 
+use crate::small::{NORMAL, fill, open, pairs, pieces};
 use crate::written::{Value, Written, folder};
-
-fn open(file: &Written) -> Tokenizer {
-    let folder = folder();
-    let gguf = Gguf::open(&file.write(folder.path(), "m.gguf")).unwrap();
-    Tokenizer::from_gguf(&gguf, 1 << 20).unwrap()
-}
 
 fn refusal(file: &Written) -> String {
     let folder = folder();
@@ -22,87 +13,6 @@ fn refusal(file: &Written) -> String {
     let message = error.to_string();
     let path = folder.path().join("m.gguf").display().to_string();
     message.strip_prefix(&path).unwrap().to_owned()
-}
-
-const NORMAL: i32 = 1;
-const UNKNOWN: i32 = 2;
-const CONTROL: i32 = 3;
-const USER_DEFINED: i32 = 4;
-const UNUSED: i32 = 5;
-const BYTE: i32 = 6;
-
-fn fill(file: &mut Written, tokens: &[(String, i32)]) {
-    let texts: Vec<&str> = tokens.iter().map(|(text, _)| text.as_str()).collect();
-    let kinds = tokens.iter().map(|(_, kind)| Value::I32(*kind)).collect();
-    file.set("tokenizer.ggml.tokens", Value::texts(&texts))
-        .set("tokenizer.ggml.token_type", Value::Array(kinds));
-}
-
-/// A SentencePiece vocabulary in which `hello` is spelled.
-pub fn pieces() -> Written {
-    let mut tokens = vec![
-        ("<unk>".to_owned(), UNKNOWN),
-        ("<s>".to_owned(), CONTROL),
-        ("</s>".to_owned(), CONTROL),
-    ];
-    tokens.extend((0..=255).map(|byte| (format!("<0x{byte:02X}>"), BYTE)));
-    let normal = [
-        "▁", "h", "e", "l", "o", "he", "ll", "hell", "lo", "▁hell", "ö",
-    ];
-    tokens.extend(normal.map(|token| (token.to_owned(), NORMAL)));
-    tokens.push(("\n\n".to_owned(), USER_DEFINED));
-    tokens.push(("<|end|>".to_owned(), CONTROL));
-    tokens.push(("[PAD272]".to_owned(), UNUSED));
-    let scores = (0..tokens.len()).map(|id| Value::F32(-(id as f32)));
-    let mut file = Written::new();
-    file.set("general.architecture", Value::text("llama"))
-        .set("tokenizer.ggml.model", Value::text("llama"))
-        .set("tokenizer.ggml.scores", Value::Array(scores.collect()))
-        .set("tokenizer.ggml.bos_token_id", Value::U32(1))
-        .set("tokenizer.ggml.eos_token_id", Value::U32(2))
-        .set("tokenizer.ggml.unknown_token_id", Value::U32(0));
-    fill(&mut file, &tokens);
-    file
-}
-
-/// The letters that byte-pair tokenizers spell bytes with.
-fn letters() -> Vec<String> {
-    let mut next = 255;
-    (0..=255_u32)
-        .map(|byte| {
-            let shown = matches!(byte, 0x21..=0x7e | 0xa1..=0xac | 0xae..=0xff);
-            let letter = if shown {
-                byte
-            } else {
-                next += 1;
-                next
-            };
-            char::from_u32(letter).unwrap().to_string()
-        })
-        .collect()
-}
-
-/// A byte-pair vocabulary in which ` hell` is a token.
-pub fn pairs() -> Written {
-    let mut tokens: Vec<(String, i32)> = letters()
-        .into_iter()
-        .map(|letter| (letter, NORMAL))
-        .collect();
-    let made = ["he", "ll", "hell", "Ġhell", "Ã¶"];
-    tokens.extend(made.map(|token| (token.to_owned(), NORMAL)));
-    tokens.push(("<|end|>".to_owned(), CONTROL));
-    tokens.push(("<tool>".to_owned(), USER_DEFINED));
-    tokens.push(("[PAD263]".to_owned(), UNUSED));
-    let mut file = Written::new();
-    file.set("tokenizer.ggml.model", Value::text("gpt2"))
-        .set("tokenizer.ggml.pre", Value::text("gpt-2"))
-        .set(
-            "tokenizer.ggml.merges",
-            Value::texts(&["h e", "l l", "he ll", "Ġ hell", "Ã ¶"]),
-        )
-        .set("tokenizer.ggml.eos_token_id", Value::U32(261));
-    fill(&mut file, &tokens);
-    file
 }
 
 fn spelled(tokenizer: &Tokenizer, text: &str) -> Vec<String> {
@@ -187,6 +97,19 @@ fn tokens_that_fill_up_have_no_text_and_are_in_no_text() {
         assert!(text.starts_with("[PAD"), "{text}");
         assert!(!tokenizer.encode(&text, false).unwrap().contains(&filling));
     }
+}
+
+#[test]
+fn a_special_token_inside_an_answer_takes_no_space_with_it() {
+    let tokenizer = open(&pieces());
+    let [end, word, half] =
+        ["<|end|>", "▁hell", "<0xC3>"].map(|token| tokenizer.id(token).unwrap());
+    let other = tokenizer.id("<0x9F>").unwrap();
+    let ids = [end, word, end, word, half, end, other, word];
+    let mut detokenizer = tokenizer.detokenizer();
+    let shown = ids.map(|id| detokenizer.push(id).unwrap());
+    assert_eq!(shown, ["", "hell", "", " hell", "", "", "ß", " hell"]);
+    assert_eq!(tokenizer.decode(&ids).unwrap(), shown.concat());
 }
 
 #[test]
@@ -304,6 +227,10 @@ fn a_vocabulary_that_contradicts_itself_is_refused_by_its_key() {
             "where merge 1 is \"he l\", and \"hel\" is no token",
         ),
         (
+            with(pairs(), "merges", Value::texts(&["h e"; 4225])),
+            "is an array of 4225 text, where there are 264 tokens and 16 merges for each, at most",
+        ),
+        (
             with(pairs(), "tokens", twice),
             "`tokenizer.ggml.token_type` is an array of 264 i32, where there are 3 tokens",
         ),
@@ -327,71 +254,4 @@ fn more_tokens_than_the_embedding_has_rows_are_refused() {
     let message = Tokenizer::from_gguf(&gguf, 272).unwrap_err().to_string();
     let why = "is an array of 273 text, where the embedding has 272 rows";
     assert!(message.ends_with(why), "{message}");
-}
-
-/// Other implementations' ids, written by `fixtures/vocabularies.py`.
-fn fixture(name: &str) -> Json {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tokenizers");
-    serde_json::from_slice(&std::fs::read(folder.join(name)).unwrap()).unwrap()
-}
-
-#[derive(Deserialize)]
-struct Pieces {
-    tokens: Vec<String>,
-    scores: Vec<f32>,
-    types: Vec<i32>,
-    cases: Vec<(String, Vec<u32>)>,
-}
-
-#[derive(Deserialize)]
-struct Pairs {
-    tokens: Vec<String>,
-    merges: Vec<String>,
-    texts: Vec<String>,
-    cases: serde_json::Map<String, Json>,
-}
-
-#[test]
-fn pieces_are_those_that_sentence_piece_finds() {
-    for (name, prefix) in [("prefixed", 1), ("bare", 0)] {
-        let golden: Pieces = serde_json::from_value(fixture("pieces.json")[name].clone()).unwrap();
-        let mut file = Written::new();
-        let tokens: Vec<(String, i32)> = golden.tokens.into_iter().zip(golden.types).collect();
-        let scores = golden.scores.into_iter().map(Value::F32);
-        file.set("tokenizer.ggml.model", Value::text("llama"))
-            .set("tokenizer.ggml.scores", Value::Array(scores.collect()))
-            .set("tokenizer.ggml.add_space_prefix", Value::Bool(prefix));
-        fill(&mut file, &tokens);
-        let tokenizer = open(&file);
-        for (text, ids) in golden.cases {
-            let found = tokenizer.encode(&text, false).unwrap();
-            assert_eq!(found, ids, "{name}: {text:?}");
-            assert_eq!(tokenizer.decode(&ids).unwrap(), text, "{name}");
-        }
-    }
-}
-
-#[test]
-fn pairs_are_those_that_hugging_face_finds_for_every_cut() {
-    let golden: Pairs = serde_json::from_value(fixture("pairs.json")).unwrap();
-    let tokens: Vec<(String, i32)> = golden
-        .tokens
-        .into_iter()
-        .map(|token| (token, NORMAL))
-        .collect();
-    let merges: Vec<&str> = golden.merges.iter().map(String::as_str).collect();
-    for (cut, ids) in golden.cases {
-        let mut file = Written::new();
-        file.set("tokenizer.ggml.model", Value::text("gpt2"))
-            .set("tokenizer.ggml.pre", Value::text(&cut))
-            .set("tokenizer.ggml.add_bos_token", Value::Bool(0))
-            .set("tokenizer.ggml.merges", Value::texts(&merges));
-        fill(&mut file, &tokens);
-        let tokenizer = open(&file);
-        let ids: Vec<Vec<u32>> = serde_json::from_value(ids).unwrap();
-        for (text, ids) in golden.texts.iter().zip(ids) {
-            let found = tokenizer.encode(text, false).unwrap();
-            assert_eq!(found, ids, "{cut}: {text:?}");
-        }
-    }
 }
