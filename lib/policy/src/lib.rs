@@ -10,6 +10,7 @@
 //! * [`source`]: where the files of a model source lie.
 
 pub mod honoured;
+pub mod json;
 pub mod last_good;
 pub mod load;
 pub mod plan;

@@ -157,6 +157,13 @@ impl Tokenizer {
         }
     }
 
+    /// The most bytes that any of the first `vocabulary` tokens stands for. Spelled, a token is at
+    /// least as long as its text.
+    pub fn longest_token_bytes(&self, vocabulary: u32) -> usize {
+        let spellings = (0..vocabulary).filter_map(|id| self.spelling(id));
+        spellings.map(|spelling| spelling.len()).max().unwrap_or(0)
+    }
+
     /// The id of a token as the vocabulary spells it.
     pub fn id(&self, spelling: &str) -> Option<u32> {
         match &self.0.codec {

@@ -11,20 +11,51 @@ pub fn available_bytes() -> Option<u64> {
 fn available_below(root: &Path) -> Option<u64> {
     let read = |path: &str| fs::read_to_string(root.join(path)).ok();
     let machine = read("proc/meminfo").and_then(|text| available_in(&text));
-    let groups = [
-        ("sys/fs/cgroup/memory.max", "sys/fs/cgroup/memory.current"),
-        (
-            "sys/fs/cgroup/memory/memory.limit_in_bytes",
-            "sys/fs/cgroup/memory/memory.usage_in_bytes",
-        ),
-    ];
-    let groups = groups.into_iter().filter_map(|(limit, usage)| {
+    let groups = GROUPS.iter().filter_map(|group| {
         // Without a limit the file says `max`, which is no number.
-        let limit: u64 = read(limit)?.trim().parse().ok()?;
-        let usage: u64 = read(usage)?.trim().parse().ok()?;
-        Some(limit.saturating_sub(usage))
+        let limit: u64 = read(group.limit)?.trim().parse().ok()?;
+        let usage: u64 = read(group.usage)?.trim().parse().ok()?;
+        let stat = read(group.stat).unwrap_or_default();
+        let cached: u64 = group
+            .cached
+            .iter()
+            .filter_map(|key| entry(&stat, key))
+            .sum();
+        Some(limit.saturating_sub(usage.saturating_sub(cached)))
     });
     machine.into_iter().chain(groups).min()
+}
+
+/// Where a version of control groups says what it allows and what is taken.
+struct Group {
+    limit: &'static str,
+    usage: &'static str,
+    stat: &'static str,
+    /// Pages of files: they count as taken, and are given back as soon as somebody needs memory.
+    /// Weights that were just read are among them.
+    cached: [&'static str; 2],
+}
+
+const GROUPS: [Group; 2] = [
+    Group {
+        limit: "sys/fs/cgroup/memory.max",
+        usage: "sys/fs/cgroup/memory.current",
+        stat: "sys/fs/cgroup/memory.stat",
+        cached: ["active_file", "inactive_file"],
+    },
+    Group {
+        limit: "sys/fs/cgroup/memory/memory.limit_in_bytes",
+        usage: "sys/fs/cgroup/memory/memory.usage_in_bytes",
+        stat: "sys/fs/cgroup/memory/memory.stat",
+        cached: ["total_active_file", "total_inactive_file"],
+    },
+];
+
+/// The number on the line that begins with `key`.
+fn entry(stat: &str, key: &str) -> Option<u64> {
+    let mut lines = stat.lines().filter_map(|line| line.split_once(' '));
+    let (_, number) = lines.find(|(name, _)| *name == key)?;
+    number.trim().parse().ok()
 }
 
 fn available_in(meminfo: &str) -> Option<u64> {
@@ -59,6 +90,16 @@ mod tests {
             ("sys/fs/cgroup/memory.current", "400\n"),
         ];
         assert_eq!(available(&group), Some(600));
+        let cached = [
+            group[0],
+            group[1],
+            group[2],
+            (
+                "sys/fs/cgroup/memory.stat",
+                "anon 50\nfile 320\nactive_file 100\ninactive_file 200\n",
+            ),
+        ];
+        assert_eq!(available(&cached), Some(900));
         let unlimited = [
             machine,
             ("sys/fs/cgroup/memory.max", "max\n"),

@@ -22,7 +22,11 @@ use axum::{
     routing::{get, post},
 };
 use serde_json::{Value, json};
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::timeout,
+};
+use weir_policy::json::{MOST_VALUES, most_values};
 
 use self::{error::WireError, request::ChatRequest, response::Envelope};
 use crate::{refusal::Refusal, serving::Serving};
@@ -98,8 +102,9 @@ async fn no_such_method(method: Method, uri: Uri) -> WireError {
 
 async fn chat(State(wire): State<Wire>, body: Body) -> Result<Response, WireError> {
     let Wire { serving, reading } = wire;
-    let body = read(&reading, body).await?;
+    let (body, place) = read(&reading, body).await?;
     let chat = ChatRequest::decode(&body)?;
+    drop((body, place));
     let dropped = named(&chat.dropped).join(", ");
     let envelope = Envelope::new(chat.model.clone());
     let (streamed, logprobs) = (chat.stream, chat.logprobs);
@@ -140,16 +145,21 @@ fn named(fields: &[String]) -> Vec<String> {
     named
 }
 
-/// The whole body, within the bounds of size, time and number.
-async fn read(reading: &Semaphore, body: Body) -> Result<Bytes, Refusal> {
-    let _place = reading.try_acquire().map_err(|_| Refusal::Overloaded {
+/// The whole body, within the bounds of size, time and number, and its place among those that are
+/// read: what is parsed of it takes memory too.
+async fn read(reading: &Semaphore, body: Body) -> Result<(Bytes, SemaphorePermit<'_>), Refusal> {
+    let place = reading.try_acquire().map_err(|_| Refusal::Overloaded {
         max_waiting: MOST_READING,
     })?;
     let body = timeout(LONGEST_READING, to_bytes(body, MAX_BODY_BYTES)).await;
-    body.map_err(|_| Refusal::BodyTooSlow)?
-        .map_err(|_| Refusal::BodyTooLarge {
-            limit_bytes: MAX_BODY_BYTES,
-        })
+    let body = body.map_err(|_| Refusal::BodyTooSlow)?;
+    let body = body.map_err(|_| Refusal::BodyTooLarge {
+        limit_bytes: MAX_BODY_BYTES,
+    })?;
+    if most_values(&body) > MOST_VALUES {
+        return Err(Refusal::TooManyValues { limit: MOST_VALUES });
+    }
+    Ok((body, place))
 }
 
 async fn models(State(serving): State<Arc<Serving>>) -> Json<Value> {

@@ -16,6 +16,8 @@ pub enum Refusal {
     NotJson { why: String },
     #[error("the body is larger than {limit_bytes} bytes")]
     BodyTooLarge { limit_bytes: usize },
+    #[error("the body has more than {limit} JSON values")]
+    TooManyValues { limit: usize },
     #[error("the body did not come in time")]
     BodyTooSlow,
     #[error("there is no model `{asked}` here; there is: {known}")]
@@ -28,6 +30,11 @@ pub enum Refusal {
         prompt_tokens: usize,
         context_tokens: usize,
     },
+    #[error(
+        "the prompt has {bytes} bytes, which is more text than the model's context of \
+         {context_tokens} tokens can hold"
+    )]
+    TooLongText { bytes: usize, context_tokens: usize },
     #[error("{max_waiting} requests are waiting already; try again later")]
     Overloaded { max_waiting: usize },
     #[error("`{field}` is {asked}, but this replica has {own}")]
@@ -64,9 +71,10 @@ impl Refusal {
             Self::Invalid { .. }
             | Self::NotJson { .. }
             | Self::BodyTooLarge { .. }
+            | Self::TooManyValues { .. }
             | Self::BodyTooSlow => ErrorCode::Invalid,
             Self::UnknownModel { .. } => ErrorCode::UnknownModel,
-            Self::TooLong { .. } => ErrorCode::TooLong,
+            Self::TooLong { .. } | Self::TooLongText { .. } => ErrorCode::TooLong,
             Self::Overloaded { .. } => ErrorCode::Overloaded,
             Self::Mismatch { .. } => ErrorCode::Mismatch,
             Self::Unsupported { .. } => ErrorCode::Unsupported,
@@ -81,8 +89,9 @@ impl Refusal {
             Self::Invalid { field, .. } | Self::Unsupported { field, .. } => Some(field),
             Self::Mismatch { field, .. } => Some(field),
             Self::UnknownModel { .. } => Some("model"),
-            Self::TooLong { .. } => Some("prompt"),
+            Self::TooLong { .. } | Self::TooLongText { .. } => Some("prompt"),
             Self::NotJson { .. } | Self::BodyTooLarge { .. } | Self::Overloaded { .. } => None,
+            Self::TooManyValues { .. } => None,
             Self::BodyTooSlow | Self::Draining | Self::Internal { .. } => None,
         }
     }

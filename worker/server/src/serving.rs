@@ -9,6 +9,7 @@ mod resume;
 
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
 use weir_engine::{
     Engine,
     model::{ChatTemplate, GenerationDefaults, ModelFacts, Tokenizer},
@@ -29,6 +30,11 @@ pub struct Serving {
     pub template: Option<ChatTemplate>,
     pub defaults: GenerationDefaults,
     pub facts: ModelFacts,
+    /// What a prompt takes that can fit the context at all: tokenizing takes hundreds of times a
+    /// text's own memory, and seconds for some megabytes of it.
+    pub most_prompt_bytes: usize,
+    /// One permit for each prompt that may be rendered and tokenized at once.
+    pub reading_prompts: Arc<Semaphore>,
     /// Tokens with which the model ends its turn.
     pub eos: Arc<[u32]>,
     pub cold_start: ColdStart,

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use tokio::task::spawn_blocking;
+use tokio::{sync::Semaphore, task::spawn_blocking};
 use weir_engine::{
     Ended, Engine, EngineOptions, Event, Sampling, Showing, Writing, WritingLimits,
     model::{
@@ -33,6 +33,12 @@ use crate::{
 /// Sequences computed at the same time. Eight rows share one pass over the weights, and more
 /// would make each of them slower than a person reads on two cores.
 const MAX_SEQUENCES: usize = 8;
+
+/// Prompts rendered and tokenized at the same time; most take less than a millisecond.
+const PROMPTS_AT_ONCE: usize = 4;
+
+/// Longer tokens are runs of spaces or dashes, of which nobody fills a whole context.
+const LONGEST_TOKEN_BYTES: usize = 64;
 
 /// Tokens of one block of key-value memory, which attention reads at once.
 const BLOCK_TOKENS: usize = 16;
@@ -78,7 +84,9 @@ pub async fn start(args: &Args, process: &Process) -> Result<(Serving, Ended), F
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     let serving = Serving {
         name: args.model_name.clone(),
+        most_prompt_bytes: most_prompt_bytes(&loaded.tokenizer, facts.vocabulary, &engine),
         engine,
+        reading_prompts: Arc::new(Semaphore::new(PROMPTS_AT_ONCE)),
         eos: loaded.tokenizer.ends().into(),
         tokenizer: loaded.tokenizer,
         template: loaded.template,
@@ -91,6 +99,13 @@ pub async fn start(args: &Args, process: &Process) -> Result<(Serving, Ended), F
         cutoff: Cutoff::after(args.drain, idle, process.tasks()),
     };
     Ok((serving, ended))
+}
+
+/// What the longest prompt can take: as many tokens as the context has, each as long as the longest
+/// but not longer than any that carries meaning. Some vocabularies have tokens of a hundred spaces.
+fn most_prompt_bytes(tokenizer: &Tokenizer, vocabulary: u32, engine: &Engine) -> usize {
+    let longest = tokenizer.longest_token_bytes(vocabulary);
+    engine.context_tokens() * longest.min(LONGEST_TOKEN_BYTES)
 }
 
 /// Where the source lies on this machine.

@@ -5,7 +5,7 @@ use std::{collections::HashSet, sync::Arc};
 use weir_engine::{Scoring, common_prefix};
 use weir_worker_api as api;
 
-use super::{Serving, prompt::aside};
+use super::Serving;
 use crate::refusal::Refusal;
 
 /// Each option is computed after the shared prompt, so many of them take long.
@@ -37,18 +37,19 @@ impl Serving {
         check_options(&request.options)?;
         let serving = self.clone();
         let options = request.options.clone();
-        let (prompt, sequences) = aside(move || {
-            let prompt = serving.prompt_text(request.prompt.as_ref())?;
-            let alone = serving.encode(&prompt.text, prompt.add_special)?;
-            let together = options
-                .iter()
-                .map(|option| {
-                    serving.encode(&format!("{}{option}", prompt.text), prompt.add_special)
-                })
-                .collect::<Result<Vec<_>, _>>()?;
-            Ok((alone, together))
-        })
-        .await?;
+        let (prompt, sequences) = self
+            .aside(move || {
+                let prompt = serving.prompt_text(request.prompt.as_ref())?;
+                let alone = serving.encode(&prompt.text, prompt.add_special)?;
+                let together = options
+                    .iter()
+                    .map(|option| {
+                        serving.encode(&format!("{}{option}", prompt.text), prompt.add_special)
+                    })
+                    .collect::<Result<Vec<_>, _>>()?;
+                Ok((alone, together))
+            })
+            .await?;
         // An option can change how the end of the prompt is tokenized: what differs from the
         // prompt alone is scored as part of every option, so that the sums are comparable.
         let from = sequences

@@ -31,19 +31,20 @@ impl Serving {
         prompt: Option<api::Prompt>,
     ) -> Result<Vec<u32>, Refusal> {
         let serving = self.clone();
-        let ids = aside(move || match form(prompt.as_ref())? {
-            Form::Tokens(tokens) => {
-                for id in &tokens.ids {
-                    check_token("prompt.tokens", *id, serving.facts.vocabulary)?;
+        let ids = self
+            .aside(move || match form(prompt.as_ref())? {
+                Form::Tokens(tokens) => {
+                    for id in &tokens.ids {
+                        check_token("prompt.tokens", *id, serving.facts.vocabulary)?;
+                    }
+                    Ok(tokens.ids.clone())
                 }
-                Ok(tokens.ids.clone())
-            }
-            Form::Chat(_) | Form::Text(_) => {
-                let prompt = serving.prompt_text(prompt.as_ref())?;
-                serving.encode(&prompt.text, prompt.add_special)
-            }
-        })
-        .await?;
+                Form::Chat(_) | Form::Text(_) => {
+                    let prompt = serving.prompt_text(prompt.as_ref())?;
+                    serving.encode(&prompt.text, prompt.add_special)
+                }
+            })
+            .await?;
         if ids.is_empty() {
             return Err(Refusal::invalid("prompt", "has no tokens"));
         }
@@ -70,6 +71,12 @@ impl Serving {
     }
 
     pub(super) fn encode(&self, text: &str, add_special: bool) -> Result<Vec<u32>, Refusal> {
+        if text.len() > self.most_prompt_bytes {
+            return Err(Refusal::TooLongText {
+                bytes: text.len(),
+                context_tokens: self.engine.context_tokens(),
+            });
+        }
         let ids = self.tokenizer.encode(text, add_special);
         ids.map_err(|error| Refusal::invalid("prompt", format!("is refused: {error}")))
     }
@@ -136,12 +143,22 @@ fn objects(field: &str, texts: &[String]) -> Result<Vec<Value>, Refusal> {
     texts.iter().map(object).collect()
 }
 
-/// Runs work that takes long on a thread of its own. A panic there ends this request alone.
-pub(super) async fn aside<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
-) -> Result<T, Refusal> {
-    let joined = spawn_blocking(work).await;
-    joined.map_err(|_| Refusal::Internal {
-        step: "reading the prompt",
-    })?
+impl Serving {
+    /// Runs work that takes long on a thread of its own, when it is its turn. A panic there ends
+    /// this request alone.
+    pub(super) async fn aside<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let broken = || Refusal::Internal {
+            step: "reading the prompt",
+        };
+        let turn = self.reading_prompts.clone().acquire_owned().await;
+        let turn = turn.map_err(|_| broken())?;
+        let joined = spawn_blocking(move || {
+            let _turn = turn;
+            work()
+        });
+        joined.await.map_err(|_| broken())?
+    }
 }

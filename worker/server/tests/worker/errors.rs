@@ -183,3 +183,31 @@ async fn a_template_that_refuses_a_conversation_is_quoted() {
     let message = error["message"].as_str().unwrap();
     assert!(message.contains("the role must be"), "{message}");
 }
+
+#[tokio::test]
+async fn text_that_no_context_holds_is_refused_before_it_is_tokenized() {
+    let worker = Worker::start(&[]).await;
+    let text = "what is this? ".repeat(500_000);
+    let (status, error) = worker.refused(&about(&text, json!({}))).await;
+    assert_eq!(
+        (status, &error["code"]),
+        (400, &json!("context_length_exceeded"))
+    );
+    let message = error["message"].as_str().unwrap();
+    assert!(message.contains("more text than"), "{message}");
+    worker.until_idle().await;
+}
+
+#[tokio::test]
+async fn a_body_of_millions_of_values_is_refused_before_it_is_parsed() {
+    let worker = Worker::start(&[]).await;
+    let body = format!(
+        "{{\"model\":\"triage\",\"messages\":[{}0]}}",
+        "0,".repeat(3_000_000)
+    );
+    let request = worker.post(&json!({})).body(body);
+    let (status, error) = error_of(request.send().await.unwrap()).await;
+    assert_eq!(status, 400);
+    let message = error["message"].as_str().unwrap();
+    assert!(message.contains("200000 JSON values"), "{message}");
+}
