@@ -102,7 +102,7 @@ impl Engine {
         thread::Builder::new()
             .name("weir-model".to_owned())
             .spawn(move || {
-                let thread = ModelThread::new(step, schedule, received, load_tx);
+                let thread = ModelThread::new(step, schedule, received, load_tx, context_tokens);
                 // Nobody listens where the process is ending anyway.
                 let _ = ended_tx.send(thread.run());
             })

@@ -39,10 +39,6 @@ impl Step {
         }
     }
 
-    pub fn context_tokens(&self) -> usize {
-        self.model.facts().context_tokens as usize
-    }
-
     pub fn kernel_class(&self) -> KernelClass {
         self.model.facts().kernel_class
     }

@@ -35,6 +35,7 @@ pub(crate) struct ModelThread {
     next_id: u64,
     inbox: Receiver<Submitted>,
     load: watch::Sender<Load>,
+    context_tokens: usize,
 }
 
 /// A sequence in the making.
@@ -63,13 +64,16 @@ enum Next {
 }
 
 impl ModelThread {
+    /// No sequence may be longer than `context_tokens`, which must fit into the schedule's pool.
     pub fn new(
         step: Step,
         schedule: Schedule,
         inbox: Receiver<Submitted>,
         load: watch::Sender<Load>,
+        context_tokens: usize,
     ) -> Self {
         Self {
+            context_tokens,
             step,
             schedule,
             sequences: BTreeMap::new(),
@@ -110,7 +114,7 @@ impl ModelThread {
     fn begin(&mut self, submitted: Submitted) {
         let (tokens, longest, job) = match submitted.work {
             Work::Write(writing, tx) => {
-                let writer = Writer::new(writing, tx, self.step.context_tokens());
+                let writer = Writer::new(writing, tx, self.context_tokens);
                 (writer.tokens(), writer.longest(), Job::Write(writer))
             }
             Work::Score(scoring, tx) => {

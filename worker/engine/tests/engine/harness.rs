@@ -50,6 +50,14 @@ impl Harness {
     }
 
     pub fn with(options: EngineOptions) -> Self {
+        Self::with_blocks(options, |context_blocks| {
+            context_blocks * options.max_sequences
+        })
+    }
+
+    /// With so many blocks of key-value memory, where `blocks` is told how many one of the model's
+    /// contexts takes.
+    pub fn with_blocks(options: EngineOptions, blocks: impl Fn(usize) -> usize) -> Self {
         let folder = folder();
         let load = LoadOptions {
             threads: NonZeroUsize::MIN,
@@ -58,7 +66,7 @@ impl Harness {
         let model = Model::load(&folder, &load).unwrap();
         let tokenizer = Tokenizer::load(&folder, model.facts().vocabulary).unwrap();
         let template = ChatTemplate::load(&folder, &tokenizer).unwrap().unwrap();
-        let blocks = model.facts().context_tokens as usize / 16 * options.max_sequences;
+        let blocks = blocks(model.facts().context_tokens as usize / 16);
         let cache = KvCache::new(&model, blocks, 16).unwrap();
         let (engine, ended) = Engine::start(model, cache, options).unwrap();
         Self {

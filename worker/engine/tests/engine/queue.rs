@@ -94,3 +94,24 @@ async fn the_model_thread_ends_with_its_last_handle() {
     let result = tokio::time::timeout(PATIENCE, ended).await.unwrap();
     result.expect("the thread did not panic").unwrap();
 }
+
+#[tokio::test]
+async fn memory_for_less_than_one_context_shrinks_the_context() {
+    let options = EngineOptions {
+        max_sequences: 2,
+        max_waiting: 4,
+    };
+    let harness = Harness::with_blocks(options, |context_blocks| context_blocks / 4);
+    let context_tokens = harness.engine.context_tokens();
+    assert!(context_tokens < 512);
+    // Without a limit an answer may take all there is.
+    let mut endless = harness.ramble("hello", 1, usize::MAX);
+    let prompt = endless.prompt.len();
+    let written = harness.write(endless.clone()).await;
+    assert_eq!(prompt + written.tokens.len(), context_tokens);
+    endless.prompt = vec![endless.prompt[0]; context_tokens].into();
+    assert!(matches!(
+        harness.begin(endless).unwrap_err(),
+        Refused::TooLong { .. }
+    ));
+}
