@@ -13,9 +13,10 @@ use std::ops::Range;
 use super::Packed;
 use super::activations::{QuantizedGroup, QuantizedRows};
 use super::layout::{Codes, Layout, QUADS, Scales, Sums, codes, with_layout};
-use super::panel::Panel;
+use super::panel::{LINE, Panel};
 use super::tiles::Tiles;
 use crate::pool::Disjoint;
+use crate::simd::dot::Line;
 use crate::simd::{Kernel, LANES, Simd, dispatch};
 use crate::{Cpu, KernelClass};
 
@@ -178,13 +179,42 @@ fn one_row<L: Layout, S: Simd>(simd: S, panel: Panel<'_>, row: &[QuantizedGroup]
     let heads = panel.heads.chunks_exact(L::FORMAT.head_bytes());
     let mut sum = simd.splat(0.0);
     for (head, row) in heads.zip(row.chunks_exact(groups)) {
+        panel.prefetch_head(simd, head);
         for ((group, activations), lines) in row.iter().enumerate().zip(&mut lines) {
+            panel.prefetch_lines(simd, lines);
             let scales = L::scales(simd, head, group);
             let codes = codes(simd, L::FORMAT, lines);
             sum = group_of_one_row::<L::Sums, S>(simd, sum, (codes, scales), activations);
         }
     }
     sum
+}
+
+/// How far ahead of the lines in use lines are asked for.
+const AHEAD: usize = 4096;
+
+impl Panel<'_> {
+    /// Asks for the same head of the next panel.
+    #[inline(always)]
+    fn prefetch_head<S: Simd>(&self, simd: S, head: &[u8]) {
+        let panel_bytes = self.heads.len() + self.lines.len() * LINE;
+        for at in (0..head.len()).step_by(LINE) {
+            simd.prefetch(head.as_ptr().wrapping_add(panel_bytes + at));
+        }
+    }
+
+    /// Asks for the lines that come so far after these, which may be the next panel's.
+    #[inline(always)]
+    fn prefetch_lines<S: Simd>(&self, simd: S, lines: &[Line]) {
+        let end = self.lines.as_ptr_range().end.cast::<u8>();
+        let mut ahead = lines.as_ptr().cast::<u8>().wrapping_add(AHEAD);
+        if ahead >= end {
+            ahead = ahead.wrapping_add(self.heads.len());
+        }
+        for at in 0..lines.len() {
+            simd.prefetch(ahead.wrapping_add(at * LINE));
+        }
+    }
 }
 
 #[inline(always)]
