@@ -21,28 +21,38 @@ const LAYER: [(usize, usize); 4] = [(3072, 2048), (2048, 2048), (16384, 2048), (
 /// Layers in turn, so that no weight is in a cache when its turn comes.
 const LAYERS: usize = 10;
 const PREFILL_ROWS: usize = 512;
-const ROUNDS: usize = 15;
+/// Rows of a small batch, which should still stream.
+const BATCH: usize = 8;
+const ROUNDS: usize = 25;
 
 fn main() {
     let chosen: Vec<String> = std::env::args().skip(1).collect();
     let threads = available_threads();
     let cpu = Cpu::new(KernelClass::detect(), threads);
     println!("{} on {threads} threads", cpu.class());
-    println!("format  MB  read GB/s  one row GB/s  share  {PREFILL_ROWS} rows GFLOP/s");
+    println!(
+        "format  MB  pack s  read GB/s  1 row GB/s  {BATCH} rows GB/s  {PREFILL_ROWS} rows GFLOP/s"
+    );
     for format in Format::ALL {
         if !chosen.is_empty() && chosen.iter().all(|name| name != format.name()) {
             continue;
         }
+        let start = Instant::now();
         let layers: Vec<Weight> = (0..LAYERS).flat_map(|_| layer(&cpu, format)).collect();
+        let packing = start.elapsed().as_secs_f64();
         let bytes: usize = layers.iter().map(|weight| weight.bytes.len()).sum();
-        let (read, one_row) = streams(&cpu, &layers, threads.get());
+        let [read, one_row, batch] = streams(&cpu, &layers, threads.get());
         let prefill = prefill(&cpu, &layers[..LAYER.len()]);
+        let rate = |seconds: f64| bytes as f64 / seconds / 1e9;
+        let share = |seconds: f64| 100.0 * read / seconds;
         println!(
-            "{format} {:6.0} {:10.1} {:13.1} {:5.0}% {prefill:14.0}",
+            "{format} {:6.0} {packing:6.2} {:9.1} {:6.1} {:3.0}% {:8.1} {:3.0}% {prefill:12.0}",
             bytes as f64 / 1e6,
-            bytes as f64 / read / 1e9,
-            bytes as f64 / one_row / 1e9,
-            100.0 * read / one_row,
+            rate(read),
+            rate(one_row),
+            share(one_row),
+            rate(batch),
+            share(batch),
         );
     }
 }
@@ -71,13 +81,15 @@ fn layer(cpu: &Cpu, format: Format) -> Vec<Weight> {
         .collect()
 }
 
-/// The shortest times, in seconds, that reading every weight takes, and multiplying one row with
-/// every weight. Both in turn over the same memory, because it differs by the minute.
-fn streams(cpu: &Cpu, layers: &[Weight], threads: usize) -> (f64, f64) {
-    let input: Vec<f32> = (0..8192).map(|at| (at % 97) as f32 - 48.0).collect();
-    let mut output = vec![0.0; 16384];
+/// The shortest times, in seconds, that reading every weight takes, multiplying one row with every
+/// weight, and a small batch. All in turn over the same memory, because it differs by the minute.
+fn streams(cpu: &Cpu, layers: &[Weight], threads: usize) -> [f64; 3] {
+    let input: Vec<f32> = (0..BATCH * 8192)
+        .map(|at| (at % 97) as f32 - 48.0)
+        .collect();
+    let mut output = vec![0.0; BATCH * 16384];
     let mut rows = QuantizedRows::new();
-    let mut shortest = vec![(f64::INFINITY, f64::INFINITY); layers.len()];
+    let mut shortest = vec![[f64::INFINITY; 3]; layers.len()];
     for _ in 0..ROUNDS {
         // Between the rounds of reading, the products need the processors.
         let turn = Turn::default();
@@ -87,22 +99,24 @@ fn streams(cpu: &Cpu, layers: &[Weight], threads: usize) -> (f64, f64) {
                 scope.spawn(move || turn.follow(layers, (index, threads)));
             }
             for (index, shortest) in shortest.iter_mut().enumerate() {
-                shortest.0 = seconds(|| turn.read(layers, index, threads)).min(shortest.0);
+                let once = seconds(|| turn.read(layers, index, threads));
+                shortest[0] = once.min(shortest[0]);
             }
             turn.end();
         });
-        for (weight, shortest) in layers.iter().zip(&mut shortest) {
-            let (outputs, columns) = (weight.shape.rows(), weight.shape.columns());
-            let once = seconds(|| {
-                rows.set(cpu, &input[..columns], columns);
-                matmul_packed(cpu, &rows, weight.packed(), &mut output[..outputs]);
-            });
-            shortest.1 = once.min(shortest.1);
+        for (kind, count) in [(1, 1), (2, BATCH)] {
+            for (weight, shortest) in layers.iter().zip(&mut shortest) {
+                let (outputs, columns) = (weight.shape.rows(), weight.shape.columns());
+                let once = seconds(|| {
+                    rows.set(cpu, &input[..count * columns], columns);
+                    let output = &mut output[..count * outputs];
+                    matmul_packed(cpu, &rows, weight.packed(), output);
+                });
+                shortest[kind] = once.min(shortest[kind]);
+            }
         }
     }
-    shortest.iter().fold((0.0, 0.0), |sum, shortest| {
-        (sum.0 + shortest.0, sum.1 + shortest.1)
-    })
+    [0, 1, 2].map(|kind| shortest.iter().map(|shortest| shortest[kind]).sum())
 }
 
 /// Threads that read their parts of one weight at a time.

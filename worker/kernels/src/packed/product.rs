@@ -11,13 +11,12 @@
 use std::ops::Range;
 
 use super::Packed;
-use super::activations::{QuantizedGroup, QuantizedRows};
-use super::layout::{Codes, Layout, QUADS, Scales, Sums, codes, with_layout};
-use super::panel::{LINE, Panel};
+use super::activations::QuantizedRows;
+use super::layout::{Sums, with_layout};
+use super::stream::Streamed;
 use super::tiles::Tiles;
 use crate::pool::Disjoint;
-use crate::simd::dot::Line;
-use crate::simd::{Kernel, LANES, Simd, dispatch};
+use crate::simd::{LANES, Simd};
 use crate::{Cpu, KernelClass};
 
 /// Bytes of weights in one piece of work: long enough to stream, short enough to share out.
@@ -25,6 +24,8 @@ const PIECE_BYTES: usize = 96 << 10;
 /// Rows of one piece of work: a few hundred keep an unpacked panel busy, and fit into the second
 /// level cache a span at a time.
 const PIECE_ROWS: usize = 256;
+/// With no more rows than this, reading the weights takes longer than all the arithmetic.
+const STREAMED_ROWS: usize = 16;
 
 /// `output[r][o] = Σ input[r][k] · weight[o][k]`, with `input` rounded to eight bits: rows of
 /// `weight.rows()` out.
@@ -129,9 +130,10 @@ impl<'a> Part<'a> {
             rows: run(down, PIECE_ROWS, self.input.rows()),
             panels: run(across, self.panels, self.weight.shape.panels()),
         };
-        with_layout!(self.weight.format(), L => match self.input.rows() {
-            1 => dispatch(class, OneRow::<L>(piece, std::marker::PhantomData)),
-            _ => Tiles::compute::<L>(class, &piece),
+        with_layout!(self.weight.format(), L => if self.input.rows() <= STREAMED_ROWS {
+            Streamed::compute::<L>(class, &piece)
+        } else {
+            Tiles::compute::<L>(class, &piece)
         });
     }
 }
@@ -150,86 +152,6 @@ impl Piece<'_> {
         // at a time.
         unsafe { self.target.run(row * outputs + first, count) }
     }
-}
-
-struct OneRow<'a, L>(Piece<'a>, std::marker::PhantomData<L>);
-
-impl<L: Layout> Kernel for OneRow<'_, L> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        let Self(piece, _) = self;
-        let row = piece.input.row(0);
-        for index in piece.panels.clone() {
-            let panel = Panel::of(&piece.weight.shape, piece.weight.bytes, index);
-            let mut outputs = [0.0; LANES];
-            simd.store(one_row::<L, S>(simd, panel, row), &mut outputs);
-            let target = piece.outputs(0, index);
-            target.copy_from_slice(&outputs[..target.len()]);
-        }
-    }
-}
-
-/// Sixteen outputs of one row.
-#[inline(always)]
-fn one_row<L: Layout, S: Simd>(simd: S, panel: Panel<'_>, row: &[QuantizedGroup]) -> S::Vector {
-    let groups = const { L::FORMAT.block_weights() / super::format::GROUP };
-    let mut lines = panel.lines.chunks_exact(L::FORMAT.lines());
-    let heads = panel.heads.chunks_exact(L::FORMAT.head_bytes());
-    let mut sum = simd.splat(0.0);
-    for (head, row) in heads.zip(row.chunks_exact(groups)) {
-        panel.prefetch_head(simd, head);
-        for ((group, activations), lines) in row.iter().enumerate().zip(&mut lines) {
-            panel.prefetch_lines(simd, lines);
-            let scales = L::scales(simd, head, group);
-            let codes = codes(simd, L::FORMAT, lines);
-            sum = group_of_one_row::<L::Sums, S>(simd, sum, (codes, scales), activations);
-        }
-    }
-    sum
-}
-
-/// How far ahead of the lines in use lines are asked for.
-const AHEAD: usize = 4096;
-
-impl Panel<'_> {
-    /// Asks for the same head of the next panel.
-    #[inline(always)]
-    fn prefetch_head<S: Simd>(&self, simd: S, head: &[u8]) {
-        let panel_bytes = self.heads.len() + self.lines.len() * LINE;
-        for at in (0..head.len()).step_by(LINE) {
-            simd.prefetch(head.as_ptr().wrapping_add(panel_bytes + at));
-        }
-    }
-
-    /// Asks for the lines that come so far after these, which may be the next panel's.
-    #[inline(always)]
-    fn prefetch_lines<S: Simd>(&self, simd: S, lines: &[Line]) {
-        let end = self.lines.as_ptr_range().end.cast::<u8>();
-        let mut ahead = lines.as_ptr().cast::<u8>().wrapping_add(AHEAD);
-        if ahead >= end {
-            ahead = ahead.wrapping_add(self.heads.len());
-        }
-        for at in 0..lines.len() {
-            simd.prefetch(ahead.wrapping_add(at * LINE));
-        }
-    }
-}
-
-#[inline(always)]
-fn group_of_one_row<M: Sums, S: Simd>(
-    simd: S,
-    so_far: S::Vector,
-    (codes, scales): (Codes<S>, Scales<S>),
-    activations: &QuantizedGroup,
-) -> S::Vector {
-    let mut sums = [0, 1].map(|half| simd.integers(M::start::<S>(activations, half)));
-    for (quad, (codes, values)) in codes.into_iter().zip(&activations.codes).enumerate() {
-        let half = if M::HALVES { quad / (QUADS / 2) } else { 0 };
-        sums[half] = add_products::<M, S>(simd, sums[half], codes, simd.quad(values));
-    }
-    M::add(simd, so_far, (sums, scales), activations)
 }
 
 #[inline(always)]
