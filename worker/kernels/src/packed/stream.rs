@@ -108,16 +108,16 @@ fn add_group<M: Sums, S: Simd, const R: usize>(
     activations: [&QuantizedGroup; R],
 ) {
     let mut sums = [[simd.integers(0); 2]; R];
-    for r in 0..R {
-        for half in 0..2 {
-            sums[r][half] = simd.integers(M::start::<S>(activations[r], half));
+    for (sums, activations) in sums.iter_mut().zip(activations) {
+        for (half, sum) in sums.iter_mut().enumerate() {
+            *sum = simd.integers(M::start::<S>(activations, half));
         }
     }
-    for quad in 0..QUADS {
+    for (quad, codes) in codes.into_iter().enumerate() {
         let half = if M::HALVES { quad / (QUADS / 2) } else { 0 };
-        for r in 0..R {
-            let values = simd.quad(&activations[r].codes[quad]);
-            sums[r][half] = add_products::<M, S>(simd, sums[r][half], codes[quad], values);
+        for (sums, activations) in sums.iter_mut().zip(activations) {
+            let values = simd.quad(&activations.codes[quad]);
+            sums[half] = add_products::<M, S>(simd, sums[half], codes, values);
         }
     }
     for r in 0..R {
