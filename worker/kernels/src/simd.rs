@@ -46,6 +46,8 @@ pub(crate) trait Simd: Dot {
     fn scale(self, vector: Self::Vector, exponent: Self::Vector) -> Self::Vector;
     /// All lanes added up: lane i and i + 8 first, then i + 4, i + 2, i + 1.
     fn sum(self, vector: Self::Vector) -> f32;
+    /// The sum of each, to the bit.
+    fn sums(self, vectors: [Self::Vector; 4]) -> [f32; 4];
     /// The largest lane.
     fn largest(self, vector: Self::Vector) -> f32;
 }
