@@ -20,7 +20,7 @@ use crate::simd::{LANES, Simd};
 use crate::{Cpu, KernelClass};
 
 /// Bytes of weights in one piece of work: long enough to stream, short enough to share out.
-const PIECE_BYTES: usize = 96 << 10;
+const PIECE_BYTES: usize = 48 << 10;
 /// Rows of one piece of work: a few hundred keep an unpacked panel busy, and fit into the second
 /// level cache a span at a time.
 const PIECE_ROWS: usize = 256;
@@ -101,13 +101,18 @@ impl<'a> Part<'a> {
             weight.columns(),
             output.len()
         );
-        let panels = (PIECE_BYTES / weight.shape.panel_bytes()).next_multiple_of(2);
+        let panels = PIECE_BYTES / weight.shape.panel_bytes();
         Self {
             input,
             weight,
             target: Disjoint::new(output),
             first_piece,
-            panels: panels.max(2),
+            panels: if input.rows() <= STREAMED_ROWS {
+                panels.max(1)
+            } else {
+                // Tiles are two panels wide.
+                panels.next_multiple_of(2).max(2)
+            },
         }
     }
 
