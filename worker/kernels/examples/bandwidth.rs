@@ -38,7 +38,9 @@ fn main() {
             continue;
         }
         let start = Instant::now();
-        let layers: Vec<Weight> = (0..LAYERS).flat_map(|_| layer(&cpu, format)).collect();
+        let layers: Vec<Weight> = (0..LAYERS)
+            .flat_map(|index| layer(&cpu, format, index))
+            .collect();
         let packing = start.elapsed().as_secs_f64();
         let bytes: usize = layers.iter().map(|weight| weight.bytes.len()).sum();
         let [read, one_row, batch] = streams(&cpu, &layers, threads.get());
@@ -68,17 +70,31 @@ impl Weight {
     }
 }
 
-fn layer(cpu: &Cpu, format: Format) -> Vec<Weight> {
+/// No two layers alike: a host may keep pages of the same bytes once, and a cache may hold that.
+fn layer(cpu: &Cpu, format: Format, index: usize) -> Vec<Weight> {
     LAYER
         .into_iter()
         .map(|(rows, columns)| {
             let shape = PackedShape::new(format, rows, columns);
             let mut bytes = AlignedBytes::zeros(shape.bytes()).expect("there is memory");
-            let fill = |row: usize, blocks: &mut [u8]| blocks.fill(row as u8 & 0x3f);
+            let fill = |row: usize, blocks: &mut [u8]| noise(index * 0x1_0000 + row, blocks);
             pack(cpu, shape, fill, &mut bytes);
             Weight { shape, bytes }
         })
         .collect()
+}
+
+/// Bytes from 0 to 63, which make no scale that is not a number.
+fn noise(seed: usize, bytes: &mut [u8]) {
+    let mut state = (seed as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    for bytes in bytes.chunks_mut(8) {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        for (to, byte) in bytes.iter_mut().zip(state.to_le_bytes()) {
+            *to = byte & 0x3f;
+        }
+    }
 }
 
 /// The shortest times, in seconds, that reading every weight takes, multiplying one row with every

@@ -19,8 +19,8 @@ use crate::pool::Disjoint;
 use crate::simd::{LANES, Simd};
 use crate::{Cpu, KernelClass};
 
-/// Bytes of weights in one piece of work: long enough to stream, short enough to share out.
-const PIECE_BYTES: usize = 48 << 10;
+/// The least bytes of weights in one piece of work. Below that, handing it out costs too much.
+const PIECE_BYTES: usize = 32 << 10;
 /// Rows of one piece of work: a few hundred keep an unpacked panel busy, and fit into the second
 /// level cache a span at a time.
 const PIECE_ROWS: usize = 256;
@@ -53,7 +53,7 @@ pub fn matmul_packed_many(
     let parts: Vec<Part<'_>> = products
         .iter_mut()
         .map(|(weight, output)| {
-            let part = Part::new(input, *weight, output, pieces);
+            let part = Part::new((input, *weight), output, cpu.pool().threads(), pieces);
             pieces += part.pieces();
             part
         })
@@ -72,8 +72,8 @@ struct Part<'a> {
     target: Disjoint<'a, f32>,
     /// Pieces of the weights before it.
     first_piece: usize,
-    /// Panels of a piece.
-    panels: usize,
+    /// Where the panels of its pieces end.
+    ends: Vec<usize>,
 }
 
 /// A rectangle of the output of one weight.
@@ -87,9 +87,9 @@ pub(super) struct Piece<'a> {
 
 impl<'a> Part<'a> {
     fn new(
-        input: &'a QuantizedRows,
-        weight: Packed<'a>,
+        (input, weight): (&'a QuantizedRows, Packed<'a>),
         output: &'a mut [f32],
+        threads: usize,
         first_piece: usize,
     ) -> Self {
         assert!(
@@ -101,39 +101,33 @@ impl<'a> Part<'a> {
             weight.columns(),
             output.len()
         );
-        let panels = PIECE_BYTES / weight.shape.panel_bytes();
+        // Tiles are two panels wide.
+        let step = if input.rows() <= STREAMED_ROWS { 1 } else { 2 };
+        let least = (PIECE_BYTES / weight.shape().panel_bytes()).max(1);
         Self {
             input,
             weight,
             target: Disjoint::new(output),
             first_piece,
-            panels: if input.rows() <= STREAMED_ROWS {
-                panels.max(1)
-            } else {
-                // Tiles are two panels wide.
-                panels.next_multiple_of(2).max(2)
-            },
+            ends: shares(weight.shape().panels(), (least, step), threads),
         }
     }
 
-    fn across(&self) -> usize {
-        self.weight.shape.panels().div_ceil(self.panels)
-    }
-
     fn pieces(&self) -> usize {
-        self.across() * self.input.rows().div_ceil(PIECE_ROWS)
+        self.ends.len() * self.input.rows().div_ceil(PIECE_ROWS)
     }
 
     fn compute(&self, class: KernelClass, index: usize) {
         let index = index - self.first_piece;
-        let (down, across) = (index / self.across(), index % self.across());
-        let run = |at: usize, length: usize, end: usize| at * length..end.min((at + 1) * length);
+        let (down, across) = (index / self.ends.len(), index % self.ends.len());
+        let first = across.checked_sub(1).map_or(0, |before| self.ends[before]);
+        let row = down * PIECE_ROWS;
         let piece = Piece {
             input: self.input,
             weight: self.weight,
             target: &self.target,
-            rows: run(down, PIECE_ROWS, self.input.rows()),
-            panels: run(across, self.panels, self.weight.shape.panels()),
+            rows: row..self.input.rows().min(row + PIECE_ROWS),
+            panels: first..self.ends[across],
         };
         with_layout!(self.weight.format(), L => if self.input.rows() <= STREAMED_ROWS {
             Streamed::compute::<L>(class, &piece)
@@ -141,6 +135,19 @@ impl<'a> Part<'a> {
             Tiles::compute::<L>(class, &piece)
         });
     }
+}
+
+/// Where shares of so many panels end: long ones first, because memory is read fastest in one go,
+/// and short ones at the end, so that all threads finish together.
+fn shares(panels: usize, (least, step): (usize, usize), threads: usize) -> Vec<usize> {
+    let mut ends = Vec::new();
+    let mut done = 0;
+    while done < panels {
+        let share = ((panels - done) / (2 * threads)).max(least);
+        done = panels.min(done + share.next_multiple_of(step));
+        ends.push(done);
+    }
+    ends
 }
 
 impl Piece<'_> {
