@@ -4,10 +4,14 @@
 //! positions, with the softmax kept up as it goes. So its result depends neither on how the
 //! sequence was cut into chunks, nor on the size of blocks, nor on where they lie.
 
+mod products;
+mod softmax;
+
 use std::ops::Range;
 
-use crate::exp::{exp, tanh};
-use crate::simd::{Element, Kernel, LANES, Simd, dispatch, padded};
+use self::products::{HEADS, accumulate, products};
+use self::softmax::{Softmax, capped};
+use crate::simd::{Element, Kernel, LANES, Simd, dispatch};
 use crate::{Cpu, Elements};
 
 /// The most query heads that may share one head of keys and values.
@@ -133,11 +137,11 @@ struct Group<'a> {
     output: &'a mut [f32],
 }
 
-/// The softmax so far: the largest score, and the sum of e^(score - largest).
-#[derive(Clone, Copy)]
-struct Softmax {
-    largest: f32,
-    sum: f32,
+/// A part of a run of positions: their keys and values, and where in the run they are.
+struct Met<'a, T> {
+    keys: &'a [T],
+    values: &'a [T],
+    part: Range<usize>,
 }
 
 impl<T: Element> Kernel for (Group<'_>, &[T]) {
@@ -145,38 +149,27 @@ impl<T: Element> Kernel for (Group<'_>, &[T]) {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let (group, elements) = self;
-        let Group {
-            row, scores, cache, ..
-        } = group;
-        let dim = cache.head_dim;
-        let mut softmax = [Softmax {
-            largest: f32::NEG_INFINITY,
-            sum: 0.0,
-        }; LARGEST_GROUP];
+        let (mut group, elements) = self;
+        let (dim, position) = (group.cache.head_dim, group.row.position);
+        let heads = group.queries.len() / dim;
+        let mut softmax = [Softmax::EMPTY; LARGEST_GROUP];
         group.output.fill(0.0);
-        let first = scores.first(row.position);
+        let first = group.scores.first(position);
         let mut run = first / RUN * RUN;
-        while run <= row.position {
-            // The part of the run that the query meets.
-            let met = first.max(run) - run..RUN.min(row.position + 1 - run);
-            let (keys, values) = place(&row, group.head, cache, run + met.start);
-            let length = met.len() * dim;
-            let (keys, values) = (&elements[keys..][..length], &elements[values..][..length]);
-            let heads = group
-                .queries
-                .chunks_exact(dim)
-                .zip(group.output.chunks_exact_mut(dim));
-            for ((query, output), softmax) in heads.zip(&mut softmax) {
-                let mut products = [0.0; RUN];
-                for (product, key) in products[met.clone()].iter_mut().zip(keys.chunks_exact(dim)) {
-                    *product = dot(simd, query, key) * scores.scale;
-                }
-                if let Some(cap) = scores.soft_cap {
-                    products = capped(simd, &products, cap);
-                }
-                let (weights, shrink) = softmax.take(simd, products, &met);
-                accumulate(simd, &weights[met.clone()], values, (output, shrink));
+        while run <= position {
+            let met = group.met(elements, run, first);
+            if run + RUN <= position {
+                let next = group.met(elements, run + RUN, first);
+                prefetch(simd, next.keys);
+                prefetch(simd, next.values);
+            }
+            let mut head = 0;
+            while head < heads {
+                head += match heads - head {
+                    HEADS.. => group.meet::<S, T, HEADS>(simd, &met, &mut softmax, head),
+                    2.. => group.meet::<S, T, 2>(simd, &met, &mut softmax, head),
+                    _ => group.meet::<S, T, 1>(simd, &met, &mut softmax, head),
+                };
             }
             run += RUN;
         }
@@ -185,6 +178,59 @@ impl<T: Element> Kernel for (Group<'_>, &[T]) {
                 *value /= softmax.sum;
             }
         }
+    }
+}
+
+impl Group<'_> {
+    /// What the query meets of the run that begins at a position.
+    #[inline(always)]
+    fn met<'a, T>(&self, elements: &'a [T], run: usize, first: usize) -> Met<'a, T> {
+        let part = first.max(run) - run..RUN.min(self.row.position + 1 - run);
+        let (keys, values) = place(&self.row, self.head, self.cache, run + part.start);
+        let length = part.len() * self.cache.head_dim;
+        Met {
+            keys: &elements[keys..][..length],
+            values: &elements[values..][..length],
+            part,
+        }
+    }
+
+    /// Takes what is met into `H` heads of queries, and says how many.
+    #[inline(always)]
+    fn meet<S: Simd, T: Element, const H: usize>(
+        &mut self,
+        simd: S,
+        met: &Met<'_, T>,
+        softmax: &mut [Softmax; LARGEST_GROUP],
+        head: usize,
+    ) -> usize {
+        let dim = self.cache.head_dim;
+        let heads = head * dim..(head + H) * dim;
+        let keys = (met.keys, met.part.start);
+        let products = products::<S, T, H>(simd, &self.queries[heads.clone()], keys);
+        let mut weights = [[0.0; RUN]; H];
+        let mut shrinks = [0.0; H];
+        for h in 0..H {
+            let mut scores = products[h].map(|product| product * self.scores.scale);
+            if let Some(cap) = self.scores.soft_cap {
+                scores = capped(simd, &scores, cap);
+            }
+            (weights[h], shrinks[h]) = softmax[head + h].take(simd, scores, &met.part);
+        }
+        let weights = weights.each_ref().map(|weights| &weights[met.part.clone()]);
+        let output = &mut self.output[heads];
+        accumulate::<S, T, H>(simd, (weights, shrinks), met.values, output);
+        H
+    }
+}
+
+/// Asks for what the next run meets: the processor cannot know where its block lies.
+#[inline(always)]
+fn prefetch<S: Simd, T>(simd: S, elements: &[T]) {
+    const LINE: usize = 64;
+    let start = elements.as_ptr().cast::<u8>();
+    for at in (0..size_of_val(elements)).step_by(LINE) {
+        simd.prefetch(start.wrapping_add(at));
     }
 }
 
@@ -201,108 +247,4 @@ fn place(row: &Query<'_>, head: usize, cache: PagedCache<'_>, position: usize) -
     let whole_head = block_tokens * head_dim;
     let key = (block * 2 * heads + head) * whole_head + position % block_tokens * head_dim;
     (key, key + heads * whole_head)
-}
-
-#[inline(always)]
-fn capped<S: Simd>(simd: S, scores: &[f32; RUN], cap: f32) -> [f32; RUN] {
-    let cap = simd.splat(cap);
-    let lanes = simd.mul(tanh(simd, simd.div(simd.load(scores), cap)), cap);
-    let mut stored = [0.0; RUN];
-    simd.store(lanes, &mut stored);
-    stored
-}
-
-impl Softmax {
-    /// Takes in the scores of a run, of which the query meets a part: their weights, nothing
-    /// outside that part, and what everything before must be multiplied by.
-    #[inline(always)]
-    fn take<S: Simd>(
-        &mut self,
-        simd: S,
-        mut scores: [f32; RUN],
-        met: &Range<usize>,
-    ) -> ([f32; RUN], f32) {
-        let whole = met.len() == RUN;
-        if !whole {
-            keep(&mut scores, met, f32::NEG_INFINITY);
-        }
-        let lanes = simd.load(&scores);
-        let largest = self.largest.max(simd.largest(lanes));
-        let mut weights = [0.0; RUN];
-        simd.store(
-            exp(simd, simd.sub(lanes, simd.splat(largest))),
-            &mut weights,
-        );
-        if !whole {
-            // e to the power of negative infinity is a little more than nothing here.
-            keep(&mut weights, met, 0.0);
-        }
-        let mut shrink = [0.0; RUN];
-        simd.store(exp(simd, simd.splat(self.largest - largest)), &mut shrink);
-        self.sum = self.sum * shrink[0] + simd.sum(simd.load(&weights));
-        self.largest = largest;
-        (weights, shrink[0])
-    }
-}
-
-/// Puts `other` in the place of every number outside `part`.
-#[inline(always)]
-fn keep(numbers: &mut [f32; RUN], part: &Range<usize>, other: f32) {
-    for (index, number) in numbers.iter_mut().enumerate() {
-        if !part.contains(&index) {
-            *number = other;
-        }
-    }
-}
-
-#[inline(always)]
-fn dot<S: Simd, T: Element>(simd: S, a: &[f32], b: &[T]) -> f32 {
-    let (a_steps, a_tail) = a.as_chunks::<LANES>();
-    let (b_steps, b_tail) = b.as_chunks::<LANES>();
-    let mut sum = simd.splat(0.0);
-    for (a, b) in a_steps.iter().zip(b_steps) {
-        sum = simd.fma(simd.load(a), T::load(simd, b), sum);
-    }
-    if !a_tail.is_empty() {
-        sum = simd.fma(
-            simd.load(&padded(a_tail)),
-            T::load(simd, &padded(b_tail)),
-            sum,
-        );
-    }
-    simd.sum(sum)
-}
-
-/// `output = output · shrink + Σ weights[j] · values[j]`, in order of j.
-#[inline(always)]
-fn accumulate<S: Simd, T: Element>(
-    simd: S,
-    weights: &[f32],
-    values: &[T],
-    (output, shrink): (&mut [f32], f32),
-) {
-    let dim = output.len();
-    let (steps, tail) = output.as_chunks_mut::<LANES>();
-    for (step, output) in steps.iter_mut().enumerate() {
-        let mut sum = simd.mul(simd.load(output), simd.splat(shrink));
-        for (weight, value) in weights.iter().zip(values.chunks_exact(dim)) {
-            let lanes = &value.as_chunks::<LANES>().0[step];
-            sum = simd.fma(simd.splat(*weight), T::load(simd, lanes), sum);
-        }
-        simd.store(sum, output);
-    }
-    if !tail.is_empty() {
-        let start = dim - tail.len();
-        let mut sum = simd.mul(simd.load(&padded(tail)), simd.splat(shrink));
-        for (weight, value) in weights.iter().zip(values.chunks_exact(dim)) {
-            sum = simd.fma(
-                simd.splat(*weight),
-                T::load(simd, &padded(&value[start..])),
-                sum,
-            );
-        }
-        let mut lanes = [0.0; LANES];
-        simd.store(sum, &mut lanes);
-        tail.copy_from_slice(&lanes[..tail.len()]);
-    }
 }

@@ -17,6 +17,12 @@ use crate::{Cpu, Elements, KernelClass};
 const PIECE_OUTPUTS: usize = 32;
 const PIECE_ROWS: usize = 64;
 
+/// Bytes of a line of the processor's caches.
+const LINE: usize = 64;
+/// How many bytes ahead in each row of a weight lines are asked for: the processor does not see
+/// by itself that eight short streams go on behind one another.
+const AHEAD: usize = 1024;
+
 /// A weight as it is stored: one row of `columns` numbers per output.
 #[derive(Clone, Copy, Debug)]
 pub struct Matrix<'a> {
@@ -144,6 +150,9 @@ impl<T: Element> Piece<'_, T> {
         let mut sums = [[simd.splat(0.0); O]; R];
         let mut lanes = [simd.splat(0.0); O];
         for step in 0..steps {
+            if row == self.rows.0 {
+                self.prefetch(simd, &weights, step);
+            }
             for o in 0..O {
                 lanes[o] = T::load(simd, nth(weights[o], step));
             }
@@ -171,6 +180,22 @@ impl<T: Element> Piece<'_, T> {
             for (to, sum) in target.iter_mut().zip(sums) {
                 *to = simd.sum(sum);
             }
+        }
+    }
+
+    /// Asks for what will be met a little later: further on in these rows of the weight or, near
+    /// their end, at the beginning of the rows after them.
+    #[inline(always)]
+    fn prefetch<S: Simd, const O: usize>(&self, simd: S, weights: &[&[T]; O], step: usize) {
+        if !step.is_multiple_of(const { LINE / size_of::<[T; LANES]>() }) {
+            return;
+        }
+        let mut ahead = step * LANES + const { AHEAD / size_of::<T>() };
+        if ahead >= self.columns {
+            ahead += (O - 1) * self.columns;
+        }
+        for weight in weights {
+            simd.prefetch(weight.as_ptr().wrapping_add(ahead).cast());
         }
     }
 

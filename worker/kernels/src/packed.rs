@@ -14,6 +14,7 @@ mod pack;
 mod panel;
 mod product;
 mod quantise;
+mod stream;
 mod tiles;
 
 pub use self::activations::QuantizedRows;

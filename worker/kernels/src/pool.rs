@@ -93,6 +93,11 @@ impl Pool {
         }
     }
 
+    /// How many threads share the pieces, the caller among them.
+    pub(crate) fn threads(&self) -> usize {
+        self.workers.len() + 1
+    }
+
     /// Calls `piece` once for each of `0..pieces`, and returns when all are done. All threads take
     /// part where the pieces, at so many multiplications each, are worth it.
     ///

@@ -46,6 +46,8 @@ pub(crate) trait Simd: Dot {
     fn scale(self, vector: Self::Vector, exponent: Self::Vector) -> Self::Vector;
     /// All lanes added up: lane i and i + 8 first, then i + 4, i + 2, i + 1.
     fn sum(self, vector: Self::Vector) -> f32;
+    /// The sum of each, to the bit.
+    fn sums(self, vectors: [Self::Vector; 4]) -> [f32; 4];
     /// The largest lane.
     fn largest(self, vector: Self::Vector) -> f32;
 }
@@ -110,4 +112,35 @@ pub(crate) fn dispatch<K: Kernel>(class: KernelClass, kernel: K) -> K::Output {
     }
     let _ = class;
     kernel.run(portable::Portable)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Sums([[f32; LANES]; 4]);
+
+    impl Kernel for Sums {
+        type Output = ([f32; 4], [f32; 4]);
+
+        #[inline(always)]
+        fn run<S: Simd>(self, simd: S) -> Self::Output {
+            let vectors = self.0.each_ref().map(|lanes| simd.load(lanes));
+            (simd.sums(vectors), vectors.map(|vector| simd.sum(vector)))
+        }
+    }
+
+    #[test]
+    fn four_sums_at_once_are_those_one_by_one() {
+        for class in KernelClass::ALL {
+            let number = |at: usize| (at as f32 * 0.7).sin() * 10f32.powi(at as i32 % 5);
+            let lanes = |of: usize| std::array::from_fn(|lane| number(of * LANES + lane));
+            let (together, alone) = dispatch(class, Sums(std::array::from_fn(lanes)));
+            assert_eq!(
+                together.map(f32::to_bits),
+                alone.map(f32::to_bits),
+                "{class}"
+            );
+        }
+    }
 }

@@ -11,19 +11,21 @@
 use std::ops::Range;
 
 use super::Packed;
-use super::activations::{QuantizedGroup, QuantizedRows};
-use super::layout::{Codes, Layout, QUADS, Scales, Sums, codes, with_layout};
-use super::panel::Panel;
+use super::activations::QuantizedRows;
+use super::layout::{Sums, with_layout};
+use super::stream::Streamed;
 use super::tiles::Tiles;
 use crate::pool::Disjoint;
-use crate::simd::{Kernel, LANES, Simd, dispatch};
+use crate::simd::{LANES, Simd};
 use crate::{Cpu, KernelClass};
 
-/// Bytes of weights in one piece of work: long enough to stream, short enough to share out.
-const PIECE_BYTES: usize = 96 << 10;
+/// The least bytes of weights in one piece of work. Below that, handing it out costs too much.
+const PIECE_BYTES: usize = 32 << 10;
 /// Rows of one piece of work: a few hundred keep an unpacked panel busy, and fit into the second
 /// level cache a span at a time.
 const PIECE_ROWS: usize = 256;
+/// With no more rows than this, reading the weights takes longer than all the arithmetic.
+const STREAMED_ROWS: usize = 16;
 
 /// `output[r][o] = Σ input[r][k] · weight[o][k]`, with `input` rounded to eight bits: rows of
 /// `weight.rows()` out.
@@ -51,7 +53,7 @@ pub fn matmul_packed_many(
     let parts: Vec<Part<'_>> = products
         .iter_mut()
         .map(|(weight, output)| {
-            let part = Part::new(input, *weight, output, pieces);
+            let part = Part::new((input, *weight), output, cpu.pool().threads(), pieces);
             pieces += part.pieces();
             part
         })
@@ -70,8 +72,8 @@ struct Part<'a> {
     target: Disjoint<'a, f32>,
     /// Pieces of the weights before it.
     first_piece: usize,
-    /// Panels of a piece.
-    panels: usize,
+    /// Where the panels of its pieces end.
+    ends: Vec<usize>,
 }
 
 /// A rectangle of the output of one weight.
@@ -85,9 +87,9 @@ pub(super) struct Piece<'a> {
 
 impl<'a> Part<'a> {
     fn new(
-        input: &'a QuantizedRows,
-        weight: Packed<'a>,
+        (input, weight): (&'a QuantizedRows, Packed<'a>),
         output: &'a mut [f32],
+        threads: usize,
         first_piece: usize,
     ) -> Self {
         assert!(
@@ -99,40 +101,53 @@ impl<'a> Part<'a> {
             weight.columns(),
             output.len()
         );
-        let panels = (PIECE_BYTES / weight.shape.panel_bytes()).next_multiple_of(2);
+        // Tiles are two panels wide.
+        let step = if input.rows() <= STREAMED_ROWS { 1 } else { 2 };
+        let least = (PIECE_BYTES / weight.shape().panel_bytes()).max(1);
         Self {
             input,
             weight,
             target: Disjoint::new(output),
             first_piece,
-            panels: panels.max(2),
+            ends: shares(weight.shape().panels(), (least, step), threads),
         }
     }
 
-    fn across(&self) -> usize {
-        self.weight.shape.panels().div_ceil(self.panels)
-    }
-
     fn pieces(&self) -> usize {
-        self.across() * self.input.rows().div_ceil(PIECE_ROWS)
+        self.ends.len() * self.input.rows().div_ceil(PIECE_ROWS)
     }
 
     fn compute(&self, class: KernelClass, index: usize) {
         let index = index - self.first_piece;
-        let (down, across) = (index / self.across(), index % self.across());
-        let run = |at: usize, length: usize, end: usize| at * length..end.min((at + 1) * length);
+        let (down, across) = (index / self.ends.len(), index % self.ends.len());
+        let first = across.checked_sub(1).map_or(0, |before| self.ends[before]);
+        let row = down * PIECE_ROWS;
         let piece = Piece {
             input: self.input,
             weight: self.weight,
             target: &self.target,
-            rows: run(down, PIECE_ROWS, self.input.rows()),
-            panels: run(across, self.panels, self.weight.shape.panels()),
+            rows: row..self.input.rows().min(row + PIECE_ROWS),
+            panels: first..self.ends[across],
         };
-        with_layout!(self.weight.format(), L => match self.input.rows() {
-            1 => dispatch(class, OneRow::<L>(piece, std::marker::PhantomData)),
-            _ => Tiles::compute::<L>(class, &piece),
+        with_layout!(self.weight.format(), L => if self.input.rows() <= STREAMED_ROWS {
+            Streamed::compute::<L>(class, &piece)
+        } else {
+            Tiles::compute::<L>(class, &piece)
         });
     }
+}
+
+/// Where shares of so many panels end: long ones first, because memory is read fastest in one go,
+/// and short ones at the end, so that all threads finish together.
+fn shares(panels: usize, (least, step): (usize, usize), threads: usize) -> Vec<usize> {
+    let mut ends = Vec::new();
+    let mut done = 0;
+    while done < panels {
+        let share = ((panels - done) / (2 * threads)).max(least);
+        done = panels.min(done + share.next_multiple_of(step));
+        ends.push(done);
+    }
+    ends
 }
 
 impl Piece<'_> {
@@ -149,57 +164,6 @@ impl Piece<'_> {
         // at a time.
         unsafe { self.target.run(row * outputs + first, count) }
     }
-}
-
-struct OneRow<'a, L>(Piece<'a>, std::marker::PhantomData<L>);
-
-impl<L: Layout> Kernel for OneRow<'_, L> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        let Self(piece, _) = self;
-        let row = piece.input.row(0);
-        for index in piece.panels.clone() {
-            let panel = Panel::of(&piece.weight.shape, piece.weight.bytes, index);
-            let mut outputs = [0.0; LANES];
-            simd.store(one_row::<L, S>(simd, panel, row), &mut outputs);
-            let target = piece.outputs(0, index);
-            target.copy_from_slice(&outputs[..target.len()]);
-        }
-    }
-}
-
-/// Sixteen outputs of one row.
-#[inline(always)]
-fn one_row<L: Layout, S: Simd>(simd: S, panel: Panel<'_>, row: &[QuantizedGroup]) -> S::Vector {
-    let groups = const { L::FORMAT.block_weights() / super::format::GROUP };
-    let mut lines = panel.lines.chunks_exact(L::FORMAT.lines());
-    let heads = panel.heads.chunks_exact(L::FORMAT.head_bytes());
-    let mut sum = simd.splat(0.0);
-    for (head, row) in heads.zip(row.chunks_exact(groups)) {
-        for ((group, activations), lines) in row.iter().enumerate().zip(&mut lines) {
-            let scales = L::scales(simd, head, group);
-            let codes = codes(simd, L::FORMAT, lines);
-            sum = group_of_one_row::<L::Sums, S>(simd, sum, (codes, scales), activations);
-        }
-    }
-    sum
-}
-
-#[inline(always)]
-fn group_of_one_row<M: Sums, S: Simd>(
-    simd: S,
-    so_far: S::Vector,
-    (codes, scales): (Codes<S>, Scales<S>),
-    activations: &QuantizedGroup,
-) -> S::Vector {
-    let mut sums = [0, 1].map(|half| simd.integers(M::start::<S>(activations, half)));
-    for (quad, (codes, values)) in codes.into_iter().zip(&activations.codes).enumerate() {
-        let half = if M::HALVES { quad / (QUADS / 2) } else { 0 };
-        sums[half] = add_products::<M, S>(simd, sums[half], codes, simd.quad(values));
-    }
-    M::add(simd, so_far, (sums, scales), activations)
 }
 
 #[inline(always)]

@@ -19,6 +19,9 @@ pub(crate) trait Dot: Copy {
     /// Whether [`Dot::dot_bytes`] takes 128 off each code.
     const BYTES_ARE_SIGNED: bool;
 
+    /// Asks for a line of the processor's caches that will be read soon. Any address will do.
+    fn prefetch(self, from: *const u8);
+
     fn codes(self, line: &Line) -> Self::Codes;
     fn write(self, codes: Self::Codes, to: &mut Line);
     fn low_nibbles(self, codes: Self::Codes) -> Self::Codes;

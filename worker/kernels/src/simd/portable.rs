@@ -120,6 +120,11 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
+    fn sums(self, vectors: [Lanes; 4]) -> [f32; 4] {
+        vectors.map(|vector| self.sum(vector))
+    }
+
+    #[inline(always)]
     fn largest(self, vector: Lanes) -> f32 {
         fold(vector, |a, b| if a > b { a } else { b })
     }

@@ -1,6 +1,7 @@
 //! Attention over paged keys and values equals attention over plain rows.
 
 use half::{bf16, f16};
+use proptest::prelude::*;
 use weir_kernels::Elements;
 use weir_kernels::attention::{PagedCache, Query, Scores, attend};
 
@@ -236,5 +237,42 @@ fn neither_neighbours_nor_threads_nor_blocks_change_a_bit() {
         }
         let same = results.windows(2).all(|pair| pair[0] == pair[1]);
         assert!(same, "{class} {rule:?}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    #[test]
+    fn a_token_alone_attends_as_it_does_among_others_on_any_number_of_threads(
+        seed in any::<u16>(),
+        (heads, group, dim) in (1usize..4, 1usize..9, 1usize..70),
+        (length, count) in (1usize..70, 1usize..9),
+        window in prop::option::of(1usize..40),
+        soft_cap in prop::option::of(1.0f32..60.0),
+        threads in 1usize..5,
+        class in prop::sample::select(classes()),
+    ) {
+        let sequence = Sequence::new(u32::from(seed), length, heads, dim);
+        let table = [2, 0, 4, 1, 3];
+        let paged = sequence.paged(16, 5, &table);
+        let rule = Scores { scale: 0.3, soft_cap, window };
+        let rows: Vec<Query<'_>> = (0..count)
+            .map(|index| Query { position: index * 13 % length, block_table: &table })
+            .collect();
+        let width = heads * group * dim;
+        let queries = numbers(u32::from(seed) + 2, count * width);
+        let as_f16: Vec<f16> = paged.iter().map(|value| f16::from_f32(*value)).collect();
+        for elements in [Elements::F32(&paged), Elements::F16(&as_f16)] {
+            let cache = PagedCache { elements, block_tokens: 16, heads, head_dim: dim };
+            let mut together = vec![0.0; queries.len()];
+            attend(&cpu(class, threads), (&queries, rule), &rows, cache, &mut together);
+            let alone = rows.iter().zip(queries.chunks_exact(width));
+            for ((row, query), together) in alone.zip(together.chunks_exact(width)) {
+                let mut output = vec![0.0; width];
+                attend(&cpu(class, 1), (query, rule), &[*row], cache, &mut output);
+                prop_assert_eq!(bits(&output), bits(together));
+            }
+        }
     }
 }

@@ -11,6 +11,9 @@ impl Dot for Portable {
     const BYTES_ARE_SIGNED: bool = false;
 
     #[inline(always)]
+    fn prefetch(self, _: *const u8) {}
+
+    #[inline(always)]
     fn codes(self, line: &Line) -> Line {
         *line
     }

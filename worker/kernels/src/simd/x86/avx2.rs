@@ -38,6 +38,41 @@ pub(super) unsafe fn sum_of_eight(eight: __m256) -> f32 {
     }
 }
 
+/// Folds each of four as [`sum_of_eight`] does.
+///
+/// # Safety
+/// The processor has AVX.
+#[inline(always)]
+pub(super) unsafe fn sums_of_eights([a, b, c, d]: [__m256; 4]) -> [f32; 4] {
+    // SAFETY: the caller promises AVX, which includes SSE; the array is 16 bytes long.
+    unsafe {
+        let fours = |x, y| {
+            _mm256_add_ps(
+                _mm256_permute2f128_ps::<0x20>(x, y),
+                _mm256_permute2f128_ps::<0x31>(x, y),
+            )
+        };
+        // Four lanes of a and of b, and of c and of d.
+        let (ab, cd) = (fours(a, b), fours(c, d));
+        // Two lanes of a and of c, and of b and of d.
+        let twos = _mm256_add_ps(
+            _mm256_shuffle_ps::<0b01_00_01_00>(ab, cd),
+            _mm256_shuffle_ps::<0b11_10_11_10>(ab, cd),
+        );
+        let ones = _mm256_add_ps(
+            _mm256_shuffle_ps::<0b10_00_10_00>(twos, twos),
+            _mm256_shuffle_ps::<0b11_01_11_01>(twos, twos),
+        );
+        let all = _mm_unpacklo_ps(
+            _mm256_castps256_ps128(ones),
+            _mm256_extractf128_ps::<1>(ones),
+        );
+        let mut stored = [0.0; 4];
+        _mm_storeu_ps(stored.as_mut_ptr(), all);
+        stored
+    }
+}
+
 /// # Safety
 /// The processor has AVX.
 #[inline(always)]
@@ -226,6 +261,19 @@ impl Simd for Avx2 {
     fn sum(self, vector: Pair) -> f32 {
         // SAFETY: `self` proves AVX2.
         unsafe { sum_of_eight(_mm256_add_ps(vector.0, vector.1)) }
+    }
+
+    #[inline(always)]
+    fn sums(self, [a, b, c, d]: [Pair; 4]) -> [f32; 4] {
+        // SAFETY: `self` proves AVX2.
+        unsafe {
+            sums_of_eights([
+                _mm256_add_ps(a.0, a.1),
+                _mm256_add_ps(b.0, b.1),
+                _mm256_add_ps(c.0, c.1),
+                _mm256_add_ps(d.0, d.1),
+            ])
+        }
     }
 
     #[inline(always)]

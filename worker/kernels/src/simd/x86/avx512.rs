@@ -19,6 +19,21 @@ impl Avx512 {
     }
 }
 
+/// Folds by lane i and i + 8.
+///
+/// # Safety
+/// The processor has AVX-512 F and DQ.
+#[inline(always)]
+unsafe fn eight(vector: __m512) -> __m256 {
+    // SAFETY: the caller promises them.
+    unsafe {
+        _mm256_add_ps(
+            _mm512_castps512_ps256(vector),
+            _mm512_extractf32x8_ps::<1>(vector),
+        )
+    }
+}
+
 impl Simd for Avx512 {
     type Vector = __m512;
 
@@ -132,13 +147,13 @@ impl Simd for Avx512 {
     #[inline(always)]
     fn sum(self, vector: __m512) -> f32 {
         // SAFETY: `self` proves AVX-512 F and DQ.
-        unsafe {
-            let eight = _mm256_add_ps(
-                _mm512_castps512_ps256(vector),
-                _mm512_extractf32x8_ps::<1>(vector),
-            );
-            super::avx2::sum_of_eight(eight)
-        }
+        unsafe { super::avx2::sum_of_eight(eight(vector)) }
+    }
+
+    #[inline(always)]
+    fn sums(self, [a, b, c, d]: [__m512; 4]) -> [f32; 4] {
+        // SAFETY: `self` proves AVX-512 F and DQ.
+        unsafe { super::avx2::sums_of_eights([eight(a), eight(b), eight(c), eight(d)]) }
     }
 
     #[inline(always)]

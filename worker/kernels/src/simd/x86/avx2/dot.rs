@@ -41,6 +41,12 @@ impl Dot for Avx2 {
     const BYTES_ARE_SIGNED: bool = true;
 
     #[inline(always)]
+    fn prefetch(self, from: *const u8) {
+        // SAFETY: a prefetch reads nothing, and every x86-64 has it.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
+    }
+
+    #[inline(always)]
     fn codes(self, line: &Line) -> Pair {
         // SAFETY: `self` proves AVX2; the line is 64 bytes long.
         unsafe {

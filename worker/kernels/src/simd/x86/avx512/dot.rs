@@ -12,6 +12,12 @@ impl Dot for Avx512 {
     const BYTES_ARE_SIGNED: bool = false;
 
     #[inline(always)]
+    fn prefetch(self, from: *const u8) {
+        // SAFETY: a prefetch reads nothing, and every x86-64 has it.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
+    }
+
+    #[inline(always)]
     fn codes(self, line: &Line) -> __m512i {
         // SAFETY: `self` proves AVX-512 F; the line is 64 bytes long.
         unsafe { _mm512_loadu_si512(line.as_ptr().cast()) }
