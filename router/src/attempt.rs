@@ -86,6 +86,12 @@ impl Pursuit<'_> {
         let mut best: Option<Best> = None;
         let mut failure = None;
         for (index, tier) in steps.iter().enumerate() {
+            // What it sent could not be committed any more, and would be paid for.
+            if index > 0 && self.is_late() {
+                let tier = steps[index - 1].name().to_owned();
+                failure.get_or_insert(Failure::TooSlow { tier });
+                break;
+            }
             let config = self.judge(tier, index + 1 == steps.len());
             match self.on_tier(tier, config, false).await {
                 Ok(()) | Err(Ended::Unheard) => return,
@@ -104,7 +110,10 @@ impl Pursuit<'_> {
             }
         }
         match (best, self.settings.on_all_unsure) {
-            (Some(best), OnAllUnsure::Best) => self.give(best).await,
+            // One that has to be asked for again needs time.
+            (Some(best), OnAllUnsure::Best) if best.kept.is_some() || !self.is_late() => {
+                self.give(best).await;
+            }
             (best, _) => {
                 let refusal = match failure {
                     Some(failure) => self.failed(failure),
@@ -116,6 +125,11 @@ impl Pursuit<'_> {
                 self.fail(refusal).await;
             }
         }
+    }
+
+    /// Whether the time until the first committed byte is over.
+    fn is_late(&self) -> bool {
+        Instant::now() >= self.commit_by
     }
 
     /// How the tier's answer is judged. One above which nothing is left is given as it is, unless
@@ -188,10 +202,16 @@ impl Pursuit<'_> {
             let is_fresh = self.has_fresh_replica(tier, &tried);
             let wait = wait.map(|wait| if is_fresh { Duration::ZERO } else { wait });
             let pause = wait.and_then(|wait| pause(wait, tries));
+            let needed = match &ended {
+                // It would hang again; and another silence must leave time for the tier above.
+                Failure::Silent { .. } if !is_fresh => return Err(Ended::Failed(ended)),
+                Failure::Silent { .. } => self.settings.idle_timeout,
+                _ => Duration::ZERO,
+            };
             // A try that could not be committed any more is none.
             let Some(until) = pause
                 .map(|pause| Instant::now() + pause)
-                .filter(|until| *until < self.commit_by)
+                .filter(|until| *until + needed < self.commit_by)
             else {
                 return Err(Ended::Failed(ended));
             };
@@ -280,7 +300,7 @@ impl Pursuit<'_> {
 fn retry(failure: &Failure, on: &[RetryCause], tier: &Tier) -> Option<Duration> {
     let (kind, wait) = match failure {
         Failure::Connect { .. } => (RetryCause::Connect, Duration::ZERO),
-        Failure::Lost { .. } if tier.deployment().is_some() => {
+        Failure::Lost { .. } | Failure::Silent { .. } if tier.deployment().is_some() => {
             (RetryCause::WorkerLost, Duration::ZERO)
         }
         Failure::Overloaded { retry_after, .. } => {

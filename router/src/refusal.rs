@@ -78,6 +78,8 @@ pub(crate) enum Failure {
     },
     #[error("tier {tier:?} broke off its answer")]
     Lost { tier: String },
+    #[error("tier {tier:?} fell silent")]
+    Silent { tier: String },
     #[error("tier {tier:?} refused its credential")]
     CredentialRefused { tier: String },
     #[error("tier {tier:?} refused the request{}", of_field(.field))]
@@ -102,6 +104,7 @@ impl Failure {
             Failure::AddressRefused { .. } => "address_refused",
             Failure::Overloaded { .. } => "overloaded",
             Failure::Lost { .. } => "lost",
+            Failure::Silent { .. } => "silent",
             Failure::CredentialRefused { .. } => "credential_refused",
             Failure::Refused { .. } => "refused",
             Failure::TooLong { .. } => "too_long",
@@ -120,7 +123,7 @@ impl Failure {
             Failure::Refused { .. } | Failure::TooLong { .. } | Failure::Unsupported { .. } => {
                 StatusCode::BAD_REQUEST
             }
-            Failure::TooSlow { .. } => StatusCode::GATEWAY_TIMEOUT,
+            Failure::Silent { .. } | Failure::TooSlow { .. } => StatusCode::GATEWAY_TIMEOUT,
             Failure::Connect { .. }
             | Failure::AddressRefused { .. }
             | Failure::Lost { .. }

@@ -1,6 +1,5 @@
 //! One answer, from its source through the gate to the client.
 
-use tokio::time::{Instant, timeout_at};
 use weir_policy::tier::Tier;
 
 use super::gate::{Gate, Step};
@@ -21,7 +20,7 @@ impl Pursuit<'_> {
     ) -> Result<(), Ended> {
         let mut has_begun = false;
         loop {
-            let arrival = match self.next(&mut source, has_begun, tier).await {
+            let arrival = match self.within(tier, has_begun, source.next()).await {
                 Ok(arrival) => arrival,
                 Err(failure) => {
                     line.outcome(failure.word());
@@ -58,25 +57,6 @@ impl Pursuit<'_> {
                 return Ok(());
             }
         }
-    }
-
-    /// What comes next, within its time: until something is committed, the policy's `timeout`;
-    /// between two arrivals of a replica, its `idleTimeout`. An endpoint has an idle time of its
-    /// own.
-    async fn next(
-        &self,
-        source: &mut Source,
-        has_begun: bool,
-        tier: &Tier,
-    ) -> Result<Arrival, Failure> {
-        let limit = match (has_begun, &source) {
-            (false, _) => self.commit_by,
-            (true, Source::Worker(_)) => Instant::now() + self.settings.idle_timeout,
-            (true, Source::Endpoint(_)) => Instant::now() + self.settings.max_duration,
-        };
-        let arrival = timeout_at(limit, source.next()).await;
-        let tier = tier.name().to_owned();
-        arrival.unwrap_or_else(|_| Err(Failure::TooSlow { tier }))
     }
 
     async fn show_begin(&self, tier: &Tier, gate: &Gate) -> Result<(), Ended> {

@@ -109,8 +109,8 @@ impl Pursuit<'_> {
             tier: tier.name(),
             deployment,
         };
-        let opened = timeout_at(self.commit_by, worker::open(lease, call, self.ask)).await;
-        match opened.unwrap_or_else(|_| Err(too_slow(tier))) {
+        let opening = worker::open(lease, call, self.ask);
+        match self.within(tier, false, opening).await {
             Ok(source) => {
                 let source = Source::Worker(source);
                 self.flow(tier, source, gate, &mut line).await
@@ -181,9 +181,8 @@ impl Pursuit<'_> {
             key,
         };
         line.sent();
-        let opened = endpoint::open(call, &self.shared.dialler, self.ask);
-        let opened = timeout_at(self.commit_by, opened).await;
-        match opened.unwrap_or_else(|_| Err(too_slow(tier))) {
+        let opening = endpoint::open(call, &self.shared.dialler, self.ask);
+        match self.within(tier, false, opening).await {
             Ok(source) => {
                 let source = Source::Endpoint(source);
                 self.flow(tier, source, gate, &mut line).await
@@ -193,6 +192,32 @@ impl Pursuit<'_> {
                 Err(Ended::Failed(failure))
             }
         }
+    }
+
+    /// What a tier does next, within its time: until something is committed, what is left of the
+    /// policy's `timeout`; and a replica is never silent for longer than `idleTimeout`, so that one
+    /// that hangs leaves time for the tier above. An endpoint has an idle time of its own.
+    pub(super) async fn within<T>(
+        &self,
+        tier: &Tier,
+        has_begun: bool,
+        next: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        let now = Instant::now();
+        let late = match has_begun {
+            false => self.commit_by,
+            true => now + self.settings.max_duration,
+        };
+        let silent = match tier.deployment() {
+            Some(_) => now + self.settings.idle_timeout,
+            None => late,
+        };
+        let result = timeout_at(late.min(silent), next).await;
+        let tier = tier.name().to_owned();
+        result.unwrap_or_else(|_| match silent < late {
+            true => Err(Failure::Silent { tier }),
+            false => Err(Failure::TooSlow { tier }),
+        })
     }
 
     /// An attempt that nobody could be asked for is in the record all the same.
@@ -209,12 +234,6 @@ impl Pursuit<'_> {
         );
         line.outcome(failure.word());
         Ended::Failed(failure)
-    }
-}
-
-fn too_slow(tier: &Tier) -> Failure {
-    Failure::TooSlow {
-        tier: tier.name().to_owned(),
     }
 }
 

@@ -8,4 +8,5 @@ mod ending;
 mod failures;
 mod refusals;
 mod rig;
+mod silence;
 mod worker;
