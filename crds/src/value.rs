@@ -8,7 +8,7 @@ mod money;
 mod quantity;
 mod source;
 
-pub use duration::{DurationError, duration, duration_text};
+pub use duration::{DurationError, duration, duration_argument, duration_text};
 pub use money::{DecimalError, Fraction, Money, decimal};
 pub use quantity::{MilliCpu, Quantity, QuantityError};
 pub use source::{Source, SourceError};

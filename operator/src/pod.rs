@@ -59,3 +59,27 @@ pub fn probe(path: &str, period_seconds: i32) -> Probe {
         ..Probe::default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+    use weir_crds::value::{duration_argument, duration_text};
+    use weir_process::parse_duration;
+
+    proptest! {
+        #[test]
+        fn a_duration_that_is_written_for_a_pod_is_read_back_as_it_was(millis in 0..100_000_000_000u64) {
+            let duration = Duration::from_millis(millis);
+            prop_assert_eq!(parse_duration(&duration_argument(duration)), Ok(duration));
+        }
+
+        /// The text is part of a revision's hash: another one would roll every deployment.
+        #[test]
+        fn whole_seconds_are_written_for_a_pod_as_they_are_for_a_reader(seconds in 1..100_000_000u64) {
+            let duration = Duration::from_secs(seconds);
+            prop_assert_eq!(duration_argument(duration), duration_text(duration));
+        }
+    }
+}

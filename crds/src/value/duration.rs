@@ -53,7 +53,7 @@ fn unit(text: &str) -> Option<(u64, &str)> {
 }
 
 /// Writes `duration` for a reader: `1h30m`, `17.5s`, `310ms`. Under a minute to a tenth of a
-/// second, above to the second; [`duration`] reads back whatever has no fraction.
+/// second, above to the second: [`duration_argument`] writes what has to be read back.
 pub fn duration_text(duration: Duration) -> String {
     let millis = duration.as_millis();
     let tenths = millis / 100 % 10;
@@ -67,6 +67,18 @@ pub fn duration_text(duration: Duration) -> String {
             .filter(|(number, _)| *number > 0)
             .map(|(number, unit)| format!("{number}{unit}"))
             .collect(),
+    }
+}
+
+/// Writes `duration` for a program, to the millisecond: what is written here is read back as it
+/// was. Of whole seconds it is [`duration_text`].
+pub fn duration_argument(duration: Duration) -> String {
+    let millis = duration.subsec_millis();
+    let whole = Duration::from_secs(duration.as_secs());
+    match (whole.is_zero(), millis) {
+        (_, 0) => duration_text(whole),
+        (true, millis) => format!("{millis}ms"),
+        (false, millis) => format!("{}{millis}ms", duration_text(whole)),
     }
 }
 
@@ -116,5 +128,20 @@ mod tests {
             assert_eq!(duration_text(Duration::from_millis(millis)), text);
         }
         assert_eq!(duration("1h1m1s"), Ok(Duration::from_secs(3661)));
+    }
+
+    #[test]
+    fn an_argument_has_every_millisecond_and_no_fraction() {
+        for (millis, text) in [
+            (310, "310ms"),
+            (1500, "1s500ms"),
+            (60_001, "1m1ms"),
+            (60_000, "1m"),
+            (900_000, "15m"),
+        ] {
+            let written = duration_argument(Duration::from_millis(millis));
+            assert_eq!(written, text);
+            assert_eq!(duration(&written), Ok(Duration::from_millis(millis)));
+        }
     }
 }

@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
-use weir_crds::value::duration_text;
+use weir_crds::value::duration_argument;
 use weir_crds::{KeyValueType, Quantization, TopologySpread, labels};
 use weir_policy::source::{Roots, claim};
 
@@ -100,7 +100,7 @@ fn arguments(valid: &Valid<'_>) -> Vec<String> {
         format!("--source={}", valid.spec.model.source),
         format!("--listen=0.0.0.0:{}", labels::WORKER_PORT),
         format!("--admin=0.0.0.0:{}", labels::ADMIN_PORT),
-        format!("--drain={}", duration_text(valid.drain)),
+        format!("--drain={}", duration_argument(valid.drain)),
         "--termination-log=/dev/termination-log".to_owned(),
     ];
     if let Some(tokens) = valid.spec.model.context_tokens {

@@ -92,3 +92,19 @@ fn a_revision_is_known_again_by_the_image_it_began_with() {
     assert_eq!(kept, made(LEAST, old).revision);
     assert_ne!(kept, made(LEAST, Given::default()).revision);
 }
+
+#[test]
+fn a_worker_reads_the_drain_that_its_arguments_name() {
+    for drain in ["1500ms", "90500ms", "1m1ms", "250ms", "2m"] {
+        let desired = made(&format!("{LEAST}  drain: {drain}\n"), Given::default());
+        let template = desired.deployment.spec.unwrap().template;
+        let container = template.spec.unwrap().containers.remove(0);
+        let written = container.args.unwrap().into_iter();
+        let written = written
+            .filter_map(|argument| argument.strip_prefix("--drain=").map(str::to_owned))
+            .next()
+            .unwrap();
+        let read = weir_process::parse_duration(&written);
+        assert_eq!(read, Ok(weir_crds::value::duration(drain).unwrap()));
+    }
+}

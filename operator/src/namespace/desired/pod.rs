@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use weir_crds::value::{duration, duration_text};
+use weir_crds::value::{duration, duration_argument};
 use weir_crds::{RoutePolicySpec, labels};
 use weir_policy::last_good::LastGood;
 
@@ -70,8 +70,8 @@ fn container(
         args: Some(arguments(namespace, settings)),
         env: Some(vec![
             variable("WEIR_LOG_FORMAT", "json".into()),
-            variable("WEIR_SHUTDOWN_DELAY", duration_text(NOTICE)),
-            variable("WEIR_SHUTDOWN_DEADLINE", duration_text(longest)),
+            variable("WEIR_SHUTDOWN_DELAY", duration_argument(NOTICE)),
+            variable("WEIR_SHUTDOWN_DEADLINE", duration_argument(longest)),
         ]),
         ports: Some(vec![
             port("http", labels::ROUTER_PORT),

@@ -5,6 +5,7 @@ use serde_json::json;
 use super::*;
 use crate::expected::check_wanted;
 use crate::namespace::last_good;
+use crate::object::Kind;
 use weir_policy::table::compile;
 
 fn observed(policies: serde_json::Value, deployments: serde_json::Value) -> Observed {
@@ -108,4 +109,37 @@ fn the_ledger_is_applied_onto_the_version_that_was_read_and_nothing_else_is() {
         .filter_map(|wanted| Some((wanted.name.as_str(), wanted.onto_version.as_deref()?)))
         .collect();
     assert_eq!(versions, [("weir-policies", "7")]);
+}
+
+#[test]
+fn a_router_reads_the_deadline_that_its_environment_names() {
+    for longest in ["1500ms", "90500ms", "15m"] {
+        let policy = json!([{
+            "apiVersion": "weir.dev/v1alpha1", "kind": "RoutePolicy",
+            "metadata": { "name": "support", "namespace": "support", "uid": "p1", "generation": 3 },
+            "spec": {
+                "models": ["assistant"],
+                "tiers": [{ "name": "small", "deployment": { "name": "triage" } }],
+                "maxDuration": longest,
+            },
+        }]);
+        let objects = objects(&observed(policy, triage()), &Settings::default());
+        let environment = environment(&objects);
+        let written = &environment["WEIR_SHUTDOWN_DEADLINE"];
+        let read = weir_process::parse_duration(written);
+        assert_eq!(read, Ok(weir_crds::value::duration(longest).unwrap()));
+    }
+}
+
+/// What the routers of `objects` find in their environment.
+fn environment(objects: &[Wanted]) -> BTreeMap<String, String> {
+    let routers = objects
+        .iter()
+        .find(|wanted| wanted.kind == Kind::Deployment);
+    let container = &routers.unwrap().body["spec"]["template"]["spec"]["containers"][0];
+    let variables = container["env"].as_array().unwrap().iter();
+    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+    variables
+        .map(|variable| (text(&variable["name"]), text(&variable["value"])))
+        .collect()
 }
