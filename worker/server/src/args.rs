@@ -71,14 +71,9 @@ pub struct Args {
     #[arg(long, env = "WEIR_DRAIN", value_name = "DURATION", value_parser = parse_duration, default_value = "2m")]
     pub drain: Duration,
 
-    /// Where the reason is left if the worker cannot start.
-    #[arg(
-        long,
-        env = "WEIR_TERMINATION_LOG",
-        value_name = "FILE",
-        default_value = "/dev/termination-log"
-    )]
-    pub termination_log: PathBuf,
+    /// Where the reason is left if the worker cannot start [default: nowhere]
+    #[arg(long, env = "WEIR_TERMINATION_LOG", value_name = "FILE")]
+    pub termination_log: Option<PathBuf>,
 
     #[command(flatten)]
     pub process: ProcessArgs,
@@ -104,4 +99,15 @@ fn key_value_type(name: &str) -> Result<KeyValueType, String> {
             all.map(KeyValueType::name).join(", ")
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_that_is_told_of_no_termination_log_leaves_none_on_the_machine() {
+        let args = ["weir-worker", "--model-name=triage", "--source=file:///m"];
+        assert_eq!(Args::parse_from(args).termination_log, None);
+    }
 }

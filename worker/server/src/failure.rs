@@ -40,7 +40,7 @@ impl Failure {
 
     /// Leaves the line where Kubernetes looks for a container's last words.
     pub fn write_to(&self, termination_log: &Path) {
-        // Outside a pod there is no such file, and nobody to read it.
+        // The same line goes to standard error, where nothing depends on this file.
         if let Err(error) = std::fs::write(termination_log, format!("{self}\n")) {
             tracing::debug!(
                 path = %termination_log.display(),

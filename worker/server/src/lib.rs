@@ -40,7 +40,7 @@ use self::{draining::Idle, grpc::Grpc, load::Reports, metrics::LoadGauges, servi
 const NAME: &str = "weir-worker";
 
 /// Runs a worker to its end. One that cannot start or go on says why in one line on standard error,
-/// and the same in the termination log.
+/// and the same in the termination log, where it has one.
 pub fn run(args: Args) -> ExitCode {
     let failure = Arc::new(OnceLock::new());
     let process_args = ProcessArgs {
@@ -59,7 +59,9 @@ pub fn run(args: Args) -> ExitCode {
     let Some(failure) = failure.get() else {
         return code;
     };
-    failure.write_to(&log);
+    if let Some(log) = log {
+        failure.write_to(&log);
+    }
     // With standard error gone there is nobody left to tell.
     let _ = writeln!(std::io::stderr(), "{failure}");
     ExitCode::FAILURE

@@ -1,0 +1,111 @@
+//! How many tokens a second a model reads and writes: `bench/worker` calls it beside its peers.
+//!
+//! `cargo run --release -p weir-model --example speed -- FILE PROMPT DEPTH TOKENS` reads a prompt of
+//! PROMPT tokens from an empty context, fills a context of DEPTH tokens, and writes TOKENS more,
+//! one at a time. Prints `{"load": seconds, "read": tokens per second, "write": tokens per second}`.
+
+#![allow(clippy::print_stdout, reason = "its output is what it is for")]
+
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::Context;
+use weir_model::{
+    Batch, KeyValueType, KvCache, LoadOptions, Logits, Model, Quantization, SequenceSlice,
+};
+
+const BLOCK_TOKENS: usize = 16;
+
+/// As many as a step of the engine computes at most.
+const CHUNK: usize = 512;
+
+fn main() -> anyhow::Result<()> {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let number = |place: usize| -> anyhow::Result<usize> {
+        let word = words
+            .get(place)
+            .context("FILE PROMPT DEPTH TOKENS are needed")?;
+        Ok(word.parse()?)
+    };
+    let (prompt, depth, tokens) = (number(1)?, number(2)?, number(3)?);
+    let quantization = words.get(4).map_or("Auto", String::as_str);
+    let quantization = Quantization::ALL
+        .into_iter()
+        .find(|known| known.name() == quantization);
+    let options = LoadOptions {
+        key_value_type: KeyValueType::F16,
+        quantization: quantization.context("Auto, None, Q8 or Q4")?,
+        ..LoadOptions::default()
+    };
+    let began = Instant::now();
+    let model = Model::load(Path::new(&words[0]), &options)?;
+    let load = began.elapsed().as_secs_f64();
+    let mut run = Run::new(model, prompt.max(depth + tokens))?;
+    // The first pass touches every page of the weights.
+    run.extend(1)?;
+    run.done = 0;
+    let read = run.timed(prompt, CHUNK)?;
+    run.done = 0;
+    run.timed(depth, CHUNK)?;
+    let write = run.timed(tokens, 1)?;
+    println!("{{\"load\": {load:.3}, \"read\": {read:.2}, \"write\": {write:.2}}}");
+    Ok(())
+}
+
+/// One sequence and its cache.
+struct Run {
+    model: Model,
+    cache: KvCache,
+    blocks: Vec<u32>,
+    logits: Logits,
+    done: usize,
+}
+
+impl Run {
+    fn new(model: Model, tokens: usize) -> anyhow::Result<Self> {
+        let blocks: Vec<u32> = (0..(tokens + 1).div_ceil(BLOCK_TOKENS) as u32).collect();
+        Ok(Self {
+            cache: KvCache::new(&model, blocks.len(), BLOCK_TOKENS)?,
+            model,
+            blocks,
+            logits: Logits::new(),
+            done: 0,
+        })
+    }
+
+    /// Tokens a second over `count` of them, so many at a time.
+    fn timed(&mut self, count: usize, at_once: usize) -> anyhow::Result<f64> {
+        let began = Instant::now();
+        let end = self.done + count;
+        while self.done < end {
+            self.extend(at_once.min(end - self.done))?;
+        }
+        Ok(count as f64 / began.elapsed().as_secs_f64())
+    }
+
+    fn extend(&mut self, count: usize) -> anyhow::Result<()> {
+        let places = self.done as u32..(self.done + count) as u32;
+        self.done += count;
+        let vocabulary = self.model.facts().vocabulary;
+        let tokens: Vec<u32> = places
+            .clone()
+            .map(|place| place.wrapping_mul(7919) % vocabulary)
+            .collect();
+        let positions: Vec<u32> = places.collect();
+        let batch = Batch {
+            tokens: &tokens,
+            positions: &positions,
+            sequences: &[SequenceSlice {
+                start: 0,
+                len: count,
+                context_len: self.done,
+                block_table: &self.blocks,
+            }],
+            slots: &positions,
+            outputs: &[count as u32 - 1],
+        };
+        self.model
+            .forward(&mut self.cache, &batch, &mut self.logits)?;
+        Ok(())
+    }
+}
