@@ -93,6 +93,9 @@ struct Job {
     settings: Arc<Settings>,
     plan: Plan,
     events: mpsc::Sender<Event>,
+    /// A place kept for what ends the ask from outside: however far behind the client reads, it
+    /// finds that there.
+    last_word: mpsc::OwnedPermit<Event>,
     unsettled: Arc<Unsettled>,
     _permit: OwnedSemaphorePermit,
     _held: Held,
@@ -145,13 +148,15 @@ async fn answer(
         include_usage: ask.include_usage,
         ping_every: encode::PING_EVERY,
     };
-    let (events, received) = mpsc::channel(EVENTS_AHEAD);
+    let (events, received) = mpsc::channel(EVENTS_AHEAD + 1);
+    let last_word = events.clone().try_reserve_owned();
     let (stream, headers_after) = (ask.stream, settings.headers_after);
     let job = Job {
         ask,
         settings,
         plan,
         events,
+        last_word: last_word.map_err(|_| Refusal::Defect)?,
         unsettled,
         _permit: permit,
         _held: held,
@@ -212,7 +217,7 @@ impl Job {
         tokio::select! {
             biased;
             pursued = pursued => if pursued.is_err() {
-                self.out_of_time();
+                self.last_word.send(out_of_time(decision));
             },
             () = self.events.closed() => {}
         }
@@ -221,27 +226,25 @@ impl Job {
             state.outcome = Outcome::Disconnected;
         }
     }
+}
 
-    fn out_of_time(&self) {
-        let decision = &self.unsettled.decision;
-        let attempts = decision.history();
-        let tier = attempts
-            .last()
-            .map(|(tier, _)| tier.clone())
-            .unwrap_or_default();
-        let refusal = Refusal::Failed {
-            last: Failure::TooSlow { tier },
-            attempts,
-        };
-        decision.state().outcome = Outcome::Refused {
-            status: refusal.status().as_u16(),
-        };
-        let money_was_spent = decision.money_was_spent();
-        // Where the client does not read either, there is nobody to tell.
-        let _ = self.events.try_send(Event::Fail {
-            refusal,
-            money_was_spent,
-        });
+/// Ends the decision of an ask that has taken all the time there is for one.
+fn out_of_time(decision: &Decision) -> Event {
+    let attempts = decision.history();
+    let tier = attempts
+        .last()
+        .map(|(tier, _)| tier.clone())
+        .unwrap_or_default();
+    let refusal = Refusal::Failed {
+        last: Failure::TooSlow { tier },
+        attempts,
+    };
+    decision.state().outcome = Outcome::Refused {
+        status: refusal.status().as_u16(),
+    };
+    Event::Fail {
+        refusal,
+        money_was_spent: decision.money_was_spent(),
     }
 }
 

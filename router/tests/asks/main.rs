@@ -4,6 +4,7 @@
 
 mod access;
 mod answers;
+mod clients;
 mod ending;
 mod failures;
 mod refusals;
