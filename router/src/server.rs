@@ -72,7 +72,11 @@ async fn chat(State(shared): State<Arc<Shared>>, request: Request) -> Response<B
         Ok(response) => response,
         Err(refusal) => {
             let status = refusal.status().as_u16();
-            decision.state().outcome = Outcome::Refused { status };
+            decision.state().outcome = match &refusal {
+                // Its connection ended, or can carry nothing more.
+                Refusal::BodyBroken => Outcome::Disconnected,
+                _ => Outcome::Refused { status },
+            };
             drop(unsettled);
             let mut response = encode::refuse(&refusal, false);
             // A client that is still writing would lose the answer with its connection.
@@ -116,7 +120,7 @@ async fn answer(
         let (view, credentials) = (shared.view.borrow(), shared.credentials.borrow());
         matching::may_ask(&view.table, &identity, &credentials)?;
     }
-    let (body, held) = body.read(&shared.bodies).await?;
+    let (body, held) = read(body, &unsettled).await?;
     let permit = admit::admit(&shared)?;
     let ask = decode::chat(&body)?;
     drop(body);
@@ -166,6 +170,15 @@ async fn answer(
         .tasks
         .spawn("ask", job.run().instrument(Span::current()));
     deliver(encoder, received, stream.then_some(headers_after)).await
+}
+
+/// Reads the body. A client that leaves meanwhile takes this future with it, without another word.
+async fn read(body: &mut Incoming, unsettled: &Unsettled) -> Result<(Vec<u8>, Held), Refusal> {
+    let outcome = |outcome| unsettled.decision.state().outcome = outcome;
+    outcome(Outcome::Disconnected);
+    let read = body.read(&unsettled.shared.bodies).await;
+    outcome(Outcome::default());
+    read
 }
 
 /// Hands an answer over: whole, or as it comes. The headers of a stream wait for its first event,

@@ -1,6 +1,10 @@
-//! Clients that read slowly.
+//! Clients that read slowly, and clients that leave while they still write.
+
+use std::io::Write;
+use std::net::{Shutdown, TcpStream};
 
 use serde_json::json;
+use tokio::task::spawn_blocking;
 
 use crate::rig::{Rig, Setup, streamed};
 use crate::worker::{Play, Scripted};
@@ -23,4 +27,30 @@ async fn a_client_that_reads_late_is_told_that_the_time_was_over_and_not_of_a_de
     let late = streamed(response).await;
     assert!(!late.text.is_empty() && late.text.len() < 200 * page.len());
     assert_eq!(late.chunks.last().unwrap()["error"]["code"], "too_slow");
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_before_its_body_is_whole_is_counted_as_gone() {
+    let rig = Rig::start(Setup::default()).await;
+    for (length, how) in [
+        ("content-length: 1000", Shutdown::Both),
+        ("content-length: 1000", Shutdown::Write),
+        ("transfer-encoding: chunked", Shutdown::Both),
+    ] {
+        let address = rig.url.strip_prefix("http://").unwrap().to_owned();
+        let leave = move |rig: TcpStream| rig.shutdown(how).unwrap();
+        let begin = spawn_blocking(move || {
+            let mut socket = TcpStream::connect(address).unwrap();
+            let head = format!("POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\n{length}\r\n\r\n");
+            socket.write_all(head.as_bytes()).unwrap();
+            socket
+        });
+        let socket = begin.await.unwrap();
+        rig.until_counted("weir_router_asks_running 1").await;
+        leave(socket);
+        rig.until_counted("weir_router_asks_running 0").await;
+    }
+    let metrics = rig.metrics().await;
+    let gone = "weir_router_asks_total{policy=\"\",outcome=\"disconnected\"} 3";
+    assert!(metrics.contains(gone), "{metrics}");
 }
