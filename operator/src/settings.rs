@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
+use weir_policy::cidr::Cidr;
 
 /// What the objects that we make depend on besides the users' objects.
 #[derive(Args, Clone, Debug)]
@@ -45,8 +46,14 @@ pub struct Settings {
     pub router_memory: String,
 
     /// Address ranges of the cluster: what counts as inside has to resolve into one of them.
-    #[arg(long, env = "WEIR_CLUSTER_CIDRS", value_delimiter = ',')]
-    pub cluster_cidrs: Vec<String>,
+    // Parsed here as the router parses them: one that it would not take never gets there.
+    #[arg(
+        long,
+        env = "WEIR_CLUSTER_CIDRS",
+        value_name = "CIDR",
+        value_delimiter = ','
+    )]
+    pub cluster_cidrs: Vec<Cidr>,
 }
 
 impl Default for Settings {
@@ -89,5 +96,19 @@ mod tests {
     fn settings_default_to_what_the_flags_default_to() {
         let flags = Flags::parse_from(["weir-operator"]).settings;
         assert_eq!(format!("{flags:?}"), format!("{:?}", Settings::default()));
+    }
+
+    #[test]
+    fn a_network_that_no_router_takes_is_refused_by_its_value() {
+        for wrong in ["10.0.0.0/33", "300.0.0.0/8", "10.0.0.0"] {
+            let ranges = format!("--cluster-cidrs=10.244.0.0/16,{wrong}");
+            let refused = Flags::try_parse_from(["weir-operator", &ranges]);
+            let message = refused.err().map(|error| error.to_string());
+            let first = message.as_deref().and_then(|text| text.lines().next());
+            assert!(
+                first.is_some_and(|line| line.contains(wrong)),
+                "{message:?}"
+            );
+        }
     }
 }

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 
 use clap::CommandFactory;
 use k8s_openapi::api::rbac::v1::{PolicyRule, Role};
+use serde_json::Value;
 use weir_operator::Args;
+use weir_policy::cidr::Cidr;
 
 fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -77,6 +79,49 @@ fn every_argument_and_variable_of_the_chart_is_one_that_the_operator_knows() {
         }
     }
     assert!(seen > 12, "{seen}");
+}
+
+/// What the schema lets pass the operator starts with, so that `helm install` is where it is told.
+#[test]
+fn the_networks_that_the_chart_takes_are_those_that_the_operator_takes() {
+    let schema: Value = serde_json::from_str(&read("charts/weir/values.schema.json")).unwrap();
+    let pattern = &schema["properties"]["clusterCIDRs"]["items"]["pattern"];
+    let pattern = regex::Regex::new(pattern.as_str().unwrap()).unwrap();
+    for text in [
+        "10.244.0.0/16",
+        "0.0.0.0/0",
+        "198.18.0.0/15",
+        "255.255.255.255/32",
+        "fd00::/8",
+        "::/0",
+        "2001:db8::/32",
+        "fd00:1:2:3:4:5:6:7/128",
+    ] {
+        assert!(
+            pattern.is_match(text) && text.parse::<Cidr>().is_ok(),
+            "{text}"
+        );
+    }
+    for text in [
+        "10.0.0.0",
+        "10.0.0.0/33",
+        "300.0.0.0/8",
+        "10.0.0/8",
+        "1.2.3.4.5/8",
+        "10.0.0.0/8,",
+        "010.0.0.0/8",
+        "::/129",
+        "fd00/8",
+        "10.0.0.0/",
+        "/8",
+        "",
+        " ::/0",
+    ] {
+        assert!(
+            !pattern.is_match(text) && text.parse::<Cidr>().is_err(),
+            "{text}"
+        );
+    }
 }
 
 /// The rules of the template "weir.rules", which has nothing to fill in.

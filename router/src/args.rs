@@ -1,11 +1,11 @@
 //! What a router is told on its command line or in its environment.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
 use clap::Parser;
+use weir_policy::cidr::Cidr;
 use weir_process::{ProcessArgs, parse_duration};
 
 /// The data plane of one namespace: routes every ask to the tier that should answer it.
@@ -111,49 +111,6 @@ impl Args {
     }
 }
 
-/// A network: an address and how many of its leading bits count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cidr {
-    network: IpAddr,
-    prefix_bits: u32,
-}
-
-impl Cidr {
-    /// Whether `address` is in this network.
-    pub fn contains(&self, address: IpAddr) -> bool {
-        match (self.network, address.to_canonical()) {
-            (IpAddr::V4(network), IpAddr::V4(address)) => {
-                let mask = u32::MAX.checked_shl(32 - self.prefix_bits).unwrap_or(0);
-                u32::from(network) & mask == u32::from(address) & mask
-            }
-            (IpAddr::V6(network), IpAddr::V6(address)) => {
-                let mask = u128::MAX.checked_shl(128 - self.prefix_bits).unwrap_or(0);
-                u128::from(network) & mask == u128::from(address) & mask
-            }
-            _ => false,
-        }
-    }
-}
-
-impl FromStr for Cidr {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let wrong = || format!("`{text}` is not a network such as 10.244.0.0/16 or fd00::/8");
-        let (network, prefix_bits) = text.split_once('/').ok_or_else(wrong)?;
-        let network: IpAddr = network.parse().map_err(|_| wrong())?;
-        let prefix_bits: u32 = prefix_bits.parse().map_err(|_| wrong())?;
-        let most = if network.is_ipv4() { 32 } else { 128 };
-        if prefix_bits > most {
-            return Err(wrong());
-        }
-        Ok(Self {
-            network,
-            prefix_bits,
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -162,32 +119,5 @@ mod tests {
     fn flags_default_to_what_default_says() {
         let parsed = Args::parse_from(["weir-router"]);
         assert_eq!(format!("{parsed:?}"), format!("{:?}", Args::default()));
-    }
-
-    #[test]
-    fn a_network_contains_its_addresses_and_no_others() {
-        let pods: Cidr = "10.244.0.0/16".parse().unwrap();
-        for (address, inside) in [
-            ("10.244.3.4", true),
-            ("10.245.0.1", false),
-            ("::ffff:10.244.3.4", true),
-            ("fd00::1", false),
-        ] {
-            assert_eq!(pods.contains(address.parse().unwrap()), inside, "{address}");
-        }
-        let all: Cidr = "0.0.0.0/0".parse().unwrap();
-        assert!(all.contains("192.0.2.1".parse().unwrap()));
-        let six: Cidr = "fd00::/8".parse().unwrap();
-        assert!(six.contains("fd12::1".parse().unwrap()));
-    }
-
-    #[test]
-    fn what_is_no_network_is_refused_with_an_example() {
-        for text in ["10.0.0.0", "10.0.0.0/33", "x/8", "::/129"] {
-            assert!(
-                text.parse::<Cidr>().unwrap_err().contains("such as"),
-                "{text}"
-            );
-        }
     }
 }

@@ -12,8 +12,9 @@ use std::time::Duration;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::{Client, Url};
+use weir_policy::cidr::Cidr;
 
-use crate::args::{Args, Cidr};
+use crate::args::Args;
 
 /// Where a tier's endpoint may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

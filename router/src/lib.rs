@@ -46,7 +46,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch::Receiver;
 use weir_process::Process;
 
-pub use args::{Args, Cidr};
+pub use args::Args;
 pub use world::{Replicas, World};
 
 /// Runs a router in a cluster: watches its namespace and serves until the process ends.

@@ -6,9 +6,11 @@
 //! * [`last_good`]: how the last valid policies are kept.
 //! * [`tier`] and [`plan`]: what may answer an ask; inside and outside the cluster are different
 //!   types, and a private plan holds only the first.
+//! * [`cidr`]: the networks that count as the cluster's.
 //! * [`load`]: the shape of a report of load.
 //! * [`source`]: where the files of a model source lie.
 
+pub mod cidr;
 pub mod honoured;
 pub mod json;
 pub mod last_good;

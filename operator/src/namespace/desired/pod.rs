@@ -108,8 +108,9 @@ fn arguments(namespace: &str, settings: &Settings) -> Vec<String> {
         format!("--secrets-root={SECRETS_ROOT}"),
     ];
     if !settings.cluster_cidrs.is_empty() {
-        let ranges = settings.cluster_cidrs.join(",");
-        arguments.push(format!("--cluster-cidrs={ranges}"));
+        let ranges = settings.cluster_cidrs.iter().map(ToString::to_string);
+        let ranges: Vec<String> = ranges.collect();
+        arguments.push(format!("--cluster-cidrs={}", ranges.join(",")));
     }
     arguments
 }

@@ -43,7 +43,7 @@ fn triage() -> serde_json::Value {
 fn settings() -> Settings {
     Settings {
         router_image: "registry.test/router:1".into(),
-        cluster_cidrs: vec!["10.0.0.0/8".into(), "fd00::/8".into()],
+        cluster_cidrs: vec!["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()],
         image_pull_secrets: vec!["registry".into()],
         ..Settings::default()
     }
