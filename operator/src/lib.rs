@@ -101,9 +101,7 @@ pub async fn run(args: Args, process: Process) -> anyhow::Result<()> {
         settings: args.settings,
         client,
     };
-    let http = reqwest::Client::builder()
-        .build()
-        .context("set up asking pods")?;
+    let http = load::client().context("set up asking pods")?;
     let control = Control {
         ctx,
         http,

@@ -89,6 +89,15 @@ fn shown(load: &Load) -> Load {
     }
 }
 
+/// What asks the pods. A pod is asked itself: redirects are not followed and no proxy is asked, or
+/// whoever runs as a pod of ours would choose what the operator connects to.
+pub fn client() -> reqwest::Result<reqwest::Client> {
+    reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .build()
+}
+
 /// Asks every pod that runs, once.
 pub async fn round(http: &reqwest::Client, cache: &Cache, loads: &Loads) -> Vec<Key> {
     let pods: Vec<Arc<Pod>> = cache.all_pods();
@@ -117,6 +126,8 @@ pub async fn round(http: &reqwest::Client, cache: &Cache, loads: &Loads) -> Vec<
 enum AskError {
     #[error("cannot ask")]
     Ask(#[source] reqwest::Error),
+    #[error("the answer is {0}")]
+    Status(reqwest::StatusCode),
     #[error("the report is too long")]
     TooLong,
     #[error("cannot read the report")]
@@ -125,9 +136,10 @@ enum AskError {
 
 async fn ask(http: &reqwest::Client, address: &str) -> Result<Load, AskError> {
     let answer = http.get(address).timeout(ANSWER).send().await;
-    let mut answer = answer
-        .and_then(reqwest::Response::error_for_status)
-        .map_err(AskError::Ask)?;
+    let mut answer = answer.map_err(AskError::Ask)?;
+    if !answer.status().is_success() {
+        return Err(AskError::Status(answer.status()));
+    }
     let mut body = Vec::new();
     while let Some(bytes) = answer.chunk().await.map_err(AskError::Ask)? {
         body.extend_from_slice(&bytes);
@@ -172,6 +184,8 @@ fn of(pod: &Pod) -> Of {
 mod tests {
     use super::*;
     use serde_json::json;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
     use weir_policy::load::ModelFacts;
 
     fn pod(phase: &str, ip: &str) -> Arc<Pod> {
@@ -222,6 +236,36 @@ mod tests {
         assert!(loads.worker(&pod).is_some());
         loads.take(&[], vec![]);
         assert!(loads.worker(&pod).is_none());
+    }
+
+    /// Stands in for the admin port of one pod: it answers every connection with `head` and a report.
+    async fn stand_in(head: String) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}/load", listener.local_addr().unwrap());
+        let body = serde_json::to_string(&report(1, "a")).unwrap();
+        let answer = format!("{head}content-length: {}\r\n\r\n{body}", body.len());
+        #[allow(clippy::disallowed_methods, reason = "it ends with the test's runtime")]
+        tokio::spawn(async move {
+            while let Ok((mut connection, _)) = listener.accept().await {
+                let _ = connection.read(&mut [0; 4096]).await;
+                let _ = connection.write_all(answer.as_bytes()).await;
+            }
+        });
+        address
+    }
+
+    #[tokio::test]
+    async fn a_pod_cannot_send_the_operator_elsewhere() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let http = client().unwrap();
+        let elsewhere = stand_in("HTTP/1.1 200 OK\r\n".into()).await;
+        assert_eq!(ask(&http, &elsewhere).await.unwrap(), report(1, "a"));
+        let pod = stand_in(format!("HTTP/1.1 302 Found\r\nlocation: {elsewhere}\r\n")).await;
+        let asked = ask(&http, &pod).await;
+        assert!(
+            matches!(asked, Err(AskError::Status(status)) if status == 302),
+            "{asked:?}"
+        );
     }
 
     #[test]
