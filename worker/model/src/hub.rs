@@ -133,6 +133,10 @@ impl HubTensors {
         })
     }
 
+    pub(crate) fn count(&self) -> usize {
+        self.tensors.len()
+    }
+
     /// What all tensors take.
     pub(crate) fn weight_bytes(&self) -> u64 {
         let places = self.tensors.values();

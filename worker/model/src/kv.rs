@@ -180,6 +180,11 @@ impl Shape {
         }
     }
 
+    /// What keys and values of one token take, over all layers.
+    pub(crate) fn token_bytes(&self) -> usize {
+        self.layers * self.block_length(1) * self.kind.bytes()
+    }
+
     /// Numbers in one block of one layer.
     fn block_length(&self, block_tokens: usize) -> usize {
         2 * self.heads * block_tokens * self.head_dim

@@ -134,6 +134,13 @@ impl<'a> Weights<'a> {
 }
 
 impl Source {
+    pub(crate) fn count(&self) -> usize {
+        match self {
+            Self::Hub(source) => source.count(),
+            Self::Gguf(source) => source.gguf().tensor_names().count(),
+        }
+    }
+
     /// What the tensors take in their files.
     pub(crate) fn weight_bytes(&self) -> u64 {
         match self {

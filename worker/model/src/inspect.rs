@@ -1,0 +1,217 @@
+//! What a model is and what it would take, told from its config and the heads of its files.
+
+use std::path::Path;
+
+use crate::LoadError;
+use crate::kv::{KeyValueType, KvKind, Shape};
+use crate::open::open;
+use crate::quantization::Quantization;
+use crate::rope::{Rope, RopeScaling};
+use crate::spec::{Activation, DecoderSpec};
+use crate::weights::Source;
+
+/// A model that nobody has loaded.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Inspection {
+    /// The family, as `Llama`.
+    pub architecture: String,
+    /// Numbers in its matrices; norms and biases are a thousandth of that.
+    pub parameters: u64,
+    /// How many tensors its files hold, and what they take.
+    pub tensors: usize,
+    pub file_bytes: u64,
+    /// The longest sequence that it was made for.
+    pub context_tokens: u32,
+    /// What the forward pass does beyond the plainest: a name, and how.
+    pub switches: Vec<(&'static str, String)>,
+    /// What the weights would take in memory, by how they are served.
+    pub weight_bytes: Vec<(Quantization, u64)>,
+    /// What one token of context would take, by how keys and values are stored.
+    pub token_bytes: Vec<(KeyValueType, u64)>,
+}
+
+impl Inspection {
+    /// Reads no weight.
+    ///
+    /// # Errors
+    /// Names the file, key or tensor that is missing or that cannot be served.
+    pub fn of(path: &Path) -> Result<Self, LoadError> {
+        let opened = open(path, None)?;
+        let spec = &opened.spec;
+        let file_bytes = opened.source.weight_bytes();
+        let choices = match &opened.source {
+            Source::Hub(_) => vec![Quantization::None, Quantization::Q8, Quantization::Q4],
+            // Such a file keeps its own types.
+            Source::Gguf(_) => vec![Quantization::None],
+        };
+        let kinds = [
+            (KeyValueType::F32, KvKind::F32),
+            (KeyValueType::Bf16, KvKind::Bf16),
+            (KeyValueType::F16, KvKind::F16),
+        ];
+        Ok(Self {
+            architecture: spec.architecture.to_owned(),
+            parameters: spec.projection_numbers() + spec.vocabulary_numbers(),
+            tensors: opened.source.count(),
+            file_bytes,
+            context_tokens: spec.context_tokens,
+            switches: switches(spec),
+            weight_bytes: choices
+                .into_iter()
+                .map(|choice| (choice, choice.weight_bytes(spec, file_bytes)))
+                .collect(),
+            token_bytes: kinds
+                .map(|(name, kind)| (name, Shape::new(spec, kind).token_bytes() as u64))
+                .to_vec(),
+        })
+    }
+}
+
+fn switches(spec: &DecoderSpec) -> Vec<(&'static str, String)> {
+    let mut found = vec![
+        (
+            "shape",
+            format!(
+                "{} layers of {}, {} inside, {} heads of {} over {} of keys and values, {} tokens",
+                spec.layers.len(),
+                spec.hidden,
+                spec.intermediate,
+                spec.heads,
+                spec.head_dim,
+                spec.kv_heads,
+                spec.vocabulary
+            ),
+        ),
+        (
+            "rope",
+            spec.ropes
+                .iter()
+                .map(rope)
+                .collect::<Vec<_>>()
+                .join("; with a window: "),
+        ),
+    ];
+    let mut add = |is_on: bool, name, how: String| {
+        if is_on {
+            found.push((name, how));
+        }
+    };
+    let windows: Vec<usize> = spec
+        .layers
+        .iter()
+        .filter_map(|layer| layer.window)
+        .collect();
+    let how = format!(
+        "{} tokens on {} layers",
+        windows.first().unwrap_or(&0),
+        windows.len()
+    );
+    add(!windows.is_empty(), "window", how);
+    let still = spec
+        .layers
+        .iter()
+        .filter(|layer| layer.rope.is_none())
+        .count();
+    add(still > 0, "layers without rope", still.to_string());
+    add(spec.norm.plus_one, "norms", "weight plus one".to_owned());
+    add(
+        spec.norm.after,
+        "norms after",
+        "attention and feed-forward".to_owned(),
+    );
+    add(
+        spec.attention.head_norm,
+        "norms of heads",
+        "queries and keys".to_owned(),
+    );
+    let usual = (spec.head_dim as f32).powf(-0.5);
+    add(
+        spec.attention.scale != usual,
+        "attention scale",
+        spec.attention.scale.to_string(),
+    );
+    let cap = |cap: Option<f32>| cap.unwrap_or_default().to_string();
+    add(
+        spec.attention.cap.is_some(),
+        "attention cap",
+        cap(spec.attention.cap),
+    );
+    add(spec.logit_cap.is_some(), "logit cap", cap(spec.logit_cap));
+    add(
+        spec.activation == Activation::GeluTanh,
+        "activation",
+        "gelu by tanh".to_owned(),
+    );
+    let biases = [
+        (spec.biases.inputs, "queries, keys and values"),
+        (spec.biases.output, "output"),
+        (spec.biases.feed_forward, "feed-forward"),
+    ];
+    let biased: Vec<&str> = biases
+        .iter()
+        .filter(|bias| bias.0)
+        .map(|bias| bias.1)
+        .collect();
+    add(!biased.is_empty(), "biases", biased.join(", "));
+    let multipliers = spec.multipliers;
+    add(
+        multipliers.embedding != 1.0,
+        "embedding multiplier",
+        multipliers.embedding.to_string(),
+    );
+    add(
+        multipliers.residual != 1.0,
+        "residual multiplier",
+        multipliers.residual.to_string(),
+    );
+    add(
+        multipliers.logit_divisor != 1.0,
+        "logit divisor",
+        multipliers.logit_divisor.to_string(),
+    );
+    add(spec.tied_head, "head", "the embedding".to_owned());
+    found
+}
+
+fn rope(rope: &Rope) -> String {
+    let scaling = match &rope.scaling {
+        RopeScaling::None => String::new(),
+        RopeScaling::Linear { factor } => format!(", linear by {factor}"),
+        RopeScaling::Llama3 { factor, .. } => format!(", llama3 by {factor}"),
+        RopeScaling::Yarn(yarn) => format!(", yarn by {}", yarn.factor),
+        RopeScaling::Long { .. } => ", a factor for each pair".to_owned(),
+    };
+    format!("{} dimensions, base {}{scaling}", rope.dim, rope.base)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fixture(name: &str) -> Inspection {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+        Inspection::of(&folder.join(name)).unwrap()
+    }
+
+    #[test]
+    fn a_file_that_nobody_loads_tells_its_switches_and_what_it_takes() {
+        let found = fixture("gguf/gemma3.gguf");
+        assert_eq!(
+            (found.architecture.as_str(), found.context_tokens),
+            ("Gemma3", 128)
+        );
+        let names: Vec<&str> = found.switches.iter().map(|switch| switch.0).collect();
+        for name in [
+            "window",
+            "norms after",
+            "norms of heads",
+            "activation",
+            "head",
+        ] {
+            assert!(names.contains(&name), "{name} is missing of {names:?}");
+        }
+        assert_eq!(found.weight_bytes, [(Quantization::None, found.file_bytes)]);
+        // Two layers, keys and values, one head of sixteen.
+        assert_eq!(found.token_bytes[0], (KeyValueType::F32, 2 * 2 * 16 * 4));
+    }
+}
