@@ -173,6 +173,26 @@ impl Writer {
         }
     }
 
+    /// Changes how many replicas a Deployment of ours has and nothing else of it: a later apply of
+    /// the whole object has the last word.
+    pub async fn resize(&self, live: &Live, replicas: u32) -> Result<(), ApplyError> {
+        let metadata = &live.object.metadata;
+        let api = self.api(live.kind, metadata.namespace.as_deref().unwrap_or_default());
+        let body = json!({
+            // Should the name have changed hands since it was read, the patch is refused.
+            "metadata": { "uid": metadata.uid },
+            "spec": { "replicas": replicas },
+        });
+        let params = PatchParams {
+            field_manager: Some(FIELD_MANAGER.into()),
+            ..PatchParams::default()
+        };
+        let name = format!("{} {}", live.kind, live.name());
+        let patch = Patch::Merge(&body);
+        let resized = api.patch(live.name(), &params, &patch);
+        self.send("resize", &name, resized).await.map(drop)
+    }
+
     async fn delete(&self, live: &Live) -> Result<(), ApplyError> {
         let namespace = live
             .object

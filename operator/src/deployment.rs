@@ -9,12 +9,12 @@ pub mod validate;
 
 use k8s_openapi::jiff::Timestamp;
 use kube::api::Api;
-use weir_crds::SLMDeployment;
+use weir_crds::{SLMDeployment, labels};
 
 use crate::apply::{Applied, ApplyError};
 use crate::condition;
 use crate::context::Context;
-use crate::object::Live;
+use crate::object::{Kind, Live};
 use crate::queue::Outcome;
 use desired::{Desired, Given};
 use observe::Observed;
@@ -46,6 +46,7 @@ pub async fn reconcile(ctx: &Context, namespace: &str, name: &str) -> Result<Out
             stays(live, &plan)
         })
         .await?;
+    resize_stable(ctx, &observed, &plan).await?;
     let decided = Decided::Made {
         plan: &plan,
         replicas: valid.replicas,
@@ -53,6 +54,17 @@ pub async fn reconcile(ctx: &Context, namespace: &str, name: &str) -> Result<Out
     };
     tell(ctx, &observed, &decided, now).await?;
     Ok(outcome(&applied, &plan))
+}
+
+/// Gives the revision that serves the count that is asked for, while another one is on trial.
+async fn resize_stable(ctx: &Context, observed: &Observed, plan: &Plan) -> Result<(), ApplyError> {
+    let stable = observed.owned.iter().find(|live| {
+        live.kind == Kind::Deployment && live.label(labels::REVISION) == Some(&plan.stable)
+    });
+    match (stable, plan.resize_stable) {
+        (Some(stable), Some(replicas)) => ctx.writer.resize(stable, replicas).await,
+        _ => Ok(()),
+    }
 }
 
 /// Which revision is wanted, what becomes of the others, and its objects.
@@ -110,7 +122,7 @@ fn first_digest(observed: &Observed, revision: &str) -> Option<String> {
 
 /// What is of a revision that may not go yet.
 fn stays(live: &Live, plan: &Plan) -> bool {
-    let revision = live.label(weir_crds::labels::REVISION);
+    let revision = live.label(labels::REVISION);
     revision.is_some_and(|revision| !plan.retire.iter().any(|gone| gone == revision))
 }
 

@@ -86,6 +86,28 @@ async fn a_change_that_is_taken_back_leaves_what_served() {
 }
 
 #[tokio::test]
+async fn scaling_reaches_what_serves_while_the_new_revision_is_stuck() {
+    let world = World::new("stuck").await;
+    let _operator = world.operator("one");
+    let first = first_serves(&world).await;
+    world.patch("slm/triage", "", &json!({ "spec": { "drain": "1m" } }));
+    until(3, || world.managed("deployments").len()).await;
+    world.kubectl("scale slm/triage --replicas=3");
+    let replicas = |revision: &str| {
+        let found = world.get(&format!("deployment/triage-{revision}"));
+        found.map(|found| found["spec"]["replicas"].clone())
+    };
+    until(Some(json!(3)), || replicas(&first)).await;
+    let [stable, second] = rollout(&world);
+    assert_eq!((stable, replicas(&second)), (first.clone(), Some(json!(3))));
+
+    // The whole object is applied again, over what only its count was changed of.
+    let back = json!({ "spec": { "drain": "2m", "replicas": 2 } });
+    world.patch("slm/triage", "", &back);
+    until(Some(json!(2)), || replicas(&first)).await;
+}
+
+#[tokio::test]
 async fn a_new_operator_image_alone_rolls_nothing_and_scaling_makes_no_revision() {
     let world = World::new("scale").await;
     let _operator = world.operator("one");

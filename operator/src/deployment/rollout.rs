@@ -2,7 +2,7 @@
 //!
 //! The stable revision serves until the one that is wanted has all its replicas ready; then that
 //! one is stable, and the old one goes a little later. Nothing that serves goes before its
-//! successor serves.
+//! successor serves. However long that takes, what serves has as many replicas as are asked for.
 
 use std::time::Duration;
 
@@ -38,6 +38,9 @@ pub struct Plan {
     pub stable: String,
     /// The revision that is wanted, while it is not the stable one.
     pub canary: Option<String>,
+    /// How many replicas the stable revision is to have, where it has another count and no objects
+    /// of its own are wanted, because the spec speaks of the canary.
+    pub resize_stable: Option<u32>,
     pub since: Timestamp,
     /// These may go now.
     pub retire: Vec<String>,
@@ -71,6 +74,9 @@ pub fn plan(
         _ => wanted.to_owned(),
     };
     let canary = (stable != wanted).then(|| wanted.to_owned());
+    let resize_stable = stable_before
+        .filter(|serving| canary.is_some() && serving.wanted != replicas)
+        .map(|_| replicas);
     let unchanged = before.stable == stable && before.canary == canary.clone().unwrap_or_default();
     let since = before.since.filter(|_| unchanged).unwrap_or(now);
     let others: Vec<String> = revisions
@@ -88,6 +94,7 @@ pub fn plan(
         wanted: wanted.to_owned(),
         stable,
         canary,
+        resize_stable,
         since,
         retire,
         leaving,
@@ -226,6 +233,21 @@ mod tests {
             at(100),
         );
         assert_eq!(plan.stable, "old");
+    }
+
+    #[test]
+    fn scaling_reaches_what_serves_while_a_canary_does_not_become_ready() {
+        let before = before("old", "new", 0);
+        let resized = |replicas| {
+            let revisions = [revision("old", true, 2), revision("new", false, 0)];
+            plan(&revisions, "new", replicas, &before, at(100)).resize_stable
+        };
+        assert_eq!(resized(5), Some(5));
+        assert_eq!(resized(1), Some(1));
+        assert_eq!(resized(2), None, "an unchanged world is sent nothing");
+        let alone = [revision("old", true, 2)];
+        let plan = plan(&alone, "old", 5, &Before::default(), at(100));
+        assert_eq!(plan.resize_stable, None, "its objects say so themselves");
     }
 
     #[test]

@@ -92,6 +92,7 @@ fn plan(stable: &str, canary: Option<&str>) -> Plan {
         wanted: "new".into(),
         stable: stable.into(),
         canary: canary.map(Into::into),
+        resize_stable: None,
         since: now(),
         retire: Vec::new(),
         leaving: Vec::new(),
