@@ -1,5 +1,6 @@
 //! The reconcile of one deployment.
 
+pub mod began;
 pub mod cause;
 pub mod desired;
 pub mod observe;
@@ -74,12 +75,13 @@ fn decide(
     valid: &Valid<'_>,
     now: Timestamp,
 ) -> (Plan, Desired) {
-    // A revision keeps the image that it began with: an upgrade of the operator alone rolls nothing.
+    // A revision keeps the image that it began with, and where it sends its traces: an upgrade of
+    // the operator alone rolls nothing.
     let existing = observed.revisions.iter().find(|revision| {
-        desired::revision(valid, &ctx.settings, Some(&revision.image)) == revision.name
+        desired::revision(valid, &ctx.settings, Some(&revision.began)) == revision.name
     });
-    let image = existing.map(|revision| revision.image.as_str());
-    let wanted = desired::revision(valid, &ctx.settings, image);
+    let began = existing.map(|revision| &revision.began);
+    let wanted = desired::revision(valid, &ctx.settings, began);
     let plan = rollout::plan(
         &observed.revisions,
         &wanted,
@@ -91,7 +93,7 @@ fn decide(
         .and_then(|revision| revision.pinned.clone())
         .or_else(|| first_digest(observed, &wanted));
     let given = Given {
-        image,
+        began,
         digest: digest.as_deref(),
         canary: plan.canary.is_some(),
     };

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 use weir_policy::cidr::Cidr;
+use weir_process::{parse_collector, parse_log_level};
 
 /// What the objects that we make depend on besides the users' objects.
 #[derive(Args, Clone, Debug)]
@@ -45,6 +46,35 @@ pub struct Settings {
     #[arg(long, env = "WEIR_ROUTER_MEMORY", default_value = "256Mi")]
     pub router_memory: String,
 
+    // Not named as the operator's own collector and level, which it has among its process' flags.
+    /// OpenTelemetry collector that routers and workers send traces to over gRPC. A worker's
+    /// revision keeps the one it began with.
+    #[arg(
+        long,
+        env = "WEIR_PODS_OTLP_ENDPOINT",
+        value_name = "URL",
+        value_parser = parse_collector
+    )]
+    pub pods_otlp_endpoint: Option<String>,
+
+    /// What routers log: a level, or directives such as `info,weir_router=debug`.
+    #[arg(
+        long,
+        env = "WEIR_ROUTER_LOG_LEVEL",
+        value_name = "LEVEL",
+        value_parser = parse_log_level
+    )]
+    pub router_log_level: Option<String>,
+
+    /// What workers log, likewise. A revision keeps the one it began with.
+    #[arg(
+        long,
+        env = "WEIR_WORKER_LOG_LEVEL",
+        value_name = "LEVEL",
+        value_parser = parse_log_level
+    )]
+    pub worker_log_level: Option<String>,
+
     /// Address ranges of the cluster: what counts as inside has to resolve into one of them.
     // Parsed here as the router parses them: one that it would not take never gets there.
     #[arg(
@@ -67,6 +97,9 @@ impl Default for Settings {
             router_replicas: 1,
             router_cpu: "100m".into(),
             router_memory: "256Mi".into(),
+            pods_otlp_endpoint: None,
+            router_log_level: None,
+            worker_log_level: None,
             cluster_cidrs: Vec::new(),
         }
     }
@@ -96,6 +129,20 @@ mod tests {
     fn settings_default_to_what_the_flags_default_to() {
         let flags = Flags::parse_from(["weir-operator"]).settings;
         assert_eq!(format!("{flags:?}"), format!("{:?}", Settings::default()));
+    }
+
+    #[test]
+    fn what_no_router_and_no_worker_starts_with_is_refused_by_its_value() {
+        for wrong in [
+            "--pods-otlp-endpoint=https://collector:4317",
+            "--router-log-level=weir=loud",
+            "--worker-log-level=weir=loud",
+        ] {
+            let refused = Flags::try_parse_from(["weir-operator", wrong]);
+            let message = refused.err().map(|error| error.to_string());
+            let value = wrong.split_once('=').unwrap().1;
+            assert!(message.is_some_and(|text| text.contains(value)), "{wrong}");
+        }
     }
 
     #[test]

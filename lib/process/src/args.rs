@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
+use crate::logs;
+
 /// Flatten this into a binary's own arguments (`#[command(flatten)]`).
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Process")]
@@ -101,6 +103,26 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// Reads the address of a collector and leaves it as it is: a process that was given another one
+/// would not start.
+pub fn parse_collector(text: &str) -> Result<String, String> {
+    let uri = text.parse::<http::Uri>();
+    match uri {
+        Ok(uri) if uri.scheme_str() == Some("http") => Ok(text.to_owned()),
+        _ => Err(format!(
+            "the OTLP endpoint `{text}` must begin with http:// (TLS to a collector is not built in)"
+        )),
+    }
+}
+
+/// Reads what is to be logged and leaves it as it is, for whoever hands it on.
+pub fn parse_log_level(text: &str) -> Result<String, String> {
+    match logs::parse_level(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => Err(format!("{error:#}")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -136,6 +158,34 @@ mod tests {
                 "{text}"
             );
         }
+    }
+
+    #[test]
+    fn a_collector_is_an_address_without_tls() {
+        let collector = "http://collector.observability.svc:4317";
+        assert_eq!(parse_collector(collector), Ok(collector.to_owned()));
+        for text in [
+            "",
+            "collector:4317",
+            "https://collector:4317",
+            "http://",
+            "http://a b",
+        ] {
+            let message = parse_collector(text).unwrap_err();
+            assert!(message.contains("must begin with http://"), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_log_level_is_a_level_or_directives() {
+        for text in ["debug", "info,weir_router=debug"] {
+            assert_eq!(parse_log_level(text), Ok(text.to_owned()));
+        }
+        assert!(
+            parse_log_level("weir=loud")
+                .unwrap_err()
+                .contains("weir=loud")
+        );
     }
 
     #[test]

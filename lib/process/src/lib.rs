@@ -48,7 +48,7 @@ mod shutdown;
 mod tasks;
 pub mod traces;
 
-pub use args::{LogFormat, ProcessArgs, parse_duration};
+pub use args::{LogFormat, ProcessArgs, parse_collector, parse_duration, parse_log_level};
 pub use entry::{exit_code, run};
 pub use metrics::Metrics;
 pub use process::Process;

@@ -71,7 +71,7 @@ pub(crate) fn set_level(directives: &str) -> anyhow::Result<()> {
     handle.reload(filter).context("reload the log level")
 }
 
-fn parse_level(directives: &str) -> anyhow::Result<EnvFilter> {
+pub(crate) fn parse_level(directives: &str) -> anyhow::Result<EnvFilter> {
     EnvFilter::builder()
         .parse(directives)
         .with_context(|| format!("log level `{directives}` is not understood"))

@@ -6,7 +6,7 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
 use opentelemetry::trace::{TraceContextExt, TracerProvider};
@@ -18,6 +18,8 @@ use tracing::{Span, Subscriber};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 use tracing_subscriber::Layer;
 use tracing_subscriber::registry::LookupSpan;
+
+use crate::args::parse_collector;
 
 static PROVIDER: OnceLock<SdkTracerProvider> = OnceLock::new();
 
@@ -75,13 +77,10 @@ where
 }
 
 fn exporter(endpoint: &str) -> anyhow::Result<SpanExporter> {
-    ensure!(
-        endpoint.starts_with("http://"),
-        "the OTLP endpoint `{endpoint}` must begin with http:// (TLS to a collector is not built in)"
-    );
+    let endpoint = parse_collector(endpoint).map_err(anyhow::Error::msg)?;
     SpanExporter::builder()
         .with_tonic()
-        .with_endpoint(endpoint)
+        .with_endpoint(&endpoint)
         .with_timeout(Duration::from_secs(5))
         .build()
         .with_context(|| format!("prepare traces for {endpoint}"))

@@ -12,6 +12,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use weir_crds::labels;
 
+use super::began::Began;
 use super::validate::Valid;
 use crate::namespace::desired::router_service;
 use crate::object::{CANARY, ROLE, STABLE, Wanted, short_hash};
@@ -39,8 +40,8 @@ pub struct Desired {
 /// What is known of the revision besides the spec.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Given<'a> {
-    /// The image it began with, which it keeps. Absent for a new one.
-    pub image: Option<&'a str>,
+    /// What it began with and keeps. Absent for a new one.
+    pub began: Option<&'a Began>,
     /// The digest that is pinned.
     pub digest: Option<&'a str>,
     /// Whether another revision serves while this one is on trial.
@@ -60,7 +61,7 @@ impl Desired {
 
 /// The objects of the revision that `valid` asks for.
 pub fn desired(valid: &Valid<'_>, settings: &Settings, given: Given<'_>) -> Desired {
-    let template = template(valid, settings, given.image);
+    let template = template(valid, settings, given.began);
     let revision = revision_of(&template);
     Desired {
         deployment: deployment(valid, &revision, template, given.canary),
@@ -71,14 +72,17 @@ pub fn desired(valid: &Valid<'_>, settings: &Settings, given: Given<'_>) -> Desi
     }
 }
 
-/// The revision that `valid` asks for: the hash of everything that makes its pods, the image
-/// included.
-pub fn revision(valid: &Valid<'_>, settings: &Settings, image: Option<&str>) -> String {
-    revision_of(&template(valid, settings, image))
+/// The revision that `valid` asks for: the hash of everything that makes its pods, what it began
+/// with included.
+pub fn revision(valid: &Valid<'_>, settings: &Settings, began: Option<&Began>) -> String {
+    revision_of(&template(valid, settings, began))
 }
 
-fn template(valid: &Valid<'_>, settings: &Settings, image: Option<&str>) -> PodTemplateSpec {
-    pod::template(valid, settings, image.unwrap_or(&settings.worker_image))
+fn template(valid: &Valid<'_>, settings: &Settings, began: Option<&Began>) -> PodTemplateSpec {
+    match began {
+        Some(began) => pod::template(valid, settings, began),
+        None => pod::template(valid, settings, &Began::now(valid.spec, settings)),
+    }
 }
 
 fn revision_of(template: &PodTemplateSpec) -> String {

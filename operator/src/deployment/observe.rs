@@ -9,6 +9,7 @@ use kube::ResourceExt;
 use weir_crds::{SLMDeployment, labels};
 use weir_policy::load::WorkerLoad;
 
+use super::began::Began;
 use super::desired::DIGEST;
 use super::rollout::Revision;
 use crate::cache::Cache;
@@ -113,11 +114,10 @@ fn revision(name: String, deployment: Deployment) -> Revision {
         .map_or(Timestamp::UNIX_EPOCH, |time| time.0);
     let spec = deployment.spec.unwrap_or_default();
     let status = deployment.status.unwrap_or_default();
-    let image = spec
+    let container = spec
         .template
         .spec
-        .and_then(|pod| pod.containers.into_iter().next())
-        .and_then(|container| container.image);
+        .and_then(|pod| pod.containers.into_iter().next());
     let refused = status
         .conditions
         .iter()
@@ -129,7 +129,7 @@ fn revision(name: String, deployment: Deployment) -> Revision {
         name,
         created,
         stable,
-        image: image.unwrap_or_default(),
+        began: container.map(Began::of).unwrap_or_default(),
         wanted: count(spec.replicas.or(Some(1))),
         replicas: count(status.replicas),
         ready: count(status.ready_replicas),

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
+use super::began::Began;
 use crate::settings::RETIRE_AFTER;
 
 /// A revision that exists.
@@ -17,7 +18,8 @@ pub struct Revision {
     pub created: Timestamp,
     /// Whether its Deployment is labelled as the one that serves.
     pub stable: bool,
-    pub image: String,
+    /// What it took over from the operator's settings when it began.
+    pub began: Began,
     /// How many replicas were asked for.
     pub wanted: u32,
     /// How many exist.
@@ -137,7 +139,7 @@ mod tests {
             name: name.into(),
             created: at(0),
             stable,
-            image: "worker:1".into(),
+            began: Began::default(),
             wanted: 2,
             replicas: 2,
             ready,

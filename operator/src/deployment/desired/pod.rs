@@ -13,6 +13,7 @@ use weir_crds::value::duration_argument;
 use weir_crds::{KeyValueType, Quantization, TopologySpread, labels};
 use weir_policy::source::{Roots, claim};
 
+use super::super::began::Began;
 use super::super::validate::Valid;
 use crate::pod::{container_security, pod_security, port, probe, registry_secrets};
 use crate::settings::Settings;
@@ -23,7 +24,7 @@ const CLOSING_SECONDS: u64 = 10;
 const NOTICE: &str = "3s";
 
 /// The pod template of every replica of the revision, without the label that names the revision.
-pub fn template(valid: &Valid<'_>, settings: &Settings, image: &str) -> PodTemplateSpec {
+pub fn template(valid: &Valid<'_>, settings: &Settings, began: &Began) -> PodTemplateSpec {
     let placement = &valid.spec.placement;
     let mut pod_labels = placement.pod_labels.clone();
     pod_labels.extend([
@@ -39,7 +40,7 @@ pub fn template(valid: &Valid<'_>, settings: &Settings, image: &str) -> PodTempl
             ..ObjectMeta::default()
         }),
         spec: Some(PodSpec {
-            containers: vec![container(valid, settings, image)],
+            containers: vec![container(valid, settings, began)],
             volumes: volume(valid).map(|volume| vec![volume]),
             service_account_name: Some(
                 service_account
@@ -64,12 +65,12 @@ pub fn template(valid: &Valid<'_>, settings: &Settings, image: &str) -> PodTempl
     }
 }
 
-fn container(valid: &Valid<'_>, settings: &Settings, image: &str) -> Container {
+fn container(valid: &Valid<'_>, settings: &Settings, began: &Began) -> Container {
     Container {
         name: labels::WORKER.into(),
-        image: Some(image.into()),
+        image: Some(began.image.clone()),
         image_pull_policy: Some(settings.image_pull_policy.clone()),
-        args: Some(arguments(valid)),
+        args: Some(arguments(valid, began)),
         env: Some(environment(valid)),
         ports: Some(vec![
             port("worker", labels::WORKER_PORT),
@@ -94,7 +95,7 @@ fn container(valid: &Valid<'_>, settings: &Settings, image: &str) -> Container {
     }
 }
 
-fn arguments(valid: &Valid<'_>) -> Vec<String> {
+fn arguments(valid: &Valid<'_>, began: &Began) -> Vec<String> {
     let mut arguments = vec![
         format!("--model-name={}", valid.name),
         format!("--source={}", valid.spec.model.source),
@@ -115,6 +116,7 @@ fn arguments(valid: &Valid<'_>) -> Vec<String> {
     if key_value_type != KeyValueType::default() {
         arguments.push(format!("--key-value-type={key_value_type:?}"));
     }
+    arguments.extend(began.arguments());
     arguments
 }
 

@@ -52,8 +52,13 @@ fn a_deployment_with_defaults() {
 
 #[test]
 fn a_deployment_with_everything_that_is_honoured() {
+    let began = Began {
+        image: "registry.test/worker:0".into(),
+        otlp_endpoint: Some("http://collector:4317".into()),
+        log_level: Some("debug".into()),
+    };
     let given = Given {
-        image: Some("registry.test/worker:0"),
+        began: Some(&began),
         digest: Some("sha256:abc"),
         canary: true,
     };
@@ -82,24 +87,70 @@ fn a_revision_is_what_makes_its_pods_and_nothing_else() {
 
 #[test]
 fn a_revision_is_known_again_by_the_image_it_began_with() {
+    let began = Began {
+        image: "registry.test/worker:0".into(),
+        ..Began::default()
+    };
     let old = Given {
-        image: Some("registry.test/worker:0"),
+        began: Some(&began),
         ..Given::default()
     };
     let deployment = deployment(LEAST);
     let valid = validate(&deployment).unwrap();
-    let kept = revision(&valid, &settings(), old.image);
+    let kept = revision(&valid, &settings(), old.began);
     assert_eq!(kept, made(LEAST, old).revision);
     assert_ne!(kept, made(LEAST, Given::default()).revision);
+}
+
+/// The worker's container of a revision.
+fn container(desired: Desired) -> k8s_openapi::api::core::v1::Container {
+    let template = desired.deployment.spec.unwrap().template;
+    template.spec.unwrap().containers.remove(0)
+}
+
+#[test]
+fn another_collector_rolls_nothing_and_the_next_revision_takes_it_up() {
+    let before = made(LEAST, Given::default());
+    let changed = Settings {
+        pods_otlp_endpoint: Some("http://collector:4317".into()),
+        worker_log_level: Some("debug".into()),
+        ..settings()
+    };
+    let deployment = deployment(LEAST);
+    let valid = validate(&deployment).unwrap();
+    let began = Began::of(container(before.clone()));
+    assert_eq!(revision(&valid, &changed, Some(&began)), before.revision);
+
+    let next = desired(&valid, &changed, Given::default());
+    assert_ne!(next.revision, before.revision);
+    let began = Began::of(container(next.clone()));
+    assert_eq!(began, Began::now(valid.spec, &changed));
+    // And taking the collector away rolls nothing either.
+    assert_eq!(revision(&valid, &settings(), Some(&began)), next.revision);
+}
+
+#[test]
+fn a_collector_in_the_users_own_environment_is_theirs() {
+    let changed = Settings {
+        pods_otlp_endpoint: Some("http://collector:4317".into()),
+        worker_log_level: Some("debug".into()),
+        ..settings()
+    };
+    let env = "{ name: WEIR_OTLP_ENDPOINT, value: 'http://mine:4317' }";
+    let deployment = deployment(&format!("{LEAST}  placement: {{ env: [{env}] }}\n"));
+    let valid = validate(&deployment).unwrap();
+    let began = Began::of(container(desired(&valid, &changed, Given::default())));
+    assert_eq!(
+        (began.otlp_endpoint, began.log_level.as_deref()),
+        (None, Some("debug"))
+    );
 }
 
 #[test]
 fn a_worker_reads_the_drain_that_its_arguments_name() {
     for drain in ["1500ms", "90500ms", "1m1ms", "250ms", "2m"] {
         let desired = made(&format!("{LEAST}  drain: {drain}\n"), Given::default());
-        let template = desired.deployment.spec.unwrap().template;
-        let container = template.spec.unwrap().containers.remove(0);
-        let written = container.args.unwrap().into_iter();
+        let written = container(desired).args.unwrap().into_iter();
         let written = written
             .filter_map(|argument| argument.strip_prefix("--drain=").map(str::to_owned))
             .next()

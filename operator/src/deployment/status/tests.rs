@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::deployment::began::Began;
 use crate::expected::check;
 use crate::reach::Reach;
 use weir_crds::SLMDeployment;
@@ -30,7 +31,7 @@ fn revision(name: &str, ready: u32) -> Revision {
         name: name.into(),
         created: now(),
         stable: true,
-        image: "worker:1".into(),
+        began: Began::default(),
         wanted: 1,
         replicas: 1,
         ready,

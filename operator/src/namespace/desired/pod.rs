@@ -112,6 +112,12 @@ fn arguments(namespace: &str, settings: &Settings) -> Vec<String> {
         let ranges: Vec<String> = ranges.collect();
         arguments.push(format!("--cluster-cidrs={}", ranges.join(",")));
     }
+    if let Some(endpoint) = &settings.pods_otlp_endpoint {
+        arguments.push(format!("--otlp-endpoint={endpoint}"));
+    }
+    if let Some(level) = &settings.router_log_level {
+        arguments.push(format!("--log-level={level}"));
+    }
     arguments
 }
 

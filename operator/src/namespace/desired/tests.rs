@@ -45,6 +45,8 @@ fn settings() -> Settings {
         router_image: "registry.test/router:1".into(),
         cluster_cidrs: vec!["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()],
         image_pull_secrets: vec!["registry".into()],
+        pods_otlp_endpoint: Some("http://collector:4317".into()),
+        router_log_level: Some("info,weir_router=debug".into()),
         ..Settings::default()
     }
 }
