@@ -38,7 +38,7 @@ async fn a_client_that_leaves_before_its_body_is_whole_is_counted_as_gone() {
         ("transfer-encoding: chunked", Shutdown::Both),
     ] {
         let address = rig.url.strip_prefix("http://").unwrap().to_owned();
-        let leave = move |rig: TcpStream| rig.shutdown(how).unwrap();
+        let leave = move |socket: TcpStream| socket.shutdown(how).unwrap();
         let begin = spawn_blocking(move || {
             let mut socket = TcpStream::connect(address).unwrap();
             let head = format!("POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\n{length}\r\n\r\n");
