@@ -16,9 +16,20 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
+/// What a reader of `weir up --help` could take for granted.
+const DIFFERS: &str = "\
+What differs from a cluster:
+  resources.cpu       a replica starts as many threads, at most one for each core; nothing holds it to them
+  resources.memory    no limit; so are ephemeralStorage and everything of placement but env
+  placement.env       plain values are passed, without $(NAME) in them being replaced; what has a
+                      valueFrom is left out, and said
+  pvc://              a folder that --mount names
+  a contradiction     ends the start, where a cluster would go on with what ran before";
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Serve the deployments and policies of YAML files with processes on this machine.
+    #[command(after_help = DIFFERS)]
     Up(UpArgs),
     /// Ask the model that comes with Weir two questions, then yours.
     Demo(DemoArgs),
@@ -42,8 +53,12 @@ pub(crate) struct UpArgs {
     )]
     pub(crate) listen: SocketAddr,
 
-    /// A path that a `file://` source names, and the folder that it is here.
-    #[arg(long = "mount", value_name = "/PATH/IN/IMAGE=FOLDER")]
+    /// A path that a `file://` source names, or a claim or a path on it that a `pvc://` source
+    /// names, and the folder that it is here.
+    #[arg(
+        long = "mount",
+        value_name = "/PATH/IN/IMAGE=FOLDER|pvc://CLAIM[/PATH]=FOLDER"
+    )]
     pub(crate) mounts: Vec<Mount>,
 
     /// The host of a Service in an endpoint's `baseUrl`, and the address that answers for it here.

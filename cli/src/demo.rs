@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow, bail};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
+use weir_crds::Source;
 use weir_process::{Process, ProcessArgs};
 
 use crate::args::DemoArgs;
@@ -40,7 +41,9 @@ async fn demo(args: DemoArgs, process: Process) -> anyhow::Result<()> {
     embedded::write_model(&model).context("write the model")?;
     let laptop = Laptop {
         mounts: vec![Mount {
-            path: MODEL_PATH.into(),
+            place: Source::File {
+                path: MODEL_PATH.into(),
+            },
             folder: model,
         }],
         services: vec![Service {

@@ -1,4 +1,5 @@
-//! What a laptop has instead of a cluster: folders for paths in images, addresses for Services.
+//! What a laptop has instead of a cluster: folders for paths in images and for claims, addresses for
+//! Services.
 //!
 //! Pure: the objects as written go in, the objects as they hold here come out.
 
@@ -7,12 +8,12 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use weir_crds::{RoutePolicy, SLMDeployment};
+use weir_crds::{RoutePolicy, SLMDeployment, Source};
 
-/// A path that a `file://` source names, and the folder that it is here.
+/// A path in an image or a path on a claim, and the folder that it is here.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Mount {
-    pub(crate) path: PathBuf,
+    pub(crate) place: Source,
     pub(crate) folder: PathBuf,
 }
 
@@ -33,18 +34,12 @@ pub(crate) struct Laptop {
 impl Laptop {
     /// The deployment with its source on this machine. A source that no mount covers stays as it is.
     pub(crate) fn deployment(&self, mut object: SLMDeployment) -> SLMDeployment {
-        if let Some(path) = object.spec.model.source.strip_prefix("file://") {
-            let here = self.mounts.iter().find_map(|mount| {
-                let rest = Path::new(path).strip_prefix(&mount.path).ok()?;
-                Some(if rest.as_os_str().is_empty() {
-                    mount.folder.clone()
-                } else {
-                    mount.folder.join(rest)
-                })
-            });
-            if let Some(here) = here {
-                object.spec.model.source = format!("file://{}", here.display());
-            }
+        let here = object.spec.model.source.parse().ok().and_then(|source| {
+            let mut mounts = self.mounts.iter();
+            mounts.find_map(|mount| mount.folder_of(&source))
+        });
+        if let Some(here) = here {
+            object.spec.model.source = format!("file://{}", here.display());
         }
         object
     }
@@ -69,6 +64,28 @@ impl Laptop {
             }
         }
         object
+    }
+}
+
+impl Mount {
+    /// Where `source` lies here, if it is below this place.
+    fn folder_of(&self, source: &Source) -> Option<PathBuf> {
+        let (path, mounted) = match (source, &self.place) {
+            (Source::File { path }, Source::File { path: mounted }) => (path, mounted),
+            (
+                Source::Claim { claim, path },
+                Source::Claim {
+                    claim: of,
+                    path: mounted,
+                },
+            ) if claim == of => (path, mounted),
+            _ => return None,
+        };
+        let rest = Path::new(path).strip_prefix(mounted).ok()?;
+        Some(match rest.as_os_str().is_empty() {
+            true => self.folder.clone(),
+            false => self.folder.join(rest),
+        })
     }
 }
 
@@ -99,14 +116,18 @@ impl FromStr for Mount {
     type Err = NotAPair;
 
     fn from_str(text: &str) -> Result<Self, NotAPair> {
-        let wrong = NotAPair("/path/in/image=folder");
-        match text.split_once('=') {
-            Some((path, folder)) if path.starts_with('/') && !folder.is_empty() => Ok(Self {
-                path: path.into(),
-                folder: folder.into(),
-            }),
-            _ => Err(wrong),
+        let wrong = || NotAPair("/path/in/image=folder or pvc://claim/path=folder");
+        let (place, folder) = text.split_once('=').ok_or_else(wrong)?;
+        let place = match place.starts_with('/') {
+            true => Source::File { path: place.into() },
+            false => place.parse().map_err(|_| wrong())?,
+        };
+        let is_known = matches!(place, Source::File { .. } | Source::Claim { .. });
+        if !is_known || folder.is_empty() {
+            return Err(wrong());
         }
+        let folder = folder.into();
+        Ok(Self { place, folder })
     }
 }
 
@@ -130,7 +151,13 @@ mod tests {
 
     fn laptop() -> Laptop {
         Laptop {
-            mounts: vec!["/models/triage=/home/me/triage".parse().unwrap()],
+            mounts: [
+                "/models/triage=/home/me/triage",
+                "pvc://models/tuned=/home/me/tuned",
+                "pvc://shared=/home/me/shared",
+            ]
+            .map(|mount| mount.parse().unwrap())
+            .into(),
             services: vec!["frontier.default.svc=127.0.0.1:9000".parse().unwrap()],
         }
     }
@@ -163,6 +190,19 @@ mod tests {
             "file:///models/triage2"
         );
         assert_eq!(source_here("pvc://models/triage"), "pvc://models/triage");
+        assert_eq!(source_here("pvc://models2/tuned"), "pvc://models2/tuned");
+    }
+
+    #[test]
+    fn a_path_on_a_mounted_claim_becomes_its_folder() {
+        for (source, here) in [
+            ("pvc://models/tuned", "file:///home/me/tuned"),
+            ("pvc://models/tuned/v2/", "file:///home/me/tuned/v2"),
+            ("pvc://shared", "file:///home/me/shared"),
+            ("pvc://shared/a/b", "file:///home/me/shared/a/b"),
+        ] {
+            assert_eq!(source_here(source), here);
+        }
     }
 
     #[test]
@@ -188,8 +228,20 @@ mod tests {
 
     #[test]
     fn what_is_no_pair_says_what_to_write() {
-        let mount = "models=x".parse::<Mount>().unwrap_err();
-        assert_eq!(mount.to_string(), "write it as /path/in/image=folder");
+        for text in [
+            "models=x",
+            "/models",
+            "pvc://=x",
+            "pvc://models=",
+            "hf://a/b=x",
+        ] {
+            let mount = text.parse::<Mount>().unwrap_err();
+            assert_eq!(
+                mount.to_string(),
+                "write it as /path/in/image=folder or pvc://claim/path=folder",
+                "{text}"
+            );
+        }
         let service = "frontier=nowhere".parse::<Service>().unwrap_err();
         assert_eq!(service.to_string(), "write it as host=address:port");
     }

@@ -2,6 +2,8 @@
 
 mod args;
 mod ask;
+mod checked;
+mod container;
 mod demo;
 mod embedded;
 mod laptop;

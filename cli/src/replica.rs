@@ -1,7 +1,8 @@
 //! One replica as a child process: started, watched, started again, ended.
 //!
-//! The child is this very program as `weir worker`, with the arguments that the operator's desired
-//! pod template gives its container and the addresses of this machine in place of the pod's.
+//! The child is this very program as `weir worker`, with the arguments and variables that the
+//! operator's desired pod template gives its container and the addresses of this machine in place
+//! of the pod's.
 //! A child ends when its standard input closes, so none outlives this process however it ends.
 
 use std::io;
@@ -14,6 +15,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::time::{sleep, timeout};
+
+use crate::container::Local;
 
 /// Pause before a replica that ended is started again: doubles from the first to the last.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -28,7 +31,7 @@ pub(crate) struct ReplicaSpec {
     /// Unique on this machine; names its log.
     pub(crate) name: String,
     /// Of the container in the pod template.
-    pub(crate) args: Vec<String>,
+    pub(crate) local: Local,
     pub(crate) program: PathBuf,
     /// Where logs go.
     pub(crate) logs: PathBuf,
@@ -94,7 +97,8 @@ impl Replica {
             .open(&log)?;
         let mut child = Command::new(&spec.program)
             .arg("worker")
-            .args(args_here(&spec.args, serving, admin))
+            .args(spec.local.args_at(serving, admin))
+            .envs(spec.local.variables.iter().cloned())
             .stdin(Stdio::piped())
             .stdout(file.try_clone()?)
             .stderr(file)
@@ -155,23 +159,6 @@ async fn ready(client: &reqwest::Client, admin: SocketAddr) {
     }
 }
 
-/// The container's arguments with this machine's addresses, and without the pod's paths.
-fn args_here(args: &[String], serving: SocketAddr, admin: SocketAddr) -> Vec<String> {
-    const OF_THE_POD: [&str; 3] = ["--listen", "--admin", "--termination-log"];
-    let mut here = Vec::new();
-    let mut rest = args.iter();
-    while let Some(arg) = rest.next() {
-        let name = arg.split('=').next().unwrap_or(arg);
-        if !OF_THE_POD.contains(&name) {
-            here.push(arg.clone());
-        } else if name == arg {
-            rest.next();
-        }
-    }
-    here.extend([format!("--listen={serving}"), format!("--admin={admin}")]);
-    here
-}
-
 /// A port that was free a moment ago. Another program may take it before the child does; the child
 /// then ends and the next start takes other ports.
 fn free_port() -> io::Result<SocketAddr> {
@@ -187,33 +174,6 @@ fn last_line(log: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_addresses_of_the_pod_are_replaced_in_both_spellings() {
-        let args = [
-            "--model-name=triage",
-            "--listen=0.0.0.0:8000",
-            "--admin",
-            "0.0.0.0:9090",
-            "--source",
-            "file:///m",
-        ];
-        let here = args_here(
-            &args.map(String::from),
-            "127.0.0.1:1".parse().unwrap(),
-            "127.0.0.1:2".parse().unwrap(),
-        );
-        assert_eq!(
-            here,
-            [
-                "--model-name=triage",
-                "--source",
-                "file:///m",
-                "--listen=127.0.0.1:1",
-                "--admin=127.0.0.1:2"
-            ]
-        );
-    }
 
     #[test]
     fn the_reason_is_the_last_line_that_says_something() {

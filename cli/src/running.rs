@@ -1,22 +1,20 @@
 //! What runs on a laptop: a router in this process, and replicas as its children.
 //!
-//! The objects go through the same validation and the same `desired` as in a cluster; here they
-//! are applied to processes instead of pods. A replica is in the router's world while it is ready.
+//! What was checked is applied to processes instead of pods. A replica is in the router's world while it is ready.
 
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread::available_parallelism;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::Context;
 use futures::future::join_all;
 use tokio::sync::{mpsc, watch};
-use weir_crds::SLMDeployment;
-use weir_operator::deployment::desired::{Given, desired};
-use weir_operator::deployment::validate::validate;
-use weir_operator::settings::Settings;
 use weir_process::Process;
 use weir_router::World;
 
+use crate::checked::{Replicas, check};
 use crate::manifests::Manifests;
 use crate::replica::{self, ReplicaEvent, ReplicaSpec};
 
@@ -37,6 +35,10 @@ pub(crate) struct Running {
     pub(crate) events: mpsc::UnboundedReceiver<Told>,
     /// How many replicas there will be.
     pub(crate) replicas: usize,
+    /// The names that clients may put into `model`.
+    pub(crate) models: Vec<String>,
+    /// What the files ask for and is not done here, each in words.
+    pub(crate) left_out: Vec<String>,
 }
 
 /// An event of one replica.
@@ -54,8 +56,9 @@ pub(crate) async fn start(
 ) -> anyhow::Result<Running> {
     std::fs::create_dir_all(&setup.logs)
         .with_context(|| format!("make the folder {}", setup.logs.display()))?;
-    let replicas = replicas(&manifests.deployments, &setup.logs)?;
-    refuse_policies(&manifests)?;
+    let cores = available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    let checked = check(&manifests, cores)?;
+    let replicas = specs(checked.replicas, &setup.logs)?;
     let world = Arc::new(World {
         policies: manifests.policies.into_iter().map(Arc::new).collect(),
         deployments: manifests.deployments.into_iter().map(Arc::new).collect(),
@@ -107,64 +110,30 @@ pub(crate) async fn start(
         address,
         events,
         replicas: count,
+        models: checked.models,
+        left_out: checked.left_out,
     })
 }
 
-/// What each deployment's replicas are started with: deployment, revision, and the rest.
-fn replicas(
-    deployments: &[SLMDeployment],
+/// What every replica is started with: deployment, revision, and the rest.
+fn specs(
+    replicas: Vec<Replicas>,
     logs: &Path,
 ) -> anyhow::Result<Vec<(String, String, ReplicaSpec)>> {
     let program = std::env::current_exe().context("find this program")?;
     let mut specs = Vec::new();
-    for deployment in deployments {
-        let valid = validate(deployment).map_err(|problems| {
-            anyhow!("{}: {}", named("SLMDeployment", deployment), all(&problems))
-        })?;
-        let made = desired(&valid, &Settings::default(), Given::default());
-        let Some(args) = container_args(&made.deployment) else {
-            bail!(
-                "{}: its pod has no container",
-                named("SLMDeployment", deployment)
-            );
-        };
-        for number in 1..=valid.replicas {
+    for replicas in replicas {
+        let (deployment, revision) = (replicas.deployment, replicas.revision);
+        for number in 1..=replicas.count {
             let spec = ReplicaSpec {
-                name: format!("{}-{}-{number}", valid.name, made.revision),
-                args: args.clone(),
+                name: format!("{deployment}-{revision}-{number}"),
+                local: replicas.local.clone(),
                 program: program.clone(),
                 logs: logs.into(),
-                drain: valid.drain,
+                drain: replicas.drain,
             };
-            specs.push((valid.name.clone(), made.revision.clone(), spec));
+            specs.push((deployment.clone(), revision.clone(), spec));
         }
     }
     Ok(specs)
-}
-
-fn refuse_policies(manifests: &Manifests) -> anyhow::Result<()> {
-    for policy in &manifests.policies {
-        let problems = weir_policy::validate(&policy.spec);
-        if !problems.is_empty() {
-            bail!("{}: {}", named("RoutePolicy", policy), all(&problems));
-        }
-    }
-    Ok(())
-}
-
-fn all(problems: &[weir_policy::Problem]) -> String {
-    let messages: Vec<_> = problems
-        .iter()
-        .map(|problem| problem.message.as_str())
-        .collect();
-    messages.join("; ")
-}
-
-fn named<K: kube::ResourceExt>(kind: &str, object: &K) -> String {
-    format!("{kind}/{}", object.name_any())
-}
-
-fn container_args(deployment: &k8s_openapi::api::apps::v1::Deployment) -> Option<Vec<String>> {
-    let pod = deployment.spec.as_ref()?.template.spec.as_ref()?;
-    pod.containers.first()?.args.clone()
 }

@@ -27,6 +27,9 @@ What defaults do today, where that is less than their name says:
 - `model.quantization: Auto`: the file's own type, or 8 bits where only that fits in memory.
 - `records.to: OTel`: a span, where the router was given a collector, and always a log line.
 - `topologySpread: Zone`: as the scheduler's `topologySpreadConstraints`, preferred and not required.
+
+On a laptop, where replicas are processes, there are no limits of memory and no placement but `env`: `weir up --help` lists
+what differs.
 ";
 
 fn schema(kind: &str) -> Value {

@@ -7,7 +7,7 @@ use weir_process::{Process, ProcessArgs};
 
 use crate::args::UpArgs;
 use crate::laptop::{Laptop, Mount};
-use crate::manifests::{self, Manifests};
+use crate::manifests;
 use crate::replica::ReplicaEvent;
 use crate::running::{self, Running, Setup};
 use crate::{say, secrets};
@@ -45,10 +45,12 @@ async fn up(args: UpArgs, process: Process) -> anyhow::Result<()> {
         std::env::var_os(name)?.into_string().ok()
     })
     .context("lay out the secrets")?;
-    let names = model_names(&manifests);
     let mut running = running::start(&process, manifests, &setup).await?;
+    for asked_for in &running.left_out {
+        say(&format!("left out: {asked_for}"));
+    }
     say(&format!("OpenAI base URL  http://{}/v1", running.address));
-    say(&format!("models           {}", names.join(", ")));
+    say(&format!("models           {}", running.models.join(", ")));
     say(&format!(
         "admin            http://{}",
         process.admin_address()
@@ -65,7 +67,7 @@ async fn up(args: UpArgs, process: Process) -> anyhow::Result<()> {
 fn found(mount: &Mount) -> anyhow::Result<Mount> {
     let folder = mount.folder.canonicalize();
     Ok(Mount {
-        path: mount.path.clone(),
+        place: mount.place.clone(),
         folder: folder.with_context(|| format!("find the folder {}", mount.folder.display()))?,
     })
 }
@@ -93,16 +95,4 @@ async fn tell(running: &mut Running, all_ready: impl Fn()) {
             }
         }
     }
-}
-
-fn model_names(manifests: &Manifests) -> Vec<String> {
-    let policies = manifests
-        .policies
-        .iter()
-        .flat_map(|p| p.spec.models.iter().cloned());
-    let deployments = manifests
-        .deployments
-        .iter()
-        .filter_map(|d| d.metadata.name.clone());
-    policies.chain(deployments).collect()
 }

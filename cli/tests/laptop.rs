@@ -203,6 +203,25 @@ fn the_folder_made_for_kubectl_works_as_it_is() {
 }
 
 #[test]
+fn a_model_on_a_claim_runs_from_the_folder_that_is_named_for_it() {
+    let state = tempfile::tempdir().unwrap();
+    let file = state.path().join("app.yaml");
+    fs::write(
+        &file,
+        "apiVersion: weir.dev/v1alpha1\nkind: SLMDeployment\nmetadata: { name: triage }\n\
+         spec: { model: { source: 'pvc://models/triage/model' } }\n",
+    )
+    .unwrap();
+    let mut command = up(&state.path().join("state"), &[file]);
+    let folder = triage().join("..");
+    command.arg(format!("--mount=pvc://models={}", folder.display()));
+    let mut running = Running(command.spawn().unwrap());
+    running.read_until("ready ");
+    running.interrupt();
+    assert!(running.0.wait().unwrap().success());
+}
+
+#[test]
 fn a_model_that_is_not_there_is_named_while_weir_goes_on() {
     let state = tempfile::tempdir().unwrap();
     let file = state.path().join("app.yaml");

@@ -1,0 +1,159 @@
+//! What the files ask for, checked as a whole, and the processes that it takes.
+//!
+//! Pure: the objects go through the operator's validation and its `desired`, and through the
+//! table that routers follow. In a cluster a contradiction is a condition and what ran before
+//! goes on; here nothing runs yet, so every one of them is an error before anything starts.
+
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow, bail};
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::Container;
+use weir_crds::{SLMDeployment, Source};
+use weir_operator::deployment::desired::{Given, desired};
+use weir_operator::deployment::validate::validate;
+use weir_operator::settings::Settings;
+use weir_policy::source::claim;
+
+use crate::container::Local;
+use crate::manifests::Manifests;
+
+/// What can be started.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Checked {
+    /// By deployment.
+    pub(crate) replicas: Vec<Replicas>,
+    /// The names that clients may put into `model`: those of policies first.
+    pub(crate) models: Vec<String>,
+    /// What was asked for and is not done here, each in words.
+    pub(crate) left_out: Vec<String>,
+}
+
+/// The replicas of one deployment.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Replicas {
+    pub(crate) deployment: String,
+    pub(crate) revision: String,
+    pub(crate) count: u32,
+    pub(crate) local: Local,
+    pub(crate) drain: Duration,
+}
+
+/// Everything that the files ask for, or why that cannot be had, each object and field by name.
+/// `cores` is what this machine computes with.
+pub(crate) fn check(manifests: &Manifests, cores: NonZeroUsize) -> anyhow::Result<Checked> {
+    let mut checked = Checked::default();
+    for deployment in &manifests.deployments {
+        let replicas = replicas(deployment, cores)?;
+        for variable in &replicas.local.left_out {
+            checked.left_out.push(format!(
+                "the variable {variable} of SLMDeployment/{}, whose value a cluster has",
+                replicas.deployment
+            ));
+        }
+        checked.replicas.push(replicas);
+    }
+    checked.models = models(manifests)?;
+    Ok(checked)
+}
+
+fn replicas(deployment: &SLMDeployment, cores: NonZeroUsize) -> anyhow::Result<Replicas> {
+    let name = deployment.metadata.name.clone().unwrap_or_default();
+    let here = || format!("SLMDeployment/{name}");
+    let valid =
+        validate(deployment).map_err(|problems| anyhow!("{}: {}", here(), all(&problems)))?;
+    refuse_claim(&valid.source).with_context(here)?;
+    let made = desired(&valid, &Settings::default(), Given::default());
+    let Some(container) = container(&made.deployment) else {
+        bail!("{}: its pod has no container", here());
+    };
+    let cpu = valid.spec.resources.cpu.milli_cpu().with_context(here)?;
+    Ok(Replicas {
+        deployment: valid.name,
+        revision: made.revision,
+        count: valid.replicas,
+        local: Local::new(container, cpu.0, cores),
+        drain: valid.drain,
+    })
+}
+
+/// A claim is a folder only where somebody said which.
+fn refuse_claim(source: &Source) -> anyhow::Result<()> {
+    match claim(source) {
+        None => Ok(()),
+        Some(claim) => bail!(
+            "spec.model.source: {source} is on a claim: say which folder that is here with \
+             --mount pvc://{claim}=FOLDER"
+        ),
+    }
+}
+
+/// The model names, where every policy is valid.
+fn models(manifests: &Manifests) -> anyhow::Result<Vec<String>> {
+    let mut models: Vec<String> = Vec::new();
+    for policy in &manifests.policies {
+        let problems = weir_policy::validate(&policy.spec);
+        if !problems.is_empty() {
+            let name = policy.metadata.name.clone().unwrap_or_default();
+            bail!("RoutePolicy/{name}: {}", all(&problems));
+        }
+        models.extend(policy.spec.models.iter().cloned());
+    }
+    let deployments = manifests.deployments.iter();
+    models.extend(deployments.filter_map(|deployment| deployment.metadata.name.clone()));
+    Ok(models)
+}
+
+fn all(problems: &[weir_policy::Problem]) -> String {
+    let messages = problems.iter().map(|problem| problem.message.as_str());
+    messages.collect::<Vec<_>>().join("; ")
+}
+
+fn container(deployment: &Deployment) -> Option<&Container> {
+    let pod = deployment.spec.as_ref()?.template.spec.as_ref()?;
+    pod.containers.first()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(yaml: &str) -> Result<Checked, String> {
+        let mut manifests = Manifests::default();
+        manifests.add("app.yaml", yaml).unwrap();
+        let checked = super::check(&manifests, NonZeroUsize::new(8).unwrap());
+        checked.map_err(|error| format!("{error:#}"))
+    }
+
+    fn deployment(name: &str, rest: &str) -> String {
+        format!(
+            "---\napiVersion: weir.dev/v1alpha1\nkind: SLMDeployment\nmetadata: {{ name: {name} }}\n\
+             spec: {{ model: {{ source: 'file:///m' }}, {rest} }}\n"
+        )
+    }
+
+    #[test]
+    fn what_the_deployment_says_of_cpu_and_variables_holds_here() {
+        let rest = "resources: { cpu: '3' }, placement: { env: [{ name: RUST_BACKTRACE, value: '1' }, \
+                    { name: TOKEN, valueFrom: { secretKeyRef: { name: hub, key: token } } }] }";
+        let checked = check(&deployment("triage", rest)).unwrap();
+        let local = &checked.replicas[0].local;
+        assert!(local.args.contains(&"--threads=3".to_owned()), "{local:?}");
+        assert_eq!(local.variables, [("RUST_BACKTRACE".into(), "1".into())]);
+        assert_eq!(
+            checked.left_out,
+            ["the variable TOKEN of SLMDeployment/triage, whose value a cluster has"]
+        );
+    }
+
+    #[test]
+    fn a_claim_that_nobody_mounted_is_asked_for() {
+        let yaml = deployment("triage", "").replace("file:///m", "pvc://models/triage");
+        assert_eq!(
+            check(&yaml).unwrap_err(),
+            "SLMDeployment/triage: spec.model.source: pvc://models/triage is on a claim: say which \
+             folder that is here with --mount pvc://models=FOLDER"
+        );
+    }
+}
