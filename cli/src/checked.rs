@@ -4,6 +4,7 @@
 //! table that routers follow. In a cluster a contradiction is a condition and what ran before
 //! goes on; here nothing runs yet, so every one of them is an error before anything starts.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
@@ -89,19 +90,35 @@ fn refuse_claim(source: &Source) -> anyhow::Result<()> {
     }
 }
 
-/// The model names, where every policy is valid.
+/// The model names, where the policies agree with each other and with the deployments.
 fn models(manifests: &Manifests) -> anyhow::Result<Vec<String>> {
-    let mut models: Vec<String> = Vec::new();
-    for policy in &manifests.policies {
-        let problems = weir_policy::validate(&policy.spec);
-        if !problems.is_empty() {
-            let name = policy.metadata.name.clone().unwrap_or_default();
-            bail!("RoutePolicy/{name}: {}", all(&problems));
+    let (policies, deployments) = (&manifests.policies, &manifests.deployments);
+    let table = weir_policy::compile(policies, deployments, &BTreeMap::new());
+    let mut problems: Vec<String> = table
+        .refused()
+        .map(|(policy, problems)| format!("RoutePolicy/{policy}: {}", all(problems)))
+        .collect();
+    for policy in table.policies() {
+        for missing in table.missing_deployments(&policy.name) {
+            problems.push(format!(
+                "RoutePolicy/{}: no file has the deployment {missing:?} that a tier names",
+                policy.name
+            ));
         }
-        models.extend(policy.spec.models.iter().cloned());
     }
-    let deployments = manifests.deployments.iter();
-    models.extend(deployments.filter_map(|deployment| deployment.metadata.name.clone()));
+    if !problems.is_empty() {
+        bail!("{}", problems.join("; "));
+    }
+    let mut models: Vec<String> = Vec::new();
+    for model in policies.iter().flat_map(|policy| &policy.spec.models) {
+        models.push(model.clone());
+    }
+    for deployment in table.deployments() {
+        // A policy may have claimed that name.
+        if !models.contains(&deployment.name) {
+            models.push(deployment.name.clone());
+        }
+    }
     Ok(models)
 }
 
@@ -131,6 +148,39 @@ mod tests {
             "---\napiVersion: weir.dev/v1alpha1\nkind: SLMDeployment\nmetadata: {{ name: {name} }}\n\
              spec: {{ model: {{ source: 'file:///m' }}, {rest} }}\n"
         )
+    }
+
+    fn policy(name: &str, model: &str, deployment: &str) -> String {
+        format!(
+            "---\napiVersion: weir.dev/v1alpha1\nkind: RoutePolicy\nmetadata: {{ name: {name} }}\n\
+             spec: {{ models: [{model}], tiers: [{{ name: small, deployment: {{ name: {deployment} }} }}] }}\n"
+        )
+    }
+
+    #[test]
+    fn two_policies_that_claim_one_model_are_both_named() {
+        let yaml = deployment("triage", "")
+            + &policy("first", "assistant", "triage")
+            + &policy("second", "assistant", "triage");
+        let error = check(&yaml).unwrap_err();
+        let expected = "RoutePolicy/second: spec.models[0]: \"assistant\" belongs already to the policy \"first\"";
+        assert_eq!(error, expected);
+    }
+
+    #[test]
+    fn every_deployment_that_no_file_has_is_named() {
+        let yaml = policy("support", "assistant", "triage") + &policy("sales", "seller", "sales");
+        assert_eq!(
+            check(&yaml).unwrap_err(),
+            "RoutePolicy/sales: no file has the deployment \"sales\" that a tier names; \
+             RoutePolicy/support: no file has the deployment \"triage\" that a tier names"
+        );
+    }
+
+    #[test]
+    fn a_name_that_a_policy_took_from_its_deployment_is_told_once() {
+        let yaml = deployment("triage", "") + &policy("support", "triage", "triage");
+        assert_eq!(check(&yaml).unwrap().models, ["triage"]);
     }
 
     #[test]

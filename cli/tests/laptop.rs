@@ -222,6 +222,19 @@ fn a_model_on_a_claim_runs_from_the_folder_that_is_named_for_it() {
 }
 
 #[test]
+fn a_tier_without_its_deployment_ends_the_start_with_one_line_that_names_it() {
+    let error = refused(
+        "apiVersion: weir.dev/v1alpha1\nkind: RoutePolicy\nmetadata: { name: support }\n\
+         spec: { models: [assistant], tiers: [{ name: small, deployment: { name: triage } }] }\n",
+    );
+    assert!(
+        error.contains("no file has the deployment \"triage\""),
+        "{error}"
+    );
+    assert_eq!(error.lines().count(), 1, "{error}");
+}
+
+#[test]
 fn a_model_that_is_not_there_is_named_while_weir_goes_on() {
     let state = tempfile::tempdir().unwrap();
     let file = state.path().join("app.yaml");

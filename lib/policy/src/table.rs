@@ -183,7 +183,7 @@ impl Table {
                 taken.push(Problem {
                     reason: reasons::MODEL_NAME_TAKEN,
                     message: format!(
-                        "{field}: {model:?} belongs to the older policy {:?}",
+                        "{field}: {model:?} belongs already to the policy {:?}",
                         policy.name
                     ),
                     field,

@@ -58,7 +58,7 @@ fn a_name_belongs_to_the_older_policy_and_the_other_is_told() {
     assert_eq!(problem.reason, reasons::MODEL_NAME_TAKEN);
     assert_eq!(
         problem.message,
-        "spec.models[1]: \"old\" belongs to the older policy \"old\""
+        "spec.models[1]: \"old\" belongs already to the policy \"old\""
     );
 }
 
