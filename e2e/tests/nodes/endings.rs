@@ -7,7 +7,7 @@ use weir_e2e::{repository, succeed};
 
 use crate::installing::{SYSTEM, install};
 use crate::stage::{EXAMPLE, Stage, eventually};
-use crate::tenants::{NAMESPACE, fingerprints, is_served, is_taken_up, ours};
+use crate::tenants::{NAMESPACE, are_unchanged, fingerprints, is_served, is_taken_up, ours};
 
 pub async fn deleting_the_example_leaves_nothing_of_ours(stage: &Stage) -> Result<()> {
     let mut delete = stage.cluster.kubectl().command("delete --timeout=60s -f");
@@ -35,11 +35,7 @@ pub async fn uninstalling_leaves_users_objects_served_and_a_new_install_takes_th
     for object in ["slmdeployment/triage", "routepolicy/support"] {
         stage.kubectl(&format!("get {object} --namespace {NAMESPACE}"))?;
     }
-    let after = fingerprints(stage)?;
-    ensure!(
-        after == before,
-        "objects changed: before {before:#?} and after {after:#?}"
-    );
+    are_unchanged(&before, &fingerprints(stage)?)?;
     is_served(stage)?;
 
     install(stage)?;

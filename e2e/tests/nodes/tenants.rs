@@ -1,5 +1,6 @@
 //! A second team in a namespace of its own, which nothing done to the first may touch.
 
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -18,7 +19,10 @@ const KINDS: &str = "pods,deployments.apps,services,configmaps,serviceaccounts,\
                      poddisruptionbudgets.policy,networkpolicies.networking.k8s.io";
 
 /// What the second tenant's objects looked like before the first was disturbed.
-static BEFORE: Mutex<Vec<String>> = Mutex::new(Vec::new());
+static BEFORE: Mutex<Fingerprints> = Mutex::new(Fingerprints::new());
+
+/// By kind and name, what an object is apart from its status.
+pub type Fingerprints = BTreeMap<String, Value>;
 
 pub async fn a_second_tenant_is_served_from_its_own_namespace(stage: &Stage) -> Result<()> {
     stage.kubectl(&format!("create namespace {NAMESPACE}"))?;
@@ -45,11 +49,7 @@ pub async fn a_second_tenant_is_served_from_its_own_namespace(stage: &Stage) -> 
 pub async fn the_second_tenant_was_left_alone(stage: &Stage) -> Result<()> {
     let before = BEFORE.lock().expect("no story panics").clone();
     ensure!(!before.is_empty(), "the second tenant never came about");
-    let now = fingerprints(stage)?;
-    ensure!(
-        now == before,
-        "objects changed: before {before:#?} and now {now:#?}"
-    );
+    are_unchanged(&before, &fingerprints(stage)?)?;
     is_served(stage)
 }
 
@@ -92,18 +92,39 @@ pub async fn is_taken_up(stage: &Stage, price: &str) -> Result<()> {
     .await
 }
 
-/// What is ours in a namespace: identity and specification of each object, not its status.
-pub fn fingerprints(stage: &Stage) -> Result<Vec<String>> {
+/// What is ours in a namespace: everything of each object but its status, of which only how often
+/// a pod has restarted counts.
+pub fn fingerprints(stage: &Stage) -> Result<Fingerprints> {
     ours(stage, NAMESPACE)?
-        .iter()
-        .map(|object| {
-            let metadata = &object["metadata"];
-            let generation = metadata["generation"].as_i64().unwrap_or(0);
-            let restarts = &object["status"]["containerStatuses"][0]["restartCount"];
-            let [kind, name, uid] = [&object["kind"], &metadata["name"], &metadata["uid"]];
-            Ok(format!("{kind} {name} {uid} {generation} {restarts}"))
-        })
+        .into_iter()
+        .map(fingerprint)
         .collect()
+}
+
+fn fingerprint(mut object: Value) -> Result<(String, Value)> {
+    let restarts = object["status"]["containerStatuses"][0]["restartCount"].take();
+    let name = format!("{} {}", object["kind"], object["metadata"]["name"]);
+    object["status"] = serde_json::json!({ "restarts": restarts });
+    let metadata = object["metadata"].as_object_mut();
+    let metadata = metadata.with_context(|| format!("{name} has metadata"))?;
+    // They change with every status that is written, and say nothing else of the object.
+    metadata.remove("managedFields");
+    metadata.remove("resourceVersion");
+    Ok((name, object))
+}
+
+/// Fails with the objects that are not as they were, and with nothing of the others.
+pub fn are_unchanged(before: &Fingerprints, now: &Fingerprints) -> Result<()> {
+    let names = before.keys().chain(now.keys());
+    let changed: BTreeMap<&String, [Option<&Value>; 2]> = names
+        .map(|name| (name, [before.get(name), now.get(name)]))
+        .filter(|(_, [before, now])| before != now)
+        .collect();
+    ensure!(
+        changed.is_empty(),
+        "objects changed, before and now: {changed:#?}"
+    );
+    Ok(())
 }
 
 /// Every object in a namespace that the operator made.
