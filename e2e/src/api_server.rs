@@ -29,6 +29,10 @@ pub struct ApiServer {
     kubectl: Kubectl,
     /// Absent where the user brought a cluster.
     own: Option<Own>,
+    /// The run that the namespaces of this one are labelled with.
+    run: String,
+    /// On a cluster of the user's it takes our namespaces away when it sees its input closed.
+    cleaner: Option<Child>,
 }
 
 /// What has to end when we do.
@@ -39,6 +43,9 @@ struct Own {
     folder: PathBuf,
     _lock: File,
 }
+
+/// Label of the namespaces that were made for tests, with the run that made them.
+const RUN: &str = "weir.dev/test-run";
 
 /// How many this process has started.
 static STARTED: AtomicU32 = AtomicU32::new(0);
@@ -74,13 +81,24 @@ impl ApiServer {
         Ok(server)
     }
 
-    fn of_the_user(kubeconfig: PathBuf) -> Result<Self> {
+    /// Uses a cluster that somebody else runs; the namespaces that are made on it begin to go when
+    /// this is dropped or the process ends.
+    ///
+    /// # Errors
+    /// When kubectl is missing and cannot be built.
+    pub fn of_the_user(kubeconfig: PathBuf) -> Result<Self> {
         let folder = target_folder().join("e2e");
         let kubectl = Kubectl::of_the_user(&kubeconfig, &folder)?;
+        let run = control_plane::token();
+        let delete = kubectl.command(&format!(
+            "delete namespaces --selector={RUN}={run} --ignore-not-found --wait=false"
+        ));
         Ok(Self {
+            cleaner: Some(cleaner(&delete)?),
             kubeconfig,
             kubectl,
             own: None,
+            run,
         })
     }
 
@@ -104,6 +122,8 @@ impl ApiServer {
                         kubeconfig,
                         kubectl,
                         own: Some(own),
+                        run: control_plane::token(),
+                        cleaner: None,
                     });
                 }
                 Err(error) => last = error,
@@ -147,6 +167,7 @@ impl ApiServer {
         let namespace = Namespace {
             metadata: ObjectMeta {
                 generate_name: Some(format!("{prefix}-")),
+                labels: Some([(RUN.to_owned(), self.run.clone())].into()),
                 ..ObjectMeta::default()
             },
             ..Namespace::default()
@@ -202,6 +223,35 @@ impl Drop for Own {
         drop(self.guardian.stdin.take());
         self.guardian.wait().ok();
     }
+}
+
+impl Drop for ApiServer {
+    fn drop(&mut self) {
+        if let Some(mut cleaner) = self.cleaner.take() {
+            drop(cleaner.stdin.take());
+            cleaner.wait().ok();
+        }
+    }
+}
+
+/// Starts a process that runs a command once ours has ended or has closed its input.
+fn cleaner(command: &Command) -> Result<Child> {
+    let variables = command.get_envs();
+    Command::new("sh")
+        .args([
+            "-c",
+            "trap '' INT TERM HUP; cat > /dev/null; exec \"$@\"",
+            "cleaner",
+        ])
+        .arg(command.get_program())
+        .args(command.get_args())
+        .envs(variables.filter_map(|(name, value)| Some((name, value?))))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .process_group(0)
+        .spawn()
+        .context("starting what cleans up on a cluster of the user's")
 }
 
 /// Starts a process that outlives ours just long enough to end the programs of a folder

@@ -252,7 +252,7 @@ fn free_ports(address: Ipv4Addr) -> Result<[u16; 3]> {
 }
 
 /// A token that nobody can guess who cannot read our folder.
-fn token() -> String {
+pub(crate) fn token() -> String {
     use std::hash::{BuildHasher, RandomState};
     (0..2)
         .map(|n| format!("{:016x}", RandomState::new().hash_one(n)))

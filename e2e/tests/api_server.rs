@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::{fs, process};
 
-use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use kube::api::{Api, ListParams};
 use weir_e2e::ApiServer;
 
@@ -53,4 +53,20 @@ async fn an_api_server_that_is_dropped_leaves_nothing() {
         .output()
         .unwrap();
     assert!(!String::from_utf8_lossy(&args.stdout).contains("kube-apiserver"));
+}
+
+#[tokio::test]
+async fn namespaces_on_a_cluster_of_the_users_go_and_no_other_does() {
+    let server = ApiServer::shared().await;
+    let stays = server.namespace("stays").await;
+    let of_the_user = ApiServer::of_the_user(server.kubeconfig().into()).unwrap();
+    let goes = of_the_user.namespace("goes").await;
+    drop(of_the_user);
+    let namespaces: Api<Namespace> = Api::all(server.client().await);
+    let is_going = async |name: &str| {
+        let found = namespaces.get_opt(name).await.unwrap();
+        found.is_none_or(|found| found.metadata.deletion_timestamp.is_some())
+    };
+    assert!(is_going(&goes).await);
+    assert!(!is_going(&stays).await);
 }
