@@ -124,6 +124,21 @@ fn the_networks_that_the_chart_takes_are_those_that_the_operator_takes() {
     }
 }
 
+/// One collector for everything that the release runs.
+#[test]
+fn the_collector_of_the_chart_reaches_operator_routers_and_workers() {
+    let template = read("charts/weir/templates/deployment.yaml");
+    let (_, with) = template
+        .split_once("{{- with .Values.otlpEndpoint }}")
+        .unwrap();
+    let (with, _) = with.split_once("{{- end }}").unwrap();
+    let flags: Vec<&str> = with
+        .split_whitespace()
+        .filter(|word| word.starts_with("--"))
+        .collect();
+    assert_eq!(flags, ["--otlp-endpoint={{", "--pods-otlp-endpoint={{"]);
+}
+
 /// The rules of the template "weir.rules", which has nothing to fill in.
 fn rules_of_the_operator() -> Vec<PolicyRule> {
     let helpers = read("charts/weir/templates/_helpers.tpl");
