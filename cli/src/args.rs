@@ -20,7 +20,8 @@ pub(crate) struct Cli {
 const DIFFERS: &str = "\
 What differs from a cluster:
   resources.cpu       a replica starts as many threads, at most one for each core; nothing holds it to them
-  resources.memory    no limit; so are ephemeralStorage and everything of placement but env
+  resources.memory    no limit, as for ephemeralStorage
+  placement           only env counts
   placement.env       plain values are passed, without $(NAME) in them being replaced; what has a
                       valueFrom is left out, and said
   pvc://              a folder that --mount names
