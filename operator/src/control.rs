@@ -208,23 +208,4 @@ fn tell(key: &Key, error: &ApplyError) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn a_pod_that_never_answers_does_not_keep_a_term_from_beginning() {
-        let started = Instant::now();
-        at_most(FIRST_REPORTS, std::future::pending::<()>()).await;
-        assert_eq!(started.elapsed(), FIRST_REPORTS);
-    }
-
-    #[test]
-    fn routers_wake_the_deployments_of_their_namespace_and_no_other() {
-        let deployment = |namespace: &str| Key::Deployment {
-            namespace: namespace.into(),
-            name: "triage".into(),
-        };
-        let keys = [deployment("a"), deployment("b"), Key::Namespace("a".into())];
-        assert_eq!(deployments(&keys, "a"), [deployment("a")]);
-    }
-}
+mod tests;

@@ -87,6 +87,29 @@ impl Leadership {
     }
 }
 
+/// Says who leads without any Lease, for tests of those who follow.
+#[cfg(test)]
+pub struct Told(watch::Sender<Option<Term>>);
+
+#[cfg(test)]
+impl Told {
+    /// Nobody leads yet.
+    pub fn new() -> (Self, Leadership) {
+        let (sender, term) = watch::channel(None);
+        (Self(sender), Leadership { term })
+    }
+
+    /// The time of leading with this number began, or goes on.
+    pub fn leads(&self, number: u64) {
+        let until = Instant::now() + Duration::from_secs(3600);
+        self.0.send_replace(Some(Term { number, until }));
+    }
+
+    pub fn lost(&self) {
+        self.0.send_replace(None);
+    }
+}
+
 /// Runs for a Lease until it is stopped.
 pub struct Election {
     api: Api<Lease>,
