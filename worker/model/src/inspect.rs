@@ -51,7 +51,9 @@ impl Inspection {
         ];
         Ok(Self {
             architecture: spec.architecture.to_owned(),
-            parameters: spec.projection_numbers() + spec.vocabulary_numbers(),
+            parameters: spec
+                .projection_numbers()
+                .saturating_add(spec.vocabulary_numbers()),
             tensors: opened.source.count(),
             file_bytes,
             context_tokens: spec.context_tokens,

@@ -55,10 +55,11 @@ impl Quantization {
             return file_bytes;
         };
         let packed = |format: Format, numbers: u64| {
-            numbers / format.block_weights() as u64 * format.block_bytes() as u64
+            let blocks = numbers / format.block_weights() as u64;
+            blocks.saturating_mul(format.block_bytes() as u64)
         };
-        packed(projections, spec.projection_numbers())
-            + packed(vocabulary, spec.vocabulary_numbers())
+        let projections = packed(projections, spec.projection_numbers());
+        projections.saturating_add(packed(vocabulary, spec.vocabulary_numbers()))
     }
 
     /// The one to serve where so much memory is there; the smallest that was tried, and what it

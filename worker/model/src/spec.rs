@@ -110,19 +110,25 @@ impl DecoderSpec {
 
     /// Numbers in the matrices of all layers.
     pub(crate) fn projection_numbers(&self) -> u64 {
-        let attention = 2 * self.hidden * (self.query_width() + self.kv_width());
-        let feed_forward = 3 * self.hidden * self.intermediate;
-        (self.layers.len() * (attention + feed_forward)) as u64
+        let wide = |size: usize| size as u128;
+        let attention = 2 * (wide(self.query_width()) + wide(self.kv_width()));
+        let each = wide(self.hidden) * (attention + 3 * wide(self.intermediate));
+        narrow(wide(self.layers.len()) * each)
     }
 
     /// Numbers in the embedding and the head.
     pub(crate) fn vocabulary_numbers(&self) -> u64 {
         let matrices = if self.tied_head { 1 } else { 2 };
-        (matrices * self.vocabulary * self.hidden) as u64
+        narrow(matrices * self.vocabulary as u128 * self.hidden as u128)
     }
 
     /// Length of a row of keys, and of values.
     pub(crate) fn kv_width(&self) -> usize {
         self.kv_heads * self.head_dim
     }
+}
+
+/// Sizes are what a file says: whoever exaggerates is told so, by what it would take.
+fn narrow(numbers: u128) -> u64 {
+    u64::try_from(numbers).unwrap_or(u64::MAX)
 }

@@ -3,6 +3,7 @@
 
 mod chat_templates;
 mod converted;
+mod damaged;
 mod golden;
 mod logits;
 mod mutations;

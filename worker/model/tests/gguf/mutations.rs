@@ -18,9 +18,13 @@ const USUALLY: u64 = 10_000;
 const MOST: usize = 8 << 20;
 
 /// SplitMix64.
-struct Random(u64);
+pub struct Random(u64);
 
 impl Random {
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
     fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
@@ -29,7 +33,7 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    fn below(&mut self, end: usize) -> usize {
+    pub fn below(&mut self, end: usize) -> usize {
         (self.next() % end.max(1) as u64) as usize
     }
 }
@@ -162,7 +166,7 @@ fn damaged_files_are_refused_or_read_and_take_no_more_memory_than_they_need() {
     let (part, first) = parts(folder.path());
     let (mut refused, mut most, mut slowest) = (0, 0, Duration::ZERO);
     for seed in 0..count {
-        let mut random = Random(seed);
+        let mut random = Random::new(seed);
         let (path, sound) = match seed % 100 {
             0 => (&whole, &with_pairs),
             1..10 => (&part, &first),
