@@ -70,80 +70,74 @@ impl Inspection {
 }
 
 fn switches(spec: &DecoderSpec) -> Vec<(&'static str, String)> {
-    let mut found = vec![
-        (
-            "shape",
-            format!(
-                "{} layers of {}, {} inside, {} heads of {} over {} of keys and values, {} tokens",
-                spec.layers.len(),
-                spec.hidden,
-                spec.intermediate,
-                spec.heads,
-                spec.head_dim,
-                spec.kv_heads,
-                spec.vocabulary
-            ),
-        ),
-        (
-            "rope",
-            spec.ropes
-                .iter()
-                .map(rope)
-                .collect::<Vec<_>>()
-                .join("; with a window: "),
-        ),
-    ];
-    let mut add = |is_on: bool, name, how: String| {
-        if is_on {
-            found.push((name, how));
-        }
-    };
+    let shape = format!(
+        "{} layers of {}, {} inside, {} heads of {} over {} of keys and values, {} tokens",
+        spec.layers.len(),
+        spec.hidden,
+        spec.intermediate,
+        spec.heads,
+        spec.head_dim,
+        spec.kv_heads,
+        spec.vocabulary
+    );
+    let ropes: Vec<String> = spec.ropes.iter().map(rope).collect();
+    let always = [("shape", shape), ("rope", ropes.join("; with a window: "))];
+    let others = [layers(spec), norms_and_attention(spec), around(spec)];
+    let on = others.into_iter().flatten().filter(|switch| switch.0);
+    always
+        .into_iter()
+        .chain(on.map(|(_, name, how)| (name, how)))
+        .collect()
+}
+
+/// Whether it is on, its name, and how it is on.
+type Switch = (bool, &'static str, String);
+
+fn layers(spec: &DecoderSpec) -> Vec<Switch> {
     let windows: Vec<usize> = spec
         .layers
         .iter()
         .filter_map(|layer| layer.window)
         .collect();
-    let how = format!(
-        "{} tokens on {} layers",
-        windows.first().unwrap_or(&0),
-        windows.len()
-    );
-    add(!windows.is_empty(), "window", how);
+    let window = windows.first().copied().unwrap_or_default();
+    let how = format!("{window} tokens on {} layers", windows.len());
     let still = spec
         .layers
         .iter()
         .filter(|layer| layer.rope.is_none())
         .count();
-    add(still > 0, "layers without rope", still.to_string());
-    add(spec.norm.plus_one, "norms", "weight plus one".to_owned());
-    add(
-        spec.norm.after,
-        "norms after",
-        "attention and feed-forward".to_owned(),
-    );
-    add(
-        spec.attention.head_norm,
-        "norms of heads",
-        "queries and keys".to_owned(),
-    );
+    vec![
+        (window > 0, "window", how),
+        (still > 0, "layers without rope", still.to_string()),
+    ]
+}
+
+fn norms_and_attention(spec: &DecoderSpec) -> Vec<Switch> {
+    let attention = spec.attention;
     let usual = (spec.head_dim as f32).powf(-0.5);
-    add(
-        spec.attention.scale != usual,
-        "attention scale",
-        spec.attention.scale.to_string(),
-    );
-    let cap = |cap: Option<f32>| cap.unwrap_or_default().to_string();
-    add(
-        spec.attention.cap.is_some(),
-        "attention cap",
-        cap(spec.attention.cap),
-    );
-    add(spec.logit_cap.is_some(), "logit cap", cap(spec.logit_cap));
-    add(
-        spec.activation == Activation::GeluTanh,
-        "activation",
-        "gelu by tanh".to_owned(),
-    );
+    let cap = attention.cap.unwrap_or_default().to_string();
+    vec![
+        (spec.norm.plus_one, "norms", "weight plus one".to_owned()),
+        (
+            spec.norm.after,
+            "norms after",
+            "attention and feed-forward".to_owned(),
+        ),
+        (
+            attention.head_norm,
+            "norms of heads",
+            "queries and keys".to_owned(),
+        ),
+        (
+            attention.scale != usual,
+            "attention scale",
+            attention.scale.to_string(),
+        ),
+        (attention.cap.is_some(), "attention cap", cap),
+    ]
+}
+
+fn around(spec: &DecoderSpec) -> Vec<Switch> {
     let biases = [
         (spec.biases.inputs, "queries, keys and values"),
         (spec.biases.output, "output"),
@@ -154,25 +148,18 @@ fn switches(spec: &DecoderSpec) -> Vec<(&'static str, String)> {
         .filter(|bias| bias.0)
         .map(|bias| bias.1)
         .collect();
-    add(!biased.is_empty(), "biases", biased.join(", "));
-    let multipliers = spec.multipliers;
-    add(
-        multipliers.embedding != 1.0,
-        "embedding multiplier",
-        multipliers.embedding.to_string(),
-    );
-    add(
-        multipliers.residual != 1.0,
-        "residual multiplier",
-        multipliers.residual.to_string(),
-    );
-    add(
-        multipliers.logit_divisor != 1.0,
-        "logit divisor",
-        multipliers.logit_divisor.to_string(),
-    );
-    add(spec.tied_head, "head", "the embedding".to_owned());
-    found
+    let is_gelu = spec.activation == Activation::GeluTanh;
+    let cap = spec.logit_cap.unwrap_or_default().to_string();
+    let multiplier = |name, by: f32| (by != 1.0, name, by.to_string());
+    vec![
+        (is_gelu, "activation", "gelu by tanh".to_owned()),
+        (!biased.is_empty(), "biases", biased.join(", ")),
+        multiplier("embedding multiplier", spec.multipliers.embedding),
+        multiplier("residual multiplier", spec.multipliers.residual),
+        multiplier("logit divisor", spec.multipliers.logit_divisor),
+        (spec.logit_cap.is_some(), "logit cap", cap),
+        (spec.tied_head, "head", "the embedding".to_owned()),
+    ]
 }
 
 fn rope(rope: &Rope) -> String {

@@ -57,6 +57,7 @@ struct Figures {
     auroc: f64,
 }
 
+#[allow(clippy::print_stdout, reason = "the figures are for whoever runs it")]
 async fn figures(arguments: &[&str]) -> Figures {
     let worker = Worker::start(arguments).await;
     let file = triage().join(Path::new("../heldout.jsonl"));
