@@ -161,7 +161,7 @@ pub struct RoutePolicySpec {
     #[serde(default = "timeout")]
     #[schemars(schema_with = "schema::duration")]
     pub timeout: String,
-    /// Longest silence within an answer. Default 60s.
+    /// Longest silence of a replica, before its answer and within it. Default 60s.
     #[serde(default = "idle_timeout")]
     #[schemars(schema_with = "schema::duration")]
     pub idle_timeout: String,
