@@ -102,7 +102,7 @@ pub fn fingerprints(stage: &Stage) -> Result<Fingerprints> {
 }
 
 fn fingerprint(mut object: Value) -> Result<(String, Value)> {
-    let restarts = object["status"]["containerStatuses"][0]["restartCount"].take();
+    let restarts = object["status"]["containerStatuses"][0]["restartCount"].clone();
     let name = format!("{} {}", object["kind"], object["metadata"]["name"]);
     object["status"] = serde_json::json!({ "restarts": restarts });
     let metadata = object["metadata"].as_object_mut();
