@@ -34,9 +34,22 @@ pub(crate) enum Command {
     Up(UpArgs),
     /// Ask the model that comes with Weir two questions, then yours.
     Demo(DemoArgs),
+    /// Look at a model before it is served.
+    #[command(subcommand)]
+    Model(ModelCommand),
     /// One replica; what `up` and `demo` start.
     #[command(hide = true)]
     Worker(Box<weir_worker::Args>),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ModelCommand {
+    /// Say what a model is, what is special about it, and what it would take in memory. Reads no
+    /// weight.
+    Inspect {
+        /// A folder as Hugging Face lays it out, a GGUF file, or a `file://` address of either.
+        source: String,
+    },
 }
 
 #[derive(Clone, Debug, clap::Args)]

@@ -8,6 +8,7 @@ mod demo;
 mod embedded;
 mod laptop;
 mod manifests;
+mod model;
 mod replica;
 mod running;
 mod secrets;
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Up(args) => up::main(args),
         Command::Demo(args) => demo::main(args),
+        Command::Model(command) => model::main(&command),
         Command::Worker(args) => worker::main(*args),
     }
 }

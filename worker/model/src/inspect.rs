@@ -100,7 +100,7 @@ fn layers(spec: &DecoderSpec) -> Vec<Switch> {
         .filter_map(|layer| layer.window)
         .collect();
     let window = windows.first().copied().unwrap_or_default();
-    let how = format!("{window} tokens on {} layers", windows.len());
+    let how = format!("{window} tokens on {} of the layers", windows.len());
     let still = spec
         .layers
         .iter()

@@ -36,6 +36,7 @@ use weir_process::{Process, ProcessArgs, traces};
 
 pub use self::{args::Args, failure::Failure};
 use self::{draining::Idle, grpc::Grpc, load::Reports, metrics::LoadGauges, serving::Serving};
+pub use weir_engine::model::Inspection;
 
 const NAME: &str = "weir-worker";
 

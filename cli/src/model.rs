@@ -1,0 +1,99 @@
+//! `weir model`: what a model is, before anybody serves it.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use weir_worker::Inspection;
+
+use crate::args::ModelCommand;
+use crate::say;
+
+pub(crate) fn main(command: &ModelCommand) -> ExitCode {
+    let ModelCommand::Inspect { source } = command;
+    weir_process::exit_code("weir", inspect(source))
+}
+
+fn inspect(source: &str) -> anyhow::Result<()> {
+    let path = source.strip_prefix("file://").unwrap_or(source);
+    let inspection = Inspection::of(Path::new(path)).context("look at the model")?;
+    say(&report(&inspection));
+    Ok(())
+}
+
+fn report(inspection: &Inspection) -> String {
+    let mut lines = vec![
+        ("family", inspection.architecture.clone()),
+        ("parameters", counted(inspection.parameters)),
+        (
+            "files",
+            format!(
+                "{} tensors, {}",
+                inspection.tensors,
+                bytes(inspection.file_bytes)
+            ),
+        ),
+        ("context", format!("{} tokens", inspection.context_tokens)),
+    ];
+    lines.extend(
+        inspection
+            .switches
+            .iter()
+            .map(|(name, how)| (*name, how.clone())),
+    );
+    let named = |(name, taken): (&str, u64)| format!("{name} {}", bytes(taken));
+    let weights = inspection.weight_bytes.iter();
+    let weights = weights.map(|(choice, taken)| named((choice.name(), *taken)));
+    lines.push(("memory, weights", weights.collect::<Vec<_>>().join(", ")));
+    let whole = |token: u64| token.saturating_mul(u64::from(inspection.context_tokens));
+    let contexts = inspection.token_bytes.iter();
+    let contexts = contexts.map(|(kind, token)| named((kind.name(), whole(*token))));
+    lines.push((
+        "memory, one context",
+        contexts.collect::<Vec<_>>().join(", "),
+    ));
+    let lines = lines
+        .iter()
+        .map(|(name, text)| format!("{name:<20} {text}"));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// As people say it: 1.24 billion.
+fn counted(count: u64) -> String {
+    match count {
+        1_000_000_000.. => format!("{:.2} billion", count as f64 / 1e9),
+        1_000_000.. => format!("{:.2} million", count as f64 / 1e6),
+        _ => count.to_string(),
+    }
+}
+
+fn bytes(count: u64) -> String {
+    match count {
+        1_000_000_000.. => format!("{:.2} GB", count as f64 / 1e9),
+        1_000_000.. => format!("{:.1} MB", count as f64 / 1e6),
+        _ => format!("{:.1} kB", count as f64 / 1e3),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_model_of_the_example_is_told_with_what_it_takes() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/triage/model");
+        let said = report(&Inspection::of(&folder).unwrap());
+        for line in [
+            "family               Llama",
+            "parameters           2.65 million",
+            "context              512 tokens",
+            "head                 the embedding",
+            "memory, weights      None 5.3 MB, Q8 2.8 MB, Q4 1.6 MB",
+        ] {
+            assert!(
+                said.lines().any(|said| said == line),
+                "no {line:?} in\n{said}"
+            );
+        }
+    }
+}
