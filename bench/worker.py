@@ -1,6 +1,7 @@
 """The worker's engine beside llama.cpp, on models of random weights in the shapes of real ones.
 
-    bench/run worker [--rounds N] [--models 1b,0.5b] [--types Q4_0,Q4_K_M,Q8_0,BF16] [--llama BUILD]
+    bench/run worker [--rounds N] [--models 1b,0.5b] [--types Q4_0,Q4_K_M,Q8_0,BF16]
+                     [--depths 0,2048,8192] [--llama BUILD]
 
 Builds llama.cpp from the source distribution of llama-cpp-python (about ten minutes, once), makes
 the models with the gguf package and llama-quantize, then runs both engines in turn, two threads
@@ -25,7 +26,6 @@ SHAPES = {
     "1b": dict(arch="llama", hidden=2048, inner=8192, layers=16, heads=32, kv=8, dim=64, vocabulary=128256, bias=False),
     "0.5b": dict(arch="qwen2", hidden=896, inner=4864, layers=24, heads=14, kv=2, dim=64, vocabulary=151936, bias=True),
 }
-DEPTHS = (0, 2048, 8192)
 PROMPT, TOKENS = 512, 32
 
 
@@ -136,11 +136,11 @@ def theirs(path, depth, programs):
     return found
 
 
-def compare(name, kind, rounds, programs):
+def compare(name, kind, args, programs):
     path = model(name, kind, programs)
-    for depth in DEPTHS:
+    for depth in map(int, args.depths.split(",")):
         mine, peer = [], []
-        for _ in range(rounds):
+        for _ in range(args.rounds):
             mine.append(ours(path, depth))
             peer.append(theirs(path, depth, programs))
         for what in ("read", "write") if depth == 0 else ("write",):
@@ -155,6 +155,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--models", default="1b,0.5b")
     parser.add_argument("--types", default="Q4_0,Q4_K_M,Q8_0,BF16")
+    parser.add_argument("--depths", default="0,2048,8192")
     parser.add_argument("--llama", type=Path, help="a build of llama.cpp with llama-bench and llama-quantize")
     parser.add_argument("--make", nargs=2, help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -167,7 +168,7 @@ def main():
     print("| model | what | ours tok/s | llama.cpp tok/s | ratio |\n| --- | --- | --- | --- | --- |", flush=True)
     for name in args.models.split(","):
         for kind in args.types.split(","):
-            compare(name, kind, args.rounds, programs)
+            compare(name, kind, args, programs)
 
 
 if __name__ == "__main__":
