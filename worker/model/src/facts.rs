@@ -14,12 +14,13 @@ pub struct ModelFacts {
     /// How many of them are used where their file is mapped, so that the system may count them as
     /// available.
     pub mapped_bytes: u64,
-    /// `sha256:` over every file that answers depend on.
+    /// `sha256:` over every file that answers depend on, and over how weights and keys and values are
+    /// served where that was asked for.
     pub digest: String,
     /// `sha256:` over `tokenizer.json`: token ids mean the same where it is the same.
     pub tokenizer_digest: String,
     /// `None` where weights are in full precision as the file stores them; `Q8` or `Q4` where they
-    /// were rounded at load; of a GGUF file the format that most of its bytes are in.
+    /// were rounded at load; of a GGUF file the format that most of its numbers are in.
     pub quantization: &'static str,
     /// What keys and values are cached as: `F32`, `BF16` or `F16`.
     pub key_value_type: &'static str,

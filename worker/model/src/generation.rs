@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use crate::LoadError;
 use crate::files::read_json;
+use crate::open::gguf_at;
 
 /// From `generation_config.json`; a field is `None` where the file or the model leaves it out.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -19,9 +20,12 @@ pub struct GenerationDefaults {
 }
 
 impl GenerationDefaults {
-    /// A model without the file has no defaults; that is no error.
-    pub fn load(folder: &Path) -> Result<Self, LoadError> {
-        let read: Option<Self> = read_json(&folder.join("generation_config.json"))?;
+    /// A model without the file has no defaults, nor has a GGUF file; that is no error.
+    pub fn load(path: &Path) -> Result<Self, LoadError> {
+        if gguf_at(path)?.is_some() {
+            return Ok(Self::default());
+        }
+        let read: Option<Self> = read_json(&path.join("generation_config.json"))?;
         let mut defaults = read.unwrap_or_default();
         if defaults.do_sample == Some(false) {
             defaults.temperature = Some(0.0);

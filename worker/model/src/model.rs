@@ -15,7 +15,7 @@ use crate::quantization::Quantization;
 use crate::spec::DecoderSpec;
 use crate::weight::Weight;
 use crate::weights::{Source, Weights};
-use crate::{LoadError, layers};
+use crate::{LoadError, digest, layers};
 
 /// How a model is to be served.
 #[derive(Clone, Copy, Debug)]
@@ -88,7 +88,7 @@ impl Model {
             parameters: weights.parameters(),
             weight_bytes: weights.bytes(),
             mapped_bytes: decoder.matrices().map(Weight::mapped_bytes).sum(),
-            digest: opened.digest,
+            digest: served_digest(opened.digest, quantization, options.key_value_type),
             tokenizer_digest: opened.tokenizer_digest,
             quantization: match is_gguf {
                 true => mostly(&decoder),
@@ -140,17 +140,31 @@ impl Model {
     }
 }
 
-/// The format that most of the bytes are in, of those that a file mixes.
+/// The files' digest, and what was made of them where that is not what they say: an answer that was
+/// begun on the one cannot be taken up on the other.
+fn served_digest(files: String, quantization: Quantization, kind: KeyValueType) -> String {
+    let is_rounded = quantization.rounding() != Quantization::None.rounding();
+    if !is_rounded && kind == KeyValueType::Auto {
+        return files;
+    }
+    digest::of_files([
+        ("files", files.as_bytes()),
+        ("quantization", quantization.name().as_bytes()),
+        ("key value type", kind.name().as_bytes()),
+    ])
+}
+
+/// The format that most of the numbers are in, of those that a file mixes.
 fn mostly(decoder: &Decoder) -> &'static str {
-    let mut bytes: Vec<(Option<Format>, usize)> = Vec::new();
+    let mut numbers: Vec<(Option<Format>, usize)> = Vec::new();
     for weight in decoder.matrices() {
-        let format = weight.format();
-        match bytes.iter_mut().find(|(known, _)| *known == format) {
-            Some((_, sum)) => *sum += weight.bytes(),
-            None => bytes.push((format, weight.bytes())),
+        let (format, count) = (weight.format(), weight.outputs() * weight.columns());
+        match numbers.iter_mut().find(|(known, _)| *known == format) {
+            Some((_, sum)) => *sum += count,
+            None => numbers.push((format, count)),
         }
     }
-    let most = bytes.into_iter().max_by_key(|(_, sum)| *sum);
+    let most = numbers.into_iter().max_by_key(|(_, sum)| *sum);
     most.and_then(|(format, _)| format)
         .map_or("None", Format::name)
 }

@@ -1,7 +1,7 @@
 //! Two workers recognise by digests that they serve the same.
 
 use safetensors::Dtype;
-use weir_model::{KernelClass, LoadOptions, Model, ModelFacts};
+use weir_model::{KernelClass, KeyValueType, LoadOptions, Model, ModelFacts, Quantization};
 
 use crate::tiny::{Tiny, word_level};
 
@@ -41,6 +41,32 @@ fn every_file_that_answers_depend_on_changes_the_digest() {
     }
     assert_eq!(plain.tokenizer_digest, with_template.tokenizer_digest);
     assert_ne!(plain.tokenizer_digest, with_tokenizer.tokenizer_digest);
+}
+
+#[test]
+fn the_same_files_served_in_another_way_have_another_digest() {
+    let tiny = Tiny::new();
+    tiny.write(Dtype::F32);
+    let served = |quantization, key_value_type| {
+        let options = LoadOptions {
+            quantization,
+            key_value_type,
+            ..LoadOptions::default()
+        };
+        let model = Model::load(tiny.path(), &options).unwrap();
+        model.facts().digest.clone()
+    };
+    let plain = served(Quantization::Auto, KeyValueType::Auto);
+    assert_eq!(plain, served(Quantization::None, KeyValueType::Auto));
+    let others = [
+        served(Quantization::Q8, KeyValueType::Auto),
+        served(Quantization::Q4, KeyValueType::Auto),
+        served(Quantization::None, KeyValueType::F16),
+    ];
+    for (index, other) in others.iter().enumerate() {
+        assert_ne!(*other, plain);
+        assert!(!others[..index].contains(other));
+    }
 }
 
 #[test]

@@ -36,9 +36,14 @@ pub struct Failed {
 
 impl Worker {
     pub async fn start(args: &[&str]) -> Self {
+        Self::serving(&triage(), args).await
+    }
+
+    /// With another model than the example's.
+    pub async fn serving(model: &Path, args: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let log = folder.path().join("termination-log");
-        let mut child = spawn("file:///model", &triage(), &log, args);
+        let mut child = spawn("file:///model", model, &log, args);
         let stderr = child.stderr.take().unwrap();
         let (tx, rx) = mpsc::channel();
         thread::spawn(move || {

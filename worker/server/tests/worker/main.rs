@@ -4,6 +4,7 @@
 mod chat;
 mod drain;
 mod errors;
+mod gguf;
 mod grpc;
 mod harness;
 mod heldout;
