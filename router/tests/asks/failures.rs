@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
-use serde_json::{Value, json};
+use serde_json::json;
 use weir_worker_api::ErrorCode;
 
 use crate::rig::{Rig, Setup, header, json_of, streamed, world};
@@ -12,22 +12,12 @@ use crate::worker::{Play, Scripted, sure, unsure};
 
 const LOST_EARLY: [Play; 2] = [Play::Say("bil", -0.01), Play::Die];
 
-async fn start(policy: Value, workers: &[&Scripted]) -> Rig {
-    let workers = workers.iter().map(|worker| (*worker).clone()).collect();
-    Rig::start(Setup {
-        policy,
-        workers,
-        ..Setup::default()
-    })
-    .await
-}
-
 #[tokio::test]
 async fn a_replica_that_dies_before_commit_is_replaced_and_nothing_is_sent_twice() {
     for stream in [false, true] {
         let dying = Scripted::start([LOST_EARLY.to_vec()]).await;
         let well = Scripted::start([sure()]).await;
-        let rig = start(json!({}), &[&dying, &well]).await;
+        let rig = Rig::with(json!({}), &[&dying, &well]).await;
         // The lower address is asked first among equals; either way one of two asks meets it.
         for _ in 0..2 {
             let response = rig.ask(json!({ "stream": stream })).await;
@@ -48,7 +38,7 @@ async fn a_replica_that_dies_before_commit_is_replaced_and_nothing_is_sent_twice
 #[tokio::test]
 async fn a_replica_that_dies_after_commit_ends_the_stream_in_one_error() {
     let dying = Scripted::start([LOST_EARLY.to_vec()]).await;
-    let rig = start(json!({}), &[&dying]).await;
+    let rig = Rig::with(json!({}), &[&dying]).await;
     // A deployment alone holds nothing back: the first token is shown.
     let response = rig.ask(json!({ "model": "triage", "stream": true })).await;
     assert_eq!(response.status(), StatusCode::OK);
@@ -66,14 +56,14 @@ async fn a_replica_that_dies_after_commit_ends_the_stream_in_one_error() {
 #[tokio::test]
 async fn a_replica_that_dies_where_nothing_was_shown_is_tried_again_whole() {
     let worker = Scripted::start([LOST_EARLY.to_vec(), sure()]).await;
-    let rig = start(json!({}), &[&worker]).await;
+    let rig = Rig::with(json!({}), &[&worker]).await;
     let body = json_of(rig.ask(json!({ "model": "triage" })).await).await;
     assert_eq!(body["choices"][0]["message"]["content"], "billing");
 }
 
 #[tokio::test]
 async fn without_a_replica_the_deployment_is_named() {
-    let rig = start(json!({}), &[]).await;
+    let rig = Rig::with(json!({}), &[]).await;
     let response = rig.ask(json!({ "model": "triage" })).await;
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(header(&response, "retry-after"), "5");
@@ -109,7 +99,7 @@ async fn an_ask_waits_a_little_for_a_replica_and_is_counted_as_held() {
 #[tokio::test]
 async fn a_full_replica_is_tried_again_and_then_reported_as_overload() {
     let worker = Scripted::start([vec![Play::Refuse(ErrorCode::Overloaded)]]).await;
-    let rig = start(json!({}), &[&worker]).await;
+    let rig = Rig::with(json!({}), &[&worker]).await;
     let response = rig.ask(json!({ "model": "triage" })).await;
     assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
     assert_eq!(header(&response, "retry-after"), "1");
@@ -122,7 +112,7 @@ async fn a_full_replica_is_tried_again_and_then_reported_as_overload() {
 async fn a_replica_is_told_what_it_must_serve_and_one_that_serves_another_is_passed_over() {
     let stale = Scripted::start([vec![Play::Refuse(ErrorCode::UnknownModel)]]).await;
     let well = Scripted::start([sure()]).await;
-    let rig = start(json!({}), &[&stale, &well]).await;
+    let rig = Rig::with(json!({}), &[&stale, &well]).await;
     // Either way one of two asks meets the stale one.
     for _ in 0..2 {
         let response = rig.ask(json!({})).await;
@@ -135,7 +125,7 @@ async fn a_replica_is_told_what_it_must_serve_and_one_that_serves_another_is_pas
 #[tokio::test]
 async fn an_answer_of_the_frontier_that_broke_off_is_not_paid_for_twice() {
     let worker = Scripted::start([unsure()]).await;
-    let rig = start(json!({ "onAllUnsure": "Error" }), &[&worker]).await;
+    let rig = Rig::with(json!({ "onAllUnsure": "Error" }), &[&worker]).await;
     rig.frontier_fault("cut-after=1").await;
     let response = rig.ask(json!({})).await;
     assert_eq!(response.status(), StatusCode::BAD_GATEWAY);
@@ -149,7 +139,7 @@ async fn a_frontier_that_timed_out_may_have_been_paid_and_is_not_worth_a_retry()
     let worker = Scripted::start([unsure()]).await;
     let timeouts = json!({ "timeouts": { "firstByte": "300ms" } });
     let policy = json!({ "onAllUnsure": "Error", "tiers": [{}, { "endpoint": timeouts }] });
-    let rig = start(policy, &[&worker]).await;
+    let rig = Rig::with(policy, &[&worker]).await;
     rig.frontier_fault("stall=5s").await;
     let response = rig.ask(json!({})).await;
     assert_eq!(response.status(), StatusCode::GATEWAY_TIMEOUT);
@@ -159,7 +149,7 @@ async fn a_frontier_that_timed_out_may_have_been_paid_and_is_not_worth_a_retry()
 #[tokio::test]
 async fn a_prompt_too_long_for_the_small_tier_goes_up_and_is_refused_where_there_is_no_up() {
     let worker = Scripted::start([vec![Play::Refuse(ErrorCode::TooLong)]]).await;
-    let rig = start(json!({}), &[&worker]).await;
+    let rig = Rig::with(json!({}), &[&worker]).await;
     assert_eq!(header(&rig.ask(json!({})).await, "x-weir-tier"), "frontier");
     let response = rig.ask(json!({ "model": "triage" })).await;
     assert_eq!(response.status(), StatusCode::BAD_REQUEST);
@@ -180,7 +170,7 @@ async fn a_frontier_that_is_down_is_an_error_with_the_history_where_the_policy_s
         let worker = Scripted::start([unsure()]).await;
         let timeouts = json!({ "timeouts": { "firstByte": "300ms" } });
         let policy = json!({ "onAllUnsure": "Error", "tiers": [{}, { "endpoint": timeouts }] });
-        let rig = start(policy, &[&worker]).await;
+        let rig = Rig::with(policy, &[&worker]).await;
         rig.frontier_fault(fault).await;
         let response = rig.ask(json!({})).await;
         assert_eq!(response.status(), status, "{fault}");
@@ -201,7 +191,7 @@ async fn a_frontier_that_is_down_leaves_the_best_dropped_answer_flagged() {
         let worker = Scripted::start(scripts).await;
         let policy =
             json!({ "tiers": [{}, { "endpoint": { "baseUrl": "http://127.0.0.1:1/v1" } }] });
-        let rig = start(policy, &[&worker]).await;
+        let rig = Rig::with(policy, &[&worker]).await;
         let response = rig.ask(json!({})).await;
         assert_eq!(response.status(), StatusCode::OK);
         assert_eq!(header(&response, "x-weir-tier"), "small");
@@ -214,7 +204,7 @@ async fn a_frontier_that_is_down_leaves_the_best_dropped_answer_flagged() {
 #[tokio::test]
 async fn a_frontier_that_is_cut_off_ends_the_stream_in_one_error() {
     let worker = Scripted::start([unsure()]).await;
-    let rig = start(json!({ "onAllUnsure": "Error" }), &[&worker]).await;
+    let rig = Rig::with(json!({ "onAllUnsure": "Error" }), &[&worker]).await;
     rig.frontier_fault("cut-after=1").await;
     let broken = streamed(rig.ask(json!({ "stream": true })).await).await;
     assert!(!broken.is_done && !broken.text.is_empty());
@@ -228,7 +218,7 @@ async fn a_stream_whose_headers_cannot_wait_says_its_error_inside() {
         "streaming": { "headersAfter": "100ms" }, "timeout": "600ms", "onAllUnsure": "Error",
         "tiers": [{}, { "endpoint": { "baseUrl": "http://127.0.0.1:1/v1" } }],
     });
-    let rig = start(policy, &[&worker]).await;
+    let rig = Rig::with(policy, &[&worker]).await;
     let response = rig.ask(json!({ "stream": true })).await;
     assert_eq!(response.status(), StatusCode::OK);
     assert_eq!(header(&response, "x-weir-tier"), "");
@@ -243,7 +233,7 @@ async fn a_stream_whose_headers_cannot_wait_says_its_error_inside() {
 async fn a_client_that_leaves_cancels_everything_and_is_settled() {
     let script = vec![Play::Say("bil", -0.01), Play::Hang];
     let worker = Scripted::start([script]).await;
-    let rig = start(json!({}), &[&worker]).await;
+    let rig = Rig::with(json!({}), &[&worker]).await;
     let mut response = rig.ask(json!({ "model": "triage", "stream": true })).await;
     response.chunk().await.unwrap().unwrap();
     drop(response);

@@ -51,6 +51,17 @@ pub struct Rig {
 }
 
 impl Rig {
+    /// With a policy and workers, and all else as usual.
+    pub async fn with(policy: Value, workers: &[&Scripted]) -> Self {
+        let workers = workers.iter().map(|worker| (*worker).clone()).collect();
+        Self::start(Setup {
+            policy,
+            workers,
+            ..Setup::default()
+        })
+        .await
+    }
+
     pub async fn start(setup: Setup) -> Self {
         // Fails if another test of this binary was first.
         let _ = rustls::crypto::ring::default_provider().install_default();

@@ -3,23 +3,13 @@
 use std::time::{Duration, Instant};
 
 use http::StatusCode;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::rig::{Rig, Setup, header, json_of};
+use crate::rig::{Rig, header, json_of};
 use crate::worker::{Play, Scripted, sure};
 
 /// Below the policies' timeouts here, and far above what an answer takes.
 const IN_TIME: Duration = Duration::from_secs(10);
-
-async fn start(policy: Value, workers: &[&Scripted]) -> Rig {
-    let workers = workers.iter().map(|worker| (*worker).clone()).collect();
-    Rig::start(Setup {
-        policy,
-        workers,
-        ..Setup::default()
-    })
-    .await
-}
 
 #[tokio::test]
 async fn a_replica_that_falls_silent_before_commit_is_left_for_the_tier_above() {
@@ -28,7 +18,7 @@ async fn a_replica_that_falls_silent_before_commit_is_left_for_the_tier_above() 
     for script in [at_once, midway] {
         let silent = Scripted::start([script]).await;
         let policy = json!({ "idleTimeout": "300ms", "timeout": "20s" });
-        let rig = start(policy, &[&silent]).await;
+        let rig = Rig::with(policy, &[&silent]).await;
         let began = Instant::now();
         let response = rig.ask(json!({})).await;
         assert_eq!(header(&response, "x-weir-tier"), "frontier");
@@ -44,7 +34,7 @@ async fn a_silent_replica_is_replaced_by_another_one() {
     let silent = Scripted::start([vec![Play::Hang]]).await;
     let well = Scripted::start([sure()]).await;
     let policy = json!({ "idleTimeout": "300ms", "timeout": "20s" });
-    let rig = start(policy, &[&silent, &well]).await;
+    let rig = Rig::with(policy, &[&silent, &well]).await;
     // Either way one of two asks meets the silent one.
     for _ in 0..2 {
         let response = rig.ask(json!({})).await;
@@ -63,7 +53,7 @@ async fn silent_replicas_are_not_tried_until_no_time_is_left_for_the_tier_above(
         Scripted::start([vec![Play::Hang]]).await,
     ];
     let policy = json!({ "idleTimeout": "1s", "timeout": "2s" });
-    let rig = start(policy, &[&silent[0], &silent[1]]).await;
+    let rig = Rig::with(policy, &[&silent[0], &silent[1]]).await;
     let response = rig.ask(json!({})).await;
     assert_eq!(header(&response, "x-weir-tier"), "frontier");
 }
@@ -71,7 +61,7 @@ async fn silent_replicas_are_not_tried_until_no_time_is_left_for_the_tier_above(
 #[tokio::test]
 async fn a_tier_whose_answer_could_not_be_committed_any_more_is_not_begun() {
     let slow = Scripted::start([vec![Play::Hang]]).await;
-    let rig = start(json!({ "timeout": "300ms" }), &[&slow]).await;
+    let rig = Rig::with(json!({ "timeout": "300ms" }), &[&slow]).await;
     let response = rig.ask(json!({})).await;
     assert_eq!(response.status(), StatusCode::GATEWAY_TIMEOUT);
     assert_eq!(header(&response, "x-should-retry"), "true");
