@@ -40,6 +40,7 @@ pub use self::gguf::Gguf;
 pub use self::inspect::Inspection;
 pub use self::kv::{KeyValueType, KvCache};
 pub use self::model::{LoadOptions, Model};
+pub use self::open::gguf_at;
 pub use self::quantization::Quantization;
 pub use self::template::{ChatTemplate, Conversation, Message, TemplateError};
 pub use self::tokenizer::{Detokenizer, TokenizeError, Tokenizer};

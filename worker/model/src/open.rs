@@ -48,7 +48,7 @@ pub(crate) fn open(path: &Path, asked: Option<u32>) -> Result<Opened, LoadError>
 ///
 /// # Errors
 /// Where nothing is there, or several files are and none is meant more than another.
-pub(crate) fn gguf_at(path: &Path) -> Result<Option<PathBuf>, LoadError> {
+pub fn gguf_at(path: &Path) -> Result<Option<PathBuf>, LoadError> {
     if path.is_file() {
         return Ok(Some(path.to_owned()));
     }

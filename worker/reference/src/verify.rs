@@ -1,0 +1,129 @@
+//! Both models along one prompt and what ours writes after it.
+
+use std::path::{Path, PathBuf};
+
+use weir_model::{Gguf, Tokenizer, gguf_at};
+
+use crate::apart::best;
+use crate::ours::load;
+use crate::{Apart, Options, Ours, Reference, VerifyError};
+
+/// How far apart the logits of two orders of summation of the same numbers may be, in spreads: the
+/// tiny models of the tests show 0.00001, and a switch that is missed 0.5 and more.
+const TOLERANCE: f32 = 0.01;
+
+/// The same where weights are packed, and both sides round what they multiply them with to eight
+/// bits, each in its own way: models of drawn numbers show up to 0.3.
+const TOLERANCE_PACKED: f32 = 0.5;
+
+/// What is to be compared.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// The model that we compute.
+    pub source: PathBuf,
+    /// The model that candle computes, where it is another copy.
+    pub reference: Option<PathBuf>,
+    pub prompt: String,
+    /// How many tokens are written after it.
+    pub tokens: usize,
+}
+
+/// What came of it.
+#[derive(Clone, Debug)]
+pub struct Verified {
+    /// The family, as `Llama`.
+    pub architecture: String,
+    /// Those of the prompt, then those that were written.
+    pub tokens: Vec<u32>,
+    pub prompt_tokens: usize,
+    /// As a person reads them, for the tokens that a report names.
+    pub tokenizer: Tokenizer,
+    pub apart: Apart,
+    /// Up to how many spreads of the logits the two count as the same.
+    pub tolerance: f32,
+    /// Some weights are in less than sixteen bits.
+    pub is_packed: bool,
+}
+
+impl Verified {
+    pub fn agrees(&self) -> bool {
+        self.apart.is_within(self.tolerance)
+    }
+}
+
+/// Runs both models along the prompt and what ours writes after it, one after the other, so that
+/// only one of them is in memory.
+///
+/// # Errors
+/// Where a model cannot be opened, or candle's is no measure for it.
+pub fn verify(question: &Question) -> Result<Verified, VerifyError> {
+    let model = load(&question.source, None).map_err(VerifyError::Load)?;
+    let facts = model.facts().clone();
+    let tokenizer = Tokenizer::load(&question.source, facts.vocabulary);
+    let tokenizer = tokenizer.map_err(VerifyError::Load)?;
+    let prompt = tokenizer.encode(&question.prompt, true);
+    let prompt = prompt.map_err(VerifyError::Tokenize)?;
+    if prompt.is_empty() {
+        return Err(VerifyError::EmptyPrompt);
+    }
+    let asked = prompt.len() + question.tokens;
+    if asked > facts.context_tokens as usize {
+        let most = facts.context_tokens;
+        return Err(VerifyError::TooLong { asked, most });
+    }
+    let ours = Ours::new(model, asked).map_err(VerifyError::Load)?;
+    let (tokens, ours) = write(ours, &prompt, question.tokens)?;
+    let path = question.reference.as_ref().unwrap_or(&question.source);
+    let mut reference =
+        Reference::open(path, &Options::new(asked)).map_err(VerifyError::Reference)?;
+    let theirs = reference.follow(&tokens).map_err(VerifyError::Reference)?;
+    let width = |rows: &[Vec<f32>]| rows.first().map_or(0, Vec::len);
+    if width(&ours) != width(&theirs) {
+        return Err(VerifyError::Vocabulary {
+            ours: width(&ours),
+            reference: width(&theirs),
+        });
+    }
+    let is_packed = is_packed(&question.source)? || is_packed(path)?;
+    Ok(Verified {
+        architecture: facts.architecture,
+        tokens,
+        prompt_tokens: prompt.len(),
+        tokenizer,
+        apart: Apart::of(&ours, &theirs),
+        tolerance: match is_packed {
+            true => TOLERANCE_PACKED,
+            false => TOLERANCE,
+        },
+        is_packed,
+    })
+}
+
+/// The prompt and what ours writes after it, and the logits after each of these tokens.
+fn write(
+    mut ours: Ours,
+    prompt: &[u32],
+    count: usize,
+) -> Result<(Vec<u32>, Vec<Vec<f32>>), VerifyError> {
+    let mut tokens = prompt.to_vec();
+    let mut logits = ours.read(prompt).map_err(VerifyError::Forward)?;
+    for _ in 0..count {
+        let next = logits.last().map_or(0, |row| best(row));
+        tokens.push(next);
+        logits.extend(ours.read(&[next]).map_err(VerifyError::Forward)?);
+    }
+    Ok((tokens, logits))
+}
+
+/// Whether a GGUF file has some tensor in less than sixteen bits a number.
+fn is_packed(path: &Path) -> Result<bool, VerifyError> {
+    let Some(file) = gguf_at(path).map_err(VerifyError::Load)? else {
+        return Ok(false);
+    };
+    let gguf = Gguf::open(&file).map_err(VerifyError::Load)?;
+    let mut kinds = gguf.tensor_names().map(|name| gguf.tensor(name));
+    kinds.try_fold(false, |found, tensor| {
+        let kind = tensor.map_err(VerifyError::Load)?.kind;
+        Ok(found || kind.block() > 1)
+    })
+}

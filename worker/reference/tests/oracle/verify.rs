@@ -1,0 +1,121 @@
+//! Both along one prompt, as a user asks for it.
+
+use std::path::{Path, PathBuf};
+
+use candle_core::quantized::GgmlDType;
+use tempfile::TempDir;
+use weir_reference::{Question, Verified, VerifyError, verify};
+
+use crate::fixture::fixtures;
+use crate::written;
+
+fn triage() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/triage/model")
+}
+
+fn question(source: PathBuf) -> Question {
+    Question {
+        source,
+        reference: None,
+        prompt: "my card was charged twice".to_owned(),
+        tokens: 8,
+    }
+}
+
+/// A copy of the model of the example with one matrix of one layer turned over.
+fn damaged() -> TempDir {
+    let folder = TempDir::new().unwrap();
+    for entry in std::fs::read_dir(triage()).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), folder.path().join(entry.file_name())).unwrap();
+    }
+    let path = folder.path().join("model.safetensors");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let range = {
+        let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+        let tensor = tensors
+            .tensor("model.layers.0.mlp.down_proj.weight")
+            .unwrap();
+        let start = tensor.data().as_ptr() as usize - bytes.as_ptr() as usize;
+        start..start + tensor.data().len()
+    };
+    // The sign of each number in bf16.
+    for high in bytes[range].iter_mut().skip(1).step_by(2) {
+        *high ^= 0x80;
+    }
+    std::fs::write(&path, bytes).unwrap();
+    folder
+}
+
+fn told(verified: &Verified) {
+    println!("{}: {:?}", verified.architecture, verified.apart);
+}
+
+#[test]
+fn the_model_of_the_example_is_computed_as_candle_computes_it() {
+    let verified = verify(&question(triage())).unwrap();
+    told(&verified);
+    assert!(verified.agrees() && !verified.is_packed);
+    assert_eq!(verified.apart.positions, verified.prompt_tokens + 8);
+    assert_eq!(verified.apart.agreeing, verified.apart.positions);
+    assert!(verified.apart.share() < 1e-3);
+}
+
+#[test]
+fn a_damaged_copy_is_told_apart_by_where_it_differs() {
+    let copy = damaged();
+    let verified = verify(&Question {
+        reference: Some(triage()),
+        ..question(copy.path().to_owned())
+    })
+    .unwrap();
+    told(&verified);
+    assert!(!verified.agrees());
+    let disagreement = verified.apart.first_disagreement.unwrap();
+    assert!(disagreement.position < verified.apart.positions);
+    assert_ne!(disagreement.ours.0, disagreement.reference.0);
+    assert!(disagreement.ours.1 > 0.0 && disagreement.reference.1 > 0.0);
+    // Each copy by itself is whole.
+    assert!(verify(&question(copy.path().to_owned())).unwrap().agrees());
+}
+
+#[test]
+fn a_file_of_packed_weights_is_given_more_room() {
+    let folder = TempDir::new().unwrap();
+    let of = |kind| {
+        let source = folder.path().join(format!("{kind:?}.gguf"));
+        written::write(&source, kind);
+        verify(&question(source)).unwrap()
+    };
+    let (packed, plain) = (of(GgmlDType::Q4_0), of(GgmlDType::F16));
+    told(&packed);
+    told(&plain);
+    assert!(packed.is_packed && packed.agrees());
+    assert!(!plain.is_packed && plain.agrees());
+    assert!(plain.tolerance < packed.tolerance);
+}
+
+#[test]
+fn a_model_of_other_tokens_is_not_held_against_this_one() {
+    let refused = verify(&Question {
+        reference: Some(triage()),
+        prompt: "de la mi".to_owned(),
+        ..question(fixtures().join("gguf/qwen3.gguf"))
+    });
+    assert!(
+        matches!(refused, Err(VerifyError::Vocabulary { .. })),
+        "{refused:?}"
+    );
+}
+
+#[test]
+fn more_than_the_context_is_refused() {
+    let refused = verify(&Question {
+        tokens: 600,
+        ..question(triage())
+    });
+    let Err(error @ VerifyError::TooLong { most: 512, .. }) = refused else {
+        panic!("{refused:?}");
+    };
+    assert!(error.to_string().ends_with("a context of 512"));
+}
