@@ -203,6 +203,14 @@ impl Tokenizer {
     }
 }
 
+/// The names of special tokens, without the tokenizer.
+pub(crate) fn names_at(path: &Path) -> Result<Map<String, Value>, LoadError> {
+    match gguf_at(path)? {
+        Some(file) => from_gguf::names_in(Gguf::open(&file)?.metadata()),
+        None => Configs::read(path).map(|configs| configs.names()),
+    }
+}
+
 fn malformed(folder: &Path, error: &tokenizers::Error) -> LoadError {
     LoadError::Malformed {
         path: folder.join("tokenizer.json"),

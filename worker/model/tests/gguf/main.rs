@@ -1,10 +1,12 @@
-//! GGUF files from the outside: what is read, what is refused, and what ids texts have.
+//! Files from the outside, GGUF above all: what is read, what is refused, what ids texts have, and
+//! what becomes of files that were damaged or mean harm.
 #![allow(clippy::unwrap_used, reason = "in a test the panic is the report")]
 
 mod chat_templates;
 mod converted;
 mod damaged;
 mod golden;
+mod hostile;
 mod logits;
 mod mutations;
 mod peak;
@@ -14,5 +16,6 @@ mod settings;
 mod small;
 mod splits;
 mod tokenizer;
+mod trial;
 mod vocabularies;
 mod written;
