@@ -8,6 +8,7 @@ mod damaged;
 mod golden;
 mod hostile;
 mod logits;
+mod mutants;
 mod mutations;
 mod peak;
 mod reading;
