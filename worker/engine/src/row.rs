@@ -1,6 +1,6 @@
 //! One row of logits as the model gave it, with its evidence.
 
-use weir_model::{KernelClass, Summary};
+use weir_model::Summary;
 
 use crate::request::Evidence;
 
@@ -11,11 +11,8 @@ pub(crate) struct Row<'a> {
 }
 
 impl<'a> Row<'a> {
-    pub fn new(class: KernelClass, logits: &'a [f32]) -> Self {
-        Self {
-            logits,
-            summary: Summary::of(class, logits),
-        }
+    pub fn new(logits: &'a [f32], summary: Summary) -> Self {
+        Self { logits, summary }
     }
 
     pub fn logits(&self) -> &[f32] {
@@ -63,12 +60,18 @@ pub(crate) fn likelier(a: &(u32, f32), b: &(u32, f32)) -> std::cmp::Ordering {
 
 #[cfg(test)]
 mod tests {
+    use weir_model::KernelClass;
+
     use super::*;
+
+    fn row(logits: &[f32]) -> Row<'_> {
+        Row::new(logits, Summary::of(KernelClass::detect(), logits))
+    }
 
     #[test]
     fn alternatives_come_likeliest_first_with_their_log_probabilities() {
         let logits = [0.0, 2.0_f32.ln(), 4.0_f32.ln(), 1.0_f32.ln()];
-        let row = Row::new(KernelClass::detect(), &logits);
+        let row = row(&logits);
         let likeliest = row.likeliest(2);
         assert_eq!(likeliest.iter().map(|a| a.0).collect::<Vec<_>>(), [2, 1]);
         assert!((likeliest[0].1 - 0.5_f32.ln()).abs() < 1e-6);
@@ -79,7 +82,7 @@ mod tests {
     #[test]
     fn evidence_is_of_the_whole_vocabulary() {
         let logits = [0.0, 3.0_f32.ln()];
-        let evidence = Row::new(KernelClass::detect(), &logits).evidence(0);
+        let evidence = row(&logits).evidence(0);
         assert!((evidence.logprob - 0.25_f32.ln()).abs() < 1e-6);
         assert!((evidence.margin - 3.0_f32.ln()).abs() < 1e-6);
         let entropy = -(0.25 * 0.25_f32.ln() + 0.75 * 0.75_f32.ln());

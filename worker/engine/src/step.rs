@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use thiserror::Error;
-use weir_model::{Batch, BatchError, KernelClass, KvCache, Logits, Model, SequenceSlice};
+use weir_model::{Batch, BatchError, KvCache, Logits, Model, SequenceSlice};
 
 /// The scheduler and the model disagree: a defect, after which nothing computed can be trusted.
 #[derive(Debug, Error)]
@@ -37,10 +37,6 @@ impl Step {
             cache,
             logits: Logits::new(),
         }
-    }
-
-    pub fn kernel_class(&self) -> KernelClass {
-        self.model.facts().kernel_class
     }
 
     /// Computes all parts at once: a row of logits for each wanted position, in order.

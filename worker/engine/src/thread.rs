@@ -156,13 +156,12 @@ impl ModelThread {
             .map(|chunk| part(&self.sequences, &self.schedule, chunk))
             .collect();
         let wanted: Vec<Range<usize>> = parts.iter().map(|part| part.wanted.clone()).collect();
-        let class = self.step.kernel_class();
         let logits = self.step.run(&parts)?;
         let mut next_row = 0;
         let mut after = Vec::with_capacity(plan.chunks.len());
         for (chunk, wanted) in plan.chunks.iter().zip(wanted) {
             let rows: Vec<Row<'_>> = (next_row..next_row + wanted.len())
-                .map(|row| Row::new(class, logits.row(row)))
+                .map(|row| Row::new(logits.row(row), logits.summary(row)))
                 .collect();
             next_row += wanted.len();
             if let Some(sequence) = self.sequences.get_mut(&chunk.sequence) {

@@ -1,21 +1,12 @@
 //! The soft cap of logits.
 
-use crate::Cpu;
+use crate::KernelClass;
 use crate::exp::tanh;
 use crate::simd::{Kernel, LANES, Simd, dispatch, padded};
 
-/// Numbers of one piece of work; whole vectors, so that pieces do not change what is a tail.
-const PIECE: usize = 256 * LANES;
-
-/// What one number costs, most of it for the tangent.
-const MULTIPLICATIONS: usize = 16;
-
 /// `values[i] = cap · tanh(values[i] / cap)`.
-pub fn soft_cap(cpu: &Cpu, values: &mut [f32], cap: f32) {
-    cpu.pool()
-        .run_chunks(values, (PIECE, PIECE * MULTIPLICATIONS), |_, values| {
-            dispatch(cpu.class(), Capped { values, cap });
-        });
+pub(crate) fn cap_all(class: KernelClass, values: &mut [f32], cap: f32) {
+    dispatch(class, Capped { values, cap });
 }
 
 struct Capped<'a> {

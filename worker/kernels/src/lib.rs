@@ -20,7 +20,6 @@ mod rope;
 mod simd;
 mod summary;
 
-pub use self::cap::soft_cap;
 pub use self::class::KernelClass;
 pub use self::cpu::Cpu;
 pub use self::elements::Elements;
@@ -29,4 +28,4 @@ pub use self::matmul::{Matrix, matmul};
 pub use self::norm::rms_norm;
 pub use self::quota::available_threads;
 pub use self::rope::{rotate_first_halves, rotate_halves};
-pub use self::summary::Summary;
+pub use self::summary::{Finish, Summary, finish_rows};

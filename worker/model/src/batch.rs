@@ -5,6 +5,7 @@
 //! sequence was cut into chunks.
 
 use thiserror::Error;
+use weir_kernels::Summary;
 
 use crate::facts::ModelFacts;
 use crate::kv::KvCache;
@@ -62,6 +63,8 @@ pub enum BatchError {
 pub struct Logits {
     pub(crate) vocabulary: usize,
     pub(crate) values: Vec<f32>,
+    /// One per row.
+    pub(crate) summaries: Vec<Summary>,
 }
 
 impl Logits {
@@ -80,6 +83,14 @@ impl Logits {
     /// Where the last batch had no such output.
     pub fn row(&self, output: usize) -> &[f32] {
         &self.values[output * self.vocabulary..][..self.vocabulary]
+    }
+
+    /// What evidence needs to know of that row.
+    ///
+    /// # Panics
+    /// Where the last batch had no such output.
+    pub fn summary(&self, output: usize) -> Summary {
+        self.summaries[output]
     }
 }
 

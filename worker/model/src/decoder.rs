@@ -3,7 +3,7 @@
 use weir_kernels::attention::{Query, Scores, attend};
 use weir_kernels::packed::{QuantizedRows, matmul_packed_many};
 use weir_kernels::{
-    Cpu, gelu_tanh_times, matmul, rms_norm, rotate_first_halves, silu_times, soft_cap,
+    Cpu, Finish, finish_rows, gelu_tanh_times, matmul, rms_norm, rotate_first_halves, silu_times,
 };
 
 use crate::batch::{Batch, Logits};
@@ -116,13 +116,12 @@ impl Decoder {
         logits.vocabulary = self.spec.vocabulary;
         let head = self.head.as_ref().unwrap_or(&self.embedding);
         multiply(cpu, (normed, rounded), [(head, &mut logits.values)]);
-        let divisor = self.spec.multipliers.logit_divisor;
-        if divisor != 1.0 {
-            logits.values.iter_mut().for_each(|logit| *logit /= divisor);
-        }
-        if let Some(cap) = self.spec.logit_cap {
-            soft_cap(cpu, &mut logits.values, cap);
-        }
+        let finish = Finish {
+            divisor: self.spec.multipliers.logit_divisor,
+            cap: self.spec.logit_cap,
+        };
+        let rows = (&mut logits.values[..], logits.vocabulary);
+        finish_rows(cpu, rows, finish, &mut logits.summaries);
     }
 }
 

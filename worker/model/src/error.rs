@@ -17,7 +17,7 @@ pub enum LoadError {
         #[source]
         source: std::io::Error,
     },
-    #[error("{} is not what it should be: {why}", path.display())]
+    #[error("{} is not what it should be: {}", path.display(), in_short(why))]
     Malformed { path: PathBuf, why: String },
     #[error("{} holds several models: name one of {choices}", path.display())]
     Choices { path: PathBuf, choices: String },
@@ -122,6 +122,15 @@ impl LoadError {
             | Self::Context { .. }
             | Self::Vocabulary { .. } => "Unsupported",
         }
+    }
+}
+
+/// Parsers quote what they do not like, which may be a whole file.
+fn in_short(why: &str) -> String {
+    const MOST: usize = 400;
+    match why.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}...", &why[..end]),
+        None => why.to_owned(),
     }
 }
 

@@ -42,5 +42,7 @@ pub use self::kv::{KeyValueType, KvCache};
 pub use self::model::{LoadOptions, Model};
 pub use self::open::gguf_at;
 pub use self::quantization::Quantization;
-pub use self::template::{ChatTemplate, Conversation, Message, TemplateError};
+pub use self::template::{
+    ChatTemplate, Conversation, Message, TRIAL_BYTES, TRIAL_TIME, TemplateError, TrialError,
+};
 pub use self::tokenizer::{Detokenizer, TokenizeError, Tokenizer};

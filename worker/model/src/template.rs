@@ -1,11 +1,19 @@
 //! A conversation as the text that the model was trained to read.
 //!
 //! Templates are programs that come with models. They run here as `apply_chat_template` would run
-//! them, with bounded steps and bounded output, and reach nothing but the conversation.
-//! What they build up in variables is not bounded: whoever chooses the model is trusted that far.
+//! them, and reach nothing but the conversation.
+//!
+//! Bounded in every rendering: the steps, the depth of calls, and the text that is written. Bounded
+//! when it is loaded: the length of the source. What a template builds up in variables, how deep
+//! its expressions nest and what one step costs is bounded only while it is tried out
+//! ([`ChatTemplate::try_out`]), over conversations of every kind that templates tell apart. One
+//! that waits for another kind and then grows is stopped by nothing but the machine's memory:
+//! whoever chooses the model is trusted that far.
 
 mod dialect;
 mod json;
+mod source;
+mod trial;
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -17,8 +25,9 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
-use crate::open::gguf_at;
-use crate::{Gguf, LoadError, Tokenizer, files};
+use self::source::Sources;
+pub use self::trial::{TRIAL_BYTES, TRIAL_TIME, TrialError};
+use crate::{LoadError, Tokenizer};
 
 /// Steps of one rendering: a message takes some fifty, so that this is a conversation of tens of
 /// thousands, and a tenth of a second where a template never ends by itself.
@@ -82,68 +91,33 @@ pub enum TemplateError {
 
 impl ChatTemplate {
     /// Compiles `chat_template.jinja`, or else the `chat_template` of `tokenizer_config.json`, or
-    /// the templates of a GGUF file; none where the model has none.
+    /// the templates of a GGUF file; none where the model has none. One that comes from elsewhere
+    /// is tried out first.
     ///
     /// # Errors
     /// Where a file is malformed or the template does not compile.
     pub fn load(path: &Path, tokenizer: &Tokenizer) -> Result<Option<Self>, LoadError> {
-        let template = Self {
+        match Sources::read(path)? {
+            Some(sources) => Self::compiled(sources, tokenizer.names().clone()).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn compiled(sources: Sources, names: Map<String, Value>) -> Result<Self, LoadError> {
+        let mut template = Self {
             environment: dialect::environment(FUEL),
-            names: tokenizer.names().clone(),
+            names,
         };
-        match gguf_at(path)? {
-            Some(file) => template.with_gguf(&file),
-            None => template.with_folder(path),
+        for (name, source) in &sources.named {
+            let source = dialect::without_generation_tags(source);
+            template
+                .environment
+                .add_template_owned(name.clone(), source)
+                .map_err(|error| sources.refuse(format!("chat template: {}", in_short(&error))))?;
         }
-    }
-
-    fn with_gguf(mut self, file: &Path) -> Result<Option<Self>, LoadError> {
-        let gguf = Gguf::open(file)?;
-        let templates = gguf.chat_templates()?;
-        for (name, source) in &templates {
-            self.add(name, source, file)?;
-        }
-        match templates.is_empty() {
-            true => Ok(None),
-            false => self.with_default(file).map(Some),
-        }
-    }
-
-    fn with_folder(mut self, folder: &Path) -> Result<Option<Self>, LoadError> {
-        let path = folder.join("chat_template.jinja");
-        if let Some(bytes) = files::read(&path)? {
-            let source = String::from_utf8(bytes).map_err(|error| LoadError::Malformed {
-                path: path.clone(),
-                why: error.to_string(),
-            })?;
-            self.add(DEFAULT, &source, &path)?;
-            return Ok(Some(self));
-        }
-        let path = folder.join("tokenizer_config.json");
-        let config: Map<String, Value> = files::read_json(&path)?.unwrap_or_default();
-        match config.get("chat_template") {
-            None | Some(Value::Null) => return Ok(None),
-            Some(Value::String(source)) => self.add(DEFAULT, source, &path)?,
-            Some(Value::Array(named)) => {
-                for entry in named {
-                    let text = |key: &str| entry.get(key).and_then(Value::as_str);
-                    if let (Some(name), Some(source)) = (text("name"), text("template")) {
-                        self.add(name, source, &path)?;
-                    }
-                }
-            }
-            Some(_) => {}
-        }
-        self.with_default(&path).map(Some)
-    }
-
-    fn with_default(self, path: &Path) -> Result<Self, LoadError> {
-        match self.environment.get_template(DEFAULT) {
-            Ok(_) => Ok(self),
-            Err(_) => Err(LoadError::Malformed {
-                path: path.to_owned(),
-                why: "`chat_template` has no default template".to_owned(),
-            }),
+        match template.environment.get_template(DEFAULT) {
+            Ok(_) => Ok(template),
+            Err(_) => Err(sources.refuse("`chat_template` has no default template".to_owned())),
         }
     }
 
@@ -166,16 +140,6 @@ impl ChatTemplate {
             Err(_) if text.overflowed => Err(TemplateError::TooLong),
             Err(error) => Err(explain(error)),
         }
-    }
-
-    fn add(&mut self, name: &str, source: &str, path: &Path) -> Result<(), LoadError> {
-        let source = dialect::without_generation_tags(source);
-        self.environment
-            .add_template_owned(name.to_owned(), source)
-            .map_err(|error| LoadError::Malformed {
-                path: path.to_owned(),
-                why: format!("chat template: {error:#}"),
-            })
     }
 
     fn variables(&self, conversation: &Conversation<'_>) -> Jinja {
@@ -217,6 +181,13 @@ fn read_arguments(message: &Message) -> Message {
         }
     }
     message
+}
+
+/// What is wrong and where, without the source around it, which may be one endless line.
+fn in_short(error: &minijinja::Error) -> String {
+    let detail = error.detail().unwrap_or_default();
+    let line = error.line().unwrap_or_default();
+    format!("{}: {detail} (line {line})", error.kind())
 }
 
 fn explain(error: minijinja::Error) -> TemplateError {

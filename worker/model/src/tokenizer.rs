@@ -8,6 +8,7 @@ mod specials;
 mod vocabulary;
 
 use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -81,12 +82,14 @@ impl Tokenizer {
     fn from_folder(folder: &Path, vocabulary: u32) -> Result<Self, LoadError> {
         let bytes = files::needed(folder, "tokenizer.json")?;
         let mut tokenizer =
-            tokenizers::Tokenizer::from_bytes(bytes).map_err(|error| malformed(folder, &error))?;
+            unpanicked(|| tokenizers::Tokenizer::from_bytes(bytes).map_err(|e| e.to_string()))
+                .map_err(|why| malformed(folder, why))?;
         // Files keep what their makers trained with; a prompt is neither cut nor filled up.
         tokenizer
             .with_truncation(None)
-            .map_err(|error| malformed(folder, &error))?
+            .map_err(|error| malformed(folder, error.to_string()))?
             .with_padding(None);
+        tried(&tokenizer).map_err(|why| malformed(folder, why))?;
         let largest = tokenizer.get_vocab(true).into_values().max();
         let tokens = largest.map_or(0, |id| id as usize + 1);
         if tokens > vocabulary as usize {
@@ -124,10 +127,7 @@ impl Tokenizer {
     /// A rendered chat already has them.
     pub fn encode(&self, text: &str, special: bool) -> Result<Vec<u32>, TokenizeError> {
         let mut ids = match &self.0.codec {
-            Codec::Hub(tokenizer) => match tokenizer.encode_fast(text, special) {
-                Ok(encoding) => encoding.get_ids().to_vec(),
-                Err(error) => return Err(TokenizeError(error.to_string())),
-            },
+            Codec::Hub(tokenizer) => encoded(tokenizer, text, special).map_err(TokenizeError)?,
             Codec::SentencePiece(pieces) => pieces.encode(text)?,
         };
         if special {
@@ -142,9 +142,7 @@ impl Tokenizer {
         let spoken = |id: &u32| !self.0.specials.contains(id);
         let ids: Vec<u32> = ids.iter().copied().filter(spoken).collect();
         match &self.0.codec {
-            Codec::Hub(tokenizer) => tokenizer
-                .decode(&ids, true)
-                .map_err(|error| TokenizeError(error.to_string())),
+            Codec::Hub(tokenizer) => decoded(tokenizer, &ids).map_err(TokenizeError),
             Codec::SentencePiece(pieces) => Ok(pieces.decode(&ids)),
         }
     }
@@ -203,11 +201,61 @@ impl Tokenizer {
     }
 }
 
-fn malformed(folder: &Path, error: &tokenizers::Error) -> LoadError {
+/// The names of special tokens, without the tokenizer.
+pub(crate) fn names_at(path: &Path) -> Result<Map<String, Value>, LoadError> {
+    match gguf_at(path)? {
+        Some(file) => from_gguf::names_in(Gguf::open(&file)?.metadata()),
+        None => Configs::read(path).map(|configs| configs.names()),
+    }
+}
+
+fn malformed(folder: &Path, why: String) -> LoadError {
     LoadError::Malformed {
         path: folder.join("tokenizer.json"),
-        why: error.to_string(),
+        why,
     }
+}
+
+fn encoded(
+    tokenizer: &tokenizers::Tokenizer,
+    text: &str,
+    special: bool,
+) -> Result<Vec<u32>, String> {
+    let encoding = || {
+        tokenizer
+            .encode_fast(text, special)
+            .map_err(|error| error.to_string())
+    };
+    unpanicked(encoding).map(|encoding| encoding.get_ids().to_vec())
+}
+
+fn decoded(tokenizer: &tokenizers::Tokenizer, ids: &[u32]) -> Result<String, String> {
+    unpanicked(|| {
+        tokenizer
+            .decode(ids, true)
+            .map_err(|error| error.to_string())
+    })
+}
+
+/// Some of the library's parts take a file's word for what does not hold, and panic over it.
+fn unpanicked<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    let panicked = |_| Err("the tokenizers library panics over it".to_owned());
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(panicked)
+}
+
+/// What must not panic with the first request. Whether a text has ids is the vocabulary's affair.
+fn tried(tokenizer: &tokenizers::Tokenizer) -> Result<(), String> {
+    unpanicked(|| {
+        let ids = tokenizer
+            .encode("a 1\n<ö", true)
+            .map_err(|error| error.to_string());
+        let ids = ids
+            .map(|encoding| encoding.get_ids().to_vec())
+            .unwrap_or_default();
+        tokenizer.decode(&ids, true).ok();
+        (0..8).for_each(|id| drop(tokenizer.decode(&[id], true)));
+        Ok(())
+    })
 }
 
 /// The files around a tokenizer that say which ids are special.

@@ -14,6 +14,7 @@ mod openai;
 mod refusal;
 mod serving;
 mod start;
+mod trial;
 
 use std::{
     io::Write,
@@ -43,6 +44,9 @@ const NAME: &str = "weir-worker";
 /// Runs a worker to its end. One that cannot start or go on says why in one line on standard error,
 /// and the same in the termination log, where it has one.
 pub fn run(args: Args) -> ExitCode {
+    if let Some(model) = &args.try_template {
+        return trial::main(model);
+    }
     let failure = Arc::new(OnceLock::new());
     let process_args = ProcessArgs {
         shutdown_deadline: args.drain,

@@ -28,6 +28,7 @@ use crate::{
     memory::available_bytes,
     metrics::Metrics,
     serving::Serving,
+    trial,
 };
 
 /// Sequences computed at the same time. Eight rows share one pass over the weights, and more
@@ -47,6 +48,8 @@ const BLOCK_TOKENS: usize = 16;
 pub async fn start(args: &Args, process: &Process) -> Result<(Serving, Ended), Failure> {
     let folder = folder(args)?;
     let began = Instant::now();
+    // First, while the memory that weights will take is there for it.
+    trial::of(&folder).await?;
     let options = load_options(args);
     let loading = spawn_blocking(move || Loaded::load(&folder, &options));
     let loaded = loading

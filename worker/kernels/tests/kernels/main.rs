@@ -2,6 +2,7 @@
 //! the same bits whatever else is computed beside.
 #![allow(clippy::unwrap_used, reason = "in a test the panic is the report")]
 
+mod alone;
 mod attention;
 mod blocks;
 mod matmul;

@@ -135,3 +135,44 @@ fn every_number_in_f16_is_read_exactly() {
         assert_eq!(output, expected, "{class}");
     }
 }
+
+#[test]
+fn every_number_in_bf16_is_read_exactly() {
+    let all: Vec<bf16> = (0..=u16::MAX)
+        .map(bf16::from_bits)
+        // Whether a number below the normal ones survives a product is the processor's mode.
+        .filter(|value| value.is_normal() || value.to_f32() == 0.0)
+        .collect();
+    let expected: Vec<f32> = all.iter().map(|value| value.to_f32()).collect();
+    for class in classes() {
+        let output = product(class, 2, &[1.0], Matrix::new(Elements::Bf16(&all), 1));
+        assert_eq!(output, expected, "{class}");
+    }
+}
+
+#[test]
+fn a_copied_row_holds_every_number_in_bf16_and_f16_exactly() {
+    let bits: Vec<u16> = (0..=u16::MAX).collect();
+    let as_bf16: Vec<bf16> = bits.iter().map(|bits| bf16::from_bits(*bits)).collect();
+    let as_f16: Vec<f16> = bits.iter().map(|bits| f16::from_bits(*bits)).collect();
+    for elements in [Elements::Bf16(&as_bf16), Elements::F16(&as_f16)] {
+        // Rows that fit no vector, the last of them the last of the weight.
+        let columns = 257;
+        let rows = elements.len() / columns;
+        let whole = match elements {
+            Elements::Bf16(all) => Elements::Bf16(&all[..rows * columns]),
+            Elements::F16(all) => Elements::F16(&all[..rows * columns]),
+            Elements::F32(_) => unreachable!(),
+        };
+        let expected = whole.to_vec();
+        let mut row = vec![0.0; columns];
+        for (index, expected) in expected.chunks_exact(columns).enumerate() {
+            Matrix::new(whole, columns).copy_row(index, &mut row);
+            let same = row
+                .iter()
+                .zip(expected)
+                .all(|(a, b)| a == b || (a.is_nan() && b.is_nan()));
+            assert!(same, "row {index}");
+        }
+    }
+}

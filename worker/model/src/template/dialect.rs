@@ -13,6 +13,10 @@ use super::json::{Style, python_json};
 /// The variable that holds the time of the rendering, in seconds since 1970.
 pub(super) const NOW: &str = "__now";
 
+/// Spaces a level that nobody needs: with as many as a template likes, one value would be as long
+/// as it likes.
+const WIDEST: usize = 16;
+
 /// A template called `raise_exception`.
 #[derive(Debug, ThisError)]
 #[error("{0}")]
@@ -46,12 +50,13 @@ pub(super) fn without_generation_tags(source: &str) -> String {
     while let Some(start) = rest.find("{%") {
         let (before, tag) = rest.split_at(start);
         written.push_str(before);
-        let Some(end) = tag.find("%}") else {
+        let Some(length) = tag[2..].find("%}") else {
             rest = tag;
             break;
         };
-        let (tag, after) = tag.split_at(end + 2);
-        let body = tag[2..end].trim_matches(|c: char| c.is_whitespace() || c == '-' || c == '+');
+        let (tag, after) = tag.split_at(2 + length + 2);
+        let body =
+            tag[2..][..length].trim_matches(|c: char| c.is_whitespace() || c == '-' || c == '+');
         match body {
             // A condition trims white space as the tag does, and changes nothing else.
             "generation" => written.push_str(&tag.replace("generation", "if true")),
@@ -107,6 +112,10 @@ fn to_json(value: Value, options: Kwargs) -> Result<String, Error> {
             ErrorKind::InvalidOperation,
             "tojson: `ensure_ascii` and `sort_keys` are not supported",
         ));
+    }
+    if indent.is_some_and(|spaces| spaces > WIDEST) {
+        let why = format!("tojson: an indent of more than {WIDEST} is not supported");
+        return Err(Error::new(ErrorKind::InvalidOperation, why));
     }
     let mut style = Style::new(indent);
     if let Some([item, key]) = separators.as_deref() {

@@ -76,7 +76,11 @@ impl Writer<'_> {
 
     fn line<W: io::Write + ?Sized>(&self, to: &mut W) -> io::Result<()> {
         match self.style.indent {
-            Some(indent) => write!(to, "\n{:1$}", "", indent * self.depth),
+            Some(indent) => {
+                to.write_all(b"\n")?;
+                // One at a time: a template may ask for any number.
+                (0..indent.saturating_mul(self.depth)).try_for_each(|_| to.write_all(b" "))
+            }
             None => Ok(()),
         }
     }

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::pairs;
 use super::sentence_piece::SentencePiece;
-use super::vocabulary::{Kind, Vocabulary};
+use super::vocabulary::{Kind, TOKENS, Vocabulary};
 use super::{Around, Codec, Inner, Tokenizer};
 use crate::LoadError;
 use crate::gguf::{Gguf, Metadata};
@@ -143,14 +143,25 @@ fn ends(vocabulary: &Vocabulary<'_>, eos: Option<u32>) -> Result<Vec<u32>, LoadE
     Ok(ends.into_iter().collect())
 }
 
-/// What templates call the special tokens. Old converters wrote ids of padding that there is not.
+/// What templates call the special tokens.
 fn names(vocabulary: &Vocabulary<'_>) -> Map<String, Value> {
+    let token = |id: u32| vocabulary.tokens.get(id as usize).map(String::as_str);
+    named(vocabulary.metadata, token)
+}
+
+/// The same without the rest of the vocabulary.
+pub(super) fn names_in(metadata: &Metadata) -> Result<Map<String, Value>, LoadError> {
+    let tokens: Vec<&str> = metadata.need(TOKENS)?;
+    Ok(named(metadata, |id| tokens.get(id as usize).copied()))
+}
+
+/// Old converters wrote ids of padding that there is not.
+fn named<'a>(metadata: &Metadata, token: impl Fn(u32) -> Option<&'a str>) -> Map<String, Value> {
     ROLES
         .into_iter()
         .filter_map(|(role, key)| {
-            let id = vocabulary.metadata.get::<u32>(key).ok()??;
-            let token = vocabulary.tokens.get(id as usize)?;
-            Some((role.to_owned(), Value::from(token.as_str())))
+            let id = metadata.get::<u32>(key).ok()??;
+            Some((role.to_owned(), Value::from(token(id)?)))
         })
         .collect()
 }

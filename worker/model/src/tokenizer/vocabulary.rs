@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use crate::LoadError;
 use crate::gguf::{Metadata, quoted};
 
-const TOKENS: &str = "tokenizer.ggml.tokens";
+pub(super) const TOKENS: &str = "tokenizer.ggml.tokens";
 const KINDS: &str = "tokenizer.ggml.token_type";
 
 /// What a token is for.

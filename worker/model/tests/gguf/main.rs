@@ -1,11 +1,14 @@
-//! GGUF files from the outside: what is read, what is refused, and what ids texts have.
+//! Files from the outside, GGUF above all: what is read, what is refused, what ids texts have, and
+//! what becomes of files that were damaged or mean harm.
 #![allow(clippy::unwrap_used, reason = "in a test the panic is the report")]
 
 mod chat_templates;
 mod converted;
 mod damaged;
 mod golden;
+mod hostile;
 mod logits;
+mod mutants;
 mod mutations;
 mod peak;
 mod reading;
@@ -14,5 +17,6 @@ mod settings;
 mod small;
 mod splits;
 mod tokenizer;
+mod trial;
 mod vocabularies;
 mod written;

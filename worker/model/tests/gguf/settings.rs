@@ -4,6 +4,8 @@
 pub const OFFLINE: &str = "WEIR_TESTS_OFFLINE";
 /// How many damaged files to read, instead of what takes a few seconds.
 pub const MUTATIONS: &str = "WEIR_TESTS_MUTATIONS";
+/// Set by a test for the process that tries a template: where the model lies.
+pub const TRIAL: &str = "WEIR_TESTS_TRIAL";
 
 #[allow(
     clippy::disallowed_methods,

@@ -148,3 +148,24 @@ fn a_scheme_that_needs_a_download_is_not_implemented() {
     );
     expect(&triage(), "ftp://x/y", "Unsupported", "ftp://x/y");
 }
+
+#[test]
+fn a_chat_template_that_is_out_for_memory_time_or_stack_is_named_before_it_is_used() {
+    let doubling = "{% set ns = namespace(x='a') %}\
+                    {% for i in range(40) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}";
+    let slow = "{% for i in range(99999) %}{% set x = ('x' * 9999999)|upper %}{% endfor %}";
+    let endless = "{% for i in range(9999) %}{% for j in range(9999) %}{% endfor %}{% endfor %}";
+    let deep = format!("{{{{ 1{} }}}}", " + 1".repeat(200_000));
+    for (source, names) in [
+        (doubling, "takes more than 256 MiB of memory"),
+        (slow, "does not end within 2 s of processor time"),
+        (endless, "did not end within 2000000 steps"),
+        (&*deep, "nests or calls itself too deep"),
+    ] {
+        let model = copy();
+        std::fs::write(model.path().join("chat_template.jinja"), source).unwrap();
+        let file = "chat_template.jinja";
+        expect(model.path(), "file:///model", "Unsupported", file);
+        expect(model.path(), "file:///model", "Unsupported", names);
+    }
+}

@@ -1,0 +1,104 @@
+//! Templates as they are written, before anything looks into them.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value};
+
+use super::DEFAULT;
+use crate::open::gguf_at;
+use crate::{Gguf, LoadError, files};
+
+/// Bytes of a model's templates together; the longest that are known have fifty thousand.
+const LONGEST: usize = 1 << 20;
+
+const KEY: &str = "chat_template";
+
+/// A model's templates by name.
+#[derive(Debug)]
+pub(super) struct Sources {
+    /// Where they are written.
+    pub(super) file: PathBuf,
+    pub(super) named: Vec<(String, String)>,
+}
+
+impl Sources {
+    /// None where the model has none.
+    ///
+    /// # Errors
+    /// Names the file, and the key that is not what it should be.
+    pub(super) fn read(path: &Path) -> Result<Option<Self>, LoadError> {
+        let sources = match gguf_at(path)? {
+            Some(file) => Self::in_gguf(file)?,
+            None => match Self::in_file(path.join("chat_template.jinja"))? {
+                Some(sources) => Some(sources),
+                None => Self::in_config(path.join("tokenizer_config.json"))?,
+            },
+        };
+        let Some(sources) = sources else {
+            return Ok(None);
+        };
+        let bytes: usize = sources.named.iter().map(|(_, source)| source.len()).sum();
+        if bytes > LONGEST {
+            let why = format!("`{KEY}` is {bytes} bytes long, where {LONGEST} are the most");
+            return Err(sources.refuse(why));
+        }
+        Ok(Some(sources))
+    }
+
+    fn in_gguf(file: PathBuf) -> Result<Option<Self>, LoadError> {
+        let gguf = Gguf::open(&file)?;
+        let named = gguf.chat_templates()?.into_iter();
+        let named: Vec<(String, String)> = named
+            .map(|(name, source)| (name, source.to_owned()))
+            .collect();
+        Ok((!named.is_empty()).then_some(Self { file, named }))
+    }
+
+    fn in_file(file: PathBuf) -> Result<Option<Self>, LoadError> {
+        let Some(bytes) = files::read(&file)? else {
+            return Ok(None);
+        };
+        let mut sources = Self {
+            file,
+            named: Vec::new(),
+        };
+        let source = String::from_utf8(bytes).map_err(|error| sources.refuse(error.to_string()))?;
+        sources.named.push((DEFAULT.to_owned(), source));
+        Ok(Some(sources))
+    }
+
+    fn in_config(file: PathBuf) -> Result<Option<Self>, LoadError> {
+        let config: Map<String, Value> = files::read_json(&file)?.unwrap_or_default();
+        let mut sources = Self {
+            file,
+            named: Vec::new(),
+        };
+        match config.get(KEY) {
+            None | Some(Value::Null) => return Ok(None),
+            Some(Value::String(source)) => {
+                sources.named.push((DEFAULT.to_owned(), source.clone()));
+            }
+            Some(Value::Array(entries)) => {
+                for (index, entry) in entries.iter().enumerate() {
+                    let text = |key: &str| entry.get(key).and_then(Value::as_str);
+                    let (Some(name), Some(source)) = (text("name"), text("template")) else {
+                        let why = format!("`{KEY}[{index}]` is no `name` with a `template`");
+                        return Err(sources.refuse(why));
+                    };
+                    sources.named.push((name.to_owned(), source.to_owned()));
+                }
+            }
+            Some(_) => {
+                return Err(sources.refuse(format!("`{KEY}` is neither a text nor a list")));
+            }
+        }
+        Ok(Some(sources))
+    }
+
+    pub(super) fn refuse(&self, why: String) -> LoadError {
+        LoadError::Malformed {
+            path: self.file.clone(),
+            why,
+        }
+    }
+}
