@@ -1,6 +1,6 @@
 //! The forward pass: one for every family, over packed tokens of any number of sequences.
 
-use weir_kernels::attention::{Query, Scores, attend};
+use weir_kernels::attention::{Partials, Query, Scores, attend};
 use weir_kernels::packed::{QuantizedRows, matmul_packed_many};
 use weir_kernels::{
     Cpu, gelu_tanh_times, matmul, rms_norm, rotate_first_halves, silu_times, soft_cap,
@@ -42,6 +42,7 @@ pub(crate) struct Scratch {
     keys: Vec<f32>,
     values: Vec<f32>,
     attended: Vec<f32>,
+    partials: Partials,
     gate: Vec<f32>,
     up: Vec<f32>,
 }
@@ -174,7 +175,7 @@ impl Pass<'_> {
             (&scratch.queries, scores),
             self.rows,
             cache.layer(layer),
-            &mut scratch.attended,
+            (&mut scratch.attended, &mut scratch.partials),
         );
         let input = (&scratch.attended[..], &mut scratch.rounded);
         self.project(input, [(&weights.output, &mut scratch.added)]);
