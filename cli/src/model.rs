@@ -45,9 +45,8 @@ fn report(inspection: &Inspection) -> String {
     let weights = inspection.weight_bytes.iter();
     let weights = weights.map(|(choice, taken)| named((choice.name(), *taken)));
     lines.push(("memory, weights", weights.collect::<Vec<_>>().join(", ")));
-    let whole = |token: u64| token.saturating_mul(u64::from(inspection.context_tokens));
-    let contexts = inspection.token_bytes.iter();
-    let contexts = contexts.map(|(kind, token)| named((kind.name(), whole(*token))));
+    let contexts = inspection.context_bytes.iter();
+    let contexts = contexts.map(|(kind, taken)| named((kind.name(), *taken)));
     lines.push((
         "memory, one context",
         contexts.collect::<Vec<_>>().join(", "),

@@ -7,20 +7,15 @@ use std::{
 
 use thiserror::Error;
 use tokio::sync::{Semaphore, oneshot, watch};
-use weir_model::{KvCache, Model};
+use weir_model::{KvCache, Model, STEP_TOKENS};
 
 use crate::{
     answer::{Answer, Interrupted, Showing},
-    blocks::Pool,
     request::{Scoring, Work, Writing},
     schedule::{Limits, Schedule},
     step::{Step, StepError},
     thread::{ModelThread, Submitted},
 };
-
-/// The most tokens computed in one step. Long enough that weights are read for many tokens at
-/// once, short enough that a cancelled prompt ends within a fraction of a second.
-const STEP_TOKENS: usize = 256;
 
 #[derive(Debug, Clone, Copy)]
 pub struct EngineOptions {
@@ -35,6 +30,8 @@ pub struct EngineOptions {
 pub struct Load {
     pub running: u32,
     pub waiting: u32,
+    /// Blocks of key-value memory, each of one layer: those that running sequences hold or may yet
+    /// need, and all.
     pub blocks_used: u32,
     pub blocks_total: u32,
 }
@@ -86,17 +83,17 @@ impl Engine {
         options: EngineOptions,
     ) -> Result<(Self, Ended), StartError> {
         let (inbox, received) = mpsc::channel();
-        let pool = Pool::new(cache.blocks() as u32, cache.block_tokens());
+        let limits = Limits {
+            max_sequences: options.max_sequences,
+            step_tokens: STEP_TOKENS,
+        };
+        let schedule = Schedule::new(limits, cache.layout(), cache.blocks());
+        let pool = schedule.pool();
         let (load_tx, load) = watch::channel(Load {
             blocks_total: pool.total(),
             ..Load::default()
         });
         let context_tokens = (model.facts().context_tokens as usize).min(pool.capacity_tokens());
-        let limits = Limits {
-            max_sequences: options.max_sequences,
-            step_tokens: STEP_TOKENS,
-        };
-        let schedule = Schedule::new(limits, pool);
         let step = Step::new(model, cache);
         let (ended_tx, ended) = oneshot::channel();
         thread::Builder::new()

@@ -1,10 +1,13 @@
 //! Decides which tokens of which sequences the next step computes. Touches no tensor.
 //!
-//! Invariants: a sequence runs only with blocks for all it may ever hold, so a running one never
-//! waits for memory; sequences begin in the order they came; every running sequence with tokens
-//! left is in each plan until the plan is full, those that write before those that read.
+//! Invariants: a sequence runs only where all the blocks that it may ever hold are promised to it, so
+//! a running one never waits for memory; sequences begin in the order they came; every running
+//! sequence with tokens left is in each plan until the plan is full, those that write before those
+//! that read; what a plan's tokens meet lies in the blocks of their sequences.
 
 use std::{collections::VecDeque, ops::Range};
+
+use weir_model::{BlockLayout, Extent, Groups};
 
 use crate::blocks::{Blocks, Pool};
 
@@ -44,7 +47,7 @@ pub struct Schedule {
 struct Waiting {
     id: SequenceId,
     known: usize,
-    longest: usize,
+    extent: Extent,
 }
 
 #[derive(Debug)]
@@ -62,23 +65,23 @@ impl Running {
 }
 
 impl Schedule {
-    pub fn new(limits: Limits, pool: Pool) -> Self {
+    /// With so many blocks in each group.
+    pub fn new(limits: Limits, layout: BlockLayout, blocks: Groups<usize>) -> Self {
         Self {
             limits,
-            pool,
+            pool: Pool::new(layout, blocks, limits.step_tokens),
             waiting: VecDeque::new(),
             running: Vec::new(),
         }
     }
 
-    /// Queues a sequence of `known` tokens that will never have more than `longest`, which must fit
-    /// into the pool.
-    pub fn add(&mut self, id: SequenceId, known: usize, longest: usize) {
+    /// Queues a sequence of `known` tokens. The longest that it may become must fit into the pool.
+    pub fn add(&mut self, id: SequenceId, known: usize, extent: Extent) {
         assert!(
-            known <= longest && longest <= self.pool.capacity_tokens(),
+            known <= extent.longest && extent.longest <= self.pool.capacity_tokens(),
             "a sequence that can never run was queued"
         );
-        self.waiting.push_back(Waiting { id, known, longest });
+        self.waiting.push_back(Waiting { id, known, extent });
     }
 
     /// Lets waiting sequences begin, in order, while there is room.
@@ -87,7 +90,7 @@ impl Schedule {
             let Some(next) = self.waiting.front() else {
                 return;
             };
-            let Some(blocks) = self.pool.take(next.longest) else {
+            let Some(blocks) = self.pool.admit(next.extent) else {
                 return;
             };
             self.running.push(Running {
@@ -100,20 +103,26 @@ impl Schedule {
         }
     }
 
-    pub fn plan(&self) -> BatchPlan {
+    /// The next step, whose tokens have blocks from now on.
+    pub fn plan(&mut self) -> BatchPlan {
         let mut room = self.limits.step_tokens;
-        let writing = self.running.iter().filter(|s| s.left() == 1);
-        let reading = self.running.iter().filter(|s| s.left() > 1);
+        let (writing, reading): (Vec<&mut Running>, Vec<&mut Running>) = self
+            .running
+            .iter_mut()
+            .filter(|sequence| sequence.left() > 0)
+            .partition(|sequence| sequence.left() == 1);
         let mut chunks = Vec::new();
-        for sequence in writing.chain(reading) {
+        for sequence in writing.into_iter().chain(reading) {
             let count = sequence.left().min(room);
             if count == 0 {
                 break;
             }
             room -= count;
+            let positions = sequence.computed..sequence.computed + count;
+            self.pool.cover(&mut sequence.blocks, &positions);
             chunks.push(Chunk {
                 sequence: sequence.id,
-                positions: sequence.computed..sequence.computed + count,
+                positions,
             });
         }
         BatchPlan { chunks }
@@ -131,11 +140,15 @@ impl Schedule {
         self.running_mut(id).known += 1;
     }
 
-    /// Goes back to the first `computed` tokens of a sequence and on from there to `known`.
-    pub fn branch(&mut self, id: SequenceId, computed: usize, known: usize) {
-        let sequence = self.running_mut(id);
-        debug_assert!(computed <= sequence.computed && computed <= known);
-        sequence.computed = computed;
+    /// Goes back to where the sequence's extent says that it may, and on from there to `known`.
+    pub fn branch(&mut self, id: SequenceId, known: usize) {
+        let index = self.index(id);
+        let sequence = &mut self.running[index];
+        let back_to = sequence.blocks.extent().back_to;
+        let back_to = back_to.expect("only sequences that said so go back");
+        debug_assert!(back_to <= sequence.computed && back_to <= known);
+        self.pool.go_back(&mut sequence.blocks);
+        sequence.computed = back_to;
         sequence.known = known;
     }
 
@@ -149,11 +162,8 @@ impl Schedule {
     }
 
     /// The blocks of a running sequence.
-    pub fn block_table(&self, id: SequenceId) -> &[u32] {
-        self.running
-            .iter()
-            .find(|sequence| sequence.id == id)
-            .map_or(&[], |sequence| sequence.blocks.table())
+    pub fn block_tables(&self, id: SequenceId) -> Groups<&[u32]> {
+        self.running[self.index(id)].blocks.tables()
     }
 
     pub fn running(&self) -> usize {
@@ -169,127 +179,15 @@ impl Schedule {
     }
 
     fn running_mut(&mut self, id: SequenceId) -> &mut Running {
-        self.running
-            .iter_mut()
-            .find(|sequence| sequence.id == id)
-            .expect("only sequences of the last plan are moved on, and those run")
+        let index = self.index(id);
+        &mut self.running[index]
+    }
+
+    fn index(&self, id: SequenceId) -> usize {
+        let index = self.running.iter().position(|sequence| sequence.id == id);
+        index.expect("only sequences of the last plan are moved on, and those run")
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn schedule(max_sequences: usize, step_tokens: usize, blocks: u32) -> Schedule {
-        let limits = Limits {
-            max_sequences,
-            step_tokens,
-        };
-        Schedule::new(limits, Pool::new(blocks, 4))
-    }
-
-    fn step(schedule: &mut Schedule) -> Vec<(u64, Range<usize>)> {
-        schedule.admit();
-        let plan = schedule.plan();
-        for chunk in &plan.chunks {
-            schedule.computed(chunk);
-        }
-        plan.chunks
-            .into_iter()
-            .map(|chunk| (chunk.sequence.0, chunk.positions))
-            .collect()
-    }
-
-    #[test]
-    fn a_long_prompt_is_read_in_chunks_while_another_sequence_writes() {
-        let mut schedule = schedule(2, 8, 16);
-        schedule.add(SequenceId(1), 3, 10);
-        assert_eq!(step(&mut schedule), [(1, 0..3)]);
-        schedule.extend(SequenceId(1));
-        schedule.add(SequenceId(2), 12, 20);
-        assert_eq!(step(&mut schedule), [(1, 3..4), (2, 0..7)]);
-        schedule.extend(SequenceId(1));
-        assert_eq!(step(&mut schedule), [(1, 4..5), (2, 7..12)]);
-        assert_eq!(step(&mut schedule), []);
-    }
-
-    #[test]
-    fn a_sequence_waits_until_all_it_may_need_is_free() {
-        let mut schedule = schedule(8, 64, 4);
-        schedule.add(SequenceId(1), 1, 12);
-        schedule.add(SequenceId(2), 1, 8);
-        schedule.add(SequenceId(3), 1, 1);
-        assert_eq!(step(&mut schedule), [(1, 0..1)]);
-        assert_eq!((schedule.running(), schedule.waiting()), (1, 2));
-        schedule.remove(SequenceId(1));
-        assert_eq!(step(&mut schedule), [(2, 0..1), (3, 0..1)]);
-    }
-
-    #[test]
-    fn a_branch_computes_again_only_what_differs() {
-        let mut schedule = schedule(1, 64, 4);
-        schedule.add(SequenceId(1), 7, 9);
-        assert_eq!(step(&mut schedule), [(1, 0..7)]);
-        schedule.branch(SequenceId(1), 5, 9);
-        assert_eq!(step(&mut schedule), [(1, 5..9)]);
-    }
-
-    #[test]
-    fn a_removed_sequence_frees_its_blocks_or_its_place_in_the_queue() {
-        let mut schedule = schedule(1, 64, 4);
-        schedule.add(SequenceId(1), 2, 9);
-        schedule.add(SequenceId(2), 2, 9);
-        step(&mut schedule);
-        assert_eq!(schedule.pool().used(), 3);
-        schedule.remove(SequenceId(2));
-        schedule.remove(SequenceId(1));
-        assert_eq!(schedule.pool().used(), 0);
-        assert_eq!(step(&mut schedule), []);
-    }
-
-    proptest! {
-        #[test]
-        fn every_sequence_is_served_and_no_plan_is_too_big(
-            sequences in prop::collection::vec((1_usize..30, 0_usize..6), 1..12),
-            max_sequences in 1_usize..5,
-            step_tokens in 1_usize..20,
-        ) {
-            let mut schedule = schedule(max_sequences, step_tokens, 10);
-            let mut to_write: Vec<usize> = sequences.iter().map(|s| s.1).collect();
-            for (id, (prompt, written)) in sequences.iter().enumerate() {
-                schedule.add(SequenceId(id as u64), *prompt, prompt + written);
-            }
-            for _ in 0..2000 {
-                schedule.admit();
-                let plan = schedule.plan();
-                if plan.chunks.is_empty() {
-                    break;
-                }
-                let tokens: usize = plan.chunks.iter().map(|c| c.positions.len()).sum();
-                prop_assert!(tokens <= step_tokens);
-                for chunk in &plan.chunks {
-                    schedule.computed(chunk);
-                    let index = chunk.sequence.0 as usize;
-                    let (prompt, written) = sequences[index];
-                    let known = prompt + written - to_write[index];
-                    prop_assert!(chunk.positions.end <= known);
-                    let blocks = schedule.block_table(chunk.sequence).len();
-                    prop_assert!(chunk.positions.end <= blocks * 4);
-                    if chunk.positions.end < known {
-                        continue;
-                    }
-                    if to_write[index] == 0 {
-                        schedule.remove(chunk.sequence);
-                    } else {
-                        to_write[index] -= 1;
-                        schedule.extend(chunk.sequence);
-                    }
-                }
-            }
-            prop_assert_eq!((schedule.running(), schedule.waiting()), (0, 0));
-            prop_assert_eq!(schedule.pool().used(), 0);
-        }
-    }
-}
+mod tests;

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use thiserror::Error;
-use weir_model::{Batch, BatchError, KvCache, Logits, Model, SequenceSlice};
+use weir_model::{Batch, BatchError, Group, Groups, KvCache, Logits, Model, SequenceSlice};
 
 /// The scheduler and the model disagree: a defect, after which nothing computed can be trusted.
 #[derive(Debug, Error)]
@@ -19,7 +19,7 @@ pub struct StepError {
 pub(crate) struct Part<'a> {
     pub tokens: &'a [u32],
     pub first_position: usize,
-    pub block_table: &'a [u32],
+    pub block_tables: Groups<&'a [u32]>,
     /// Positions after which a row of logits is wanted.
     pub wanted: Range<usize>,
 }
@@ -41,17 +41,16 @@ impl Step {
 
     /// Computes all parts at once: a row of logits for each wanted position, in order.
     pub fn run(&mut self, parts: &[Part<'_>]) -> Result<&Logits, StepError> {
-        let block_tokens = self.cache.block_tokens();
-        let (mut tokens, mut positions, mut slots) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut tokens, mut positions) = (Vec::new(), Vec::new());
+        let mut slots = Groups::<Vec<u32>>::default();
         let (mut sequences, mut outputs) = (Vec::new(), Vec::new());
         for part in parts {
             let start = tokens.len();
             tokens.extend_from_slice(part.tokens);
             let end_position = part.first_position + part.tokens.len();
-            for position in part.first_position..end_position {
-                positions.push(position as u32);
-                let block = part.block_table[position / block_tokens] as usize;
-                slots.push((block * block_tokens + position % block_tokens) as u32);
+            positions.extend(part.first_position as u32..end_position as u32);
+            for group in Group::ALL {
+                slots.of_mut(group).extend(self.slots(part, group));
             }
             let wanted = part.wanted.clone();
             outputs.extend(wanted.map(|position| (start + position - part.first_position) as u32));
@@ -59,14 +58,14 @@ impl Step {
                 start,
                 len: part.tokens.len(),
                 context_len: end_position,
-                block_table: part.block_table,
+                block_tables: part.block_tables,
             });
         }
         let batch = Batch {
             tokens: &tokens,
             positions: &positions,
             sequences: &sequences,
-            slots: &slots,
+            slots: Groups::each(|group| &slots.of(group)[..]),
             outputs: &outputs,
         };
         self.model
@@ -76,5 +75,19 @@ impl Step {
                 source,
             })?;
         Ok(&self.logits)
+    }
+    /// Where keys and values of the part's tokens go in a group that the model has.
+    fn slots(&self, part: &Part<'_>, group: Group) -> impl Iterator<Item = u32> {
+        let (layout, table) = (self.cache.layout(), *part.block_tables.of(group));
+        let count = if layout.has(group) {
+            part.tokens.len()
+        } else {
+            0
+        };
+        let positions = part.first_position..part.first_position + count;
+        positions.map(move |position| {
+            let block = table[position / layout.block_tokens] as usize;
+            (block * layout.block_tokens + position % layout.block_tokens) as u32
+        })
     }
 }

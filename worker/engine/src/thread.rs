@@ -10,6 +10,7 @@ use std::{
 };
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
+use weir_model::Extent;
 
 use crate::{
     engine::Load,
@@ -89,7 +90,8 @@ impl ModelThread {
             self.forget_cancelled();
             self.schedule.admit();
             self.publish();
-            self.compute(&self.schedule.plan())?;
+            let plan = self.schedule.plan();
+            self.compute(&plan)?;
             self.publish();
         }
         Ok(())
@@ -112,20 +114,28 @@ impl ModelThread {
     }
 
     fn begin(&mut self, submitted: Submitted) {
-        let (tokens, longest, job) = match submitted.work {
+        let (tokens, extent, job) = match submitted.work {
             Work::Write(writing, tx) => {
                 let writer = Writer::new(writing, tx, self.context_tokens);
-                (writer.tokens(), writer.longest(), Job::Write(writer))
+                let extent = Extent {
+                    longest: writer.longest(),
+                    back_to: None,
+                };
+                (writer.tokens(), extent, Job::Write(writer))
             }
             Work::Score(scoring, tx) => {
                 let scorer = Scorer::new(scoring);
                 let tokens = scorer.shared_tokens().to_vec();
-                (tokens, scorer.longest(), Job::Score(scorer, Some(tx)))
+                let extent = Extent {
+                    longest: scorer.longest(),
+                    back_to: Some(tokens.len()),
+                };
+                (tokens, extent, Job::Score(scorer, Some(tx)))
             }
         };
         let id = SequenceId(self.next_id);
         self.next_id += 1;
-        self.schedule.add(id, tokens.len(), longest);
+        self.schedule.add(id, tokens.len(), extent);
         let sequence = Sequence {
             tokens,
             job,
@@ -188,7 +198,7 @@ impl ModelThread {
             Next::Branch { shared, tokens } => {
                 sequence.tokens.truncate(shared);
                 sequence.tokens.extend(tokens);
-                self.schedule.branch(id, shared, sequence.tokens.len());
+                self.schedule.branch(id, sequence.tokens.len());
             }
             Next::Over => {
                 self.sequences.remove(&id);
@@ -222,7 +232,7 @@ fn part<'a>(
     Part {
         tokens: &sequence.tokens[chunk.positions.clone()],
         first_position: chunk.positions.start,
-        block_table: schedule.block_table(chunk.sequence),
+        block_tables: schedule.block_tables(chunk.sequence),
         wanted: sequence.wanted(&chunk.positions),
     }
 }

@@ -1,17 +1,19 @@
 //! Attention over paged keys and values.
 //!
-//! A query meets the positions of its sequence in runs of sixteen, on a grid of absolute
-//! positions, with the softmax kept up as it goes. So its result depends neither on how the
-//! sequence was cut into chunks, nor on the size of blocks, nor on where they lie.
+//! A query meets the positions of its sequence in runs of sixteen, with the softmax kept up as it
+//! goes, and in cells of many runs, each with a softmax of its own; the cells are put together in
+//! the order of positions. Both lie on a grid of absolute positions. So its result depends neither
+//! on how the sequence was cut into chunks, nor on how many threads share its cells, nor on the
+//! size of blocks, nor on where they lie.
 
+mod cells;
+mod meet;
 mod products;
 mod softmax;
 
-use std::ops::Range;
-
-use self::products::{HEADS, accumulate, products};
-use self::softmax::{Softmax, capped};
-use crate::simd::{Element, Kernel, LANES, Simd, dispatch};
+use self::cells::Call;
+pub use self::cells::Partials;
+use crate::simd::LANES;
 use crate::{Cpu, Elements};
 
 /// The most query heads that may share one head of keys and values.
@@ -19,6 +21,12 @@ pub const LARGEST_GROUP: usize = 128;
 
 /// Positions that meet a query at once: one vector of scores.
 const RUN: usize = LANES;
+
+/// Positions of a cell, which one thread meets. Long enough that what is put together is nothing
+/// beside what is read: less than a percent; short enough that a head's keys and values stay in
+/// the cache of a core for all rows of a prompt, and that a few thousand positions are shared by
+/// many threads.
+const CELL: usize = 512;
 
 /// One layer's keys and values: `[block][key or value][head][token of the block][dimension]`.
 #[derive(Clone, Copy, Debug)]
@@ -68,7 +76,8 @@ impl Scores {
 }
 
 /// Causal attention of each row of `queries` (all heads of one token) to its sequence. Query heads
-/// share the heads of the cache in runs of equal length.
+/// share the heads of the cache in runs of equal length. `partials` is what cells are kept in until
+/// they are put together; its memory is kept from call to call.
 ///
 /// # Panics
 /// Where the lengths do not fit together, a window is empty, or a block table is too short or
@@ -78,7 +87,7 @@ pub fn attend(
     (queries, scores): (&[f32], Scores),
     rows: &[Query<'_>],
     cache: PagedCache<'_>,
-    output: &mut [f32],
+    (output, partials): (&mut [f32], &mut Partials),
 ) {
     if rows.is_empty() {
         return;
@@ -103,148 +112,13 @@ pub fn attend(
         scores.window != Some(0),
         "a query meets its own position at least"
     );
-    let piece = group * cache.head_dim;
-    let positions: usize = rows
-        .iter()
-        .map(|row| row.position + 1 - scores.first(row.position))
-        .sum();
-    let each = 2 * piece * positions / rows.len();
-    cpu.pool()
-        .run_chunks(output, (piece, each), |index, output| {
-            let group = Group {
-                queries: &queries[index * piece..][..piece],
-                scores,
-                row: rows[index / cache.heads],
-                head: index % cache.heads,
-                cache,
-                output,
-            };
-            match cache.elements {
-                Elements::F32(elements) => dispatch(cpu.class(), (group, elements)),
-                Elements::Bf16(elements) => dispatch(cpu.class(), (group, elements)),
-                Elements::F16(elements) => dispatch(cpu.class(), (group, elements)),
-            }
-        });
-}
-
-/// The query heads of one token that share one head of keys and values.
-struct Group<'a> {
-    queries: &'a [f32],
-    scores: Scores,
-    row: Query<'a>,
-    head: usize,
-    cache: PagedCache<'a>,
-    output: &'a mut [f32],
-}
-
-/// A part of a run of positions: their keys and values, and where in the run they are.
-struct Met<'a, T> {
-    keys: &'a [T],
-    values: &'a [T],
-    part: Range<usize>,
-}
-
-impl<T: Element> Kernel for (Group<'_>, &[T]) {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        let (mut group, elements) = self;
-        let (dim, position) = (group.cache.head_dim, group.row.position);
-        let heads = group.queries.len() / dim;
-        let mut softmax = [Softmax::EMPTY; LARGEST_GROUP];
-        group.output.fill(0.0);
-        let first = group.scores.first(position);
-        let mut run = first / RUN * RUN;
-        while run <= position {
-            let met = group.met(elements, run, first);
-            if run + RUN <= position {
-                let next = group.met(elements, run + RUN, first);
-                prefetch(simd, next.keys);
-                prefetch(simd, next.values);
-            }
-            let mut head = 0;
-            while head < heads {
-                head += match heads - head {
-                    HEADS.. => group.meet::<S, T, HEADS>(simd, &met, &mut softmax, head),
-                    2.. => group.meet::<S, T, 2>(simd, &met, &mut softmax, head),
-                    _ => group.meet::<S, T, 1>(simd, &met, &mut softmax, head),
-                };
-            }
-            run += RUN;
-        }
-        for (output, softmax) in group.output.chunks_exact_mut(dim).zip(&softmax) {
-            for value in output {
-                *value /= softmax.sum;
-            }
-        }
-    }
-}
-
-impl Group<'_> {
-    /// What the query meets of the run that begins at a position.
-    #[inline(always)]
-    fn met<'a, T>(&self, elements: &'a [T], run: usize, first: usize) -> Met<'a, T> {
-        let part = first.max(run) - run..RUN.min(self.row.position + 1 - run);
-        let (keys, values) = place(&self.row, self.head, self.cache, run + part.start);
-        let length = part.len() * self.cache.head_dim;
-        Met {
-            keys: &elements[keys..][..length],
-            values: &elements[values..][..length],
-            part,
-        }
-    }
-
-    /// Takes what is met into `H` heads of queries, and says how many.
-    #[inline(always)]
-    fn meet<S: Simd, T: Element, const H: usize>(
-        &mut self,
-        simd: S,
-        met: &Met<'_, T>,
-        softmax: &mut [Softmax; LARGEST_GROUP],
-        head: usize,
-    ) -> usize {
-        let dim = self.cache.head_dim;
-        let heads = head * dim..(head + H) * dim;
-        let keys = (met.keys, met.part.start);
-        let products = products::<S, T, H>(simd, &self.queries[heads.clone()], keys);
-        let mut weights = [[0.0; RUN]; H];
-        let mut shrinks = [0.0; H];
-        for h in 0..H {
-            let mut scores = products[h].map(|product| product * self.scores.scale);
-            if let Some(cap) = self.scores.soft_cap {
-                scores = capped(simd, &scores, cap);
-            }
-            (weights[h], shrinks[h]) = softmax[head + h].take(simd, scores, &met.part);
-        }
-        let weights = weights.each_ref().map(|weights| &weights[met.part.clone()]);
-        let output = &mut self.output[heads];
-        accumulate::<S, T, H>(simd, (weights, shrinks), met.values, output);
-        H
-    }
-}
-
-/// Asks for what the next run meets: the processor cannot know where its block lies.
-#[inline(always)]
-fn prefetch<S: Simd, T>(simd: S, elements: &[T]) {
-    const LINE: usize = 64;
-    let start = elements.as_ptr().cast::<u8>();
-    for at in (0..size_of_val(elements)).step_by(LINE) {
-        simd.prefetch(start.wrapping_add(at));
-    }
-}
-
-/// Where the key and where the value of one position begin.
-#[inline(always)]
-fn place(row: &Query<'_>, head: usize, cache: PagedCache<'_>, position: usize) -> (usize, usize) {
-    let PagedCache {
-        block_tokens,
-        heads,
-        head_dim,
-        ..
-    } = cache;
-    let block = row.block_table[position / block_tokens] as usize;
-    let whole_head = block_tokens * head_dim;
-    let key = (block * 2 * heads + head) * whole_head + position % block_tokens * head_dim;
-    (key, key + heads * whole_head)
+    let call = Call {
+        cpu,
+        group,
+        queries,
+        scores,
+        rows,
+        cache,
+    };
+    call.run(output, partials);
 }

@@ -10,7 +10,7 @@ use std::path::Path;
 use anyhow::{Context, ensure};
 use safetensors::SafeTensors;
 use serde::Deserialize;
-use weir_model::{Batch, KvCache, LoadOptions, Logits, Model, SequenceSlice};
+use weir_model::{Batch, Groups, KvCache, LoadOptions, Logits, Model, SequenceSlice};
 
 const BLOCK_TOKENS: usize = 16;
 
@@ -60,7 +60,7 @@ fn distance(folder: &Path) -> anyhow::Result<f32> {
         serde_json::from_slice(&std::fs::read(folder.join("tokens.json"))?)?;
     let mut model = Model::load(folder, &LoadOptions::default())?;
     let blocks: Vec<u32> = (0..tokens.len().div_ceil(BLOCK_TOKENS) as u32).collect();
-    let mut cache = KvCache::new(&model, blocks.len(), BLOCK_TOKENS)?;
+    let mut cache = KvCache::new(&model, Groups::both(blocks.len()), BLOCK_TOKENS)?;
     let mut ours = Vec::new();
     let ends = std::iter::once(prefill).chain(prefill + 1..=tokens.len());
     let mut start = 0;
@@ -74,9 +74,9 @@ fn distance(folder: &Path) -> anyhow::Result<f32> {
                 start: 0,
                 len: end - start,
                 context_len: end,
-                block_table: &blocks,
+                block_tables: Groups::both(&blocks[..]),
             }],
-            slots: &positions,
+            slots: Groups::both(&positions[..]),
             outputs: &outputs,
         };
         let mut logits = Logits::new();

@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use anyhow::Context;
 use weir_model::{
-    Batch, KeyValueType, KvCache, LoadOptions, Logits, Model, Quantization, SequenceSlice,
+    Batch, Groups, KeyValueType, KvCache, LoadOptions, Logits, Model, Quantization, SequenceSlice,
 };
 
 const BLOCK_TOKENS: usize = 16;
@@ -65,7 +65,7 @@ impl Run {
     fn new(model: Model, tokens: usize) -> anyhow::Result<Self> {
         let blocks: Vec<u32> = (0..(tokens + 1).div_ceil(BLOCK_TOKENS) as u32).collect();
         Ok(Self {
-            cache: KvCache::new(&model, blocks.len(), BLOCK_TOKENS)?,
+            cache: KvCache::new(&model, Groups::both(blocks.len()), BLOCK_TOKENS)?,
             model,
             blocks,
             logits: Logits::new(),
@@ -99,9 +99,9 @@ impl Run {
                 start: 0,
                 len: count,
                 context_len: self.done,
-                block_table: &self.blocks,
+                block_tables: Groups::both(&self.blocks[..]),
             }],
-            slots: &positions,
+            slots: Groups::both(&positions[..]),
             outputs: &[count as u32 - 1],
         };
         self.model

@@ -8,6 +8,7 @@ use thiserror::Error;
 use weir_kernels::Summary;
 
 use crate::facts::ModelFacts;
+use crate::groups::{Group, Groups};
 use crate::kv::KvCache;
 
 /// Tokens of one sequence within a [`Batch`].
@@ -19,8 +20,10 @@ pub struct SequenceSlice<'a> {
     pub len: usize,
     /// How many tokens the sequence has once these are in: the last position plus one.
     pub context_len: usize,
-    /// The blocks that hold the sequence's keys and values, in order of position.
-    pub block_table: &'a [u32],
+    /// The blocks that hold the sequence's keys and values, in order of position. In the windowed
+    /// group, entries of blocks that lie wholly before the window of the first of these tokens are
+    /// not looked at; of a group without layers nothing is.
+    pub block_tables: Groups<&'a [u32]>,
 }
 
 /// One forward pass. Sequences lie one after the other and cover all tokens.
@@ -30,9 +33,9 @@ pub struct Batch<'a> {
     /// The position of each token in its sequence, from 0.
     pub positions: &'a [u32],
     pub sequences: &'a [SequenceSlice<'a>],
-    /// Where each token's key and value go: block × block_tokens + offset. Must agree with the
-    /// sequence's block table, through which later tokens will read them.
-    pub slots: &'a [u32],
+    /// Where each token's key and value go in each group: block × block_tokens + offset. Must agree
+    /// with the sequence's block table, through which later tokens will read them.
+    pub slots: Groups<&'a [u32]>,
     /// Indices into `tokens` of those whose logits are wanted.
     pub outputs: &'a [u32],
 }
@@ -52,6 +55,12 @@ pub enum BatchError {
     Position { position: u32, context: u32 },
     #[error("sequence {sequence}: {why}")]
     Sequence { sequence: usize, why: &'static str },
+    #[error("sequence {sequence}: its {group} block table {why}")]
+    Table {
+        sequence: usize,
+        group: Group,
+        why: &'static str,
+    },
     #[error("output {output} is not one of the batch's {tokens} tokens")]
     Output { output: u32, tokens: usize },
     #[error("the cache was made for another model")]
@@ -97,9 +106,15 @@ impl Logits {
 impl Batch<'_> {
     pub(crate) fn check(&self, facts: &ModelFacts, cache: &KvCache) -> Result<(), BatchError> {
         let tokens = self.tokens.len();
+        let layout = cache.layout();
+        let slots = |group| match layout.has(group) {
+            true => self.slots.of(group).len(),
+            false => tokens,
+        };
         for (what, found) in [
             ("positions", self.positions.len()),
-            ("slots", self.slots.len()),
+            ("global slots", slots(Group::Global)),
+            ("windowed slots", slots(Group::Windowed)),
             (
                 "tokens in sequences",
                 self.sequences.iter().map(|sequence| sequence.len).sum(),
@@ -134,49 +149,66 @@ impl Batch<'_> {
                 });
             }
             next += sequence.len;
-            self.check_sequence(index, facts.context_tokens, cache)?;
+            let first = self.check_positions(index, facts.context_tokens)?;
+            for group in Group::ALL.into_iter().filter(|group| layout.has(*group)) {
+                self.check_table((index, first), group, cache)?;
+            }
         }
         Ok(())
     }
 
-    fn check_sequence(
+    /// The first of the sequence's positions here.
+    fn check_positions(&self, index: usize, context: u32) -> Result<usize, BatchError> {
+        let sequence = &self.sequences[index];
+        let refuse = |why| BatchError::Sequence {
+            sequence: index,
+            why,
+        };
+        let Some(first) = sequence.context_len.checked_sub(sequence.len) else {
+            return Err(refuse("has a context that is shorter than its tokens"));
+        };
+        let positions = &self.positions[sequence.start..][..sequence.len];
+        for (expected, &position) in (first..).zip(positions) {
+            if position as usize != expected {
+                return Err(refuse("has positions that do not lead up to its context"));
+            }
+            if position >= context {
+                return Err(BatchError::Position { position, context });
+            }
+        }
+        Ok(first)
+    }
+
+    /// That the blocks which the sequence's tokens meet exist, and lead to the slots.
+    fn check_table(
         &self,
-        index: usize,
-        context: u32,
+        (index, first): (usize, usize),
+        group: Group,
         cache: &KvCache,
     ) -> Result<(), BatchError> {
         let sequence = &self.sequences[index];
         let refuse = |why| {
-            Err(BatchError::Sequence {
+            Err(BatchError::Table {
                 sequence: index,
+                group,
                 why,
             })
         };
-        let table = sequence.block_table;
-        let block_tokens = cache.block_tokens();
-        if table.len() * block_tokens < sequence.context_len {
-            return refuse("has a block table that is too short");
-        }
-        if table.iter().any(|block| *block as usize >= cache.blocks()) {
-            return refuse("has a block that the cache does not");
-        }
-        let Some(first) = sequence.context_len.checked_sub(sequence.len) else {
-            return refuse("has a context that is shorter than its tokens");
+        let (table, layout) = (sequence.block_tables.of(group), cache.layout());
+        let block_tokens = layout.block_tokens;
+        let first_met = layout.first_met(group, first) / block_tokens;
+        let Some(met) = table.get(first_met..sequence.context_len.div_ceil(block_tokens)) else {
+            return refuse("is too short");
         };
-        for offset in 0..sequence.len {
-            let (at, position) = (sequence.start + offset, first + offset);
-            if self.positions[at] as usize != position {
-                return refuse("has positions that do not lead up to its context");
-            }
-            if position >= context as usize {
-                return Err(BatchError::Position {
-                    position: self.positions[at],
-                    context,
-                });
-            }
+        let blocks = *cache.blocks().of(group);
+        if met.iter().any(|block| *block as usize >= blocks) {
+            return refuse("names a block that the cache does not have");
+        }
+        let slots = &self.slots.of(group)[sequence.start..][..sequence.len];
+        for (position, &slot) in (first..).zip(slots) {
             let block = table[position / block_tokens] as usize;
-            if self.slots[at] as usize != block * block_tokens + position % block_tokens {
-                return refuse("has a slot that its block table does not lead to");
+            if slot as usize != block * block_tokens + position % block_tokens {
+                return refuse("does not lead to a slot");
             }
         }
         Ok(())

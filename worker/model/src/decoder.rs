@@ -1,12 +1,13 @@
 //! The forward pass: one for every family, over packed tokens of any number of sequences.
 
-use weir_kernels::attention::{Query, Scores, attend};
+use weir_kernels::attention::{Partials, Query, Scores, attend};
 use weir_kernels::packed::{QuantizedRows, matmul_packed_many};
 use weir_kernels::{
     Cpu, Finish, finish_rows, gelu_tanh_times, matmul, rms_norm, rotate_first_halves, silu_times,
 };
 
 use crate::batch::{Batch, Logits};
+use crate::groups::{Group, Groups};
 use crate::kv::KvCache;
 use crate::layers::{Attention, FeedForward, Layer, Linear};
 use crate::rope::Angles;
@@ -42,6 +43,7 @@ pub(crate) struct Scratch {
     keys: Vec<f32>,
     values: Vec<f32>,
     attended: Vec<f32>,
+    partials: Partials,
     gate: Vec<f32>,
     up: Vec<f32>,
 }
@@ -50,8 +52,8 @@ pub(crate) struct Scratch {
 struct Pass<'a> {
     cpu: &'a Cpu,
     spec: &'a DecoderSpec,
-    rows: &'a [Query<'a>],
-    slots: &'a [u32],
+    rows: Groups<&'a [Query<'a>]>,
+    slots: Groups<&'a [u32]>,
 }
 
 impl Decoder {
@@ -63,11 +65,11 @@ impl Decoder {
         scratch: &mut Scratch,
         logits: &mut Logits,
     ) {
-        let rows = queries(batch);
+        let rows = Groups::each(|group| queries(batch, group));
         let pass = Pass {
             cpu,
             spec: &self.spec,
-            rows: &rows,
+            rows: Groups::each(|group| &rows.of(group)[..]),
             slots: batch.slots,
         };
         self.turn(batch.positions, &mut scratch.angles);
@@ -153,6 +155,7 @@ impl Pass<'_> {
             self.norm_rows(query, &mut scratch.queries, &mut scratch.normed);
             self.norm_rows(key, &mut scratch.keys, &mut scratch.normed);
         }
+        let group = spec.layers[layer].group();
         let LayerSpec { window, rope } = spec.layers[layer];
         if let Some(rope) = rope {
             let angles = &scratch.angles[rope];
@@ -161,7 +164,7 @@ impl Pass<'_> {
             rotate_first_halves(cpu, &mut scratch.queries, dims, angles);
             rotate_first_halves(cpu, &mut scratch.keys, dims, angles);
         }
-        cache.store(layer, self.slots, &scratch.keys, &scratch.values);
+        cache.store(layer, self.slots.of(group), &scratch.keys, &scratch.values);
         scratch.attended.resize(scratch.queries.len(), 0.0);
         let scores = Scores {
             scale: spec.attention.scale,
@@ -171,9 +174,9 @@ impl Pass<'_> {
         attend(
             cpu,
             (&scratch.queries, scores),
-            self.rows,
+            self.rows.of(group),
             cache.layer(layer),
-            &mut scratch.attended,
+            (&mut scratch.attended, &mut scratch.partials),
         );
         let input = (&scratch.attended[..], &mut scratch.rounded);
         self.project(input, [(&weights.output, &mut scratch.added)]);
@@ -274,12 +277,12 @@ fn multiply<'a, const N: usize>(
     outputs.map(|(_, output)| output)
 }
 
-/// Each token, and the blocks of its sequence.
-fn queries<'a>(batch: &Batch<'a>) -> Vec<Query<'a>> {
+/// Each token, and the blocks of its sequence in a group.
+fn queries<'a>(batch: &Batch<'a>, group: Group) -> Vec<Query<'a>> {
     let tables = batch
         .sequences
         .iter()
-        .flat_map(|sequence| std::iter::repeat_n(sequence.block_table, sequence.len));
+        .flat_map(|sequence| std::iter::repeat_n(*sequence.block_tables.of(group), sequence.len));
     batch
         .positions
         .iter()

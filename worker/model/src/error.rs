@@ -85,6 +85,15 @@ pub enum LoadError {
          it belongs to another model"
     )]
     Vocabulary { tokens: usize, rows: usize },
+    #[error(
+        "key-value memory for a context of {tokens} tokens needs {needed} bytes where {available} \
+         are available for it"
+    )]
+    ContextMemory {
+        tokens: usize,
+        needed: u64,
+        available: u64,
+    },
     #[error("{what} does not fit in memory: {bytes} bytes")]
     Memory { what: &'static str, bytes: usize },
 }
@@ -96,7 +105,9 @@ impl LoadError {
             Self::FolderMissing { .. } | Self::FileMissing { .. } | Self::PartsMissing { .. } => {
                 "ModelNotFound"
             }
-            Self::Memory { .. } | Self::TooLarge { .. } => "OutOfMemory",
+            Self::Memory { .. } | Self::TooLarge { .. } | Self::ContextMemory { .. } => {
+                "OutOfMemory"
+            }
             Self::Read { source, .. } if source.kind() == std::io::ErrorKind::OutOfMemory => {
                 "OutOfMemory"
             }

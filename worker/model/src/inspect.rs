@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::LoadError;
+use crate::groups::{BLOCK_TOKENS, Extent, Group, STEP_TOKENS};
 use crate::kv::{KeyValueType, KvKind, Shape};
 use crate::open::open;
 use crate::quantization::Quantization;
@@ -26,8 +27,9 @@ pub struct Inspection {
     pub switches: Vec<(&'static str, String)>,
     /// What the weights would take in memory, by how they are served.
     pub weight_bytes: Vec<(Quantization, u64)>,
-    /// What one token of context would take, by how keys and values are stored.
-    pub token_bytes: Vec<(KeyValueType, u64)>,
+    /// What the keys and values of one context of that length would take at a time, by how they are
+    /// stored.
+    pub context_bytes: Vec<(KeyValueType, u64)>,
 }
 
 impl Inspection {
@@ -62,11 +64,24 @@ impl Inspection {
                 .into_iter()
                 .map(|choice| (choice, choice.weight_bytes(spec, file_bytes)))
                 .collect(),
-            token_bytes: kinds
-                .map(|(name, kind)| (name, Shape::new(spec, kind).token_bytes() as u64))
+            context_bytes: kinds
+                .map(|(name, kind)| (name, context_bytes(spec, kind)))
                 .to_vec(),
         })
     }
+}
+
+/// What a worker holds of a sequence as long as the context.
+fn context_bytes(spec: &DecoderSpec, kind: KvKind) -> u64 {
+    let shape = Shape::new(spec, kind);
+    let extent = Extent {
+        longest: spec.context_tokens as usize,
+        back_to: None,
+    };
+    let blocks = shape.layout(BLOCK_TOKENS).most(extent, STEP_TOKENS);
+    let bytes = shape.block_bytes(BLOCK_TOKENS);
+    let of = |group| (*blocks.of(group) as u64).saturating_mul(*bytes.of(group) as u64);
+    of(Group::Global).saturating_add(of(Group::Windowed))
 }
 
 fn switches(spec: &DecoderSpec) -> Vec<(&'static str, String)> {
@@ -200,7 +215,8 @@ mod tests {
             assert!(names.contains(&name), "{name} is missing of {names:?}");
         }
         assert_eq!(found.weight_bytes, [(Quantization::None, found.file_bytes)]);
-        // Two layers, keys and values, one head of sixteen.
-        assert_eq!(found.token_bytes[0], (KeyValueType::F32, 2 * 2 * 16 * 4));
+        // Keys and values of one head of sixteen: as many blocks as the context has.
+        let block = 16 * 2 * 16 * 4;
+        assert_eq!(found.context_bytes[0], (KeyValueType::F32, 2 * 8 * block));
     }
 }

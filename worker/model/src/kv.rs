@@ -1,4 +1,5 @@
-//! The paged memory of keys and values: a pool of blocks that sequences' block tables point into.
+//! The paged memory of keys and values: blocks that sequences' block tables point into, for each
+//! group of layers its own.
 //!
 //! Which block belongs to whom is the scheduler's business; here is only the memory.
 
@@ -6,24 +7,31 @@ use half::{bf16, f16};
 use weir_kernels::Elements;
 use weir_kernels::attention::PagedCache;
 
-use crate::spec::DecoderSpec;
+use crate::groups::{BlockLayout, Group, Groups};
+use crate::spec::{DecoderSpec, LayerSpec};
 use crate::{LoadError, Model};
 
-/// Keys and values of every layer for a fixed number of blocks, all of it allocated at once.
+/// Keys and values of every layer for a fixed number of blocks of its group, all of it allocated at
+/// once.
 ///
 /// Laid out as `[layer][block][key or value][head][token of the block][dimension]`.
 #[derive(Debug)]
 pub struct KvCache {
-    blocks: usize,
-    block_tokens: usize,
+    blocks: Groups<usize>,
+    layout: BlockLayout,
     shape: Shape,
+    /// Where each layer begins, and where the last one ends.
+    starts: Vec<usize>,
     pool: Pool,
 }
 
 /// What a cache must have in common with the model that uses it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Shape {
-    pub(crate) layers: usize,
+    /// The group of each layer.
+    pub(crate) layers: Vec<Group>,
+    /// The longest window of a layer.
+    pub(crate) window: usize,
     pub(crate) heads: usize,
     pub(crate) head_dim: usize,
     pub(crate) kind: KvKind,
@@ -86,21 +94,31 @@ enum Pool {
 }
 
 impl KvCache {
-    /// Room for `blocks` × `block_tokens` tokens.
+    /// Room for so many blocks of `block_tokens` tokens in each group. Of a group without layers
+    /// they take nothing.
     ///
     /// # Errors
     /// Where there is not that much memory.
     ///
     /// # Panics
     /// Where `block_tokens` is not a multiple of 16, in which attention reads.
-    pub fn new(model: &Model, blocks: usize, block_tokens: usize) -> Result<Self, LoadError> {
+    pub fn new(
+        model: &Model,
+        blocks: Groups<usize>,
+        block_tokens: usize,
+    ) -> Result<Self, LoadError> {
         assert!(
             block_tokens > 0 && block_tokens.is_multiple_of(16),
             "a block is a multiple of 16 tokens"
         );
-        let shape = model.kv_shape();
-        let block = shape.layers * shape.block_length(block_tokens);
-        let length = blocks.saturating_mul(block);
+        let shape = model.kv_shape().clone();
+        let block = shape.block_length(block_tokens);
+        let mut starts = vec![0_usize];
+        for group in &shape.layers {
+            let end = starts.last().copied().unwrap_or_default();
+            starts.push(end.saturating_add(blocks.of(*group).saturating_mul(block)));
+        }
+        let length = starts.last().copied().unwrap_or_default();
         let pool = match shape.kind {
             KvKind::F32 => Pool::F32(zeros(length)?),
             KvKind::Bf16 => Pool::Bf16(zeros(length)?),
@@ -108,35 +126,35 @@ impl KvCache {
         };
         Ok(Self {
             blocks,
-            block_tokens,
+            layout: shape.layout(block_tokens),
             shape,
+            starts,
             pool,
         })
     }
 
-    /// What one block takes, over all layers.
-    pub fn block_bytes(model: &Model, block_tokens: usize) -> usize {
-        let shape = model.kv_shape();
-        shape.layers * shape.block_length(block_tokens) * shape.kind.bytes()
+    /// What one block of each group takes, over all of the group's layers.
+    pub fn block_bytes(model: &Model, block_tokens: usize) -> Groups<usize> {
+        model.kv_shape().block_bytes(block_tokens)
     }
 
-    pub fn blocks(&self) -> usize {
+    /// How many there are of each group.
+    pub fn blocks(&self) -> Groups<usize> {
         self.blocks
     }
 
-    pub fn block_tokens(&self) -> usize {
-        self.block_tokens
+    pub fn layout(&self) -> BlockLayout {
+        self.layout
     }
 
-    pub(crate) fn shape(&self) -> Shape {
-        self.shape
+    pub(crate) fn shape(&self) -> &Shape {
+        &self.shape
     }
 
     /// Puts rows of keys and values of one layer where `slots` say.
     pub(crate) fn store(&mut self, layer: usize, slots: &[u32], keys: &[f32], values: &[f32]) {
-        let length = self.blocks * self.shape.block_length(self.block_tokens);
-        let range = layer * length..(layer + 1) * length;
-        let (shape, block_tokens) = (self.shape, self.block_tokens);
+        let range = self.starts[layer]..self.starts[layer + 1];
+        let (shape, block_tokens) = (&self.shape, self.layout.block_tokens);
         match &mut self.pool {
             Pool::F32(pool) => {
                 let layer = &mut pool[range];
@@ -153,17 +171,31 @@ impl KvCache {
         }
     }
 
+    /// Makes a block hold what nobody may read.
+    #[cfg(test)]
+    pub(crate) fn spoil(&mut self, group: Group, block: usize) {
+        let length = self.shape.block_length(self.layout.block_tokens);
+        for (layer, start) in self.shape.layers.iter().zip(&self.starts) {
+            let range = start + block * length..start + (block + 1) * length;
+            match &mut self.pool {
+                _ if *layer != group => {}
+                Pool::F32(pool) => pool[range].fill(f32::NAN),
+                Pool::Bf16(pool) => pool[range].fill(bf16::NAN),
+                Pool::F16(pool) => pool[range].fill(f16::NAN),
+            }
+        }
+    }
+
     /// One layer, as attention reads it.
     pub(crate) fn layer(&self, layer: usize) -> PagedCache<'_> {
-        let length = self.blocks * self.shape.block_length(self.block_tokens);
-        let range = layer * length..(layer + 1) * length;
+        let range = self.starts[layer]..self.starts[layer + 1];
         PagedCache {
             elements: match &self.pool {
                 Pool::F32(pool) => Elements::F32(&pool[range]),
                 Pool::Bf16(pool) => Elements::Bf16(&pool[range]),
                 Pool::F16(pool) => Elements::F16(&pool[range]),
             },
-            block_tokens: self.block_tokens,
+            block_tokens: self.layout.block_tokens,
             heads: self.shape.heads,
             head_dim: self.shape.head_dim,
         }
@@ -172,17 +204,29 @@ impl KvCache {
 
 impl Shape {
     pub(crate) fn new(spec: &DecoderSpec, kind: KvKind) -> Self {
+        let windows = spec.layers.iter().filter_map(|layer| layer.window);
         Self {
-            layers: spec.layers.len(),
+            layers: spec.layers.iter().map(LayerSpec::group).collect(),
+            window: windows.max().unwrap_or_default(),
             heads: spec.kv_heads,
             head_dim: spec.head_dim,
             kind,
         }
     }
 
-    /// What keys and values of one token take, over all layers.
-    pub(crate) fn token_bytes(&self) -> usize {
-        self.layers * self.block_length(1) * self.kind.bytes()
+    pub(crate) fn layout(&self, block_tokens: usize) -> BlockLayout {
+        let layers = self.layers.iter();
+        BlockLayout {
+            block_tokens,
+            layers: Groups::each(|group| layers.clone().filter(|of| **of == group).count()),
+            window: self.window,
+        }
+    }
+
+    pub(crate) fn block_bytes(&self, block_tokens: usize) -> Groups<usize> {
+        let block = self.block_length(block_tokens) * self.kind.bytes();
+        let layers = self.layout(block_tokens).layers;
+        Groups::each(|group| layers.of(group).saturating_mul(block))
     }
 
     /// Numbers in one block of one layer.

@@ -9,6 +9,7 @@ use weir_kernels::{Cpu, KernelClass};
 use crate::batch::{Batch, BatchError, Logits};
 use crate::decoder::{Decoder, Scratch};
 use crate::facts::ModelFacts;
+use crate::groups::BlockLayout;
 use crate::kv::{KeyValueType, KvCache, KvKind, Shape};
 use crate::open::open;
 use crate::quantization::Quantization;
@@ -53,7 +54,7 @@ pub struct Model {
     cpu: Cpu,
     facts: ModelFacts,
     scratch: Scratch,
-    kv_kind: KvKind,
+    kv_shape: Shape,
 }
 
 impl Model {
@@ -83,6 +84,7 @@ impl Model {
         let is_gguf = matches!(opened.source, Source::Gguf(_));
         let mut weights = Weights::new(opened.source, &cpu, quantization.rounding());
         let decoder = layers::decoder(spec, opened.layout, &mut weights)?;
+        let kv_kind = kv_kind(&decoder, options.key_value_type);
         let facts = ModelFacts {
             architecture: decoder.spec.architecture.to_owned(),
             parameters: weights.parameters(),
@@ -94,7 +96,7 @@ impl Model {
                 true => mostly(&decoder),
                 false => quantization.name(),
             },
-            key_value_type: kv_kind(&decoder, options.key_value_type).name(),
+            key_value_type: kv_kind.name(),
             context_tokens,
             vocabulary: decoder.spec.vocabulary as u32,
             kernel_class: cpu.class(),
@@ -103,7 +105,7 @@ impl Model {
             weights.finish()?;
         }
         Ok(Self {
-            kv_kind: kv_kind(&decoder, options.key_value_type),
+            kv_shape: Shape::new(&decoder.spec, kv_kind),
             decoder,
             cpu,
             facts,
@@ -126,7 +128,7 @@ impl Model {
         batch: &Batch<'_>,
         logits: &mut Logits,
     ) -> Result<(), BatchError> {
-        if cache.shape() != self.kv_shape() {
+        if cache.shape() != &self.kv_shape {
             return Err(BatchError::Cache);
         }
         batch.check(&self.facts, cache)?;
@@ -135,8 +137,13 @@ impl Model {
         Ok(())
     }
 
-    pub(crate) fn kv_shape(&self) -> Shape {
-        Shape::new(&self.decoder.spec, self.kv_kind)
+    /// What its key-value memory consists of, in blocks of so many tokens.
+    pub fn block_layout(&self, block_tokens: usize) -> BlockLayout {
+        self.kv_shape.layout(block_tokens)
+    }
+
+    pub(crate) fn kv_shape(&self) -> &Shape {
+        &self.kv_shape
     }
 }
 

@@ -4,11 +4,14 @@
 //! The references are made by `fixtures/families.py`; logits there spread by 2 to 5.
 
 mod fixture;
+mod paged;
 mod seeded;
 mod switches;
 
 use self::fixture::Fixture;
+use self::paged::{Paged, Sequence};
 use crate::LoadOptions;
+use crate::groups::Group;
 use crate::tensor::Plain;
 
 /// Two orders of summation of the same f32 numbers.
@@ -28,6 +31,46 @@ fn every_family_gives_the_logits_and_the_greedy_tokens_of_hugging_face() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The blocks of one sequence come to hold what others gave back, spoiled in between.
+#[test]
+fn windows_slide_over_sequences_in_chunks_side_by_side_and_change_no_bit() {
+    let mut windowed = 0;
+    for fixture in Fixture::all() {
+        let mut model = fixture.model(Plain::F32, |_| {});
+        windowed += usize::from(model.block_layout(16).has(Group::Windowed));
+        let whole = [&fixture.reference.prompt[..], &fixture.reference.greedy].concat();
+        let parts = [&whole[..], &whole[5..], &whole[20..61], &whole[3..20]];
+        let alone = parts.map(|tokens| {
+            let mut paged = Paged::new(&model, 1, tokens.len(), tokens.len());
+            paged.step(&mut model, &mut [(&mut Sequence::default(), tokens)])
+        });
+        let mut paged = Paged::new(&model, parts.len(), whole.len(), 9);
+        let mut sequences: [(Sequence, usize); 4] = Default::default();
+        let mut together: [Vec<Vec<f32>>; 4] = Default::default();
+        for round in 0.. {
+            let lens: Vec<usize> = (0..4)
+                .map(|index| {
+                    (parts[index].len() - sequences[index].1).min((round + 3 * index) % 10)
+                })
+                .collect();
+            let mut next: Vec<(&mut Sequence, &[u32])> = Vec::new();
+            for (index, (sequence, done)) in sequences.iter_mut().enumerate() {
+                next.push((sequence, &parts[index][*done..][..lens[index]]));
+                *done += lens[index];
+            }
+            let mut rows = paged.step(&mut model, &mut next).into_iter();
+            for (rows_of, len) in together.iter_mut().zip(lens) {
+                rows_of.extend(rows.by_ref().take(len));
+            }
+            if (0..4).all(|index| sequences[index].1 == parts[index].len()) {
+                break;
+            }
+        }
+        assert!(alone == together, "{}: the logits differ", fixture.name);
+    }
+    assert!(windowed >= 8, "{windowed} families have a window");
 }
 
 /// Our arithmetic is f32 on weights as they are stored; theirs rounds every intermediate result.

@@ -2,6 +2,7 @@
 //!
 //! A family of models is a translation of its config into these; the forward pass knows no family.
 
+use crate::groups::Group;
 use crate::rope::Rope;
 
 /// More than any dense model has; a file that says more is damaged.
@@ -42,6 +43,16 @@ pub(crate) struct LayerSpec {
     pub(crate) window: Option<usize>,
     /// Index into [`DecoderSpec::ropes`]; none for a layer that knows no positions.
     pub(crate) rope: Option<usize>,
+}
+
+impl LayerSpec {
+    /// Where its keys and values lie.
+    pub(crate) fn group(&self) -> Group {
+        match self.window {
+            None => Group::Global,
+            Some(_) => Group::Windowed,
+        }
+    }
 }
 
 /// Root mean square norms, before attention and feed-forward.

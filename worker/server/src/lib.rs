@@ -12,6 +12,7 @@ mod memory;
 mod metrics;
 mod openai;
 mod refusal;
+mod room;
 mod serving;
 mod start;
 mod trial;

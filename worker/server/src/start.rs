@@ -11,8 +11,8 @@ use tokio::{sync::Semaphore, task::spawn_blocking};
 use weir_engine::{
     Ended, Engine, EngineOptions, Event, Sampling, Showing, Writing, WritingLimits,
     model::{
-        ChatTemplate, GenerationDefaults, KvCache, LoadError, LoadOptions, Model, Tokenizer,
-        available_threads,
+        BLOCK_TOKENS, ChatTemplate, GenerationDefaults, KvCache, LoadError, LoadOptions, Model,
+        Tokenizer, available_threads,
     },
 };
 use weir_policy::{
@@ -27,6 +27,7 @@ use crate::{
     failure::Failure,
     memory::available_bytes,
     metrics::Metrics,
+    room::{Room, TooSmall},
     serving::Serving,
     trial,
 };
@@ -40,9 +41,6 @@ const PROMPTS_AT_ONCE: usize = 4;
 
 /// Longer tokens are runs of spaces or dashes, of which nobody fills a whole context.
 const LONGEST_TOKEN_BYTES: usize = 64;
-
-/// Tokens of one block of key-value memory, which attention reads at once.
-const BLOCK_TOKENS: usize = 16;
 
 /// Loads the model that `args` names and starts its engine.
 pub async fn start(args: &Args, process: &Process) -> Result<(Serving, Ended), Failure> {
@@ -169,22 +167,24 @@ impl Loaded {
 /// Room for as many whole contexts as can run at once, or for what memory allows. That may be less
 /// than one of the model's own contexts, which then shrinks; a context that was asked for does not.
 fn key_value_memory(model: &Model, asked: Option<u32>) -> Result<KvCache, LoadError> {
-    let context_blocks = (model.facts().context_tokens as usize).div_ceil(BLOCK_TOKENS);
-    let wanted = context_blocks * MAX_SEQUENCES;
-    let block_bytes = KvCache::block_bytes(model, BLOCK_TOKENS);
     let available = available_bytes().unwrap_or(u64::MAX);
     // Mapped weights count as available, but every token needs them. Of the rest a half is left to
     // requests, activations and the system.
     let spare = available.saturating_sub(model.facts().mapped_bytes) / 2;
-    let affordable = usize::try_from(spare).unwrap_or(usize::MAX) / block_bytes.max(1);
-    let least = asked.map_or(1, |_| context_blocks);
-    if affordable < least {
-        return Err(LoadError::Memory {
-            what: "key-value memory for one context",
-            bytes: least * block_bytes,
-        });
-    }
-    KvCache::new(model, wanted.min(affordable), BLOCK_TOKENS)
+    let room = Room {
+        layout: model.block_layout(BLOCK_TOKENS),
+        block_bytes: KvCache::block_bytes(model, BLOCK_TOKENS),
+        context_tokens: model.facts().context_tokens as usize,
+        sequences: MAX_SEQUENCES,
+    };
+    let blocks = room
+        .within(spare, asked.is_some())
+        .map_err(|TooSmall { tokens, needed }| LoadError::ContextMemory {
+            tokens,
+            needed,
+            available: spare,
+        })?;
+    KvCache::new(model, blocks, BLOCK_TOKENS)
 }
 
 /// Writes one token, so that the first request does not wait for pages of the weights.

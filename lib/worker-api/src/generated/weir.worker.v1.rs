@@ -410,7 +410,7 @@ pub struct WatchEvent {
     pub waiting: u32,
     #[prost(uint32, tag = "3")]
     pub max_sequences: u32,
-    /// Blocks of key-value memory, in use and in all.
+    /// Blocks of key-value memory, each of one layer: promised to what runs, and in all.
     #[prost(uint32, tag = "4")]
     pub blocks_used: u32,
     #[prost(uint32, tag = "5")]

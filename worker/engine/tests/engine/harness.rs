@@ -11,7 +11,10 @@ use tokio::time::timeout;
 use weir_engine::{
     Answer, End, Ended, Engine, EngineOptions, Event, Load, Penalties, Refused, Sampling, Showing,
     Token, Writing, WritingLimits,
-    model::{ChatTemplate, Conversation, KvCache, LoadOptions, Message, Model, Tokenizer},
+    model::{
+        ChatTemplate, Conversation, Extent, Groups, KvCache, LoadOptions, Message, Model,
+        STEP_TOKENS, Tokenizer,
+    },
 };
 
 /// Long enough for a loaded machine, short enough to find out that something hangs.
@@ -58,16 +61,55 @@ impl Harness {
     /// With so many blocks of key-value memory, where `blocks` is told how many one of the model's
     /// contexts takes.
     pub fn with_blocks(options: EngineOptions, blocks: impl Fn(usize) -> usize) -> Self {
-        let folder = folder();
+        Self::of(&folder(), options, |model| {
+            Groups::both(blocks(model.facts().context_tokens as usize / 16))
+        })
+    }
+
+    /// The example's weights in a model of which most layers have a window of so many tokens: what
+    /// it writes means nothing, but depends on all that it meets. There is key-value memory for
+    /// `contexts` of its contexts, and no more.
+    pub fn windowed(window: usize, max_sequences: usize, contexts: usize) -> Self {
+        let changed = tempfile::tempdir().unwrap();
+        for entry in std::fs::read_dir(folder()).unwrap() {
+            let entry = entry.unwrap();
+            std::fs::copy(entry.path(), changed.path().join(entry.file_name())).unwrap();
+        }
+        let path = changed.path().join("config.json");
+        let mut config: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        config["architectures"] = serde_json::json!(["SmolLM3ForCausalLM"]);
+        config["model_type"] = "smollm3".into();
+        config["no_rope_layers"] = serde_json::json!([0, 1, 0, 0, 1, 0]);
+        config["use_sliding_window"] = true.into();
+        config["sliding_window"] = window.into();
+        std::fs::write(&path, config.to_string()).unwrap();
+        let options = EngineOptions {
+            max_sequences,
+            max_waiting: 64,
+        };
+        Self::of(changed.path(), options, |model| {
+            let layout = model.block_layout(16);
+            let longest = model.facts().context_tokens as usize;
+            let back_to = Some(0);
+            let most = layout.most(Extent { longest, back_to }, STEP_TOKENS);
+            Groups::each(|group| contexts * most.of(group))
+        })
+    }
+
+    fn of(
+        folder: &Path,
+        options: EngineOptions,
+        blocks: impl FnOnce(&Model) -> Groups<usize>,
+    ) -> Self {
         let load = LoadOptions {
             threads: NonZeroUsize::MIN,
             ..LoadOptions::default()
         };
-        let model = Model::load(&folder, &load).unwrap();
-        let tokenizer = Tokenizer::load(&folder, model.facts().vocabulary).unwrap();
-        let template = ChatTemplate::load(&folder, &tokenizer).unwrap().unwrap();
-        let blocks = blocks(model.facts().context_tokens as usize / 16);
-        let cache = KvCache::new(&model, blocks, 16).unwrap();
+        let model = Model::load(folder, &load).unwrap();
+        let tokenizer = Tokenizer::load(folder, model.facts().vocabulary).unwrap();
+        let template = ChatTemplate::load(folder, &tokenizer).unwrap().unwrap();
+        let cache = KvCache::new(&model, blocks(&model), 16).unwrap();
         let (engine, ended) = Engine::start(model, cache, options).unwrap();
         Self {
             engine,

@@ -5,4 +5,5 @@ mod choose;
 mod harness;
 mod queue;
 mod resume;
+mod windows;
 mod write;

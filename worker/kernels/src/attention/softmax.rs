@@ -9,7 +9,7 @@ use crate::simd::Simd;
 /// The softmax so far: the largest score, and the sum of e^(score - largest).
 #[derive(Clone, Copy)]
 pub(super) struct Softmax {
-    largest: f32,
+    pub(super) largest: f32,
     pub(super) sum: f32,
 }
 

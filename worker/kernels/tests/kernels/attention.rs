@@ -2,8 +2,8 @@
 
 use half::{bf16, f16};
 use proptest::prelude::*;
-use weir_kernels::Elements;
-use weir_kernels::attention::{PagedCache, Query, Scores, attend};
+use weir_kernels::attention::{PagedCache, Partials, Query, Scores, attend};
+use weir_kernels::{Elements, KernelClass};
 
 use crate::numbers::{assert_close, bits, classes, cpu, numbers};
 
@@ -82,6 +82,12 @@ impl Sequence {
     }
 }
 
+/// Blocks in no order.
+fn scattered(blocks: usize) -> Vec<u32> {
+    let (odd, even): (Vec<u32>, Vec<u32>) = (0..blocks as u32).partition(|block| block % 2 == 1);
+    odd.into_iter().rev().chain(even).collect()
+}
+
 /// Every way to score: plain, capped softly and hard, and windows that end within runs and on them.
 fn rules() -> Vec<Scores> {
     let rule = |soft_cap, window| Scores {
@@ -100,144 +106,186 @@ fn rules() -> Vec<Scores> {
     ]
 }
 
+/// Holds every class and every type of cache against the plain sums.
+fn assert_attends(sequence: &Sequence, group: usize, positions: &[usize], rules: &[Scores]) {
+    let (heads, dim) = (sequence.heads, sequence.head_dim);
+    let blocks = sequence.length().div_ceil(16);
+    let table = scattered(blocks);
+    let paged = sequence.paged(16, blocks, &table);
+    let as_bf16: Vec<bf16> = paged.iter().map(|value| bf16::from_f32(*value)).collect();
+    let as_f16: Vec<f16> = paged.iter().map(|value| f16::from_f32(*value)).collect();
+    let caches = [
+        Elements::F32(&paged),
+        Elements::Bf16(&as_bf16),
+        Elements::F16(&as_f16),
+    ];
+    let rows: Vec<Query<'_>> = positions
+        .iter()
+        .map(|&position| Query {
+            position,
+            block_table: &table,
+        })
+        .collect();
+    let width = heads * group * dim;
+    let queries = numbers(9, rows.len() * width);
+    for &rule in rules {
+        let expected: Vec<f64> = rows
+            .iter()
+            .zip(queries.chunks_exact(width))
+            .flat_map(|(row, queries)| {
+                let heads = queries.chunks_exact(dim).enumerate();
+                heads.flat_map(|(head, query)| {
+                    sequence.attend(query, row.position, head / group, rule)
+                })
+            })
+            .collect();
+        for (class, elements) in classes()
+            .into_iter()
+            .flat_map(|class| caches.map(|elements| (class, elements)))
+        {
+            let cache = PagedCache {
+                elements,
+                block_tokens: 16,
+                heads,
+                head_dim: dim,
+            };
+            let mut output = vec![0.0; queries.len()];
+            let to = (&mut output[..], &mut Partials::default());
+            attend(&cpu(class, 2), (&queries, rule), &rows, cache, to);
+            let what = format!("{class} {heads} {group} {dim} {rule:?}");
+            assert_close(&output, &expected, 2e-5, &what);
+        }
+    }
+}
+
 #[test]
 fn queries_meet_the_positions_up_to_their_own_or_those_of_their_window() {
-    let length = 53;
     for (heads, group, dim) in [(1, 1, 8), (2, 3, 20), (2, 1, 64), (1, 7, 33)] {
-        let sequence = Sequence::new(1, length, heads, dim);
-        let table = [3, 0, 2, 1];
-        let paged = sequence.paged(16, 4, &table);
-        let as_bf16: Vec<bf16> = paged.iter().map(|value| bf16::from_f32(*value)).collect();
-        let as_f16: Vec<f16> = paged.iter().map(|value| f16::from_f32(*value)).collect();
-        let caches = [
-            Elements::F32(&paged),
-            Elements::Bf16(&as_bf16),
-            Elements::F16(&as_f16),
-        ];
-        let rows: Vec<Query<'_>> = [0, 1, 15, 16, 31, 52]
-            .map(|position| Query {
-                position,
-                block_table: &table,
-            })
-            .to_vec();
-        let width = heads * group * dim;
-        let queries = numbers(9, rows.len() * width);
-        for rule in rules() {
-            let expected: Vec<f64> = rows
-                .iter()
-                .zip(queries.chunks_exact(width))
-                .flat_map(|(row, queries)| {
-                    let heads = queries.chunks_exact(dim).enumerate();
-                    heads.flat_map(|(head, query)| {
-                        sequence.attend(query, row.position, head / group, rule)
-                    })
-                })
-                .collect();
-            for class in classes() {
-                for elements in caches {
-                    let cache = PagedCache {
-                        elements,
-                        block_tokens: 16,
-                        heads,
-                        head_dim: dim,
-                    };
-                    let mut output = vec![0.0; queries.len()];
-                    let cpu = cpu(class, 2);
-                    attend(&cpu, (&queries, rule), &rows, cache, &mut output);
-                    let what = format!("{class} {heads} {group} {dim} {rule:?}");
-                    assert_close(&output, &expected, 2e-5, &what);
-                }
-            }
-        }
+        let sequence = Sequence::new(1, 53, heads, dim);
+        assert_attends(&sequence, group, &[0, 1, 15, 16, 31, 52], &rules());
+    }
+}
+
+#[test]
+fn a_long_context_is_met_as_a_short_one_is() {
+    // Cells of 512 positions: windows begin on their bounds, beside them and in their middle.
+    let positions = [511, 512, 1023, 1024, 1025, 1300];
+    let long = [1, 20, 513, 600, 800, 1024, 2000].map(|window| Scores {
+        scale: 0.4,
+        soft_cap: (window % 3 == 0).then_some(2.0),
+        window: Some(window),
+    });
+    for (heads, group, dim) in [(2, 3, 20), (1, 1, 64), (1, 7, 33)] {
+        let sequence = Sequence::new(1, 1301, heads, dim);
+        assert_attends(&sequence, group, &positions, &rules()[..3]);
+        assert_attends(&sequence, group, &positions, &long);
     }
 }
 
 #[test]
 fn what_lies_before_the_window_is_not_looked_at() {
-    let (dim, window, position) = (16, 20, 70);
-    let sequence = Sequence::new(7, position + 1, 1, dim);
-    let table = [0, 1, 2, 3, 4];
-    let mut paged = sequence.paged(16, 5, &table);
-    let query = numbers(8, dim);
-    let rule = Scores {
-        window: Some(window),
-        ..Scores::scaled(0.4)
-    };
-    let expected = sequence.attend(&query, position, 0, rule);
-    // Positions 51 to 70 are met: blocks 0 to 2 belong to others, 48 to 50 hold no numbers.
-    let table = [u32::MAX, u32::MAX, u32::MAX, 3, 4];
-    for part in 0..2 {
-        paged[(3 * 2 + part) * 16 * dim..][..3 * dim].fill(f32::NAN);
+    let dim = 16;
+    // Within one cell, and over two of which the first is met from its middle.
+    for (window, position) in [(20, 70), (600, 1300)] {
+        let sequence = Sequence::new(7, position + 1, 1, dim);
+        let blocks = (position + 1).div_ceil(16);
+        let mut table: Vec<u32> = (0..blocks as u32).collect();
+        let mut paged = sequence.paged(16, blocks, &table);
+        let query = numbers(8, dim);
+        let rule = Scores {
+            window: Some(window),
+            ..Scores::scaled(0.4)
+        };
+        let expected = sequence.attend(&query, position, 0, rule);
+        // Blocks before the window belong to others; the first within holds numbers of others.
+        let first = position + 1 - window;
+        table[..first / 16].fill(u32::MAX);
+        for part in 0..2 {
+            paged[(first / 16 * 2 + part) * 16 * dim..][..first % 16 * dim].fill(f32::NAN);
+        }
+        for class in classes() {
+            let cache = PagedCache {
+                elements: Elements::F32(&paged),
+                block_tokens: 16,
+                heads: 1,
+                head_dim: dim,
+            };
+            let row = Query {
+                position,
+                block_table: &table,
+            };
+            let mut output = vec![0.0; dim];
+            let to = (&mut output[..], &mut Partials::default());
+            attend(&cpu(class, 1), (&query, rule), &[row], cache, to);
+            assert_close(&output, &expected, 2e-5, class.name());
+        }
     }
-    for class in classes() {
+}
+
+/// The bits of `count` last positions, in chunks of rows, by all ways to hold and share them.
+fn outcomes(
+    (class, rule): (KernelClass, Scores),
+    (sequence, group, count): (&Sequence, usize, usize),
+    queries: &[f32],
+) -> Vec<Vec<u32>> {
+    let (heads, dim, length) = (sequence.heads, sequence.head_dim, sequence.length());
+    let width = heads * group * dim;
+    let mut results = Vec::new();
+    for (block_tokens, threads, at_once) in [(16, 1, count), (32, 3, 7), (80, 2, 1), (528, 2, 16)] {
+        let blocks = length.div_ceil(block_tokens);
+        let table = scattered(blocks);
+        let paged = sequence.paged(block_tokens, blocks, &table);
         let cache = PagedCache {
             elements: Elements::F32(&paged),
-            block_tokens: 16,
-            heads: 1,
+            block_tokens,
+            heads,
             head_dim: dim,
         };
-        let row = Query {
-            position,
-            block_table: &table,
-        };
-        let mut output = vec![0.0; dim];
-        attend(&cpu(class, 1), (&query, rule), &[row], cache, &mut output);
-        assert_close(&output, &expected, 2e-5, class.name());
+        let rows: Vec<Query<'_>> = (length - count..length)
+            .map(|position| Query {
+                position,
+                block_table: &table,
+            })
+            .collect();
+        let cpu = cpu(class, threads);
+        let mut output = vec![0.0; queries.len()];
+        let mut partials = Partials::default();
+        let queries = queries.chunks(at_once * width);
+        let outputs = output.chunks_mut(at_once * width);
+        for ((rows, queries), output) in rows.chunks(at_once).zip(queries).zip(outputs) {
+            attend(&cpu, (queries, rule), rows, cache, (output, &mut partials));
+        }
+        results.push(bits(&output));
+    }
+    results
+}
+
+#[test]
+fn neither_chunks_nor_threads_nor_blocks_change_a_bit() {
+    let (heads, group, dim, count) = (2, 2, 24, 40);
+    let queries = numbers(5, count * heads * group * dim);
+    // The long one passes the bound of a cell on its way.
+    for length in [80, 1044] {
+        let sequence = Sequence::new(4, length, heads, dim);
+        for class in classes() {
+            for rule in rules() {
+                let all = outcomes((class, rule), (&sequence, group, count), &queries);
+                let same = all.windows(2).all(|pair| pair[0] == pair[1]);
+                assert!(same, "{length} {class} {rule:?}");
+            }
+        }
     }
 }
 
 #[test]
-fn neither_neighbours_nor_threads_nor_blocks_change_a_bit() {
-    let (heads, group, dim) = (2, 2, 24);
-    let sequence = Sequence::new(4, 80, heads, dim);
-    let width = heads * group * dim;
-    let queries = numbers(5, 40 * width);
-    for (class, rule) in classes().into_iter().flat_map(|class| {
-        let rules = rules().into_iter();
-        rules.map(move |rule| (class, rule))
-    }) {
-        let mut results = Vec::new();
-        for (block_tokens, table, threads) in [
-            (16, vec![4, 2, 0, 1, 3], 1),
-            (32, vec![1, 2, 0], 3),
-            (80, vec![0], 2),
-        ] {
-            let paged = sequence.paged(block_tokens, 5, &table);
-            let cache = PagedCache {
-                elements: Elements::F32(&paged),
-                block_tokens,
-                heads,
-                head_dim: dim,
-            };
-            let rows: Vec<Query<'_>> = (40..80)
-                .map(|position| Query {
-                    position,
-                    block_table: &table,
-                })
-                .collect();
-            let cpu = cpu(class, threads);
-            let mut together = vec![0.0; queries.len()];
-            attend(&cpu, (&queries, rule), &rows, cache, &mut together);
-            let mut one_by_one = vec![0.0; queries.len()];
-            let alone = queries.chunks_exact(width);
-            for ((row, query), output) in rows
-                .iter()
-                .zip(alone)
-                .zip(one_by_one.chunks_exact_mut(width))
-            {
-                attend(
-                    &cpu,
-                    (query, rule),
-                    std::slice::from_ref(row),
-                    cache,
-                    output,
-                );
-            }
-            results.extend([bits(&together), bits(&one_by_one)]);
-        }
-        let same = results.windows(2).all(|pair| pair[0] == pair[1]);
-        assert!(same, "{class} {rule:?}");
-    }
+fn rows_that_wait_for_memory_are_met_as_they_are_alone() {
+    let (heads, group, dim, count) = (2, 16, 128, 140);
+    let sequence = Sequence::new(6, 700, heads, dim);
+    let queries = numbers(7, count * heads * group * dim);
+    let class = KernelClass::detect();
+    let rule = Scores::scaled(0.1);
+    let all = outcomes((class, rule), (&sequence, group, count), &queries);
+    assert!(all.windows(2).all(|pair| pair[0] == pair[1]));
 }
 
 proptest! {
@@ -247,30 +295,33 @@ proptest! {
     fn a_token_alone_attends_as_it_does_among_others_on_any_number_of_threads(
         seed in any::<u16>(),
         (heads, group, dim) in (1usize..4, 1usize..9, 1usize..70),
-        (length, count) in (1usize..70, 1usize..9),
-        window in prop::option::of(1usize..40),
+        (length, count) in (prop_oneof![1usize..70, 500usize..1700], 1usize..9),
+        window in prop::option::of(prop_oneof![1usize..40, 400usize..1200]),
         soft_cap in prop::option::of(1.0f32..60.0),
         threads in 1usize..5,
         class in prop::sample::select(classes()),
     ) {
         let sequence = Sequence::new(u32::from(seed), length, heads, dim);
-        let table = [2, 0, 4, 1, 3];
-        let paged = sequence.paged(16, 5, &table);
+        let blocks = length.div_ceil(16);
+        let table = scattered(blocks);
+        let paged = sequence.paged(16, blocks, &table);
         let rule = Scores { scale: 0.3, soft_cap, window };
         let rows: Vec<Query<'_>> = (0..count)
-            .map(|index| Query { position: index * 13 % length, block_table: &table })
+            .map(|index| Query { position: index * 389 % length, block_table: &table })
             .collect();
         let width = heads * group * dim;
         let queries = numbers(u32::from(seed) + 2, count * width);
         let as_f16: Vec<f16> = paged.iter().map(|value| f16::from_f32(*value)).collect();
         for elements in [Elements::F32(&paged), Elements::F16(&as_f16)] {
             let cache = PagedCache { elements, block_tokens: 16, heads, head_dim: dim };
-            let mut together = vec![0.0; queries.len()];
-            attend(&cpu(class, threads), (&queries, rule), &rows, cache, &mut together);
+            let (mut together, mut partials) = (vec![0.0; queries.len()], Partials::default());
+            let to = (&mut together[..], &mut partials);
+            attend(&cpu(class, threads), (&queries, rule), &rows, cache, to);
             let alone = rows.iter().zip(queries.chunks_exact(width));
             for ((row, query), together) in alone.zip(together.chunks_exact(width)) {
                 let mut output = vec![0.0; width];
-                attend(&cpu(class, 1), (query, rule), &[*row], cache, &mut output);
+                let to = (&mut output[..], &mut partials);
+                attend(&cpu(class, 1), (query, rule), &[*row], cache, to);
                 prop_assert_eq!(bits(&output), bits(together));
             }
         }

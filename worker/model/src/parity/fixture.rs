@@ -9,12 +9,14 @@ use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 use tempfile::TempDir;
 
+use super::paged::{Paged, Sequence};
 use super::seeded;
 use crate::spec::DecoderSpec;
 use crate::tensor::Plain;
-use crate::{Batch, KvCache, LoadOptions, Logits, Model, SequenceSlice};
+use crate::{LoadOptions, Model};
 
-const BLOCK_TOKENS: usize = 16;
+/// Tokens that are given at once: less than a window, so that windows slide over the prompt too.
+const CHUNK: usize = 7;
 
 /// `reference.json`.
 #[derive(Deserialize)]
@@ -22,7 +24,7 @@ const BLOCK_TOKENS: usize = 16;
 pub(super) struct Reference {
     seed: u64,
     context: Option<u32>,
-    prompt: Vec<u32>,
+    pub(super) prompt: Vec<u32>,
     pub(super) greedy: Vec<u32>,
     pub(super) bf16_error: f32,
     tensors: BTreeMap<String, Vec<usize>>,
@@ -173,46 +175,27 @@ fn families() -> PathBuf {
 
 /// One sequence and its cache.
 struct Run {
-    cache: KvCache,
-    blocks: Vec<u32>,
-    done: usize,
+    paged: Paged,
+    sequence: Sequence,
 }
 
 impl Run {
     fn new(model: &Model, reference: &Reference) -> Self {
         let tokens = reference.prompt.len() + reference.greedy.len();
-        let blocks: Vec<u32> = (0..tokens.div_ceil(BLOCK_TOKENS) as u32).collect();
         Self {
-            cache: KvCache::new(model, blocks.len(), BLOCK_TOKENS).unwrap(),
-            blocks,
-            done: 0,
+            paged: Paged::new(model, 1, tokens, CHUNK),
+            sequence: Sequence::default(),
         }
     }
 
     /// The logits after each of the next tokens.
     fn extend(&mut self, model: &mut Model, tokens: &[u32]) -> Vec<Vec<f32>> {
-        let places = self.done as u32..(self.done + tokens.len()) as u32;
-        self.done += tokens.len();
-        // Blocks lie in order, so that a position is its own slot.
-        let positions: Vec<u32> = places.collect();
-        let outputs: Vec<u32> = (0..tokens.len() as u32).collect();
-        let batch = Batch {
-            tokens,
-            positions: &positions,
-            sequences: &[SequenceSlice {
-                start: 0,
-                len: tokens.len(),
-                context_len: self.done,
-                block_table: &self.blocks,
-            }],
-            slots: &positions,
-            outputs: &outputs,
-        };
-        let mut logits = Logits::new();
-        model.forward(&mut self.cache, &batch, &mut logits).unwrap();
-        (0..logits.rows())
-            .map(|row| logits.row(row).to_vec())
-            .collect()
+        let chunks = tokens.chunks(CHUNK);
+        let logits = chunks.map(|chunk| {
+            let next = &mut [(&mut self.sequence, chunk)];
+            self.paged.step(model, next)
+        });
+        logits.flatten().collect()
     }
 }
 

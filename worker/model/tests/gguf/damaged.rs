@@ -10,7 +10,8 @@ use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 use serde_json::{Value, json};
 use weir_model::{
-    Batch, Inspection, KvCache, LoadError, LoadOptions, Logits, Model, Quantization, SequenceSlice,
+    Batch, Groups, Inspection, KvCache, LoadError, LoadOptions, Logits, Model, Quantization,
+    SequenceSlice,
 };
 
 use crate::mutations::Random;
@@ -147,7 +148,7 @@ fn used(path: &Path, quantization: Quantization) -> Result<(), LoadError> {
     };
     Inspection::of(path)?;
     let mut model = Model::load(path, &options)?;
-    let mut cache = KvCache::new(&model, 1, 16)?;
+    let mut cache = KvCache::new(&model, Groups::both(1), 16)?;
     let positions = [0, 1, 2];
     let batch = Batch {
         tokens: &[0, 0, 0],
@@ -156,9 +157,9 @@ fn used(path: &Path, quantization: Quantization) -> Result<(), LoadError> {
             start: 0,
             len: 3,
             context_len: 3,
-            block_table: &[0],
+            block_tables: Groups::both(&[0]),
         }],
-        slots: &positions,
+        slots: Groups::both(&positions),
         outputs: &[2],
     };
     // A context of one token has no room for these, and says so.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use safetensors::SafeTensors;
-use weir_model::{Batch, KeyValueType, KvCache, LoadOptions, Logits, Model, SequenceSlice};
+use weir_model::{Batch, Groups, KeyValueType, KvCache, LoadOptions, Logits, Model, SequenceSlice};
 
 const BLOCK_TOKENS: usize = 16;
 
@@ -45,7 +45,7 @@ fn logits(file: &str, tokens: &[u32]) -> Vec<f32> {
     let mut model = Model::load(&fixture(file), &options).unwrap();
     let positions: Vec<u32> = (0..tokens.len() as u32).collect();
     let blocks: Vec<u32> = (0..tokens.len().div_ceil(BLOCK_TOKENS) as u32).collect();
-    let mut cache = KvCache::new(&model, blocks.len(), BLOCK_TOKENS).unwrap();
+    let mut cache = KvCache::new(&model, Groups::both(blocks.len()), BLOCK_TOKENS).unwrap();
     let batch = Batch {
         tokens,
         positions: &positions,
@@ -53,9 +53,9 @@ fn logits(file: &str, tokens: &[u32]) -> Vec<f32> {
             start: 0,
             len: tokens.len(),
             context_len: tokens.len(),
-            block_table: &blocks,
+            block_tables: Groups::both(&blocks[..]),
         }],
-        slots: &positions,
+        slots: Groups::both(&positions[..]),
         outputs: &positions,
     };
     let mut logits = Logits::new();

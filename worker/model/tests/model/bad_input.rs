@@ -5,7 +5,7 @@ use std::path::Path;
 
 use safetensors::Dtype;
 use serde_json::json;
-use weir_model::{ChatTemplate, KvCache, LoadError, LoadOptions, Model, Tokenizer};
+use weir_model::{ChatTemplate, Groups, KvCache, LoadError, LoadOptions, Model, Tokenizer};
 
 use crate::tiny::{Tiny, word_level};
 
@@ -246,8 +246,8 @@ fn a_context_beyond_what_the_model_was_made_for_is_refused() {
 fn a_cache_that_does_not_fit_in_memory_is_refused_with_its_size() {
     let tiny = Tiny::new();
     let model = Model::load(tiny.write(Dtype::F32), &LoadOptions::default()).unwrap();
-    let blocks = (1 << 60) / KvCache::block_bytes(&model, 16);
-    let error = KvCache::new(&model, blocks, 16).unwrap_err();
+    let blocks = (1 << 60) / KvCache::block_bytes(&model, 16).global;
+    let error = KvCache::new(&model, Groups::both(blocks), 16).unwrap_err();
     let message = error.to_string();
     assert!(
         message.starts_with("the cache of keys and values does not fit in memory: 11529"),

@@ -6,9 +6,10 @@ use std::num::NonZeroUsize;
 use proptest::prelude::*;
 use safetensors::Dtype;
 use weir_model::{
-    Batch, BatchError, KernelClass, KvCache, LoadOptions, Logits, Model, SequenceSlice,
+    Batch, BatchError, Groups, KernelClass, KvCache, LoadOptions, Logits, Model, SequenceSlice,
 };
 
+use crate::logits::fixtures;
 use crate::run::{self, BLOCK_TOKENS, Sequence};
 use crate::tiny::Tiny;
 
@@ -48,7 +49,7 @@ proptest! {
             .collect();
 
         let mut model = load(&tiny, threads, class);
-        let mut cache = KvCache::new(&model, 20, BLOCK_TOKENS).unwrap();
+        let mut cache = KvCache::new(&model, Groups::both(20), BLOCK_TOKENS).unwrap();
         // Blocks of different sequences interleave, from the back.
         let mut running: Vec<Sequence> = sequences
             .iter()
@@ -80,44 +81,60 @@ proptest! {
 struct Parts {
     tokens: Vec<u32>,
     positions: Vec<u32>,
-    slots: Vec<u32>,
+    slots: Groups<Vec<u32>>,
     outputs: Vec<u32>,
     start: usize,
     len: usize,
     context_len: usize,
-    table: Vec<u32>,
+    tables: Groups<Vec<u32>>,
+}
+
+impl Parts {
+    fn refusal(&self, model: &mut Model, blocks: Groups<usize>) -> Option<BatchError> {
+        let mut cache = KvCache::new(model, blocks, BLOCK_TOKENS).unwrap();
+        let sequence = SequenceSlice {
+            start: self.start,
+            len: self.len,
+            context_len: self.context_len,
+            block_tables: Groups::each(|group| &self.tables.of(group)[..]),
+        };
+        let batch = Batch {
+            tokens: &self.tokens,
+            positions: &self.positions,
+            sequences: &[sequence],
+            slots: Groups::each(|group| &self.slots.of(group)[..]),
+            outputs: &self.outputs,
+        };
+        model.forward(&mut cache, &batch, &mut Logits::new()).err()
+    }
 }
 
 fn refusal(spoil: impl FnOnce(&mut Parts)) -> Option<BatchError> {
     let tiny = Tiny::new();
     tiny.write(Dtype::F32);
     let mut model = load(&tiny, 1, KernelClass::detect());
-    let mut cache = KvCache::new(&model, 4, BLOCK_TOKENS).unwrap();
     let mut parts = Parts {
         tokens: vec![5, 6, 7],
         positions: vec![0, 1, 2],
-        slots: vec![16, 17, 18],
+        slots: Groups {
+            global: vec![16, 17, 18],
+            windowed: Vec::new(),
+        },
         outputs: vec![2],
         start: 0,
         len: 3,
         context_len: 3,
-        table: vec![1],
+        tables: Groups {
+            global: vec![1],
+            windowed: Vec::new(),
+        },
     };
     spoil(&mut parts);
-    let sequence = SequenceSlice {
-        start: parts.start,
-        len: parts.len,
-        context_len: parts.context_len,
-        block_table: &parts.table,
+    let blocks = Groups {
+        global: 4,
+        windowed: 0,
     };
-    let batch = Batch {
-        tokens: &parts.tokens,
-        positions: &parts.positions,
-        sequences: &[sequence],
-        slots: &parts.slots,
-        outputs: &parts.outputs,
-    };
-    model.forward(&mut cache, &batch, &mut Logits::new()).err()
+    parts.refusal(&mut model, blocks)
 }
 
 #[test]
@@ -135,6 +152,12 @@ fn a_batch_that_contradicts_itself_or_the_cache_is_refused_before_anything_is_co
         "a batch of 3 tokens has 2 positions"
     );
     assert_eq!(
+        said(refusal(|parts| {
+            parts.slots.global.pop();
+        })),
+        "a batch of 3 tokens has 2 global slots"
+    );
+    assert_eq!(
         said(refusal(|parts| parts.len = 2)),
         "a batch of 3 tokens has 2 tokens in sequences"
     );
@@ -143,24 +166,87 @@ fn a_batch_that_contradicts_itself_or_the_cache_is_refused_before_anything_is_co
         "output 3 is not one of the batch's 3 tokens"
     );
     assert_eq!(
-        said(refusal(|parts| parts.table[0] = 4)),
-        "sequence 0: has a block that the cache does not"
+        said(refusal(|parts| parts.tables.global[0] = 4)),
+        "sequence 0: its global block table names a block that the cache does not have"
     );
     assert_eq!(
-        said(refusal(|parts| parts.table.clear())),
-        "sequence 0: has a block table that is too short"
+        said(refusal(|parts| parts.tables.global.clear())),
+        "sequence 0: its global block table is too short"
     );
     assert_eq!(
-        said(refusal(|parts| parts.slots[2] = 2)),
-        "sequence 0: has a slot that its block table does not lead to"
+        said(refusal(|parts| parts.slots.global[2] = 2)),
+        "sequence 0: its global block table does not lead to a slot"
     );
     assert_eq!(
         said(refusal(|parts| parts.positions[2] = 3)),
         "sequence 0: has positions that do not lead up to its context"
     );
     assert_eq!(
+        said(refusal(|parts| parts.context_len = 2)),
+        "sequence 0: has a context that is shorter than its tokens"
+    );
+    assert_eq!(
         said(refusal(|parts| parts.start = 1)),
         "sequence 0: does not begin where the one before ends"
+    );
+}
+
+/// Three tokens far into a sequence of a model of which one layer has a window.
+fn windowed_refusal(spoil: impl FnOnce(&mut Parts)) -> Option<BatchError> {
+    let file = fixtures().join("gguf/gemma2.gguf");
+    let mut model = Model::load(&file, &LoadOptions::default()).unwrap();
+    let layout = model.block_layout(BLOCK_TOKENS);
+    assert_eq!((layout.layers, layout.window), (Groups::both(1), 8));
+    let mut parts = Parts {
+        tokens: vec![5, 6, 7],
+        positions: vec![94, 95, 96],
+        slots: Groups {
+            global: vec![14, 15, 96],
+            windowed: vec![30, 31, 32],
+        },
+        outputs: vec![2],
+        start: 0,
+        len: 3,
+        context_len: 97,
+        tables: Groups {
+            global: vec![5, 4, 3, 2, 1, 0, 6],
+            // The first meets positions from 87 on.
+            windowed: vec![u32::MAX, u32::MAX, u32::MAX, u32::MAX, u32::MAX, 1, 2],
+        },
+    };
+    spoil(&mut parts);
+    let blocks = Groups {
+        global: 7,
+        windowed: 3,
+    };
+    parts.refusal(&mut model, blocks)
+}
+
+#[test]
+fn what_lies_before_a_window_may_be_anywhere_and_what_lies_within_may_not() {
+    assert_eq!(windowed_refusal(|_| {}), None);
+    let said = |error: Option<BatchError>| error.unwrap().to_string();
+    assert_eq!(
+        said(windowed_refusal(|parts| parts.tables.windowed[5] = 3)),
+        "sequence 0: its windowed block table names a block that the cache does not have"
+    );
+    assert_eq!(
+        said(windowed_refusal(|parts| parts.tables.global[0] = u32::MAX)),
+        "sequence 0: its global block table names a block that the cache does not have"
+    );
+    assert_eq!(
+        said(windowed_refusal(|parts| {
+            parts.tables.windowed.pop();
+        })),
+        "sequence 0: its windowed block table is too short"
+    );
+    assert_eq!(
+        said(windowed_refusal(|parts| parts.slots.windowed[1] = 15)),
+        "sequence 0: its windowed block table does not lead to a slot"
+    );
+    assert_eq!(
+        said(windowed_refusal(|parts| parts.slots.windowed.clear())),
+        "a batch of 3 tokens has 0 windowed slots"
     );
 }
 
@@ -169,7 +255,7 @@ fn a_batch_of_nothing_gives_no_logits() {
     let tiny = Tiny::new();
     tiny.write(Dtype::F32);
     let mut model = load(&tiny, 2, KernelClass::detect());
-    let mut cache = KvCache::new(&model, 1, BLOCK_TOKENS).unwrap();
+    let mut cache = KvCache::new(&model, Groups::both(1), BLOCK_TOKENS).unwrap();
     let nothing = run::step(&mut model, &mut cache, &mut [], &[]);
     assert!(nothing.is_empty());
 }
@@ -183,18 +269,18 @@ fn a_position_beyond_the_context_is_refused() {
         ..LoadOptions::default()
     };
     let mut model = Model::load(tiny.path(), &options).unwrap();
-    let mut cache = KvCache::new(&model, 1, BLOCK_TOKENS).unwrap();
+    let mut cache = KvCache::new(&model, Groups::both(1), BLOCK_TOKENS).unwrap();
     let sequence = SequenceSlice {
         start: 0,
         len: 3,
         context_len: 3,
-        block_table: &[0],
+        block_tables: Groups::both(&[0]),
     };
     let batch = Batch {
         tokens: &[5, 6, 7],
         positions: &[0, 1, 2],
         sequences: &[sequence],
-        slots: &[0, 1, 2],
+        slots: Groups::both(&[0, 1, 2]),
         outputs: &[],
     };
     let error = model
@@ -213,12 +299,12 @@ fn a_cache_of_another_model_is_refused() {
     large.write(Dtype::F32);
     let mut model = load(&large, 1, KernelClass::detect());
     let other = load(&small, 1, KernelClass::detect());
-    let mut cache = KvCache::new(&other, 1, BLOCK_TOKENS).unwrap();
+    let mut cache = KvCache::new(&other, Groups::both(1), BLOCK_TOKENS).unwrap();
     let batch = Batch {
         tokens: &[],
         positions: &[],
         sequences: &[],
-        slots: &[],
+        slots: Groups::both(&[]),
         outputs: &[],
     };
     assert_eq!(

@@ -9,7 +9,7 @@ use safetensors::SafeTensors;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
-use weir_model::{KvCache, LoadOptions, Model};
+use weir_model::{Groups, KvCache, LoadOptions, Model};
 
 use crate::run::{self, BLOCK_TOKENS, Sequence};
 use crate::tiny::word_level;
@@ -85,7 +85,7 @@ fn distance(ours: &[Vec<f32>], theirs: &[Vec<f32>]) -> f32 {
 /// The likeliest tokens, one by one.
 fn greedy(model: &mut Model, prompt: &[u32], steps: usize) -> Vec<u32> {
     let blocks: Vec<u32> = (0..(prompt.len() + steps).div_ceil(BLOCK_TOKENS) as u32).collect();
-    let mut cache = KvCache::new(model, blocks.len(), BLOCK_TOKENS).unwrap();
+    let mut cache = KvCache::new(model, Groups::both(blocks.len()), BLOCK_TOKENS).unwrap();
     let mut sequences = [Sequence::new(prompt, &blocks)];
     let mut len = prompt.len();
     for _ in 0..steps {

@@ -1,6 +1,6 @@
 //! Runs sequences through a model, in one piece or in many.
 
-use weir_model::{Batch, KvCache, Logits, Model, SequenceSlice};
+use weir_model::{Batch, Groups, KvCache, Logits, Model, SequenceSlice};
 
 pub const BLOCK_TOKENS: usize = 16;
 
@@ -49,7 +49,7 @@ pub fn step(
             start,
             len,
             context_len: sequence.done,
-            block_table: &sequence.blocks,
+            block_tables: Groups::both(&sequence.blocks[..]),
         })
         .collect();
     let outputs: Vec<u32> = (0..tokens.len() as u32).collect();
@@ -58,7 +58,7 @@ pub fn step(
         tokens: &tokens,
         positions: &positions,
         sequences: &slices,
-        slots: &slots,
+        slots: Groups::both(&slots[..]),
         outputs: &outputs,
     };
     model.forward(cache, &batch, &mut logits).unwrap();
@@ -70,7 +70,7 @@ pub fn step(
 /// The logits after every token of one sequence, alone and in one piece.
 pub fn alone(model: &mut Model, tokens: &[u32]) -> Vec<Vec<f32>> {
     let blocks: Vec<u32> = (0..tokens.len().div_ceil(BLOCK_TOKENS) as u32).collect();
-    let mut cache = KvCache::new(model, blocks.len(), BLOCK_TOKENS).unwrap();
+    let mut cache = KvCache::new(model, Groups::both(blocks.len()), BLOCK_TOKENS).unwrap();
     let mut sequences = [Sequence::new(tokens, &blocks)];
     step(model, &mut cache, &mut sequences, &[tokens.len()])
 }
