@@ -50,6 +50,30 @@ pub(crate) enum ModelCommand {
         /// A folder as Hugging Face lays it out, a GGUF file, or a `file://` address of either.
         source: String,
     },
+    /// Compute a prompt with our model and with candle's own, and say where they first differ and by
+    /// how much. Fails where they differ by more than rounding does.
+    Verify(VerifyArgs),
+}
+
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct VerifyArgs {
+    /// A folder as Hugging Face lays it out, a GGUF file, or a `file://` address of either.
+    pub(crate) source: String,
+
+    /// The text that both read; special tokens are put around it as for a completion.
+    #[arg(
+        long,
+        default_value = "The ship came in with the evening tide, and nobody on the pier knew who had sent it."
+    )]
+    pub(crate) prompt: String,
+
+    /// How many tokens are written after the prompt, by our model.
+    #[arg(long, default_value_t = 16)]
+    pub(crate) tokens: usize,
+
+    /// Another copy for candle to read: the folder that a GGUF file was made of, say.
+    #[arg(long, value_name = "SOURCE")]
+    pub(crate) reference: Option<String>,
 }
 
 #[derive(Clone, Debug, clap::Args)]

@@ -1,5 +1,7 @@
 //! `weir model`: what a model is, before anybody serves it.
 
+mod verify;
+
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -10,15 +12,22 @@ use crate::args::ModelCommand;
 use crate::say;
 
 pub(crate) fn main(command: &ModelCommand) -> ExitCode {
-    let ModelCommand::Inspect { source } = command;
-    weir_process::exit_code("weir", inspect(source))
+    let done = match command {
+        ModelCommand::Inspect { source } => inspect(source),
+        ModelCommand::Verify(args) => verify::verify(args),
+    };
+    weir_process::exit_code("weir", done)
 }
 
 fn inspect(source: &str) -> anyhow::Result<()> {
-    let path = source.strip_prefix("file://").unwrap_or(source);
-    let inspection = Inspection::of(Path::new(path)).context("look at the model")?;
+    let inspection = Inspection::of(path(source)).context("look at the model")?;
     say(&report(&inspection));
     Ok(())
+}
+
+/// Where a source is on this machine.
+fn path(source: &str) -> &Path {
+    Path::new(source.strip_prefix("file://").unwrap_or(source))
 }
 
 fn report(inspection: &Inspection) -> String {

@@ -63,6 +63,7 @@ const MAP: &[Arrows] = &[
             "weir-operator",
             "weir-policy",
             "weir-process",
+            "weir-reference",
             "weir-router",
             "weir-stand-in",
             "weir-worker",

@@ -20,7 +20,7 @@ mod verify;
 pub use self::apart::{Apart, Disagreement, Farthest};
 pub use self::error::{ReferenceError, VerifyError};
 pub use self::ours::{Ours, load};
-pub use self::reference::{Options, Precision, Reference};
+pub use self::reference::{Options, Reference};
 pub use self::verify::{Question, Verified, verify};
 
 /// The release of candle that is compared with, as the root manifest pins it.

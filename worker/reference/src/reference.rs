@@ -13,21 +13,11 @@ use crate::lacking::lacking;
 use crate::sequence::Sequence;
 use crate::tensors::Tensors;
 
-/// What the numbers of a folder are computed in. A GGUF file's are computed as candle does it: in
-/// f32, and with activations rounded where weights are packed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Precision {
-    #[default]
-    F32,
-    Bf16,
-}
-
 /// How a reference is opened.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
     /// The longest sequence.
     pub tokens: usize,
-    pub precision: Precision,
     /// Opens it whatever it is known to lack, to show that it does. May panic in candle where the
     /// shapes of tensors are not what its model takes for granted.
     pub in_spite_of_gaps: bool,
@@ -38,7 +28,6 @@ impl Options {
     pub fn new(tokens: usize) -> Self {
         Self {
             tokens,
-            precision: Precision::default(),
             in_spite_of_gaps: false,
         }
     }
@@ -59,7 +48,8 @@ impl std::fmt::Debug for Reference {
 }
 
 impl Reference {
-    /// Opens a folder as Hugging Face lays it out, or a GGUF file.
+    /// Opens a folder as Hugging Face lays it out, to be computed in f32, or a GGUF file, which is
+    /// computed as candle does it: with activations rounded where weights are packed.
     ///
     /// # Errors
     /// Names what candle does not have, or does otherwise; or the file that is not as it should be.
@@ -82,11 +72,7 @@ impl Reference {
         };
         refuse(lacking(family, &config, options.tokens))?;
         let tensors = Tensors::read(folder, config.is_wrapped, family.is_tied(&config))?;
-        let kind = match options.precision {
-            Precision::F32 => DType::F32,
-            Precision::Bf16 => DType::BF16,
-        };
-        let weights = VarBuilder::from_backend(Box::new(tensors.clone()), kind, Device::Cpu);
+        let weights = VarBuilder::from_backend(Box::new(tensors.clone()), DType::F32, Device::Cpu);
         let sequence = family.build(&config, weights, options.tokens);
         let sequence = sequence.map_err(|source| ReferenceError::Build {
             family: family.name(),

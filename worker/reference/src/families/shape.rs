@@ -276,7 +276,9 @@ impl Shape {
             final_logit_softcapping: config.number("final_logit_softcapping"),
             attn_logit_softcapping: None,
             query_pre_attn_scalar: 0,
-            sliding_window: config.size("sliding_window").unwrap_or(4096),
+            sliding_window: config
+                .size_unless_null("sliding_window", 4096)
+                .unwrap_or(self.positions),
             sliding_window_pattern: config.size("sliding_window_pattern").unwrap_or(6),
             max_position_embeddings: self.positions,
         }

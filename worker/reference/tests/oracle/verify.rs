@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use candle_core::quantized::GgmlDType;
 use tempfile::TempDir;
-use weir_reference::{Question, Verified, VerifyError, verify};
+use weir_reference::{Question, RELEASE, Verified, VerifyError, verify};
 
 use crate::fixture::fixtures;
 use crate::written;
@@ -118,4 +118,18 @@ fn more_than_the_context_is_refused() {
         panic!("{refused:?}");
     };
     assert!(error.to_string().ends_with("a context of 512"));
+}
+
+#[test]
+fn the_release_that_is_named_is_the_one_that_is_linked() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../Cargo.toml");
+    let manifest = std::fs::read_to_string(root).unwrap();
+    let pinned = format!("version = \"={RELEASE}\"");
+    let candles = manifest.lines().filter(|line| line.starts_with("candle-"));
+    let candles: Vec<&str> = candles.collect();
+    assert_eq!(candles.len(), 3);
+    assert!(
+        candles.iter().all(|line| line.contains(&pinned)),
+        "{candles:?}"
+    );
 }
