@@ -113,7 +113,7 @@ impl ChatTemplate {
             template
                 .environment
                 .add_template_owned(name.clone(), source)
-                .map_err(|error| sources.refuse(format!("chat template: {}", in_short(&error))))?;
+                .map_err(|error| sources.refuse(format!("chat template: {error}")))?;
         }
         match template.environment.get_template(DEFAULT) {
             Ok(_) => Ok(template),
@@ -181,13 +181,6 @@ fn read_arguments(message: &Message) -> Message {
         }
     }
     message
-}
-
-/// What is wrong and where, without the source around it, which may be one endless line.
-fn in_short(error: &minijinja::Error) -> String {
-    let detail = error.detail().unwrap_or_default();
-    let line = error.line().unwrap_or_default();
-    format!("{}: {detail} (line {line})", error.kind())
 }
 
 fn explain(error: minijinja::Error) -> TemplateError {

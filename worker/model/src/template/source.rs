@@ -11,6 +11,10 @@ use crate::{Gguf, LoadError, files};
 /// Bytes of a model's templates together; the longest that are known have fifty thousand.
 const LONGEST: usize = 1 << 20;
 
+/// Lines, and bytes of a line: the compiler counts both in sixteen bits, and with more it panics or
+/// tells the wrong place.
+const PLACES: usize = u16::MAX as usize;
+
 const KEY: &str = "chat_template";
 
 /// A model's templates by name.
@@ -37,12 +41,27 @@ impl Sources {
         let Some(sources) = sources else {
             return Ok(None);
         };
-        let bytes: usize = sources.named.iter().map(|(_, source)| source.len()).sum();
-        if bytes > LONGEST {
-            let why = format!("`{KEY}` is {bytes} bytes long, where {LONGEST} are the most");
-            return Err(sources.refuse(why));
+        match sources.excess() {
+            Some(why) => Err(sources.refuse(why)),
+            None => Ok(Some(sources)),
         }
-        Ok(Some(sources))
+    }
+
+    /// What there is too much of, if anything.
+    fn excess(&self) -> Option<String> {
+        let sources = || self.named.iter().map(|(_, source)| source.as_str());
+        let bytes: usize = sources().map(str::len).sum();
+        if bytes > LONGEST {
+            return Some(format!(
+                "`{KEY}` is {bytes} bytes long, where {LONGEST} are the most"
+            ));
+        }
+        let longest = sources().flat_map(str::lines).map(str::len).max();
+        let most = sources().map(|source| source.lines().count()).max();
+        let places = longest.max(most).unwrap_or(0);
+        (places > PLACES).then(|| {
+            format!("`{KEY}` has lines, or a line, of {places}, where {PLACES} are the most")
+        })
     }
 
     fn in_gguf(file: PathBuf) -> Result<Option<Self>, LoadError> {

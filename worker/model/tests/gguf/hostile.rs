@@ -98,6 +98,12 @@ fn a_template_that_does_not_end_or_writes_without_end_is_refused() {
     ]);
 }
 
+/// In lines that are not too long.
+fn repeated(what: &str, times: usize) -> String {
+    let line = what.repeat(100) + "\n";
+    line.repeat(times / 100)
+}
+
 /// Neither dies of it.
 fn assert_refused_by_loading(source: &str) {
     let folder = folder(source);
@@ -113,8 +119,8 @@ fn assert_refused_by_loading(source: &str) {
 #[test]
 fn a_template_that_nests_deep_does_not_compile() {
     let nested = |open: &str, inner: &str, close: &str| {
-        let depth = 100_000.min((1 << 20) / (open.len() + close.len()) - 10);
-        format!("{}{inner}{}", open.repeat(depth), close.repeat(depth))
+        let depth = 100_000.min(1_000_000 / (open.len() + close.len()));
+        format!("{}{inner}{}", repeated(open, depth), repeated(close, depth))
     };
     for source in [
         format!("{{{{ {} }}}}", nested("(", "1", ")")),
@@ -130,7 +136,9 @@ fn a_template_that_nests_deep_does_not_compile() {
         nested("{% with %}", "1", "{% endwith %}"),
         "{%}".to_owned(),
         "{% for i in".to_owned(),
-        format!("{}{{{{ 1 }}}}", " ".repeat(1 << 20)),
+        format!("{}{{{{ 1 }}}}", " \n".repeat(1 << 20)),
+        format!("{}{{{{ 1 }}}}", " ".repeat(1 << 16)),
+        format!("{}{{{{ 1 }}}}", "\n".repeat(1 << 16)),
     ] {
         assert_refused_by_loading(&source);
     }
@@ -139,7 +147,10 @@ fn a_template_that_nests_deep_does_not_compile() {
 #[test]
 fn a_template_whose_chains_are_endless_is_refused_for_its_stack_or_works() {
     let chained = |first: &str, link: &str| {
-        format!("{{{{ {first}{} }}}}", link.repeat(1_000_000 / link.len()))
+        format!(
+            "{{{{ {first}{} }}}}",
+            repeated(link, 1_000_000 / link.len())
+        )
     };
     for (first, link) in [
         ("1", " + 1"),
