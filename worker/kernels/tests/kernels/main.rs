@@ -4,9 +4,11 @@
 
 mod attention;
 mod blocks;
+mod finite;
 mod matmul;
 mod numbers;
 mod packed;
 mod quantise;
 mod rows;
 mod summary;
+mod version;
