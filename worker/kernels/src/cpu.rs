@@ -31,6 +31,15 @@ impl Cpu {
         self.class
     }
 
+    /// Calls `piece` once for each of `0..pieces`, on all threads where the pieces, at so many
+    /// multiplications each, are worth it; returns when all are done.
+    ///
+    /// # Panics
+    /// Where a piece panics, after the others have ended.
+    pub fn share(&self, (pieces, each): (usize, usize), piece: &(dyn Fn(usize) + Sync)) {
+        self.pool.run((pieces, each), piece);
+    }
+
     pub(crate) fn pool(&self) -> &Pool {
         &self.pool
     }

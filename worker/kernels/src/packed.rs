@@ -26,6 +26,11 @@ pub use self::panel::PackedShape;
 pub use self::product::{matmul_packed, matmul_packed_many};
 pub use self::quantise::quantise_row;
 
+/// Of what [`pack`] and [`quantise_row`] write: another one wherever the same weights become other
+/// bytes, so that what was packed before is packed again. The bytes are the same for every kernel
+/// class.
+pub const PACK_VERSION: u32 = 1;
+
 /// A packed weight, in bytes that belong to somebody else: memory, or a file that is mapped.
 #[derive(Clone, Copy)]
 pub struct Packed<'a> {

@@ -18,11 +18,15 @@ mod hub;
 mod inspect;
 mod kv;
 mod layers;
+mod loading;
+mod mapped;
 mod model;
 mod open;
+mod packed_cache;
 #[cfg(test)]
 mod parity;
 mod quantization;
+mod report;
 mod rope;
 mod spec;
 mod template;
@@ -41,9 +45,13 @@ pub use self::gguf::Gguf;
 pub use self::groups::{BLOCK_TOKENS, BlockLayout, Extent, Group, Groups, STEP_TOKENS};
 pub use self::inspect::Inspection;
 pub use self::kv::{KeyValueType, KvCache};
+pub use self::mapped::Mapped;
+pub use self::mapped::lost::tell_of_lost_pages;
 pub use self::model::{LoadOptions, Model};
 pub use self::open::gguf_at;
+pub use self::packed_cache::{CacheError, Unfit, Upkeep, Upkept};
 pub use self::quantization::Quantization;
+pub use self::report::{LoadPhases, LoadReport};
 pub use self::template::{
     ChatTemplate, Conversation, Message, TRIAL_BYTES, TRIAL_TIME, TemplateError, TrialError,
 };

@@ -39,6 +39,7 @@ use weir_process::{Process, ProcessArgs, traces};
 pub use self::{args::Args, failure::Failure};
 use self::{draining::Idle, grpc::Grpc, load::Reports, metrics::LoadGauges, serving::Serving};
 pub use weir_engine::model::Inspection;
+use weir_engine::model::tell_of_lost_pages;
 
 const NAME: &str = "weir-worker";
 
@@ -47,6 +48,13 @@ const NAME: &str = "weir-worker";
 pub fn run(args: Args) -> ExitCode {
     if let Some(model) = &args.try_template {
         return trial::main(model);
+    }
+    // Without it a file that shrinks while it is mapped ends the process all the same, but wordlessly.
+    if let Err(error) = tell_of_lost_pages() {
+        let _ = writeln!(
+            std::io::stderr(),
+            "{NAME}: no handler for lost pages: {error}"
+        );
     }
     let failure = Arc::new(OnceLock::new());
     let process_args = ProcessArgs {

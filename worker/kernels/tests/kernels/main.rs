@@ -5,9 +5,11 @@
 mod alone;
 mod attention;
 mod blocks;
+mod finite;
 mod matmul;
 mod numbers;
 mod packed;
 mod quantise;
 mod rows;
 mod summary;
+mod version;
