@@ -1,153 +1,122 @@
-"""The worker's engine beside llama.cpp, on models of random weights in the shapes of real ones.
+"""The worker's engine beside llama.cpp and candle's own models, on models of random weights.
 
     bench/run worker [--rounds N] [--models 1b,0.5b] [--types Q4_0,Q4_K_M,Q8_0,BF16]
-                     [--depths 0,2048,8192] [--llama BUILD]
+                     [--depths 0,2048,8192] [--peers llama,candle] [--candle-depths 0] [--llama BUILD]
 
 Builds llama.cpp from the source distribution of llama-cpp-python (about ten minutes, once), makes
-the models with the gguf package and llama-quantize, then runs both engines in turn, two threads
-each, and prints tokens a second and ratios of the medians. Keys and values are in f16 on both
-sides. Everything is kept in target/bench.
+the models with the gguf package and llama-quantize, then runs the engines in turn, two threads
+each, and prints tokens a second, ratios of the medians, and the share of the memory's read
+bandwidth that decode reaches: bytes of the weights, read once a token, by the bandwidth that a loop
+of our own has measured in the same rounds. Keys and values are in f16 with ours and llama.cpp, in
+f32 with candle, which computes bf16 in f32 too. candle's reading is slow: at other depths than 0 it
+takes minutes, so that it is left out there unless --candle-depths names them, and its model for
+Llama in GGUF files ends at 4096 positions. Everything is kept in target/bench.
 """
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
-import sys
-import tarfile
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-WORK = ROOT / "target" / "bench"
-PACKAGE = "llama-cpp-python==0.3.36"
+from models import ROOT, folder, llama, model, run
 
-# As Llama 3.2 1B and Qwen 2.5 0.5B.
-SHAPES = {
-    "1b": dict(arch="llama", hidden=2048, inner=8192, layers=16, heads=32, kv=8, dim=64, vocabulary=128256, bias=False),
-    "0.5b": dict(arch="qwen2", hidden=896, inner=4864, layers=24, heads=14, kv=2, dim=64, vocabulary=151936, bias=True),
-}
-PROMPT, TOKENS = 512, 32
+EXAMPLES = ROOT / "target" / "release" / "examples"
+THREADS = 2
+PEERS = {"llama": "llama.cpp", "candle": "candle"}
 
 
-def run(*command, **more):
-    return subprocess.run([str(part) for part in command], check=True, text=True, **more)
+def said(*command, **more):
+    """What a program printed as JSON, on its last line."""
+    lines = run(*command, stdout=subprocess.PIPE, **more).stdout.strip().splitlines()
+    return json.loads(lines[-1])
 
 
-def python():
-    """Python with the package that writes GGUF."""
-    folder = WORK / "python"
-    if not (folder / "bin" / "python").exists():
-        run(sys.executable, "-m", "venv", folder)
-        run(folder / "bin" / "pip", "install", "--quiet", "gguf==0.19.0", "numpy")
-    return folder / "bin" / "python"
+def bandwidth():
+    return said(EXAMPLES / "read_bandwidth", THREADS)["read"]
 
 
-def llama():
-    """llama.cpp's programs, built."""
-    build = WORK / "llama-build"
-    if not (build / "bin" / "llama-bench").exists():
-        run(sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:", "-d", WORK, PACKAGE)
-        with tarfile.open(next(WORK.glob("llama_cpp_python-*.tar.gz"))) as packed:
-            packed.extractall(WORK / "llama", filter="data")
-        source = next((WORK / "llama").glob("*/vendor/llama.cpp"))
-        run("cmake", "-S", source, "-B", build, "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release", "-DBUILD_SHARED_LIBS=OFF", "-DLLAMA_CURL=OFF")
-        run("ninja", "-C", build, "llama-bench", "llama-quantize")
-    return build / "bin"
+class Ours:
+    def __init__(self, name, kind, args, programs):
+        self.path, self.prompt = model(name, kind, programs), args.prompt
+
+    def run(self, depth, tokens):
+        found = said(EXAMPLES / "speed", self.path, self.prompt if depth == 0 else 1, depth, tokens)
+        # Phases of the load may stand beside it, as `load_...`.
+        self.load = {key: value for key, value in found.items() if key.startswith("load")}
+        return found
 
 
-def make(path, shape):
-    """Writes a model of random weights in f16; runs in the Python of `python()`."""
-    import gguf
-    import numpy
+class Llama:
+    def __init__(self, name, kind, args, programs):
+        self.path, self.prompt = model(name, kind, programs), args.prompt
+        self.program = programs / "llama-bench"
 
-    draw = numpy.random.default_rng(1)
-    writer = gguf.GGUFWriter(path, shape["arch"])
-    writer.add_context_length(16384)
-    writer.add_embedding_length(shape["hidden"])
-    writer.add_block_count(shape["layers"])
-    writer.add_feed_forward_length(shape["inner"])
-    writer.add_head_count(shape["heads"])
-    writer.add_head_count_kv(shape["kv"])
-    writer.add_layer_norm_rms_eps(1e-5)
-    writer.add_rope_freq_base(500000.0)
-    writer.add_rope_dimension_count(shape["dim"])
-    writer.add_vocab_size(shape["vocabulary"])
-    writer.add_file_type(gguf.LlamaFileType.MOSTLY_F16)
-    writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre("qwen2")
-    tokens = [f"t{index}" for index in range(shape["vocabulary"])]
-    writer.add_token_list(tokens)
-    writer.add_token_types([1] * len(tokens))
-    writer.add_token_merges(["t 0"])
-    writer.add_bos_token_id(0)
-    writer.add_eos_token_id(1)
-
-    def matrix(name, rows, columns):
-        numbers = draw.standard_normal((rows, columns), dtype=numpy.float32) * columns**-0.5
-        writer.add_tensor(f"{name}.weight", numbers.astype(numpy.float16))
-
-    def vector(name, length, kind="weight"):
-        writer.add_tensor(f"{name}.{kind}", numpy.ones(length, dtype=numpy.float32))
-
-    hidden, query, kv = shape["hidden"], shape["heads"] * shape["dim"], shape["kv"] * shape["dim"]
-    matrix("token_embd", shape["vocabulary"], hidden)
-    vector("output_norm", hidden)
-    for layer in range(shape["layers"]):
-        block = f"blk.{layer}."
-        vector(block + "attn_norm", hidden)
-        vector(block + "ffn_norm", hidden)
-        for name, rows, columns in [
-            ("attn_q", query, hidden), ("attn_k", kv, hidden), ("attn_v", kv, hidden), ("attn_output", hidden, query),
-            ("ffn_gate", shape["inner"], hidden), ("ffn_up", shape["inner"], hidden), ("ffn_down", hidden, shape["inner"]),
-        ]:
-            matrix(block + name, rows, columns)
-        if shape["bias"]:
-            for name, length in [("attn_q", query), ("attn_k", kv), ("attn_v", kv)]:
-                vector(block + name, length, "bias")
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    def run(self, depth, tokens):
+        more = ["-p", self.prompt] if depth == 0 else ["-p", 0]
+        asked = ["-m", self.path, "-t", THREADS, "-r", 1, "-n", tokens, "-d", depth, *more, "-o", "json"]
+        rows = json.loads(run(self.program, *asked, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout)
+        return {"read" if row["n_prompt"] else "write": row["avg_ts"] for row in rows}
 
 
-def model(name, kind, programs):
-    whole = WORK / f"{name}-F16.gguf"
-    if not whole.exists():
-        run(python(), __file__, "--make", name, whole)
-    path = WORK / f"{name}-{kind}.gguf"
-    if not path.exists():
-        run(programs / "llama-quantize", whole, path, kind, 2, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    return path
+class Candle:
+    def __init__(self, name, kind, args, programs):
+        self.path = folder(name) if kind == "BF16" else model(name, kind, programs)
+        self.prompt, self.depths = args.prompt, numbers(args.candle_depths)
+
+    def run(self, depth, tokens):
+        if depth not in self.depths:
+            return None
+        threads = os.environ | {"RAYON_NUM_THREADS": str(THREADS)}
+        try:
+            asked = (self.path, self.prompt if depth == 0 else 1, depth, tokens)
+            return said(EXAMPLES / "candle_speed", *asked, env=threads)
+        except subprocess.CalledProcessError:
+            # What it lacks it has said on standard error.
+            return None
 
 
-def ours(path, depth):
-    speed = ROOT / "target" / "release" / "examples" / "speed"
-    said = run(speed, path, PROMPT if depth == 0 else 1, depth, TOKENS, stdout=subprocess.PIPE).stdout
-    return json.loads(said)
-
-
-def theirs(path, depth, programs):
-    more = ["-p", PROMPT] if depth == 0 else ["-p", 0]
-    said = run(programs / "llama-bench", "-m", path, "-t", 2, "-r", 1, "-n", TOKENS, "-d", depth, *more, "-o", "json",
-               stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
-    found = {}
-    for row in json.loads(said):
-        found["read" if row["n_prompt"] else "write"] = row["avg_ts"]
-    return found
+def numbers(text):
+    return [int(word) for word in text.split(",") if word]
 
 
 def compare(name, kind, args, programs):
-    path = model(name, kind, programs)
-    for depth in map(int, args.depths.split(",")):
-        mine, peer = [], []
+    engines = {"ours": Ours(name, kind, args, programs)}
+    for peer in args.peers:
+        engines[peer] = {"llama": Llama, "candle": Candle}[peer](name, kind, args, programs)
+    size = engines["ours"].path.stat().st_size
+    for depth in numbers(args.depths):
+        bandwidths, runs = [], {engine: [] for engine in engines}
         for _ in range(args.rounds):
-            mine.append(ours(path, depth))
-            peer.append(theirs(path, depth, programs))
+            bandwidths.append(bandwidth())
+            for engine, of in engines.items():
+                runs[engine].append(of.run(depth, args.tokens))
         for what in ("read", "write") if depth == 0 else ("write",):
-            a, b = (statistics.median(one[what] for one in side) for side in (mine, peer))
-            size = path.stat().st_size / 1e6
-            at = f"prefill {PROMPT}" if what == "read" else f"decode at {depth}"
-            print(f"| {name} {kind} ({size:.0f} MB) | {at} | {a:.1f} | {b:.1f} | {a / b:.2f} x |", flush=True)
+            at = f"prefill {args.prompt}" if what == "read" else f"decode at {depth}"
+            found = {engine: [one[what] for one in runs[engine] if one] for engine in engines}
+            medians = {engine: statistics.median(rates) for engine, rates in found.items() if rates}
+            line(f"{name} {kind} ({size / 1e6:.0f} MB)", at, medians, args.peers)
+            if what == "write":
+                share(size, medians, statistics.median(bandwidths), args.peers)
+            print(flush=True)
+    load = ", ".join(f"{key.replace('_', ' ')} {value:.2f} s" for key, value in engines["ours"].load.items())
+    print(f"{name} {kind}: {load}", flush=True)
+
+
+def line(model, at, medians, peers):
+    ours = medians["ours"]
+    cells = [model, at, f"{ours:.1f}"]
+    for peer in peers:
+        theirs = medians.get(peer)
+        cells += [f"{theirs:.1f}", f"{ours / theirs:.2f} x"] if theirs else ["-", "-"]
+    print("|", " | ".join(cells), "|", end="")
+
+
+def share(size, medians, read, peers):
+    """How much of the bandwidth each engine's decode takes."""
+    shares = [f"{100 * size * medians[engine] / read / 1e9:.0f} %" if engine in medians else "-" for engine in ("ours", *peers)]
+    print(f" {read:.1f} | {' | '.join(shares)} |", end="")
 
 
 def main():
@@ -156,16 +125,19 @@ def main():
     parser.add_argument("--models", default="1b,0.5b")
     parser.add_argument("--types", default="Q4_0,Q4_K_M,Q8_0,BF16")
     parser.add_argument("--depths", default="0,2048,8192")
+    parser.add_argument("--prompt", type=int, default=512, help="how many are read at once")
+    parser.add_argument("--tokens", type=int, default=32, help="how many are written in one run")
+    parser.add_argument("--peers", default="llama,candle", type=lambda text: [peer for peer in text.split(",") if peer])
+    parser.add_argument("--candle-depths", default="0")
     parser.add_argument("--llama", type=Path, help="a build of llama.cpp with llama-bench and llama-quantize")
-    parser.add_argument("--make", nargs=2, help=argparse.SUPPRESS)
     args = parser.parse_args()
-    WORK.mkdir(parents=True, exist_ok=True)
-    if args.make:
-        make(args.make[1], SHAPES[args.make[0]])
-        return
-    programs = args.llama / "bin" if args.llama else llama()
-    run("cargo", "build", "--quiet", "--release", "--package", "weir-model", "--example", "speed", cwd=ROOT)
-    print("| model | what | ours tok/s | llama.cpp tok/s | ratio |\n| --- | --- | --- | --- | --- |", flush=True)
+    programs = llama(args.llama)
+    for package, example in (("weir-model", "speed"), ("weir-kernels", "read_bandwidth"), ("weir-reference", "candle_speed")):
+        run("cargo", "build", "--quiet", "--release", "--package", package, "--example", example, cwd=ROOT)
+    names = [name for peer in args.peers for name in (f"{PEERS[peer]} tok/s", "ratio")]
+    shares = ["our share", *(f"{PEERS[peer]}'s share" for peer in args.peers)]
+    heads = ["model", "what", "ours tok/s", *names, "read GB/s", *shares]
+    print("|", " | ".join(heads), "|\n|", " | ".join("---" for _ in heads), "|", flush=True)
     for name in args.models.split(","):
         for kind in args.types.split(","):
             compare(name, kind, args, programs)

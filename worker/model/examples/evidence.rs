@@ -1,0 +1,82 @@
+//! What evidence takes of a step: the fused pass over the logits of each row, beside the forward
+//! pass that made them. `bench/evidence` calls it.
+//!
+//! `cargo run --release -p weir-model --example evidence -- FILE ROWS...` prints a line for each
+//! number of rows: `{"rows": n, "step": seconds, "evidence": seconds}`, each the median of some.
+
+#![allow(clippy::print_stdout, reason = "its output is what it is for")]
+
+use std::hint::black_box;
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::Context;
+use weir_model::{
+    Batch, KeyValueType, KvCache, LoadOptions, Logits, Model, SequenceSlice, Summary,
+};
+
+const BLOCK_TOKENS: usize = 16;
+
+/// Steps of each size, all within one block of keys and values.
+const STEPS: usize = 12;
+
+fn main() -> anyhow::Result<()> {
+    let mut words = std::env::args().skip(1);
+    let file = words.next().context("FILE ROWS... are needed")?;
+    let options = LoadOptions {
+        key_value_type: KeyValueType::F16,
+        ..LoadOptions::default()
+    };
+    let mut model = Model::load(Path::new(&file), &options)?;
+    for word in words {
+        let rows: usize = word.parse()?;
+        let (step, evidence) = times(&mut model, rows)?;
+        println!("{{\"rows\": {rows}, \"step\": {step:.6}, \"evidence\": {evidence:.6}}}");
+    }
+    Ok(())
+}
+
+/// The medians of a step of so many sequences, one token each, and of the evidence of its rows.
+fn times(model: &mut Model, rows: usize) -> anyhow::Result<(f64, f64)> {
+    let mut cache = KvCache::new(model, rows, BLOCK_TOKENS)?;
+    let mut logits = Logits::new();
+    let blocks: Vec<[u32; 1]> = (0..rows as u32).map(|row| [row]).collect();
+    let (mut steps, mut evidences) = (Vec::new(), Vec::new());
+    for position in 0..STEPS {
+        let sequences: Vec<SequenceSlice<'_>> = (0..rows)
+            .map(|row| SequenceSlice {
+                start: row,
+                len: 1,
+                context_len: position + 1,
+                block_table: &blocks[row],
+            })
+            .collect();
+        let ids: Vec<u32> = (0..rows as u32).collect();
+        let slots: Vec<u32> = ids
+            .iter()
+            .map(|row| row * BLOCK_TOKENS as u32 + position as u32)
+            .collect();
+        let began = Instant::now();
+        let batch = Batch {
+            tokens: &ids,
+            positions: &vec![position as u32; rows],
+            sequences: &sequences,
+            slots: &slots,
+            outputs: &ids,
+        };
+        model.forward(&mut cache, &batch, &mut logits)?;
+        steps.push(began.elapsed().as_secs_f64());
+        let began = Instant::now();
+        let class = model.facts().kernel_class;
+        for row in 0..rows {
+            black_box(Summary::of(class, logits.row(row)));
+        }
+        evidences.push(began.elapsed().as_secs_f64());
+    }
+    Ok((median(steps), median(evidences)))
+}
+
+fn median(mut times: Vec<f64>) -> f64 {
+    times.sort_by(f64::total_cmp);
+    times[times.len() / 2]
+}
