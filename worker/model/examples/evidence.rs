@@ -11,9 +11,8 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::Context;
-use weir_model::{
-    Batch, KeyValueType, KvCache, LoadOptions, Logits, Model, SequenceSlice, Summary,
-};
+use weir_kernels::{Cpu, Finish, available_threads, finish_rows};
+use weir_model::{Batch, Groups, KeyValueType, KvCache, LoadOptions, Logits, Model, SequenceSlice};
 
 const BLOCK_TOKENS: usize = 16;
 
@@ -38,17 +37,24 @@ fn main() -> anyhow::Result<()> {
 
 /// The medians of a step of so many sequences, one token each, and of the evidence of its rows.
 fn times(model: &mut Model, rows: usize) -> anyhow::Result<(f64, f64)> {
-    let mut cache = KvCache::new(model, rows, BLOCK_TOKENS)?;
+    let mut cache = KvCache::new(model, Groups::both(rows), BLOCK_TOKENS)?;
     let mut logits = Logits::new();
     let blocks: Vec<[u32; 1]> = (0..rows as u32).map(|row| [row]).collect();
     let (mut steps, mut evidences) = (Vec::new(), Vec::new());
+    let cpu = Cpu::new(model.facts().kernel_class, available_threads());
+    let vocabulary = model.facts().vocabulary as usize;
+    let finish = Finish {
+        divisor: 1.0,
+        cap: None,
+    };
+    let mut summaries = Vec::new();
     for position in 0..STEPS {
         let sequences: Vec<SequenceSlice<'_>> = (0..rows)
             .map(|row| SequenceSlice {
                 start: row,
                 len: 1,
                 context_len: position + 1,
-                block_table: &blocks[row],
+                block_tables: Groups::both(&blocks[row][..]),
             })
             .collect();
         let ids: Vec<u32> = (0..rows as u32).collect();
@@ -61,16 +67,21 @@ fn times(model: &mut Model, rows: usize) -> anyhow::Result<(f64, f64)> {
             tokens: &ids,
             positions: &vec![position as u32; rows],
             sequences: &sequences,
-            slots: &slots,
+            slots: Groups::both(&slots[..]),
             outputs: &ids,
         };
         model.forward(&mut cache, &batch, &mut logits)?;
         steps.push(began.elapsed().as_secs_f64());
+        let mut rows_of_logits: Vec<f32> =
+            (0..rows).flat_map(|row| logits.row(row)).copied().collect();
         let began = Instant::now();
-        let class = model.facts().kernel_class;
-        for row in 0..rows {
-            black_box(Summary::of(class, logits.row(row)));
-        }
+        finish_rows(
+            &cpu,
+            (&mut rows_of_logits, vocabulary),
+            finish,
+            &mut summaries,
+        );
+        black_box(&summaries);
         evidences.push(began.elapsed().as_secs_f64());
     }
     Ok((median(steps), median(evidences)))

@@ -3,11 +3,9 @@
 use std::path::Path;
 
 use weir_model::{
-    Batch, BatchError, KeyValueType, KvCache, LoadError, LoadOptions, Logits, Model, Quantization,
-    SequenceSlice,
+    BLOCK_TOKENS, Batch, BatchError, Groups, KeyValueType, KvCache, LoadError, LoadOptions, Logits,
+    Model, Quantization, SequenceSlice,
 };
-
-const BLOCK_TOKENS: usize = 16;
 
 /// Our model, and one sequence in blocks that lie in order, so that a position is its own slot.
 #[derive(Debug)]
@@ -40,7 +38,7 @@ impl Ours {
     pub fn new(model: Model, tokens: usize) -> Result<Self, LoadError> {
         let blocks: Vec<u32> = (0..tokens.div_ceil(BLOCK_TOKENS) as u32).collect();
         Ok(Self {
-            cache: KvCache::new(&model, blocks.len(), BLOCK_TOKENS)?,
+            cache: KvCache::new(&model, Groups::both(blocks.len()), BLOCK_TOKENS)?,
             model,
             blocks,
             done: 0,
@@ -61,9 +59,9 @@ impl Ours {
                 start: 0,
                 len: tokens.len(),
                 context_len: self.done + tokens.len(),
-                block_table: &self.blocks,
+                block_tables: Groups::both(&self.blocks),
             }],
-            slots: &positions,
+            slots: Groups::both(&positions),
             outputs: &outputs,
         };
         let mut logits = Logits::new();
