@@ -1,3 +1,5 @@
+//! Who holds which block, step by step and at random.
+
 use proptest::prelude::*;
 
 use super::*;
