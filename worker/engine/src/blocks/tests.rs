@@ -1,3 +1,5 @@
+//! Who holds which block, step by step and at random.
+
 use proptest::prelude::*;
 
 use super::*;
@@ -229,11 +231,11 @@ proptest! {
                     }
                     *done = end;
                 },
-                Act::GoBack { which } => if let Some((blocks, done)) = held.get_mut(which % count) {
-                    if let Some(to) = blocks.extent().back_to.filter(|to| *to <= *done) {
-                        pool.go_back(blocks);
-                        *done = to;
-                    }
+                Act::GoBack { which } => if let Some((blocks, done)) = held.get_mut(which % count)
+                    && let Some(to) = blocks.extent().back_to.filter(|to| *to <= *done)
+                {
+                    pool.go_back(blocks);
+                    *done = to;
                 },
                 Act::End { which } => if !held.is_empty() {
                     pool.give_back(held.swap_remove(which % count).0);

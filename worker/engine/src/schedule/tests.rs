@@ -1,3 +1,5 @@
+//! What a step computes, and that it finds all that it meets.
+
 use proptest::prelude::*;
 
 use super::*;
