@@ -171,6 +171,10 @@ impl Worker {
         assert!(!said.iter().any(|line| line.contains(part)), "{said:#?}");
     }
 
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+
     pub fn id(&self) -> u32 {
         self.child.id()
     }
