@@ -14,8 +14,9 @@ use crate::peak;
 /// What takes a few seconds.
 const USUALLY: u64 = 1500;
 
-/// A tokenizer of some kilobytes may take this much, most of it for its expressions.
-const MOST: usize = 32 << 20;
+/// A tokenizer of some kilobytes takes a few megabytes, most of them for its expressions. Where the
+/// library panics over it and a backtrace is asked for, that reads this program's own symbols.
+const MOST: usize = 128 << 20;
 
 fn tokenizers() -> [Value; 4] {
     let added = |id: u32, content: &str| {
