@@ -12,9 +12,9 @@ use std::time::Instant;
 
 use anyhow::Context;
 use weir_kernels::{Cpu, Finish, available_threads, finish_rows};
-use weir_model::{Batch, Groups, KeyValueType, KvCache, LoadOptions, Logits, Model, SequenceSlice};
-
-const BLOCK_TOKENS: usize = 16;
+use weir_model::{
+    BLOCK_TOKENS, Batch, Groups, KeyValueType, KvCache, LoadOptions, Logits, Model, SequenceSlice,
+};
 
 /// Steps of each size, all within one block of keys and values.
 const STEPS: usize = 12;

@@ -14,14 +14,9 @@ use std::time::{Instant, SystemTime};
 
 use anyhow::Context;
 use weir_model::{
-    Batch, Groups, KeyValueType, KvCache, LoadOptions, LoadReport, Logits, Model, Quantization,
-    SequenceSlice,
+    BLOCK_TOKENS, Batch, Groups, KeyValueType, KvCache, LoadOptions, LoadReport, Logits, Model,
+    Quantization, STEP_TOKENS, SequenceSlice,
 };
-
-const BLOCK_TOKENS: usize = 16;
-
-/// As many as a step of the engine computes at most.
-const CHUNK: usize = 512;
 
 fn main() -> anyhow::Result<()> {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -54,9 +49,9 @@ fn main() -> anyhow::Result<()> {
         upkeep.run(SystemTime::now(), &|| false)?;
     }
     run.done = 0;
-    let read = run.timed(prompt, CHUNK)?;
+    let read = run.timed(prompt, STEP_TOKENS)?;
     run.done = 0;
-    run.timed(depth, CHUNK)?;
+    run.timed(depth, STEP_TOKENS)?;
     let write = run.timed(tokens, 1)?;
     let loading = loading(&report);
     println!(
