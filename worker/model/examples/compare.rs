@@ -10,9 +10,7 @@ use std::path::Path;
 use anyhow::{Context, ensure};
 use safetensors::SafeTensors;
 use serde::Deserialize;
-use weir_model::{Batch, Groups, KvCache, LoadOptions, Logits, Model, SequenceSlice};
-
-const BLOCK_TOKENS: usize = 16;
+use weir_model::{BLOCK_TOKENS, Batch, Groups, KvCache, LoadOptions, Logits, Model, SequenceSlice};
 
 /// Relative to the largest logit of the reference, or to 1.
 const TOLERANCE: f32 = 2e-4;

@@ -3,10 +3,8 @@
 
 use std::collections::VecDeque;
 
-use crate::groups::{Extent, Group, Groups};
+use crate::groups::{BLOCK_TOKENS, Extent, Group, Groups};
 use crate::{Batch, KvCache, Logits, Model, SequenceSlice};
-
-const BLOCK_TOKENS: usize = 16;
 
 /// In place of a block that was given back.
 const NOWHERE: u32 = u32::MAX;

@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use safetensors::SafeTensors;
-use weir_model::{Batch, Groups, KeyValueType, KvCache, LoadOptions, Logits, Model, SequenceSlice};
-
-const BLOCK_TOKENS: usize = 16;
+use weir_model::{
+    BLOCK_TOKENS, Batch, Groups, KeyValueType, KvCache, LoadOptions, Logits, Model, SequenceSlice,
+};
 
 /// Two orders of summation of the same f32 numbers, against the spread of the logits.
 const TOLERANCE: f32 = 1e-4;

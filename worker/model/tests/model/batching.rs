@@ -6,11 +6,12 @@ use std::num::NonZeroUsize;
 use proptest::prelude::*;
 use safetensors::Dtype;
 use weir_model::{
-    Batch, BatchError, Groups, KernelClass, KvCache, LoadOptions, Logits, Model, SequenceSlice,
+    BLOCK_TOKENS, Batch, BatchError, Groups, KernelClass, KvCache, LoadOptions, Logits, Model,
+    SequenceSlice,
 };
 
 use crate::logits::fixtures;
-use crate::run::{self, BLOCK_TOKENS, Sequence};
+use crate::run::{self, Sequence};
 use crate::tiny::Tiny;
 
 fn load(tiny: &Tiny, threads: usize, kernel_class: KernelClass) -> Model {

@@ -9,9 +9,9 @@ use safetensors::SafeTensors;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
-use weir_model::{Groups, KvCache, LoadOptions, Model};
+use weir_model::{BLOCK_TOKENS, Groups, KvCache, LoadOptions, Model};
 
-use crate::run::{self, BLOCK_TOKENS, Sequence};
+use crate::run::{self, Sequence};
 use crate::tiny::word_level;
 
 /// Two orders of summation of the same f32 numbers.

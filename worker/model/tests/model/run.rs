@@ -1,8 +1,6 @@
 //! Runs sequences through a model, in one piece or in many.
 
-use weir_model::{Batch, Groups, KvCache, Logits, Model, SequenceSlice};
-
-pub const BLOCK_TOKENS: usize = 16;
+use weir_model::{BLOCK_TOKENS, Batch, Groups, KvCache, Logits, Model, SequenceSlice};
 
 /// One sequence and how far it has come.
 pub struct Sequence {
