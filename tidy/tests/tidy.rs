@@ -31,6 +31,7 @@ const MAP: &[Arrows] = &[
     ("weir-policy", &["weir-cascade", "weir-crds"]),
     ("weir-model", &["weir-kernels"]),
     ("weir-engine", &["weir-model"]),
+    ("weir-sources", &["weir-crds", "weir-policy"]),
     (
         "weir-worker",
         &[

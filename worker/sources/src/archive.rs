@@ -180,7 +180,10 @@ mod tests {
             bytes: 2,
             sha256: Digest::of(b"{}"),
         };
-        assert_eq!(unpacked(&tar, Packing::Tar).unwrap(), [file.clone()]);
+        assert_eq!(
+            unpacked(&tar, Packing::Tar).unwrap(),
+            std::slice::from_ref(&file)
+        );
         let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
         gzip.write_all(&tar).unwrap();
         assert_eq!(

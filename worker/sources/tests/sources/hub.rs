@@ -106,32 +106,16 @@ async fn a_revision_is_asked_for_as_one_name_even_with_a_slash() {
 
 #[tokio::test]
 async fn what_the_hub_refuses_is_said_with_what_to_do() {
-    let cases: [(&[(&str, &str)], u16, &str, &str); 4] = [
-        (
-            &[("x-error-code", "RepoNotFound")],
-            401,
-            "Unauthorized",
-            "or it is private",
-        ),
-        (
-            &[("x-error-code", "GatedRepo")],
-            403,
-            "Unauthorized",
-            "accept its terms",
-        ),
-        (
-            &[("x-error-code", "RevisionNotFound")],
-            404,
-            "ModelNotFound",
-            "no revision main",
-        ),
-        (&[], 404, "ModelNotFound", "404"),
-    ];
-    for (headers, status, reason, words) in cases {
+    for (code, status, reason, words) in [
+        ("RepoNotFound", 401, "Unauthorized", "or it is private"),
+        ("GatedRepo", 403, "Unauthorized", "accept its terms"),
+        ("RevisionNotFound", 404, "ModelNotFound", "no revision main"),
+        ("", 404, "ModelNotFound", "404"),
+    ] {
         let (stage, server) = (Stage::new(), Server::start().await);
-        let act = Act::Status(status, Vec::leak(headers.to_vec()));
         let page = Page {
-            acts: [act].into(),
+            acts: [Act::Status(status, &[])].into(),
+            headers: vec![("x-error-code", code.to_owned())],
             ..Page::default()
         };
         server.put(LIST, page);
