@@ -2,18 +2,26 @@
 //! credential goes to the host it was given for and to no other, https never becomes http, and no
 //! body is read beyond its limit.
 
-use std::{error::Error, fs, path::Path, time::Duration};
+mod causes;
+mod headers;
+
+use std::{fs, path::Path, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use futures::{StreamExt, TryStreamExt, stream::BoxStream};
 use reqwest::{
     Certificate, Client, Response, StatusCode, Url,
     header::{
-        ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_RANGE, ETAG, HeaderMap,
-        HeaderValue, IF_RANGE, LAST_MODIFIED, LOCATION, RANGE, RETRY_AFTER,
+        ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_RANGE, HeaderMap,
+        HeaderValue, IF_RANGE, LOCATION, RANGE, RETRY_AFTER,
     },
     redirect,
 };
+
+use causes::chain;
+pub(crate) use causes::untrusted;
+use headers::{content_range, seconds};
+pub(crate) use headers::{tag, text};
 
 use crate::{
     credentials::Credentials,
@@ -293,15 +301,6 @@ fn redirected(from: &Url, response: &Response) -> Result<Option<Url>, Trouble> {
     }
 }
 
-/// What tells one content from another: a tag, or else a date.
-pub(crate) fn tag(headers: &HeaderMap) -> Option<String> {
-    text(headers, ETAG.as_str()).or_else(|| text(headers, LAST_MODIFIED.as_str()))
-}
-
-pub(crate) fn text(headers: &HeaderMap, name: &str) -> Option<String> {
-    Some(headers.get(name)?.to_str().ok()?.trim().to_owned())
-}
-
 /// Host and port: what a message may say of an address.
 pub(crate) fn host(url: &Url) -> String {
     let name = url.host_str().unwrap_or("nowhere");
@@ -309,81 +308,9 @@ pub(crate) fn host(url: &Url) -> String {
         .map_or_else(|| name.to_owned(), |port| format!("{name}:{port}"))
 }
 
-/// `bytes 5-9/10` begins at 5 and is of 10.
-fn content_range(value: &str) -> Option<(u64, Option<u64>)> {
-    let (range, total) = value.strip_prefix("bytes ")?.split_once('/')?;
-    let (first, last) = range.split_once('-')?;
-    let (first, last): (u64, u64) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
-    let total: Option<u64> = match total.trim() {
-        "*" => None,
-        total => Some(total.parse().ok()?),
-    };
-    (first <= last && total.is_none_or(|total| last < total)).then_some((first, total))
-}
-
-/// `Retry-After` in seconds. As a date it is rare, and the clocks of two machines are not worth it.
-fn seconds(value: &str) -> Option<Duration> {
-    value.parse().ok().map(Duration::from_secs)
-}
-
-/// An error and its causes, without the address: that may hold a signature.
-fn chain(error: &reqwest::Error) -> String {
-    let mut words = Vec::new();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        words.push(error.to_string());
-        cause = error.source();
-    }
-    match words.is_empty() {
-        true if error.is_timeout() => "no answer in time".to_owned(),
-        true => "the request failed".to_owned(),
-        false => words.join(": "),
-    }
-}
-
-/// Why a certificate was refused, where that is what `error` says.
-pub(crate) fn untrusted(error: &(dyn Error + 'static)) -> Option<String> {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        if let Some(rustls::Error::InvalidCertificate(why)) = error.downcast_ref() {
-            return Some(why.to_string());
-        }
-        // An I/O error stands for what it wraps, and passes it over when it is asked for its cause.
-        let wrapped = error.downcast_ref::<std::io::Error>();
-        cause = match wrapped.and_then(std::io::Error::get_ref) {
-            Some(inner) => Some(inner),
-            None => error.source(),
-        };
-    }
-    None
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_range_that_contradicts_itself_is_none() {
-        assert_eq!(content_range("bytes 5-9/10"), Some((5, Some(10))));
-        assert_eq!(content_range("bytes 5-9/*"), Some((5, None)));
-        for wrong in [
-            "",
-            "bytes */10",
-            "bytes 9-5/10",
-            "bytes 5-10/10",
-            "lines 1-2/3",
-            "bytes a-b/c",
-        ] {
-            assert_eq!(content_range(wrong), None, "{wrong}");
-        }
-    }
-
-    #[test]
-    fn only_seconds_are_waited_for() {
-        assert_eq!(seconds("7"), Some(Duration::from_secs(7)));
-        assert_eq!(seconds("Sat, 21 Nov 2026 12:00:00 GMT"), None);
-        assert_eq!(seconds("-1"), None);
-    }
 
     #[test]
     fn a_tag_is_sent_back_only_where_it_is_strong() {

@@ -19,6 +19,7 @@ async fn redirects_without_end_are_left() {
         "{error}"
     );
     assert!(error.is_permanent());
+    assert_eq!(server.asked().len(), 9);
 }
 
 #[tokio::test]

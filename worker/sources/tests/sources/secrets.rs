@@ -76,6 +76,24 @@ async fn a_redirect_to_a_signed_address_that_breaks_is_shown_without_its_signatu
 }
 
 #[tokio::test]
+async fn what_a_library_says_of_a_failure_is_shown_without_the_token() {
+    let (stage, server) = (Stage::new(), Server::start().await);
+    repository(&server, b"weights");
+    // The only words of a failure that a server can choose are those of where it leads to.
+    let token = "127.0.0.9";
+    server.change(&weights_page(), |page| {
+        page.redirect = Some(format!("http://{token}:1/blob"));
+    });
+    let options = Options {
+        credentials: Some(stage.secret(&[("token", token)])),
+        ..stage.hub(&server)
+    };
+    let words = shown(MODEL, &options).await;
+    assert!(words.contains("***:1"), "{words}");
+    assert!(!words.contains(token), "{words}");
+}
+
+#[tokio::test]
 async fn the_keys_of_stores_are_shown_nowhere() {
     let server = Server::start().await;
     let refused = Page {
