@@ -36,6 +36,12 @@ pub enum SourceError {
     Length { file: String, said: u64, found: u64 },
     #[error("{file} changed while it was downloaded: {what}")]
     Changed { file: String, what: String },
+    #[error("{address} is {found} now, and {pinned} is pinned")]
+    Moved {
+        address: String,
+        pinned: String,
+        found: String,
+    },
     #[error(
         "{needed} more bytes are needed in {}, and {free} are free: give it a larger disk, or take something away",
         folder.display()
@@ -76,9 +82,10 @@ impl SourceError {
             Self::Unauthorized { .. } | Self::Setting { .. } => reasons::UNAUTHORIZED,
             Self::Ambiguous { .. } => reasons::AMBIGUOUS_SOURCE,
             Self::Unsupported { .. } | Self::Unsafe { .. } => reasons::UNSUPPORTED,
-            Self::DigestMismatch { .. } | Self::Length { .. } | Self::Changed { .. } => {
-                reasons::DIGEST_MISMATCH
-            }
+            Self::DigestMismatch { .. }
+            | Self::Length { .. }
+            | Self::Changed { .. }
+            | Self::Moved { .. } => reasons::DIGEST_MISMATCH,
             Self::DiskFull { .. } => reasons::DISK_FULL,
             Self::Unavailable { .. } | Self::Untrusted { .. } => reasons::SOURCE_UNAVAILABLE,
             Self::Cache { .. } => reasons::CRASH_LOOP,

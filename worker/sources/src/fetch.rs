@@ -90,10 +90,12 @@ pub async fn fetch(
 struct Fetching<'a> {
     remote: Box<dyn Remote>,
     address: String,
-    /// Of everything that says what is wanted.
-    id: Digest,
-    /// The address can only ever mean one content.
-    pinned: bool,
+    /// Of the address and the digest that is asked for: all contents of these are kept together.
+    source: Digest,
+    /// The same with the revision as it was asked for, which may mean something else each day.
+    asked: Digest,
+    /// The revision, where it is known before anybody is asked.
+    known: Option<String>,
     cache: Cache,
     options: &'a Options,
     meter: &'a Meter<'a>,
@@ -106,23 +108,15 @@ impl<'a> Fetching<'a> {
         meter: &'a Meter<'a>,
     ) -> Result<Self, SourceError> {
         let revision = options.revision.as_deref().unwrap_or_default();
-        let sha256 = options
-            .sha256
-            .map(|digest| digest.to_string())
-            .unwrap_or_default();
-        let id = format!("{source}\n{revision}\n{sha256}");
-        let pinned = match source {
-            Source::HuggingFace { .. } => is_commit(revision),
-            Source::Oci { image } => {
-                Reference::parse(image, options.revision.as_deref()).is_ok_and(|r| r.is_digest())
-            }
-            _ => false,
-        };
+        let sha256 = options.sha256.map(String::from).unwrap_or_default();
+        let of_source = format!("{source}\n{sha256}");
+        let of_asked = format!("{of_source}\n{revision}");
         Ok(Self {
             remote: remote(source, options)?,
             address: shown(source),
-            id: Digest::of(id.as_bytes()),
-            pinned: pinned || options.sha256.is_some(),
+            source: Digest::of(of_source.as_bytes()),
+            asked: Digest::of(of_asked.as_bytes()),
+            known: options.pinned.clone().or_else(|| fixed(source, options)),
             cache: Cache::new(&options.cache),
             options,
             meter,
@@ -130,12 +124,10 @@ impl<'a> Fetching<'a> {
     }
 
     async fn run(&self) -> Result<Fetched, SourceError> {
-        let cached = self.cached();
-        if self.pinned
-            && let Some((key, manifest)) = cached
-        {
+        if let Some((key, manifest)) = self.certain() {
             return Ok(self.fetched(&key, manifest, Origin::Cache));
         }
+        let cached = self.last();
         if self.options.offline {
             let (key, manifest) = cached.ok_or_else(|| SourceError::NotCached {
                 address: self.address.clone(),
@@ -149,15 +141,47 @@ impl<'a> Fetching<'a> {
             }
             (plan, _) => plan?,
         };
-        let key = Key::new(&self.address, self.id, Digest::of(plan.revision.as_bytes()));
+        if let Some(pinned) = self.known.as_ref().filter(|known| **known != plan.revision) {
+            return Err(SourceError::Moved {
+                address: self.address.clone(),
+                pinned: pinned.clone(),
+                found: plan.revision,
+            });
+        }
+        let key = self.key(&plan.revision);
         let origin = self.entry(&key, plan).await?;
-        self.cache.remember(self.id, &key)?;
+        self.cache.remember(self.asked, &key)?;
         match self.cache.complete(&key) {
             Some(manifest) => Ok(self.fetched(&key, manifest, origin)),
             None => Err(SourceError::Unsafe {
                 what: format!("{} was changed in the cache just now", self.address),
             }),
         }
+    }
+
+    fn key(&self, revision: &str) -> Key {
+        Key::new(&self.address, self.source, Digest::of(revision.as_bytes()))
+    }
+
+    /// What is in the cache and can be nothing else.
+    fn certain(&self) -> Option<(Key, Manifest)> {
+        if let Some(known) = &self.known {
+            let key = self.key(known);
+            let manifest = self.cache.complete(&key)?;
+            return Some((key, manifest));
+        }
+        self.last().filter(|_| self.options.sha256.is_some())
+    }
+
+    /// What the address meant last, if it is in the cache and may still be meant.
+    fn last(&self) -> Option<(Key, Manifest)> {
+        let key = self.cache.resolved(self.asked)?;
+        let manifest = self.cache.complete(&key)?;
+        let may_be = |known: &String| *known == manifest.revision;
+        self.known
+            .as_ref()
+            .is_none_or(may_be)
+            .then_some((key, manifest))
     }
 
     /// Makes sure that the entry is complete.
@@ -170,7 +194,7 @@ impl<'a> Fetching<'a> {
         if self.cache.complete(key).is_some() {
             return Ok(Origin::Cache);
         }
-        self.cache.clear_outdated(&self.address, self.id, key);
+        self.cache.clear_outdated(&self.address, self.source, key);
         let folder = self.cache.begin(key)?;
         let (load, files) = self.fill(&plan, folder, &lock).await?;
         let manifest = Manifest {
@@ -217,12 +241,6 @@ impl<'a> Fetching<'a> {
         }
     }
 
-    fn cached(&self) -> Option<(Key, Manifest)> {
-        let key = self.cache.resolved(self.id)?;
-        let manifest = self.cache.complete(&key)?;
-        Some((key, manifest))
-    }
-
     fn fetched(&self, key: &Key, manifest: Manifest, origin: Origin) -> Fetched {
         let bytes = manifest.files.iter().map(|file| file.bytes).sum();
         self.meter.expect(bytes, Some(bytes));
@@ -232,6 +250,22 @@ impl<'a> Fetching<'a> {
             files: manifest.files,
             origin,
         }
+    }
+}
+
+/// The revision of an address that can only ever mean one.
+fn fixed(source: &Source, options: &Options) -> Option<String> {
+    let revision = options.revision.as_deref();
+    match source {
+        Source::HuggingFace { .. } => {
+            let commit = revision.filter(|revision| is_commit(revision))?;
+            Some(commit.to_ascii_lowercase())
+        }
+        Source::Oci { image } => {
+            let reference = Reference::parse(image, revision).ok()?;
+            reference.is_digest().then_some(reference.reference)
+        }
+        _ => None,
     }
 }
 
@@ -260,13 +294,18 @@ fn remote(source: &Source, options: &Options) -> Result<Box<dyn Remote>, SourceE
                 endpoint,
                 repository: repository.clone(),
                 file: file.clone(),
-                revision,
+                // A branch may have moved since; the commit is still there.
+                revision: options.pinned.clone().or(revision),
                 address,
                 web,
             }))
         }
         Source::Oci { image } => {
-            let reference = Reference::parse(image, revision.as_deref()).map_err(unsupported)?;
+            let parsed = Reference::parse(image, revision.as_deref()).map_err(unsupported)?;
+            let reference = Reference {
+                reference: options.pinned.clone().unwrap_or(parsed.reference),
+                ..parsed
+            };
             Ok(Box::new(Registry::new(web, reference, address)))
         }
         _ if revision.is_some() => Err(unsupported(

@@ -18,6 +18,9 @@ pub struct Options {
     pub roots: Roots,
     /// Branch, tag or commit of a repository; tag or digest of an image that names none.
     pub revision: Option<String>,
+    /// What the address resolved to before, as [`Fetched::revision`](crate::Fetched) said it: that
+    /// is taken, and anything else refused.
+    pub pinned: Option<String>,
     /// Of a source that is one file.
     pub sha256: Option<Digest>,
     /// The folder that the Secret is mounted at, a file per entry.
@@ -41,6 +44,7 @@ impl Options {
             cache: cache.into(),
             roots: Roots::default(),
             revision: None,
+            pinned: None,
             sha256: None,
             credentials: None,
             ca_bundle: None,

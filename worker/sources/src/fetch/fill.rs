@@ -50,11 +50,12 @@ impl Fetching<'_> {
             meter: self.meter,
             lock: lock.clone(),
         };
-        let coming = plan.files.iter().map(|file| {
+        let download = &download;
+        let mut coming = Vec::new();
+        for file in &plan.files {
             let path = folder.join(&file.name);
-            let download = &download;
-            async move { download.fetch(file, &path).await }
-        });
+            coming.push(async move { download.fetch(file, &path).await });
+        }
         // In the order of the plan, so that the manifest does not depend on who was quicker.
         let mut files: Vec<FetchedFile> = stream::iter(coming)
             .buffered(FILES_AT_ONCE)

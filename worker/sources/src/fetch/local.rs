@@ -28,6 +28,11 @@ pub(super) async fn found(
     if options.revision.is_some() {
         return Err(unsupported("has no revisions: take model.revision out"));
     }
+    if let Some(pinned) = &options.pinned {
+        return Err(unsupported(&format!(
+            "has no revisions, and {pinned} is pinned"
+        )));
+    }
     if !path.exists() {
         return Err(SourceError::NotFound {
             address: shown(source),

@@ -138,8 +138,11 @@ impl Registry {
 impl Remote for Registry {
     async fn list(&self) -> Result<Listing, Trouble> {
         let mut reference = self.reference.reference.clone();
+        // Of an index, not of the manifest that it leads this machine to.
+        let mut revision = None;
         for _ in 0..DEEPEST_INDEX {
             let (digest, body) = self.manifest(&reference).await?;
+            let revision = revision.get_or_insert_with(|| format!("sha256:{digest}"));
             let manifest: Manifest = serde_json::from_slice(&body)
                 .map_err(|error| self.unsupported(format!("its manifest is none: {error}")))?;
             if let Some(next) = manifest.of_platform(std::env::consts::ARCH) {
@@ -148,7 +151,7 @@ impl Remote for Registry {
             }
             let files = manifest.files().map_err(|what| self.unsupported(what))?;
             return Ok(Listing {
-                revision: Some(format!("sha256:{digest}")),
+                revision: Some(revision.clone()),
                 files,
                 asked: None,
                 layered: true,

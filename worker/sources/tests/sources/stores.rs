@@ -162,6 +162,29 @@ async fn an_object_that_is_replaced_while_it_comes_is_not_put_together_from_both
 }
 
 #[tokio::test]
+async fn objects_that_were_replaced_are_not_those_that_were_pinned() {
+    let (stage, server) = bucket(b"weights").await;
+    let first = run("s3://models/tiny", &s3(&stage, &server)).await.unwrap();
+    let elsewhere = Stage::new();
+    let pinned = Options {
+        pinned: Some(first.revision),
+        cache: elsewhere.cache(),
+        ..s3(&stage, &server)
+    };
+    run("s3://models/tiny", &pinned).await.unwrap();
+    server.change(S3_LIST, |page| {
+        page.body = contents(&[("tiny/config.json", 2), ("tiny/model.safetensors", 8)]).into();
+    });
+    let another = Stage::new();
+    let pinned = Options {
+        cache: another.cache(),
+        ..pinned
+    };
+    let error = fails("s3://models/tiny", &pinned).await;
+    assert!(matches!(error, SourceError::Moved { .. }), "{error}");
+}
+
+#[tokio::test]
 async fn what_a_store_refuses_is_said_with_what_to_do() {
     let region: &[(&str, &str)] = &[("x-amz-bucket-region", "eu-north-1")];
     for (status, headers, reason, words) in [
