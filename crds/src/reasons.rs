@@ -38,6 +38,10 @@ pub const DIGEST_MISMATCH: &str = "DigestMismatch";
 pub const MODEL_NOT_FOUND: &str = "ModelNotFound";
 /// The source refused the credentials, or wants some.
 pub const UNAUTHORIZED: &str = "Unauthorized";
+/// The source does not answer, or cuts every answer; it is tried again.
+pub const SOURCE_UNAVAILABLE: &str = "SourceUnavailable";
+/// The disk of the cache has no room for the model; the message has both numbers.
+pub const DISK_FULL: &str = "DiskFull";
 /// The model has a tensor, a key or an architecture that our worker does not know.
 pub const UNSUPPORTED: &str = "Unsupported";
 /// The model does not fit into the memory it was given.

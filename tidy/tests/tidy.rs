@@ -32,6 +32,7 @@ const MAP: &[Arrows] = &[
     ("weir-model", &["weir-kernels"]),
     ("weir-engine", &["weir-model"]),
     ("weir-reference", &["weir-model"]),
+    ("weir-sources", &["weir-crds", "weir-policy"]),
     (
         "weir-worker",
         &[
