@@ -4,12 +4,12 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use memmap2::{Mmap, UncheckedAdvice};
 use weir_kernels::Cpu;
 use weir_kernels::packed::{self, AlignedBytes, Format, PackedShape};
 
 use crate::LoadError;
 use crate::gguf::names::row_of;
+use crate::mapped::Mapped;
 use crate::tensor::{Plain, Tensor};
 use crate::weight::{PackedWeight, Weight};
 
@@ -34,7 +34,7 @@ impl Stored {
 #[derive(Clone, Debug)]
 pub(crate) struct Found {
     pub(crate) name: String,
-    pub(crate) map: Arc<Mmap>,
+    pub(crate) map: Arc<Mapped>,
     /// Whole rows.
     pub(crate) range: Range<usize>,
     pub(crate) stored: Stored,
@@ -162,26 +162,12 @@ impl Found {
             }
         };
         packed::pack(cpu, shape, row, &mut bytes);
-        self.give_back();
+        // What was packed is not looked at again.
+        self.map.give_back(self.range.clone());
         match bad.into_inner() {
             NONE => Ok(Weight::Packed(PackedWeight::new(shape, bytes))),
             row => Err(self.not_finite(row)),
         }
-    }
-
-    /// Lets go of the pages that were read: what was packed is not looked at again.
-    fn give_back(&self) {
-        #[allow(unsafe_code, reason = "pages of a file can be read again")]
-        // SAFETY: the map is of a file and read only, so that pages come back as they were.
-        let advised = unsafe {
-            self.map.unchecked_advise_range(
-                UncheckedAdvice::DontNeed,
-                self.range.start,
-                self.range.len(),
-            )
-        };
-        // Advice that is not taken costs memory that the system can take back by itself.
-        advised.ok();
     }
 
     fn not_finite(&self, row: usize) -> LoadError {

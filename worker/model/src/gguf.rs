@@ -13,12 +13,9 @@ mod tensor;
 pub(crate) mod tensors;
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
-
-use memmap2::Mmap;
 
 pub(crate) use self::item::quoted;
 pub use self::item::{Array, Item};
@@ -28,6 +25,7 @@ pub use self::tensor::{GgufTensor, TensorType};
 use self::header::{Header, Placed};
 use self::tensor::Stored;
 use crate::LoadError;
+use crate::mapped::Mapped;
 
 // Blocks and numbers are used as they lie in the file.
 const _: () = assert!(cfg!(target_endian = "little"), "GGUF is little-endian");
@@ -36,16 +34,9 @@ const _: () = assert!(cfg!(target_endian = "little"), "GGUF is little-endian");
 #[derive(Debug)]
 pub struct Gguf {
     metadata: Metadata,
-    parts: Vec<Part>,
+    parts: Vec<Arc<Mapped>>,
     /// By name: the part, and the place in it.
     tensors: BTreeMap<String, (usize, Placed)>,
-}
-
-#[derive(Debug)]
-struct Part {
-    path: PathBuf,
-    file: File,
-    map: Arc<Mmap>,
 }
 
 impl Gguf {
@@ -60,15 +51,18 @@ impl Gguf {
         let mut tensors = BTreeMap::new();
         let mut first = None;
         for (place, path) in paths.into_iter().enumerate() {
-            let part = Part::open(path)?;
-            let header = Header::read(&part.map).map_err(|why| part.malformed(why))?;
-            let metadata = Metadata::new(part.path.clone(), Arc::clone(&part.map), header.values);
+            let part = Arc::new(mapped(&path)?);
+            let header = Header::read(&part).map_err(|why| malformed(&part, why))?;
+            let metadata = Metadata::new(Arc::clone(&part), header.values);
             split::check_part(&metadata, place, count)?;
             for (name, placed) in header.tensors {
                 if let Some((other, _)) = tensors.get(&name) {
-                    let other: &Part = &parts[*other];
-                    let other = other.path.display();
-                    return Err(part.malformed(format!("{other} has the tensor `{name}` too")));
+                    let other: &Arc<Mapped> = &parts[*other];
+                    let other = other.path().display();
+                    return Err(malformed(
+                        &part,
+                        format!("{other} has the tensor `{name}` too"),
+                    ));
                 }
                 tensors.insert(name, (place, placed));
             }
@@ -118,7 +112,7 @@ impl Gguf {
         let part = &self.parts[*part];
         let Stored::Served(kind) = placed.stored else {
             return Err(LoadError::TensorFormat {
-                path: part.path.clone(),
+                path: part.path().to_owned(),
                 tensor: name.to_owned(),
                 stored: placed.stored.to_string(),
                 served: TensorType::SERVED,
@@ -128,7 +122,7 @@ impl Gguf {
         Ok(GgufTensor {
             shape: placed.shape.clone(),
             kind,
-            map: Arc::clone(&part.map),
+            map: Arc::clone(part),
             range: placed.range.clone(),
         })
     }
@@ -139,58 +133,28 @@ impl Gguf {
         placed.map(|(_, placed)| placed.range.len() as u64).sum()
     }
 
-    /// The files, for a digest.
-    pub fn files(&self) -> impl Iterator<Item = (&Path, &[u8])> {
-        self.parts
-            .iter()
-            .map(|part| (part.path.as_path(), &part.map[..]))
+    /// The file, or those of its split, in order.
+    pub fn files(&self) -> &[Arc<Mapped>] {
+        &self.parts
     }
 }
 
-impl Part {
-    fn open(path: PathBuf) -> Result<Self, LoadError> {
-        let read = |source: std::io::Error| match source.kind() {
-            ErrorKind::NotFound => LoadError::FileMissing {
-                file: "GGUF file",
-                path: path.clone(),
-            },
-            _ => LoadError::Read {
-                path: path.clone(),
-                source,
-            },
-        };
-        let file = File::open(&path).map_err(read)?;
-        #[allow(unsafe_code, reason = "weights are used where the file is mapped")]
-        // SAFETY: a model is not written to while it is served: downloads are complete before a
-        // worker starts, and sources are mounted read-only.
-        let map = unsafe { Mmap::map(&file) }.map_err(read)?;
-        Ok(Self {
-            map: Arc::new(map),
-            file,
-            path,
-        })
-    }
-
-    /// Touching a page that a file has lost ends the process; this says so first.
-    fn check_length(&self) -> Result<(), LoadError> {
-        let found = self.file.metadata().map_err(|source| LoadError::Read {
-            path: self.path.clone(),
+fn mapped(path: &Path) -> Result<Mapped, LoadError> {
+    Mapped::open(path).map_err(|source| match source.kind() {
+        ErrorKind::NotFound => LoadError::FileMissing {
+            file: "GGUF file",
+            path: path.to_owned(),
+        },
+        _ => LoadError::Read {
+            path: path.to_owned(),
             source,
-        })?;
-        let opened = self.map.len() as u64;
-        if found.len() < opened {
-            let found = found.len();
-            return Err(self.malformed(format!(
-                "it has {found} bytes, where it had {opened} when it was opened"
-            )));
-        }
-        Ok(())
-    }
+        },
+    })
+}
 
-    fn malformed(&self, why: String) -> LoadError {
-        LoadError::Malformed {
-            path: self.path.clone(),
-            why,
-        }
+fn malformed(part: &Mapped, why: String) -> LoadError {
+    LoadError::Malformed {
+        path: part.path().to_owned(),
+        why,
     }
 }

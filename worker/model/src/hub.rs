@@ -1,17 +1,16 @@
 //! Tensors out of safetensors files, used where the file is mapped.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use memmap2::Mmap;
 use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 
 use crate::LoadError;
 use crate::files::read_json;
 use crate::found::{Found, Stored};
+use crate::mapped::Mapped;
 use crate::tensor::Plain;
 
 // A tensor is read as it lies in the file.
@@ -23,7 +22,7 @@ const _: () = assert!(
 /// The tensors of a model folder that have not been taken yet.
 #[derive(Debug)]
 pub(crate) struct HubTensors {
-    files: Vec<(PathBuf, Arc<Mmap>)>,
+    files: Vec<Arc<Mapped>>,
     tensors: BTreeMap<String, Place>,
 }
 
@@ -64,11 +63,7 @@ impl HubTensors {
             path: path.clone(),
             why: error.to_string(),
         };
-        let file = File::open(&path).map_err(read)?;
-        #[allow(unsafe_code, reason = "weights are used where the file is mapped")]
-        // SAFETY: a model folder is not written to while it is served: downloads are complete
-        // before a worker starts, and sources are mounted read-only.
-        let map = unsafe { Mmap::map(&file) }.map_err(read)?;
+        let map = Mapped::open(&path).map_err(read)?;
         let (header, metadata) = SafeTensors::read_metadata(&map).map_err(malformed)?;
         // The header follows its own length, which takes eight bytes.
         let data = header + 8;
@@ -87,15 +82,12 @@ impl HubTensors {
                 });
             }
         }
-        self.files.push((path, Arc::new(map)));
+        self.files.push(Arc::new(map));
         Ok(())
     }
 
-    /// The files, for a digest.
-    pub(crate) fn files(&self) -> impl Iterator<Item = (&Path, &[u8])> {
-        self.files
-            .iter()
-            .map(|(path, map)| (path.as_path(), &map[..]))
+    pub(crate) fn files(&self) -> &[Arc<Mapped>] {
+        &self.files
     }
 
     pub(crate) fn take(&mut self, name: &str, shape: &[usize]) -> Result<Found, LoadError> {
@@ -123,9 +115,11 @@ impl HubTensors {
                 });
             }
         };
+        let map = &self.files[place.file];
+        map.check_length()?;
         Ok(Found {
             name: name.to_owned(),
-            map: Arc::clone(&self.files[place.file].1),
+            map: Arc::clone(map),
             range: place.start..place.end,
             stored: Stored::Plain(plain),
             columns: shape.last().copied().unwrap_or(1),

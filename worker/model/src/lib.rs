@@ -17,6 +17,7 @@ mod hub;
 mod inspect;
 mod kv;
 mod layers;
+mod mapped;
 mod model;
 mod open;
 #[cfg(test)]
@@ -39,6 +40,8 @@ pub use self::generation::GenerationDefaults;
 pub use self::gguf::Gguf;
 pub use self::inspect::Inspection;
 pub use self::kv::{KeyValueType, KvCache};
+pub use self::mapped::Mapped;
+pub use self::mapped::lost::tell_of_lost_pages;
 pub use self::model::{LoadOptions, Model};
 pub use self::quantization::Quantization;
 pub use self::template::{ChatTemplate, Conversation, Message, TemplateError};

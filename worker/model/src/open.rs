@@ -150,12 +150,7 @@ fn layout(architecture: &Architecture) -> Layout {
 }
 
 /// The weights' files by their names.
-fn named(source: &Source) -> Vec<(&str, &[u8])> {
-    let files = source.files().into_iter();
-    files
-        .map(|(path, bytes)| {
-            let name = path.file_name().and_then(|name| name.to_str());
-            (name.unwrap_or_default(), bytes)
-        })
-        .collect()
+fn named(source: &Source) -> impl Iterator<Item = (&str, &[u8])> {
+    let files = source.files().iter();
+    files.map(|file| (file.name(), &file[..]))
 }

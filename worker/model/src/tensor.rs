@@ -4,8 +4,9 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use half::{bf16, f16};
-use memmap2::Mmap;
 use weir_kernels::{Elements, Matrix};
+
+use crate::mapped::Mapped;
 
 /// A matrix in full precision, mapped where its file allows it.
 #[derive(Debug)]
@@ -18,7 +19,7 @@ pub(crate) struct Tensor {
 enum Numbers {
     /// Bytes of a file, aligned for their type.
     Mapped {
-        map: Arc<Mmap>,
+        map: Arc<Mapped>,
         range: Range<usize>,
         plain: Plain,
     },
@@ -56,7 +57,7 @@ impl Plain {
 impl Tensor {
     /// Numbers that lie in a file, in its order; copied where they do not lie on a boundary.
     pub(crate) fn mapped(
-        map: &Arc<Mmap>,
+        map: &Arc<Mapped>,
         range: Range<usize>,
         plain: Plain,
         columns: usize,

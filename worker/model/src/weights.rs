@@ -2,7 +2,7 @@
 //!
 //! What nobody asked for is refused at the end.
 
-use std::path::Path;
+use std::sync::Arc;
 
 use weir_kernels::Cpu;
 use weir_kernels::packed::Format;
@@ -11,6 +11,7 @@ use crate::LoadError;
 use crate::found::Found;
 use crate::gguf::tensors::GgufTensors;
 use crate::hub::HubTensors;
+use crate::mapped::Mapped;
 use crate::weight::Weight;
 
 /// Tensors that have not been taken yet.
@@ -149,11 +150,11 @@ impl Source {
         }
     }
 
-    /// The files, for a digest.
-    pub(crate) fn files(&self) -> Vec<(&Path, &[u8])> {
+    /// The files that the tensors lie in, in order.
+    pub(crate) fn files(&self) -> &[Arc<Mapped>] {
         match self {
-            Self::Hub(source) => source.files().collect(),
-            Self::Gguf(source) => source.gguf().files().collect(),
+            Self::Hub(source) => source.files(),
+            Self::Gguf(source) => source.gguf().files(),
         }
     }
 }

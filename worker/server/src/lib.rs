@@ -37,12 +37,20 @@ use weir_process::{Process, ProcessArgs, traces};
 pub use self::{args::Args, failure::Failure};
 use self::{draining::Idle, grpc::Grpc, load::Reports, metrics::LoadGauges, serving::Serving};
 pub use weir_engine::model::Inspection;
+use weir_engine::model::tell_of_lost_pages;
 
 const NAME: &str = "weir-worker";
 
 /// Runs a worker to its end. One that cannot start or go on says why in one line on standard error,
 /// and the same in the termination log, where it has one.
 pub fn run(args: Args) -> ExitCode {
+    // Without it a file that shrinks while it is mapped ends the process all the same, but wordlessly.
+    if let Err(error) = tell_of_lost_pages() {
+        let _ = writeln!(
+            std::io::stderr(),
+            "{NAME}: no handler for lost pages: {error}"
+        );
+    }
     let failure = Arc::new(OnceLock::new());
     let process_args = ProcessArgs {
         shutdown_deadline: args.drain,

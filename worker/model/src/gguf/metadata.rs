@@ -1,20 +1,18 @@
 //! The keys and values at the head of a GGUF file, read by name and type.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
-
-use memmap2::Mmap;
 
 use super::cursor::Cursor;
 use super::item::{Item, Kind};
 use crate::LoadError;
+use crate::mapped::Mapped;
 
 /// What a file says about its model. Values stay in the file until they are asked for.
 #[derive(Debug)]
 pub struct Metadata {
-    path: PathBuf,
-    map: Arc<Mmap>,
+    map: Arc<Mapped>,
     values: BTreeMap<String, Place>,
 }
 
@@ -34,12 +32,12 @@ pub trait Typed<'a>: Sized {
 }
 
 impl Metadata {
-    pub(super) fn new(path: PathBuf, map: Arc<Mmap>, values: BTreeMap<String, Place>) -> Self {
-        Self { path, map, values }
+    pub(super) fn new(map: Arc<Mapped>, values: BTreeMap<String, Place>) -> Self {
+        Self { map, values }
     }
 
     pub fn path(&self) -> &Path {
-        &self.path
+        self.map.path()
     }
 
     pub fn keys(&self) -> impl Iterator<Item = &str> {
@@ -70,7 +68,7 @@ impl Metadata {
     /// Names the key that is missing or is something else.
     pub fn need<'a, T: Typed<'a>>(&'a self, key: &str) -> Result<T, LoadError> {
         self.get(key)?.ok_or_else(|| LoadError::MetadataMissing {
-            path: self.path.clone(),
+            path: self.path().to_owned(),
             key: key.to_owned(),
         })
     }
@@ -79,7 +77,7 @@ impl Metadata {
     pub fn refuse(&self, key: &str, why: String) -> LoadError {
         let found = self.item(key).map(|item| item.to_string());
         LoadError::MetadataValue {
-            path: self.path.clone(),
+            path: self.path().to_owned(),
             key: key.to_owned(),
             found: found.unwrap_or_else(|| "not there".to_owned()),
             why,

@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-use memmap2::Mmap;
+use crate::mapped::Mapped;
 
 /// The types that are served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -151,7 +151,7 @@ pub struct GgufTensor {
     /// Row-major: rows before columns. A file names them the other way round.
     pub shape: Vec<usize>,
     pub kind: TensorType,
-    pub(super) map: Arc<Mmap>,
+    pub(super) map: Arc<Mapped>,
     pub(super) range: Range<usize>,
 }
 
@@ -163,7 +163,7 @@ impl GgufTensor {
     }
 
     /// The whole file and where in it the bytes are, for who keeps a file mapped.
-    pub fn mapped(&self) -> (&Arc<Mmap>, Range<usize>) {
+    pub fn mapped(&self) -> (&Arc<Mapped>, Range<usize>) {
         (&self.map, self.range.clone())
     }
 

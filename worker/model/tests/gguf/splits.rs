@@ -60,7 +60,7 @@ fn any_part_opens_all_of_them() {
         );
         let architecture: &str = gguf.metadata().need("general.architecture").unwrap();
         assert_eq!(architecture, "llama");
-        assert_eq!(gguf.files().count(), 3);
+        assert_eq!(gguf.files().len(), 3);
     }
 }
 

@@ -5,7 +5,7 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
-    sync::{Once, mpsc},
+    sync::{Arc, Mutex, Once, mpsc},
     thread,
     time::{Duration, Instant},
 };
@@ -23,6 +23,9 @@ pub struct Worker {
     pub address: SocketAddr,
     pub admin: SocketAddr,
     pub client: Client,
+    /// Lines on standard error.
+    said: Arc<Mutex<Vec<String>>>,
+    hearing: Option<thread::JoinHandle<()>>,
     _folder: tempfile::TempDir,
 }
 
@@ -46,8 +49,11 @@ impl Worker {
         let mut child = spawn("file:///model", model, &log, args);
         let stderr = child.stderr.take().unwrap();
         let (tx, rx) = mpsc::channel();
-        thread::spawn(move || {
+        let said = Arc::new(Mutex::new(Vec::new()));
+        let heard = said.clone();
+        let hearing = thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                heard.lock().unwrap().push(line.clone());
                 // Kept flowing to the end, so that the worker never waits for its reader.
                 let _ = tx.send(line);
             }
@@ -78,6 +84,8 @@ impl Worker {
             address: address.unwrap(),
             admin: admin.unwrap(),
             client: Client::new(),
+            said,
+            hearing: Some(hearing),
             _folder: folder,
         }
     }
@@ -140,6 +148,35 @@ impl Worker {
     pub async fn until_idle(&self) {
         self.until(|load| load["running"] == 0 && load["waiting"] == 0)
             .await;
+    }
+
+    /// Waits for a line on standard error that has all of these in it.
+    pub async fn until_said(&self, parts: &[&str]) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let said = self.said.lock().unwrap().clone();
+            let is_it = |line: &&String| parts.iter().all(|part| line.contains(part));
+            if let Some(line) = said.iter().find(is_it) {
+                return line.clone();
+            }
+            assert!(Instant::now() < deadline, "{parts:?} not said: {said:#?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// After the process has ended, and its last words with it.
+    pub fn expect_unsaid(&mut self, part: &str) {
+        self.hearing.take().unwrap().join().unwrap();
+        let said = self.said.lock().unwrap();
+        assert!(!said.iter().any(|line| line.contains(part)), "{said:#?}");
+    }
+
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Asks the process to end.
@@ -219,6 +256,16 @@ pub fn triage() -> PathBuf {
     here.join("../../examples/triage/model")
         .canonicalize()
         .unwrap()
+}
+
+/// A copy of the example's model, to be damaged.
+pub fn copy() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(triage()).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), folder.path().join(entry.file_name())).unwrap();
+    }
+    folder
 }
 
 /// A request about one ticket, with more fields.

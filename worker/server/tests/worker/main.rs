@@ -9,5 +9,6 @@ mod grpc;
 mod harness;
 mod heldout;
 mod load;
+mod lost;
 mod overload;
 mod start_failures;

@@ -5,17 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::harness::{fail_to_start, triage};
-
-/// A copy of the example's model, to be damaged.
-fn copy() -> TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    for entry in std::fs::read_dir(triage()).unwrap() {
-        let entry = entry.unwrap();
-        std::fs::copy(entry.path(), folder.path().join(entry.file_name())).unwrap();
-    }
-    folder
-}
+use crate::harness::{copy, fail_to_start, triage};
 
 fn edit(folder: &TempDir, file: &str, change: impl FnOnce(&mut Value)) {
     let path = folder.path().join(file);
