@@ -1,6 +1,35 @@
 //! Digests by which two workers recognise that they serve the same model.
 
+use std::sync::Arc;
+
 use sha2::{Digest, Sha256};
+
+use crate::mapped::Mapped;
+
+/// Every file that a model's answers depend on.
+#[derive(Debug)]
+pub(crate) struct Digested {
+    /// By name and content.
+    pub(crate) small: Vec<(String, Vec<u8>)>,
+    pub(crate) weights: Vec<Arc<Mapped>>,
+}
+
+impl Digested {
+    pub(crate) fn small(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        let small = self.small.iter();
+        small.map(|(name, bytes)| (name.as_str(), bytes.as_slice()))
+    }
+
+    pub(crate) fn weight_bytes(&self) -> u64 {
+        self.weights.iter().map(|file| file.len() as u64).sum()
+    }
+
+    /// Reads all of them.
+    pub(crate) fn digest(&self) -> String {
+        let weights = self.weights.iter().map(|file| (file.name(), &file[..]));
+        of_files(self.small().chain(weights))
+    }
+}
 
 /// Of files by name and content. The order is the caller's; lengths are hashed too, so that no
 /// two sets of files look alike.

@@ -11,7 +11,7 @@ use crate::LoadError;
 use crate::gguf::names::row_of;
 use crate::mapped::Mapped;
 use crate::tensor::{Plain, Tensor};
-use crate::weight::{PackedWeight, Weight};
+use crate::weight::PackedWeight;
 
 /// How a file stores numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,37 +96,36 @@ impl Found {
         Ok(numbers)
     }
 
-    /// The weight that rows are multiplied by: rounded to `wanted` where the file has full
-    /// precision, else as the file has it. Rows that are not whole groups stay as they are.
-    ///
-    /// # Errors
-    /// Where a number is not finite, or memory is short.
-    pub(crate) fn into_weight(
-        self,
-        cpu: &Cpu,
-        wanted: Option<Format>,
-    ) -> Result<Weight, LoadError> {
-        match (self.stored, wanted) {
-            (Stored::Blocks(format), _) => self.pack(cpu, format),
-            (Stored::Plain(_), Some(format))
-                if self.columns.is_multiple_of(format.block_weights()) =>
-            {
-                self.pack(cpu, format)
+    /// What it is packed as: `wanted` where the file has full precision, else as the file has it.
+    /// Nothing where it stays as it is: rows that are not whole blocks do.
+    pub(crate) fn packed_shape(&self, wanted: Option<Format>) -> Option<PackedShape> {
+        let format = match self.stored {
+            Stored::Blocks(format) => format,
+            Stored::Plain(_) => {
+                wanted.filter(|wanted| self.columns.is_multiple_of(wanted.block_weights()))?
             }
-            (Stored::Plain(plain), _) => self.keep(plain),
-        }
+        };
+        Some(PackedShape::new(format, self.count(), self.columns))
     }
 
-    fn keep(self, plain: Plain) -> Result<Weight, LoadError> {
-        let mut numbers = vec![0.0; self.columns];
-        for row in 0..self.count() {
-            plain.read(self.row(row), &mut numbers);
-            if !numbers.iter().all(|number| number.is_finite()) {
-                return Err(self.not_finite(row));
-            }
-        }
-        Ok(Weight::Plain(match self.paired {
-            None => Tensor::mapped(&self.map, self.range, plain, self.columns),
+    /// By which it is told from every other of its model, whichever rows of a tensor it is.
+    pub(crate) fn key(&self) -> String {
+        format!("{}@{}", self.name, self.range.start)
+    }
+
+    /// In full precision, where it is mapped.
+    ///
+    /// # Errors
+    /// Where a number is not finite.
+    ///
+    /// # Panics
+    /// Where the file has it in blocks.
+    pub(crate) fn keep(&self, cpu: &Cpu) -> Result<Tensor, LoadError> {
+        let Stored::Plain(plain) = self.stored else {
+            panic!("what lies in blocks is packed");
+        };
+        let tensor = match self.paired {
+            None => Tensor::mapped(&self.map, self.range.clone(), plain, self.columns),
             Some(_) => {
                 let rows: Vec<u8> = (0..self.count())
                     .flat_map(|row| self.row(row))
@@ -134,11 +133,19 @@ impl Found {
                     .collect();
                 Tensor::copied(&rows, plain, self.columns)
             }
-        }))
+        };
+        match tensor.row_not_finite(cpu) {
+            None => Ok(tensor),
+            Some(row) => Err(self.not_finite(row)),
+        }
     }
 
-    fn pack(self, cpu: &Cpu, format: Format) -> Result<Weight, LoadError> {
-        let shape = PackedShape::new(format, self.count(), self.columns);
+    /// Packed in a shape that is its own; a file in full precision is rounded to it.
+    ///
+    /// # Errors
+    /// Where a number is not finite, or memory is short.
+    pub(crate) fn pack(&self, cpu: &Cpu, shape: PackedShape) -> Result<PackedWeight, LoadError> {
+        let format = shape.format();
         let mut bytes = AlignedBytes::zeros(shape.bytes()).map_err(|_| LoadError::Memory {
             what: "a packed weight",
             bytes: shape.bytes(),
@@ -165,7 +172,7 @@ impl Found {
         // What was packed is not looked at again.
         self.map.give_back(self.range.clone());
         match bad.into_inner() {
-            NONE => Ok(Weight::Packed(PackedWeight::new(shape, bytes))),
+            NONE => Ok(PackedWeight::new(shape, bytes)),
             row => Err(self.not_finite(row)),
         }
     }

@@ -1,7 +1,8 @@
 //! A loaded model: what it is, and its forward pass.
 
 use std::num::NonZeroUsize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use weir_kernels::packed::Format;
 use weir_kernels::{Cpu, KernelClass};
@@ -10,15 +11,18 @@ use crate::batch::{Batch, BatchError, Logits};
 use crate::decoder::{Decoder, Scratch};
 use crate::facts::ModelFacts;
 use crate::kv::{KeyValueType, KvCache, KvKind, Shape};
+use crate::loading::Asked;
 use crate::open::open;
+use crate::packed_cache::{Upkeep, Weights};
 use crate::quantization::Quantization;
+use crate::report::{Clock, LoadReport};
 use crate::spec::DecoderSpec;
 use crate::weight::Weight;
-use crate::weights::{Source, Weights};
-use crate::{LoadError, digest, layers};
+use crate::weights::Source;
+use crate::{LoadError, digest, loading};
 
 /// How a model is to be served.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct LoadOptions {
     /// The longest sequence; none means the longest that the model was made for.
     pub context_tokens: Option<u32>,
@@ -29,6 +33,9 @@ pub struct LoadOptions {
     pub threads: NonZeroUsize,
     /// The best that the processor has is [`KernelClass::detect`].
     pub kernel_class: KernelClass,
+    /// A folder where packed weights are kept, so that the next start maps them; see
+    /// [`Model::take_upkeep`]. None keeps nothing.
+    pub packed_cache: Option<PathBuf>,
 }
 
 impl Default for LoadOptions {
@@ -42,6 +49,7 @@ impl Default for LoadOptions {
             memory_bytes: None,
             threads: weir_kernels::available_threads(),
             kernel_class: KernelClass::detect(),
+            packed_cache: None,
         }
     }
 }
@@ -54,6 +62,8 @@ pub struct Model {
     facts: ModelFacts,
     scratch: Scratch,
     kv_kind: KvKind,
+    report: LoadReport,
+    upkeep: Option<Upkeep>,
 }
 
 impl Model {
@@ -74,21 +84,33 @@ impl Model {
         options: &LoadOptions,
         change: impl FnOnce(&mut DecoderSpec) -> bool,
     ) -> Result<Self, LoadError> {
+        let clock = Clock::start();
         let mut opened = open(path, options.context_tokens)?;
+        let mut opening = Duration::ZERO;
+        clock.add_to(&mut opening);
         let must_be_whole = change(&mut opened.spec);
         let spec = opened.spec;
         let context_tokens = context(options.context_tokens, spec.context_tokens)?;
         let quantization = fitting(options, &spec, &opened.source)?;
         let cpu = Cpu::new(options.kernel_class, options.threads);
         let is_gguf = matches!(opened.source, Source::Gguf(_));
-        let mut weights = Weights::new(opened.source, &cpu, quantization.rounding());
-        let decoder = layers::decoder(spec, opened.layout, &mut weights)?;
+        let asked = Asked {
+            folder: options.packed_cache.as_deref(),
+            weights: Weights {
+                file_bytes: opened.digested.weight_bytes(),
+                quantization,
+            },
+            must_be_whole,
+        };
+        let weights = (spec, opened.layout, opened.source);
+        let loaded = loading::load(weights, &opened.digested, asked, &cpu)?;
+        let (decoder, mut report) = (loaded.decoder, loaded.made.report);
         let facts = ModelFacts {
             architecture: decoder.spec.architecture.to_owned(),
-            parameters: weights.parameters(),
-            weight_bytes: weights.bytes(),
+            parameters: loaded.made.parameters,
+            weight_bytes: loaded.made.bytes,
             mapped_bytes: decoder.matrices().map(Weight::mapped_bytes).sum(),
-            digest: served_digest(opened.digest, quantization, options.key_value_type),
+            digest: served_digest(loaded.digest, quantization, options.key_value_type),
             tokenizer_digest: opened.tokenizer_digest,
             quantization: match is_gguf {
                 true => mostly(&decoder),
@@ -99,16 +121,28 @@ impl Model {
             vocabulary: decoder.spec.vocabulary as u32,
             kernel_class: cpu.class(),
         };
-        if must_be_whole {
-            weights.finish()?;
-        }
+        report.phases.open = opening;
+        clock.add_to(&mut report.phases.all);
         Ok(Self {
             kv_kind: kv_kind(&decoder, options.key_value_type),
             decoder,
             cpu,
             facts,
             scratch: Scratch::default(),
+            report,
+            upkeep: loaded.upkeep,
         })
+    }
+
+    /// How loading went.
+    pub fn report(&self) -> &LoadReport {
+        &self.report
+    }
+
+    /// What is left to do for the next start, once, where a folder for that was named. Whoever
+    /// serves the model does it when nobody waits for it.
+    pub fn take_upkeep(&mut self) -> Option<Upkeep> {
+        self.upkeep.take()
     }
 
     pub fn facts(&self) -> &ModelFacts {

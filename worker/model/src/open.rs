@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 use crate::config::{self, decoder_spec};
+use crate::digest::Digested;
 use crate::gguf::names::Architecture;
 use crate::gguf::tensors::GgufTensors;
 use crate::hub::HubTensors;
@@ -28,8 +29,7 @@ pub(crate) struct Opened {
     pub(crate) spec: DecoderSpec,
     pub(crate) layout: Layout,
     pub(crate) source: Source,
-    /// Over every file that answers depend on.
-    pub(crate) digest: String,
+    pub(crate) digested: Digested,
     pub(crate) tokenizer_digest: String,
 }
 
@@ -111,16 +111,17 @@ fn open_folder(folder: &Path, asked: Option<u32>) -> Result<Opened, LoadError> {
     let mut small = Vec::new();
     for name in DIGESTED {
         if let Some(bytes) = files::read(&folder.join(name))? {
-            small.push((name, bytes));
+            small.push((name.to_owned(), bytes));
         }
     }
-    let small = small.iter().map(|(name, bytes)| (*name, bytes.as_slice()));
-    let digest = digest::of_files(small.chain(named(&source)));
     Ok(Opened {
         spec,
         layout,
+        digested: Digested {
+            small,
+            weights: source.files().to_vec(),
+        },
         source,
-        digest,
         tokenizer_digest: digest::of_content(&tokenizer),
     })
 }
@@ -135,7 +136,10 @@ fn open_gguf(file: &Path, asked: Option<u32>) -> Result<Opened, LoadError> {
     Ok(Opened {
         spec,
         layout,
-        digest: digest::of_files(named(&source)),
+        digested: Digested {
+            small: Vec::new(),
+            weights: source.files().to_vec(),
+        },
         source,
         tokenizer_digest,
     })
@@ -147,10 +151,4 @@ fn layout(architecture: &Architecture) -> Layout {
         fused_feed_forward: architecture.fused,
         is_wrapped: false,
     }
-}
-
-/// The weights' files by their names.
-fn named(source: &Source) -> impl Iterator<Item = (&str, &[u8])> {
-    let files = source.files().iter();
-    files.map(|file| (file.name(), &file[..]))
 }

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use half::{bf16, f16};
-use weir_kernels::{Elements, Matrix};
+use weir_kernels::{Cpu, Elements, Matrix, first_not_finite};
 
 use crate::mapped::Mapped;
 
@@ -101,6 +101,11 @@ impl Tensor {
 
     pub(crate) fn matrix(&self) -> Matrix<'_> {
         Matrix::new(self.elements(), self.columns)
+    }
+
+    /// The first row with a number that is not finite.
+    pub(crate) fn row_not_finite(&self, cpu: &Cpu) -> Option<usize> {
+        first_not_finite(cpu, self.elements()).map(|at| at / self.columns)
     }
 
     /// What it takes in memory.

@@ -1,7 +1,11 @@
 //! What rows are multiplied by: in full precision, or packed.
 
+use std::ops::Range;
+use std::sync::Arc;
+
 use weir_kernels::packed::{AlignedBytes, Format, Packed, PackedShape};
 
+use crate::mapped::Mapped;
 use crate::tensor::{Plain, Tensor};
 
 #[derive(Debug)]
@@ -10,10 +14,18 @@ pub(crate) enum Weight {
     Packed(PackedWeight),
 }
 
-#[derive(Debug)]
+/// Cheap to clone: the bytes are shared.
+#[derive(Clone, Debug)]
 pub(crate) struct PackedWeight {
     shape: PackedShape,
-    bytes: AlignedBytes,
+    bytes: Bytes,
+}
+
+#[derive(Clone, Debug)]
+enum Bytes {
+    Owned(Arc<AlignedBytes>),
+    /// On a boundary, where products are fastest.
+    Mapped(Arc<Mapped>, Range<usize>),
 }
 
 impl PackedWeight {
@@ -21,11 +33,37 @@ impl PackedWeight {
     /// Where the shape takes another number of bytes.
     pub(crate) fn new(shape: PackedShape, bytes: AlignedBytes) -> Self {
         assert_eq!(bytes.len(), shape.bytes(), "a packed weight is whole");
+        let bytes = Bytes::Owned(Arc::new(bytes));
         Self { shape, bytes }
     }
 
+    /// What was packed by an earlier start.
+    ///
+    /// # Panics
+    /// Where the shape takes another number of bytes.
+    pub(crate) fn mapped(shape: PackedShape, map: &Arc<Mapped>, range: Range<usize>) -> Self {
+        assert_eq!(range.len(), shape.bytes(), "a packed weight is whole");
+        let bytes = Bytes::Mapped(Arc::clone(map), range);
+        Self { shape, bytes }
+    }
+
+    pub(crate) fn shape(&self) -> PackedShape {
+        self.shape
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        match &self.bytes {
+            Bytes::Owned(bytes) => bytes,
+            Bytes::Mapped(map, range) => &map[range.clone()],
+        }
+    }
+
     pub(crate) fn view(&self) -> Packed<'_> {
-        Packed::new(self.shape, &self.bytes)
+        Packed::new(self.shape, self.bytes())
+    }
+
+    fn is_mapped(&self) -> bool {
+        matches!(self.bytes, Bytes::Mapped(..))
     }
 }
 
@@ -50,16 +88,17 @@ impl Weight {
     pub(crate) fn bytes(&self) -> usize {
         match self {
             Self::Plain(tensor) => tensor.bytes(),
-            Self::Packed(packed) => packed.bytes.len(),
+            Self::Packed(packed) => packed.shape.bytes(),
         }
     }
 
     /// How much of that lies in a file that is mapped.
     pub(crate) fn mapped_bytes(&self) -> u64 {
-        match self {
-            Self::Plain(tensor) if tensor.is_mapped() => tensor.bytes() as u64,
-            _ => 0,
-        }
+        let is_mapped = match self {
+            Self::Plain(tensor) => tensor.is_mapped(),
+            Self::Packed(packed) => packed.is_mapped(),
+        };
+        if is_mapped { self.bytes() as u64 } else { 0 }
     }
 
     /// The format it is packed in; none in full precision.

@@ -5,14 +5,16 @@
 use std::sync::Arc;
 
 use weir_kernels::Cpu;
-use weir_kernels::packed::Format;
+use weir_kernels::packed::{Format, PackedShape};
 
 use crate::LoadError;
 use crate::found::Found;
 use crate::gguf::tensors::GgufTensors;
 use crate::hub::HubTensors;
 use crate::mapped::Mapped;
-use crate::weight::Weight;
+use crate::packed_cache::PackedFile;
+use crate::report::{Clock, LoadReport};
+use crate::weight::{PackedWeight, Weight};
 
 /// Tensors that have not been taken yet.
 #[derive(Debug)]
@@ -34,29 +36,39 @@ pub(crate) struct Weights<'a> {
     source: Source,
     cpu: &'a Cpu,
     rounding: Rounding,
-    parameters: u64,
-    bytes: u64,
+    /// What an earlier start packed.
+    earlier: Option<PackedFile>,
+    made: Made,
+}
+
+/// What was made of a source.
+#[derive(Debug, Default)]
+pub(crate) struct Made {
+    /// How many numbers were taken.
+    pub(crate) parameters: u64,
+    /// What they take in memory.
+    pub(crate) bytes: u64,
+    /// Every packed weight by its key.
+    pub(crate) packed: Vec<(String, PackedWeight)>,
+    /// The first weight that the earlier start should have packed and did not.
+    pub(crate) lacking: Option<String>,
+    pub(crate) report: LoadReport,
 }
 
 impl<'a> Weights<'a> {
-    pub(crate) fn new(source: Source, cpu: &'a Cpu, rounding: Rounding) -> Self {
+    pub(crate) fn new(
+        source: Source,
+        cpu: &'a Cpu,
+        rounding: Rounding,
+        earlier: Option<PackedFile>,
+    ) -> Self {
         Self {
             source,
             cpu,
             rounding,
-            parameters: 0,
-            bytes: 0,
+            earlier,
+            made: Made::default(),
         }
-    }
-
-    /// How many numbers were taken.
-    pub(crate) fn parameters(&self) -> u64 {
-        self.parameters
-    }
-
-    /// What they take in memory.
-    pub(crate) fn bytes(&self) -> u64 {
-        self.bytes
     }
 
     pub(crate) fn take(&mut self, name: &str, shape: &[usize]) -> Result<Found, LoadError> {
@@ -64,14 +76,16 @@ impl<'a> Weights<'a> {
             Source::Hub(source) => source.take(name, shape)?,
             Source::Gguf(source) => source.take(name, shape)?,
         };
-        self.parameters += shape.iter().product::<usize>() as u64;
+        self.made.parameters += shape.iter().product::<usize>() as u64;
         Ok(found)
     }
 
     /// A vector of so many numbers, in full precision.
     pub(crate) fn vector(&mut self, name: &str, length: usize) -> Result<Vec<f32>, LoadError> {
+        let clock = Clock::start();
         let numbers = self.take(name, &[length])?.to_vec()?;
-        self.bytes += size_of_val(&numbers[..]) as u64;
+        clock.add_to(&mut self.made.report.phases.vectors);
+        self.made.bytes += size_of_val(&numbers[..]) as u64;
         Ok(numbers)
     }
 
@@ -91,8 +105,40 @@ impl<'a> Weights<'a> {
     }
 
     fn made(&mut self, found: Found, rounding: Option<Format>) -> Result<Weight, LoadError> {
-        let weight = found.into_weight(self.cpu, rounding)?;
-        self.bytes += weight.bytes() as u64;
+        let weight = match found.packed_shape(rounding) {
+            Some(shape) => Weight::Packed(self.packed(&found, shape)?),
+            None => {
+                let clock = Clock::start();
+                let tensor = found.keep(self.cpu)?;
+                clock.add_to(&mut self.made.report.phases.check);
+                Weight::Plain(tensor)
+            }
+        };
+        self.made.bytes += weight.bytes() as u64;
+        Ok(weight)
+    }
+
+    /// As an earlier start packed it, or packed now.
+    fn packed(&mut self, found: &Found, shape: PackedShape) -> Result<PackedWeight, LoadError> {
+        let key = found.key();
+        let earlier = self.earlier.as_ref().map(|file| file.weight(&key, shape));
+        let weight = match earlier {
+            Some(Some(weight)) => {
+                self.made.report.mapped += 1;
+                weight
+            }
+            missing => {
+                if missing.is_some() {
+                    self.made.lacking.get_or_insert_with(|| key.clone());
+                }
+                let clock = Clock::start();
+                let weight = found.pack(self.cpu, shape)?;
+                clock.add_to(&mut self.made.report.phases.pack);
+                self.made.report.packed += 1;
+                weight
+            }
+        };
+        self.made.packed.push((key, weight.clone()));
         Ok(weight)
     }
 
@@ -118,18 +164,20 @@ impl<'a> Weights<'a> {
         }
     }
 
+    /// What was made, where all was used or `must_be_whole` does not ask for that.
+    ///
     /// # Errors
     /// Names a tensor that was neither taken nor skipped.
-    pub(crate) fn finish(self) -> Result<(), LoadError> {
+    pub(crate) fn finish(self, must_be_whole: bool) -> Result<Made, LoadError> {
         let left = match &self.source {
             Source::Hub(source) => source.first_left(),
             Source::Gguf(source) => source.first_left(),
         };
         match left {
-            Some(tensor) => Err(LoadError::TensorUnexpected {
+            Some(tensor) if must_be_whole => Err(LoadError::TensorUnexpected {
                 tensor: tensor.to_owned(),
             }),
-            None => Ok(()),
+            _ => Ok(self.made),
         }
     }
 }

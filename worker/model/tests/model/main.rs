@@ -5,6 +5,7 @@ mod bad_input;
 mod batching;
 mod digests;
 mod logits;
+mod packed_cache;
 mod run;
 mod template;
 mod tiny;
