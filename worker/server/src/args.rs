@@ -53,6 +53,11 @@ pub struct Args {
     #[arg(long, env = "WEIR_KEY_VALUE_TYPE", value_name = "NAME", default_value = "Auto", value_parser = key_value_type)]
     pub key_value_type: KeyValueType,
 
+    /// Where packed weights are kept for the next start, where there is room; shared by workers and
+    /// models. Whoever may write to it may change the model [default: nowhere]
+    #[arg(long, env = "WEIR_PACKED_CACHE", value_name = "FOLDER")]
+    pub packed_cache: Option<PathBuf>,
+
     /// Threads that compute [default: what the container may use]
     #[arg(long, env = "WEIR_THREADS", value_name = "COUNT")]
     pub threads: Option<usize>,

@@ -8,6 +8,7 @@ mod draining;
 mod failure;
 mod grpc;
 mod load;
+mod loading;
 mod memory;
 mod metrics;
 mod openai;

@@ -11,8 +11,8 @@ use tokio::{sync::Semaphore, task::spawn_blocking};
 use weir_engine::{
     Ended, Engine, EngineOptions, Event, Sampling, Showing, Writing, WritingLimits,
     model::{
-        ChatTemplate, GenerationDefaults, KvCache, LoadError, LoadOptions, Model, Tokenizer,
-        available_threads,
+        ChatTemplate, GenerationDefaults, KvCache, LoadError, LoadOptions, LoadReport, Model,
+        Tokenizer, Upkeep, available_threads,
     },
 };
 use weir_policy::{
@@ -25,6 +25,7 @@ use crate::{
     args::Args,
     draining::{Cutoff, Idle},
     failure::Failure,
+    loading::{Took, keep_up},
     memory::available_bytes,
     metrics::Metrics,
     serving::Serving,
@@ -59,15 +60,17 @@ pub async fn start(args: &Args, process: &Process) -> Result<(Serving, Ended), F
         max_waiting: args.max_waiting,
     };
     let facts = loaded.model.facts().clone();
+    let (report, mut took) = (loaded.report, loaded.took);
     let (engine, ended) = Engine::start(loaded.model, loaded.cache, engine_options)
         .map_err(|error| Failure::new("CrashLoop", &error))?;
     let began = Instant::now();
     warm_up(&engine, &loaded.tokenizer).await?;
+    took.warm_up = began.elapsed();
     let cold_start = ColdStart {
         // What is read here lies on a disk of this machine.
         download_ms: 0,
         load_ms,
-        warm_up_ms: millis(began.elapsed()),
+        warm_up_ms: millis(took.warm_up),
     };
     tracing::info!(
         model = args.model_name,
@@ -78,8 +81,17 @@ pub async fn start(args: &Args, process: &Process) -> Result<(Serving, Ended), F
         kernel_class = %facts.kernel_class,
         load_ms = cold_start.load_ms,
         warm_up_ms = cold_start.warm_up_ms,
+        phases = took.told(&report),
+        packed = report.packed,
+        mapped = report.mapped,
         "model loaded"
     );
+    if let Some(unfit) = &report.unfit {
+        tracing::warn!(path = %unfit.path.display(), why = unfit.why, "packed weights were not used");
+    }
+    if let Some(upkeep) = loaded.upkeep {
+        keep_up(process, upkeep);
+    }
     let idle = Idle::new(process.shutdown().clone(), engine.load());
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     let serving = Serving {
@@ -136,6 +148,7 @@ fn load_options(args: &Args) -> LoadOptions {
         key_value_type: args.key_value_type,
         memory_bytes: available_bytes(),
         threads: threads.unwrap_or_else(available_threads),
+        packed_cache: args.packed_cache.clone(),
         ..LoadOptions::default()
     }
 }
@@ -146,16 +159,27 @@ struct Loaded {
     tokenizer: Tokenizer,
     template: Option<ChatTemplate>,
     defaults: GenerationDefaults,
+    report: LoadReport,
+    upkeep: Option<Upkeep>,
+    took: Took,
 }
 
 impl Loaded {
     fn load(folder: &std::path::Path, options: &LoadOptions) -> Result<Self, LoadError> {
-        let model = Model::load(folder, options)?;
+        let mut model = Model::load(folder, options)?;
+        let mut took = Took::default();
+        let began = Instant::now();
         let tokenizer = Tokenizer::load(folder, model.facts().vocabulary)?;
+        took.tokenizer = began.elapsed();
+        let began = Instant::now();
         let cache = key_value_memory(&model, options.context_tokens)?;
+        took.key_values = began.elapsed();
         Ok(Self {
             template: ChatTemplate::load(folder, &tokenizer)?,
             defaults: GenerationDefaults::load(folder)?,
+            report: model.report().clone(),
+            upkeep: model.take_upkeep(),
+            took,
             model,
             cache,
             tokenizer,

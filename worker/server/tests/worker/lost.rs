@@ -4,7 +4,7 @@ use std::{fs::File, os::unix::process::ExitStatusExt, path::Path, process::Comma
 
 use serde_json::json;
 
-use crate::harness::{Worker, about, copy};
+use crate::harness::{Worker, about, copy, triage};
 
 /// The number that Linux gives it on every machine that we build for.
 const SIGBUS: i32 = 7;
@@ -32,6 +32,28 @@ async fn a_weights_file_that_shrinks_is_named() {
     let worker = Worker::serving(model.path(), &[]).await;
     truncate(&model.path().join("model.safetensors"));
     expect_death(worker, "model.safetensors").await;
+}
+
+#[tokio::test]
+async fn a_file_of_packed_weights_that_shrinks_is_named() {
+    let cache = tempfile::tempdir().unwrap();
+    let folder = cache.path().to_str().unwrap();
+    let args = ["--quantization", "Q8", "--packed-cache", folder];
+    let first = Worker::start(&args).await;
+    first.until_said(&["packed weights kept"]).await;
+    let second = Worker::serving(&triage(), &args).await;
+    let mut entries = cache.path().read_dir().unwrap();
+    let packed = entries.find_map(|entry| {
+        let path = entry.unwrap().path();
+        path.extension()
+            .is_some_and(|end| end == "packed")
+            .then_some(path)
+    });
+    let packed = packed.unwrap();
+    truncate(&packed);
+    expect_death(second, packed.to_str().unwrap()).await;
+    // What the first has was packed by itself.
+    first.chat(&about("where is my parcel?", json!({}))).await;
 }
 
 #[tokio::test]

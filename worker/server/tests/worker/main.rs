@@ -11,4 +11,5 @@ mod heldout;
 mod load;
 mod lost;
 mod overload;
+mod packed_cache;
 mod start_failures;
