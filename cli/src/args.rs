@@ -83,7 +83,8 @@ pub(crate) struct UpArgs {
     #[arg(long = "secret", value_name = "NAME/KEY=env:VARIABLE|file:PATH")]
     pub(crate) secrets: Vec<secrets::Entry>,
 
-    /// Folder for logs of replicas; made if it is not there.
+    /// Folder for logs of replicas and for packed weights, which the next start maps; made if it is
+    /// not there.
     #[arg(
         long,
         env = "WEIR_STATE",

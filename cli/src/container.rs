@@ -4,6 +4,7 @@
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
+use std::path::Path;
 
 use k8s_openapi::api::core::v1::Container;
 
@@ -49,6 +50,16 @@ impl Local {
             local.args.push(format!("--threads={threads}"));
         }
         local
+    }
+
+    /// Keeps packed weights in a folder of this machine, unless a variable names another.
+    pub(crate) fn keeping_packed(mut self, folder: &Path) -> Self {
+        let mut names = self.variables.iter().map(|(name, _)| name);
+        if !names.any(|name| name == "WEIR_PACKED_CACHE") {
+            let folder = folder.display();
+            self.args.push(format!("--packed-cache={folder}"));
+        }
+        self
     }
 
     /// The arguments of one start.
@@ -133,6 +144,17 @@ mod tests {
         assert_eq!(threads(250, 8), 1);
         assert_eq!(threads(3900, 8), 3);
         assert_eq!(threads(16_000, 8), 8);
+    }
+
+    #[test]
+    fn packed_weights_are_kept_where_the_machine_says_unless_a_variable_names_a_folder() {
+        let threads = json!({ "name": "WEIR_THREADS", "value": "1" });
+        let folder = Path::new("kept/packed");
+        let kept = local(json!({ "env": [threads] })).keeping_packed(folder);
+        assert_eq!(kept.args, ["--packed-cache=kept/packed"]);
+        let named = json!({ "name": "WEIR_PACKED_CACHE", "value": "/mine" });
+        let kept = local(json!({ "env": [threads, named] })).keeping_packed(folder);
+        assert!(kept.args.is_empty());
     }
 
     #[test]

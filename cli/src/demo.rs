@@ -58,6 +58,8 @@ async fn demo(args: DemoArgs, process: Process) -> anyhow::Result<()> {
         listen: args.listen,
         secrets: folder.path().join("secrets"),
         logs: folder.path().join("logs"),
+        // Nothing is left behind.
+        packed: None,
     };
     let mut running = running::start(&process, manifests.on(&laptop), &setup).await?;
     timeout(START_WITHIN, first_ready(&mut running))

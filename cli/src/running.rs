@@ -4,7 +4,7 @@
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::available_parallelism;
 
@@ -24,6 +24,8 @@ pub(crate) struct Setup {
     pub(crate) listen: SocketAddr,
     pub(crate) secrets: PathBuf,
     pub(crate) logs: PathBuf,
+    /// Where replicas keep packed weights for their next start.
+    pub(crate) packed: Option<PathBuf>,
 }
 
 /// A started router, and what becomes of its replicas.
@@ -58,7 +60,7 @@ pub(crate) async fn start(
         .with_context(|| format!("make the folder {}", setup.logs.display()))?;
     let cores = available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let checked = check(&manifests, cores)?;
-    let replicas = specs(checked.replicas, &setup.logs)?;
+    let replicas = specs(checked.replicas, setup)?;
     let world = Arc::new(World {
         policies: manifests.policies.into_iter().map(Arc::new).collect(),
         deployments: manifests.deployments.into_iter().map(Arc::new).collect(),
@@ -118,18 +120,22 @@ pub(crate) async fn start(
 /// What every replica is started with: deployment, revision, and the rest.
 fn specs(
     replicas: Vec<Replicas>,
-    logs: &Path,
+    setup: &Setup,
 ) -> anyhow::Result<Vec<(String, String, ReplicaSpec)>> {
     let program = std::env::current_exe().context("find this program")?;
     let mut specs = Vec::new();
     for replicas in replicas {
         let (deployment, revision) = (replicas.deployment, replicas.revision);
+        let local = match &setup.packed {
+            Some(folder) => replicas.local.keeping_packed(folder),
+            None => replicas.local,
+        };
         for number in 1..=replicas.count {
             let spec = ReplicaSpec {
                 name: format!("{deployment}-{revision}-{number}"),
-                local: replicas.local.clone(),
+                local: local.clone(),
                 program: program.clone(),
-                logs: logs.into(),
+                logs: setup.logs.clone(),
                 drain: replicas.drain,
             };
             specs.push((deployment.clone(), revision.clone(), spec));
