@@ -83,7 +83,7 @@ mod tests {
 
     #[test]
     fn lengths_and_places_count() {
-        let zeros = vec![0; 130];
+        let zeros = [0; 130];
         let sums: Vec<u64> = (0..130).map(|length| of(&zeros[..length])).collect();
         for (index, sum) in sums.iter().enumerate() {
             assert!(!sums[..index].contains(sum), "{index} zeros");
