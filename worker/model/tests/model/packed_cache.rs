@@ -304,14 +304,26 @@ fn what_is_old_goes_and_what_is_used_stays() {
 }
 
 #[test]
-fn a_number_that_is_not_finite_is_refused_before_anything_is_kept() {
+fn a_number_that_is_not_finite_is_refused_with_its_row_and_nothing_is_kept() {
     let place = Place::new();
     let path = place.model.path().join("model.safetensors");
-    let mut bytes = std::fs::read(&path).unwrap();
-    let end = bytes.len();
-    bytes[end - 2..].copy_from_slice(&[0x80, 0x7f]);
-    std::fs::write(&path, bytes).unwrap();
-    let options = options(place.cache.path(), Quantization::Q8);
-    assert!(Model::load(place.model.path(), &options).is_err());
-    assert!(place.kept().is_empty());
+    let bytes = std::fs::read(&path).unwrap();
+    let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let embedding = tensors.tensor("model.embed_tokens.weight").unwrap().data();
+    let first = embedding.as_ptr() as usize - bytes.as_ptr() as usize;
+    // Infinite, in row 3 of rows of 64 numbers of two bytes.
+    let at = first + (3 * 64 + 63) * 2;
+    let mut damaged = bytes.clone();
+    damaged[at..at + 2].copy_from_slice(&[0x80, 0x7f]);
+    std::fs::write(&path, damaged).unwrap();
+    for quantization in [Quantization::Q8, Quantization::None] {
+        let options = options(place.cache.path(), quantization);
+        let error = Model::load(place.model.path(), &options).unwrap_err();
+        let said = error.to_string();
+        assert!(
+            said.contains("embed_tokens") && said.ends_with("in row 3"),
+            "{said}"
+        );
+        assert!(place.kept().is_empty());
+    }
 }
