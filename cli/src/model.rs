@@ -5,7 +5,7 @@ mod verify;
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use weir_worker::Inspection;
 
 use crate::args::ModelCommand;
@@ -20,14 +20,23 @@ pub(crate) fn main(command: &ModelCommand) -> ExitCode {
 }
 
 fn inspect(source: &str) -> anyhow::Result<()> {
-    let inspection = Inspection::of(path(source)).context("look at the model")?;
+    let inspection = Inspection::of(path(source)?).context("look at the model")?;
     say(&report(&inspection));
     Ok(())
 }
 
 /// Where a source is on this machine.
-fn path(source: &str) -> &Path {
-    Path::new(source.strip_prefix("file://").unwrap_or(source))
+///
+/// # Errors
+/// Where it is none that lies on this machine.
+fn path(source: &str) -> anyhow::Result<&Path> {
+    let path = source.strip_prefix("file://").unwrap_or(source);
+    match path.split_once("://") {
+        None => Ok(Path::new(path)),
+        Some((scheme, _)) => bail!(
+            "{source} is not read here, because it is {scheme}://: name a path, or file://PATH"
+        ),
+    }
 }
 
 fn report(inspection: &Inspection) -> String {
@@ -86,6 +95,19 @@ fn bytes(count: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_source_that_is_not_on_this_machine_is_refused_by_its_scheme() {
+        for (source, scheme) in [
+            ("hf://Qwen/Qwen3-4B", "hf://"),
+            ("pvc://models/a", "pvc://"),
+        ] {
+            let said = path(source).unwrap_err().to_string();
+            assert!(said.contains(scheme), "{said}");
+        }
+        assert_eq!(path("file:///models/a").unwrap(), Path::new("/models/a"));
+        assert_eq!(path("models/a").unwrap(), Path::new("models/a"));
+    }
 
     #[test]
     fn the_model_of_the_example_is_told_with_what_it_takes() {

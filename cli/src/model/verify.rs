@@ -9,11 +9,11 @@ use crate::say;
 
 pub(super) fn verify(args: &VerifyArgs) -> anyhow::Result<()> {
     let question = Question {
-        source: path(&args.source).to_owned(),
-        reference: args
-            .reference
-            .as_deref()
-            .map(|source| path(source).to_owned()),
+        source: path(&args.source)?.to_owned(),
+        reference: match &args.reference {
+            Some(source) => Some(path(source)?.to_owned()),
+            None => None,
+        },
         prompt: args.prompt.clone(),
         tokens: args.tokens,
     };
