@@ -75,7 +75,9 @@ impl Room {
     /// `whole`, and of one block where not.
     pub fn within(&self, spare: u64, whole: bool) -> Result<Groups<usize>, TooSmall> {
         let context = self.context_tokens.div_ceil(self.layout.block_tokens);
-        let (mut fits, mut most) = (0, context.saturating_mul(self.sequences));
+        let most = context.saturating_mul(self.sequences);
+        // The place of a token is told in 32 bits.
+        let (mut fits, mut most) = (0, most.min((1 << 32) / self.layout.block_tokens));
         // The more blocks of context the more bytes: halve what is not known.
         while fits < most {
             let middle = fits + (most - fits).div_ceil(2);
