@@ -15,6 +15,7 @@ use crate::packed_cache::Upkeep;
 use crate::plan::Plan;
 use crate::quantization::Quantization;
 use crate::report::{Clock, LoadReport};
+use crate::rope::{Rope, RopeScaling};
 use crate::spec::DecoderSpec;
 use crate::weight::Weight;
 use crate::weights::Source;
@@ -94,8 +95,10 @@ impl Model {
         let is_gguf = matches!(opened.source, Source::Gguf(_));
         let weights = (opened.spec.clone(), opened.layout, opened.source.clone());
         let loaded = loading::load(weights, &opened.digested, asked, &cpu)?;
+        debug_assert_eq!(loaded.made.bytes, plan.weight_bytes(), "what was planned");
         let (decoder, mut report) = (loaded.decoder, loaded.made.report);
         let served = Served {
+            ropes: &opened.spec.ropes,
             quantization: plan.quantization,
             key_value_type: plan.options.key_value_type,
         };
@@ -175,16 +178,18 @@ impl Model {
 }
 
 /// How files are served, where that is not as they say.
-struct Served {
+struct Served<'a> {
+    ropes: &'a [Rope],
     quantization: Quantization,
     key_value_type: KeyValueType,
 }
 
-impl Served {
+impl Served<'_> {
     /// The files' digest, and what was made of them where that is not what they say: an answer that
     /// was begun on the one cannot be taken up on the other.
     fn digest(&self, files: String) -> String {
         let is_rounded = self.quantization.rounding() != Quantization::None.rounding();
+        let files = self.turned(files);
         if !is_rounded && self.key_value_type == KeyValueType::Auto {
             return files;
         }
@@ -193,6 +198,19 @@ impl Served {
             ("quantization", self.quantization.name().as_bytes()),
             ("key value type", self.key_value_type.name().as_bytes()),
         ])
+    }
+
+    /// With the factors that the length of the context chose among those of the files.
+    fn turned(&self, files: String) -> String {
+        let numbers = self.ropes.iter().filter_map(|rope| match &rope.scaling {
+            RopeScaling::Long { factors, magnitude } => Some(factors.iter().chain([magnitude])),
+            _ => None,
+        });
+        let chosen: Vec<u8> = numbers.flatten().flat_map(|n| n.to_le_bytes()).collect();
+        match chosen.is_empty() {
+            true => files,
+            false => digest::of_files([("files", files.as_bytes()), ("rope", &chosen)]),
+        }
     }
 }
 
