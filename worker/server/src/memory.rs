@@ -25,7 +25,9 @@ impl Memory {
         let memberships = fs::read_to_string(root.join("proc/self/cgroup")).unwrap_or_default();
         let groups = GROUPS.iter().flat_map(|version| {
             let folders = version.folders(root, &memberships);
-            folders.into_iter().filter_map(|folder| version.left(&folder))
+            folders
+                .into_iter()
+                .filter_map(|folder| version.left(&folder))
         });
         let group = groups.min();
         let bytes = machine.into_iter().chain(group).min()?;

@@ -31,7 +31,7 @@ use crate::{
     room,
     serving::Serving,
     trial,
-    warm_up::warm_up,
+    warm_up::{try_out, warm_up},
 };
 
 /// Sequences computed at the same time. Eight rows share one pass over the weights, and more
@@ -52,11 +52,17 @@ pub async fn start(args: &Args, process: &Process) -> Result<(Serving, Ended), F
     trial::of(&folder).await?;
     let memory = Memory::available();
     let options = load_options(args, memory);
-    let loading = spawn_blocking(move || Loaded::load(&folder, &options, memory));
+    let name = args.model_name.clone();
+    let loading = spawn_blocking(move || {
+        let mut loaded = Loaded::load(&folder, &options, memory)
+            .map_err(|error| Failure::new(error.reason(), &error))?;
+        let model = (&mut loaded.model, &mut loaded.cache);
+        try_out(model, &loaded.tokenizer, &name)?;
+        Ok(loaded)
+    });
     let loaded = loading
         .await
-        .map_err(|error| Failure::new("CrashLoop", &error))?
-        .map_err(|error| Failure::new(error.reason(), &error))?;
+        .map_err(|error| Failure::new("CrashLoop", &error))??;
     let load_ms = millis(began.elapsed());
     let engine_options = EngineOptions {
         max_sequences: MAX_SEQUENCES,
