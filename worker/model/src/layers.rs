@@ -5,7 +5,7 @@ use crate::decoder::Decoder;
 use crate::found::Found;
 use crate::spec::DecoderSpec;
 use crate::weight::Weight;
-use crate::weights::{self as files, Made, Rounding, Weights};
+use crate::weights::{Made, Rounding, Source as Files, Weights};
 
 /// How a family's files lay out what every decoder has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -123,7 +123,7 @@ pub(crate) fn decoder(
 /// Names the tensor that is missing, that is not as it should be, or, where all must have a place,
 /// that has none.
 pub(crate) fn sizes(
-    (spec, layout, source): (&DecoderSpec, Layout, &files::Source),
+    (spec, layout, source): (&DecoderSpec, Layout, &Files),
     rounding: Rounding,
     must_be_whole: bool,
 ) -> Result<Made, LoadError> {
