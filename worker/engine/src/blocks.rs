@@ -41,7 +41,8 @@ impl Blocks {
     }
 }
 
-/// Hands out blocks, least recently used first.
+/// Hands out blocks, least recently used first, and those that were never used last: their memory
+/// is not taken before that.
 #[derive(Debug)]
 pub struct Pool {
     layout: BlockLayout,
@@ -53,7 +54,10 @@ pub struct Pool {
 /// The blocks of one group.
 #[derive(Debug)]
 struct Share {
+    /// Given back, the one that was first at the front.
     free: VecDeque<u32>,
+    /// From this one on they were never used.
+    unused: u32,
     total: usize,
     promised: usize,
 }
@@ -70,7 +74,8 @@ impl Pool {
                 0
             };
             Share {
-                free: (0..total as u32).collect(),
+                free: VecDeque::new(),
+                unused: 0,
                 total,
                 promised: 0,
             }
@@ -134,7 +139,7 @@ impl Pool {
             table.cut(0, share);
             share.promised -= table.promised;
             debug_assert!(
-                share.free.len() <= share.total,
+                share.free.len() <= share.unused as usize,
                 "a block was given back twice"
             );
         }
@@ -196,6 +201,20 @@ impl Pool {
     }
 }
 
+impl Share {
+    fn next(&mut self) -> u32 {
+        self.free.pop_front().unwrap_or_else(|| {
+            let block = self.unused;
+            self.unused += 1;
+            assert!(
+                (block as usize) < self.total,
+                "no more blocks are promised than there are"
+            );
+            block
+        })
+    }
+}
+
 impl Table {
     /// Gives back what lies before `first`.
     fn slide(&mut self, first: usize, share: &mut Share) {
@@ -211,9 +230,7 @@ impl Table {
     /// Takes blocks up to the one before `end`.
     fn grow(&mut self, end: usize, share: &mut Share) {
         while self.entries.len() < end {
-            let block = share.free.pop_front();
-            self.entries
-                .push(block.expect("no more blocks are promised than there are"));
+            self.entries.push(share.next());
             self.held += 1;
         }
         debug_assert!(self.held <= self.promised, "more blocks than were promised");

@@ -20,13 +20,13 @@ const _: () = assert!(
 );
 
 /// The tensors of a model folder that have not been taken yet.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct HubTensors {
     files: Vec<Arc<Mapped>>,
     tensors: BTreeMap<String, Place>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Place {
     file: usize,
     start: usize,

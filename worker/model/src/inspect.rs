@@ -5,6 +5,7 @@ use std::path::Path;
 use crate::LoadError;
 use crate::groups::{BLOCK_TOKENS, Extent, Group, STEP_TOKENS};
 use crate::kv::{KeyValueType, KvKind, Shape};
+use crate::layers::sizes;
 use crate::open::open;
 use crate::quantization::Quantization;
 use crate::rope::{Rope, RopeScaling};
@@ -33,7 +34,7 @@ pub struct Inspection {
 }
 
 impl Inspection {
-    /// Reads no weight.
+    /// Reads no weight, but looks whether each is there in its shape.
     ///
     /// # Errors
     /// Names the file, key or tensor that is missing or that cannot be served.
@@ -51,6 +52,13 @@ impl Inspection {
             (KeyValueType::Bf16, KvKind::Bf16),
             (KeyValueType::F16, KvKind::F16),
         ];
+        let model = (spec, opened.layout, &opened.source);
+        let sizes = |choice: Quantization| {
+            let made = sizes(model, choice.rounding(), true)?;
+            Ok((choice, made.bytes))
+        };
+        let weight_bytes = choices.into_iter().map(sizes);
+        let weight_bytes = weight_bytes.collect::<Result<_, LoadError>>()?;
         Ok(Self {
             architecture: spec.architecture.to_owned(),
             parameters: spec
@@ -60,10 +68,7 @@ impl Inspection {
             file_bytes,
             context_tokens: spec.context_tokens,
             switches: switches(spec),
-            weight_bytes: choices
-                .into_iter()
-                .map(|choice| (choice, choice.weight_bytes(spec, file_bytes)))
-                .collect(),
+            weight_bytes,
             context_bytes: kinds
                 .map(|(name, kind)| (name, context_bytes(spec, kind)))
                 .to_vec(),

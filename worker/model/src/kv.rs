@@ -3,6 +3,7 @@
 //!
 //! Which block belongs to whom is the scheduler's business; here is only the memory.
 
+use half::vec::HalfBitsVecExt;
 use half::{bf16, f16};
 use weir_kernels::Elements;
 use weir_kernels::attention::PagedCache;
@@ -11,8 +12,8 @@ use crate::groups::{BlockLayout, Group, Groups};
 use crate::spec::{DecoderSpec, LayerSpec};
 use crate::{LoadError, Model};
 
-/// Keys and values of every layer for a fixed number of blocks of its group, all of it allocated at
-/// once.
+/// Keys and values of every layer for a fixed number of blocks of its group, all of it reserved at
+/// once; pages are taken as blocks are first used.
 ///
 /// Laid out as `[layer][block][key or value][head][token of the block][dimension]`.
 #[derive(Debug)]
@@ -120,9 +121,9 @@ impl KvCache {
         }
         let length = starts.last().copied().unwrap_or_default();
         let pool = match shape.kind {
-            KvKind::F32 => Pool::F32(zeros(length)?),
-            KvKind::Bf16 => Pool::Bf16(zeros(length)?),
-            KvKind::F16 => Pool::F16(zeros(length)?),
+            KvKind::F32 => Pool::F32(zeros(0.0, length)?),
+            KvKind::Bf16 => Pool::Bf16(zeros(0_u16, length)?.reinterpret_into()),
+            KvKind::F16 => Pool::F16(zeros(0_u16, length)?.reinterpret_into()),
         };
         Ok(Self {
             blocks,
@@ -259,13 +260,38 @@ impl Shape {
     }
 }
 
-fn zeros<T: Copy + Default>(length: usize) -> Result<Vec<T>, LoadError> {
-    let mut pool = Vec::new();
-    pool.try_reserve_exact(length)
+/// Numbers that are all bits zero. The system gives a page when it is first written to, so that
+/// blocks nobody has used take nothing.
+fn zeros<T: Clone>(zero: T, length: usize) -> Result<Vec<T>, LoadError> {
+    let mut room = Vec::<T>::new();
+    room.try_reserve_exact(length)
         .map_err(|_| LoadError::Memory {
             what: "the cache of keys and values",
             bytes: length.saturating_mul(size_of::<T>()),
         })?;
-    pool.resize(length, T::default());
-    Ok(pool)
+    drop(room);
+    // Not by growing what was reserved, which would write to every page.
+    Ok(vec![zero; length])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resident_bytes() -> usize {
+        let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+        let pages: usize = statm.split(' ').nth(1).unwrap().parse().unwrap();
+        pages * 4096
+    }
+
+    #[test]
+    fn numbers_that_nobody_wrote_take_no_memory() {
+        let length = 256 << 20;
+        let before = resident_bytes();
+        let narrow = zeros(0_u16, length).unwrap().reinterpret_into::<f16>();
+        let wide = zeros(0_f32, length).unwrap();
+        let grown = resident_bytes().saturating_sub(before);
+        assert_eq!((narrow[length - 1], wide[length / 2]), (f16::ZERO, 0.0));
+        assert!(grown < length, "{grown} bytes");
+    }
 }

@@ -5,7 +5,7 @@ use crate::decoder::Decoder;
 use crate::found::Found;
 use crate::spec::DecoderSpec;
 use crate::weight::Weight;
-use crate::weights::Weights;
+use crate::weights::{Made, Rounding, Source as Files, Weights};
 
 /// How a family's files lay out what every decoder has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -114,6 +114,22 @@ pub(crate) fn decoder(
         norm,
         head,
     })
+}
+
+/// What weights of these sizes would take, once every tensor is found with the shape that it should
+/// have. Reads none of them.
+///
+/// # Errors
+/// Names the tensor that is missing, that is not as it should be, or, where all must have a place,
+/// that has none.
+pub(crate) fn sizes(
+    (spec, layout, source): (&DecoderSpec, Layout, &Files),
+    rounding: Rounding,
+    must_be_whole: bool,
+) -> Result<Made, LoadError> {
+    let mut weights = Weights::sizes(source.clone(), rounding);
+    decoder(spec.clone(), layout, &mut weights)?;
+    weights.finish(must_be_whole)
 }
 
 /// What the names of the model's tensors begin with, and the name of the head.

@@ -25,6 +25,7 @@ mod open;
 mod packed_cache;
 #[cfg(test)]
 mod parity;
+mod plan;
 mod quantization;
 mod report;
 mod rope;
@@ -50,6 +51,7 @@ pub use self::mapped::lost::tell_of_lost_pages;
 pub use self::model::{LoadOptions, Model};
 pub use self::open::gguf_at;
 pub use self::packed_cache::{CacheError, Unfit, Upkeep, Upkept};
+pub use self::plan::Plan;
 pub use self::quantization::Quantization;
 pub use self::report::{LoadPhases, LoadReport};
 pub use self::template::{

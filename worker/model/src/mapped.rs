@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use memmap2::{Mmap, UncheckedAdvice};
 
 use self::lost::Watch;
-use crate::LoadError;
+use crate::{LoadError, files};
 
 /// Bytes of a file, for as long as this lives.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ pub struct Mapped {
 
 impl Mapped {
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
-        let file = File::open(path)?;
+        let file = files::open(path)?;
         #[allow(unsafe_code, reason = "weights are used where their file is mapped")]
         // SAFETY: nobody writes to the file while it is used; see the invariant of this module.
         let map = unsafe { Mmap::map(&file) }?;

@@ -2,7 +2,6 @@
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use weir_kernels::packed::Format;
 use weir_kernels::{Cpu, KernelClass};
@@ -11,12 +10,12 @@ use crate::batch::{Batch, BatchError, Logits};
 use crate::decoder::{Decoder, Scratch};
 use crate::facts::ModelFacts;
 use crate::groups::BlockLayout;
-use crate::kv::{KeyValueType, KvCache, KvKind, Shape};
-use crate::loading::Asked;
-use crate::open::open;
-use crate::packed_cache::{Upkeep, Weights};
+use crate::kv::{KeyValueType, KvCache, Shape};
+use crate::packed_cache::Upkeep;
+use crate::plan::Plan;
 use crate::quantization::Quantization;
 use crate::report::{Clock, LoadReport};
+use crate::rope::{Rope, RopeScaling};
 use crate::spec::DecoderSpec;
 use crate::weight::Weight;
 use crate::weights::Source;
@@ -85,48 +84,45 @@ impl Model {
         options: &LoadOptions,
         change: impl FnOnce(&mut DecoderSpec) -> bool,
     ) -> Result<Self, LoadError> {
+        Plan::changed(path, options, change)?.load()
+    }
+
+    pub(crate) fn of(plan: Plan) -> Result<Self, LoadError> {
         let clock = Clock::start();
-        let mut opened = open(path, options.context_tokens)?;
-        let mut opening = Duration::ZERO;
-        clock.add_to(&mut opening);
-        let must_be_whole = change(&mut opened.spec);
-        let spec = opened.spec;
-        let context_tokens = context(options.context_tokens, spec.context_tokens)?;
-        let quantization = fitting(options, &spec, &opened.source)?;
-        let cpu = Cpu::new(options.kernel_class, options.threads);
+        let cpu = plan.cpu();
+        let asked = plan.asked();
+        let opened = &plan.opened;
         let is_gguf = matches!(opened.source, Source::Gguf(_));
-        let asked = Asked {
-            folder: options.packed_cache.as_deref(),
-            weights: Weights {
-                file_bytes: opened.digested.weight_bytes(),
-                quantization,
-            },
-            must_be_whole,
-        };
-        let weights = (spec, opened.layout, opened.source);
+        let weights = (opened.spec.clone(), opened.layout, opened.source.clone());
         let loaded = loading::load(weights, &opened.digested, asked, &cpu)?;
+        debug_assert_eq!(loaded.made.bytes, plan.weight_bytes(), "what was planned");
         let (decoder, mut report) = (loaded.decoder, loaded.made.report);
-        let kv_kind = kv_kind(&decoder, options.key_value_type);
+        let served = Served {
+            ropes: &opened.spec.ropes,
+            quantization: plan.quantization,
+            key_value_type: plan.options.key_value_type,
+        };
         let facts = ModelFacts {
             architecture: decoder.spec.architecture.to_owned(),
             parameters: loaded.made.parameters,
             weight_bytes: loaded.made.bytes,
             mapped_bytes: decoder.matrices().map(Weight::mapped_bytes).sum(),
-            digest: served_digest(loaded.digest, quantization, options.key_value_type),
-            tokenizer_digest: opened.tokenizer_digest,
+            digest: served.digest(loaded.digest),
+            tokenizer_digest: opened.tokenizer_digest.clone(),
             quantization: match is_gguf {
                 true => mostly(&decoder),
-                false => quantization.name(),
+                false => plan.quantization.name(),
             },
-            key_value_type: kv_kind.name(),
-            context_tokens,
+            key_value_type: plan.kv_kind.name(),
+            context_tokens: plan.context_tokens,
             vocabulary: decoder.spec.vocabulary as u32,
             kernel_class: cpu.class(),
         };
-        report.phases.open = opening;
+        report.phases.open = plan.opening;
+        report.phases.all = plan.opening;
         clock.add_to(&mut report.phases.all);
         Ok(Self {
-            kv_shape: Shape::new(&decoder.spec, kv_kind),
+            kv_shape: Shape::new(&decoder.spec, plan.kv_kind),
             decoder,
             cpu,
             facts,
@@ -181,18 +177,41 @@ impl Model {
     }
 }
 
-/// The files' digest, and what was made of them where that is not what they say: an answer that was
-/// begun on the one cannot be taken up on the other.
-fn served_digest(files: String, quantization: Quantization, kind: KeyValueType) -> String {
-    let is_rounded = quantization.rounding() != Quantization::None.rounding();
-    if !is_rounded && kind == KeyValueType::Auto {
-        return files;
+/// How files are served, where that is not as they say.
+struct Served<'a> {
+    ropes: &'a [Rope],
+    quantization: Quantization,
+    key_value_type: KeyValueType,
+}
+
+impl Served<'_> {
+    /// The files' digest, and what was made of them where that is not what they say: an answer that
+    /// was begun on the one cannot be taken up on the other.
+    fn digest(&self, files: String) -> String {
+        let is_rounded = self.quantization.rounding() != Quantization::None.rounding();
+        let files = self.turned(files);
+        if !is_rounded && self.key_value_type == KeyValueType::Auto {
+            return files;
+        }
+        digest::of_files([
+            ("files", files.as_bytes()),
+            ("quantization", self.quantization.name().as_bytes()),
+            ("key value type", self.key_value_type.name().as_bytes()),
+        ])
     }
-    digest::of_files([
-        ("files", files.as_bytes()),
-        ("quantization", quantization.name().as_bytes()),
-        ("key value type", kind.name().as_bytes()),
-    ])
+
+    /// With the factors that the length of the context chose among those of the files.
+    fn turned(&self, files: String) -> String {
+        let numbers = self.ropes.iter().filter_map(|rope| match &rope.scaling {
+            RopeScaling::Long { factors, magnitude } => Some(factors.iter().chain([magnitude])),
+            _ => None,
+        });
+        let chosen: Vec<u8> = numbers.flatten().flat_map(|n| n.to_le_bytes()).collect();
+        match chosen.is_empty() {
+            true => files,
+            false => digest::of_files([("files", files.as_bytes()), ("rope", &chosen)]),
+        }
+    }
 }
 
 /// The format that most of the numbers are in, of those that a file mixes.
@@ -208,50 +227,4 @@ fn mostly(decoder: &Decoder) -> &'static str {
     let most = numbers.into_iter().max_by_key(|(_, sum)| *sum);
     most.and_then(|(format, _)| format)
         .map_or("None", Format::name)
-}
-
-fn fitting(
-    options: &LoadOptions,
-    spec: &DecoderSpec,
-    source: &Source,
-) -> Result<Quantization, LoadError> {
-    if let (Source::Gguf(_), Quantization::Q8 | Quantization::Q4) = (source, options.quantization) {
-        return Err(LoadError::QuantizedAlready {
-            asked: options.quantization.name(),
-        });
-    }
-    let available = options.memory_bytes.unwrap_or(u64::MAX);
-    let file_bytes = source.weight_bytes();
-    let bytes = |choice: Quantization| match source {
-        Source::Hub(_) => choice.weight_bytes(spec, file_bytes),
-        Source::Gguf(_) => file_bytes,
-    };
-    options
-        .quantization
-        .fitting(available, bytes)
-        .map_err(|needed| LoadError::TooLarge {
-            needed,
-            available,
-            how: "give it more memory, or a quantization of fewer bits",
-        })
-}
-
-/// Unless it was said: keys and values as precise as the weights are.
-fn kv_kind(decoder: &Decoder, asked: KeyValueType) -> KvKind {
-    match asked {
-        KeyValueType::F32 => KvKind::F32,
-        KeyValueType::Bf16 => KvKind::Bf16,
-        KeyValueType::F16 => KvKind::F16,
-        KeyValueType::Auto if decoder.matrices().all(Weight::is_f32) => KvKind::F32,
-        KeyValueType::Auto if decoder.matrices().any(Weight::is_bf16) => KvKind::Bf16,
-        KeyValueType::Auto => KvKind::F16,
-    }
-}
-
-fn context(asked: Option<u32>, most: u32) -> Result<u32, LoadError> {
-    match asked {
-        Some(asked) if asked > most => Err(LoadError::Context { asked, most }),
-        Some(asked) => Ok(asked),
-        None => Ok(most),
-    }
 }

@@ -68,6 +68,11 @@ impl PackedWeight {
 }
 
 impl Weight {
+    /// The place of a weight that was not read.
+    pub(crate) fn without_rows(columns: usize) -> Self {
+        Self::Plain(Tensor::copied(&[], Plain::F32, columns))
+    }
+
     /// How many numbers an input row has.
     pub(crate) fn columns(&self) -> usize {
         match self {
@@ -107,14 +112,6 @@ impl Weight {
             Self::Plain(_) => None,
             Self::Packed(packed) => Some(packed.shape.format()),
         }
-    }
-
-    pub(crate) fn is_f32(&self) -> bool {
-        matches!(self, Self::Plain(tensor) if tensor.plain() == Plain::F32)
-    }
-
-    pub(crate) fn is_bf16(&self) -> bool {
-        matches!(self, Self::Plain(tensor) if tensor.plain() == Plain::Bf16)
     }
 
     /// Writes one row as f32.

@@ -5,19 +5,20 @@
 use std::sync::Arc;
 
 use weir_kernels::Cpu;
-use weir_kernels::packed::{Format, PackedShape};
+use weir_kernels::packed::Format;
 
 use crate::LoadError;
-use crate::found::Found;
+use crate::found::{Found, Stored};
 use crate::gguf::tensors::GgufTensors;
 use crate::hub::HubTensors;
 use crate::mapped::Mapped;
 use crate::packed_cache::PackedFile;
 use crate::report::{Clock, LoadReport};
+use crate::tensor::Plain;
 use crate::weight::{PackedWeight, Weight};
 
 /// Tensors that have not been taken yet.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Source {
     Hub(HubTensors),
     Gguf(GgufTensors),
@@ -34,11 +35,22 @@ pub(crate) struct Rounding {
 /// A source, and what has been made of it.
 pub(crate) struct Weights<'a> {
     source: Source,
-    cpu: &'a Cpu,
+    making: Making<'a>,
     rounding: Rounding,
-    /// What an earlier start packed.
-    earlier: Option<PackedFile>,
     made: Made,
+}
+
+/// What tensors are taken for.
+enum Making<'a> {
+    /// To say what they would take. None of their numbers is read, so that vectors are zeros and
+    /// matrices have no rows.
+    Sizes,
+    /// To be used.
+    Weights {
+        cpu: &'a Cpu,
+        /// What an earlier start packed.
+        earlier: Option<PackedFile>,
+    },
 }
 
 /// What was made of a source.
@@ -48,6 +60,8 @@ pub(crate) struct Made {
     pub(crate) parameters: u64,
     /// What they take in memory.
     pub(crate) bytes: u64,
+    /// How each matrix is kept, where it is not packed.
+    pub(crate) kept: Vec<Option<Plain>>,
     /// Every packed weight by its key.
     pub(crate) packed: Vec<(String, PackedWeight)>,
     /// The first weight that the earlier start should have packed and did not.
@@ -64,9 +78,18 @@ impl<'a> Weights<'a> {
     ) -> Self {
         Self {
             source,
-            cpu,
+            making: Making::Weights { cpu, earlier },
             rounding,
-            earlier,
+            made: Made::default(),
+        }
+    }
+
+    /// To find every tensor and to count what it would take.
+    pub(crate) fn sizes(source: Source, rounding: Rounding) -> Self {
+        Self {
+            source,
+            making: Making::Sizes,
+            rounding,
             made: Made::default(),
         }
     }
@@ -83,7 +106,11 @@ impl<'a> Weights<'a> {
     /// A vector of so many numbers, in full precision.
     pub(crate) fn vector(&mut self, name: &str, length: usize) -> Result<Vec<f32>, LoadError> {
         let clock = Clock::start();
-        let numbers = self.take(name, &[length])?.to_vec()?;
+        let found = self.take(name, &[length])?;
+        let numbers = match self.making {
+            Making::Sizes => vec![0.0; length],
+            Making::Weights { .. } => found.to_vec()?,
+        };
         clock.add_to(&mut self.made.report.phases.vectors);
         self.made.bytes += size_of_val(&numbers[..]) as u64;
         Ok(numbers)
@@ -105,24 +132,27 @@ impl<'a> Weights<'a> {
     }
 
     fn made(&mut self, found: Found, rounding: Option<Format>) -> Result<Weight, LoadError> {
-        let weight = match found.packed_shape(rounding) {
-            Some(shape) => Weight::Packed(self.packed(&found, shape)?),
-            None => {
-                let clock = Clock::start();
-                let tensor = found.keep(self.cpu)?;
-                clock.add_to(&mut self.made.report.phases.check);
-                Weight::Plain(tensor)
-            }
+        let shape = found.packed_shape(rounding);
+        self.made.kept.push(match (shape, found.stored) {
+            (None, Stored::Plain(plain)) => Some(plain),
+            _ => None,
+        });
+        self.made.bytes += match shape {
+            Some(shape) => shape.bytes() as u64,
+            None => found.range.len() as u64,
         };
-        self.made.bytes += weight.bytes() as u64;
-        Ok(weight)
-    }
-
-    /// As an earlier start packed it, or packed now.
-    fn packed(&mut self, found: &Found, shape: PackedShape) -> Result<PackedWeight, LoadError> {
+        let (cpu, earlier) = match &self.making {
+            Making::Sizes => return Ok(Weight::without_rows(found.columns)),
+            Making::Weights { cpu, earlier } => (*cpu, earlier.as_ref()),
+        };
+        let Some(shape) = shape else {
+            let clock = Clock::start();
+            let tensor = found.keep(cpu)?;
+            clock.add_to(&mut self.made.report.phases.check);
+            return Ok(Weight::Plain(tensor));
+        };
         let key = found.key();
-        let earlier = self.earlier.as_ref().map(|file| file.weight(&key, shape));
-        let weight = match earlier {
+        let weight = match earlier.map(|file| file.weight(&key, shape)) {
             Some(Some(weight)) => {
                 self.made.report.mapped += 1;
                 weight
@@ -132,14 +162,14 @@ impl<'a> Weights<'a> {
                     self.made.lacking.get_or_insert_with(|| key.clone());
                 }
                 let clock = Clock::start();
-                let weight = found.pack(self.cpu, shape)?;
+                let weight = found.pack(cpu, shape)?;
                 clock.add_to(&mut self.made.report.phases.pack);
                 self.made.report.packed += 1;
                 weight
             }
         };
         self.made.packed.push((key, weight.clone()));
-        Ok(weight)
+        Ok(Weight::Packed(weight))
     }
 
     pub(crate) fn has(&self, name: &str) -> bool {

@@ -1,7 +1,7 @@
 //! How far two models are apart along the same tokens.
 
 /// What two rows of logits for each position have in common, and where they part.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Apart {
     pub positions: usize,
     /// Positions with the same best token.
@@ -33,6 +33,28 @@ pub struct Disagreement {
     pub reference: (u32, f32),
 }
 
+/// Two models that are held against each other position by position, so that no logits are kept.
+#[derive(Debug, Default)]
+pub struct Comparing {
+    apart: Apart,
+    spread: Spread,
+}
+
+impl Comparing {
+    /// The logits of both after the next position.
+    pub fn take(&mut self, ours: &[f32], reference: &[f32]) {
+        self.apart.take(ours, reference);
+        self.spread.take(reference);
+    }
+
+    pub fn finish(self) -> Apart {
+        Apart {
+            spread: self.spread.deviation(),
+            ..self.apart
+        }
+    }
+}
+
 impl Farthest {
     /// Infinite where one of the two is no number.
     pub fn difference(&self) -> f32 {
@@ -43,21 +65,16 @@ impl Farthest {
 impl Apart {
     /// Holds one against the other, row by row; what only one of them has is left out.
     pub fn of(ours: &[Vec<f32>], reference: &[Vec<f32>]) -> Self {
-        let mut apart = Self {
-            positions: 0,
-            agreeing: 0,
-            farthest: None,
-            spread: spread(reference),
-            first_disagreement: None,
-        };
-        for (position, (ours, reference)) in ours.iter().zip(reference).enumerate() {
-            apart.positions += 1;
-            apart.take(position, ours, reference);
+        let mut comparing = Comparing::default();
+        for (ours, reference) in ours.iter().zip(reference) {
+            comparing.take(ours, reference);
         }
-        apart
+        comparing.finish()
     }
 
-    fn take(&mut self, position: usize, ours: &[f32], reference: &[f32]) {
+    fn take(&mut self, ours: &[f32], reference: &[f32]) {
+        let position = self.positions;
+        self.positions += 1;
         for (token, (&ours, &reference)) in ours.iter().zip(reference).enumerate() {
             let so_far = self.farthest.map_or(-1.0, |farthest| farthest.difference());
             if difference(ours, reference) > so_far {
@@ -118,12 +135,30 @@ fn difference(ours: f32, reference: f32) -> f32 {
     }
 }
 
-fn spread(rows: &[Vec<f32>]) -> f32 {
-    let count = rows.iter().map(Vec::len).sum::<usize>().max(1) as f64;
-    let numbers = || rows.iter().flatten().map(|logit| f64::from(*logit));
-    let mean = numbers().sum::<f64>() / count;
-    let variance = numbers().map(|logit| (logit - mean).powi(2)).sum::<f64>() / count;
-    variance.sqrt() as f32
+/// Of rows that come one by one: their mean, and their squared distances from it.
+#[derive(Debug, Default)]
+struct Spread {
+    count: f64,
+    mean: f64,
+    squares: f64,
+}
+
+impl Spread {
+    fn take(&mut self, row: &[f32]) {
+        let numbers = || row.iter().map(|logit| f64::from(*logit));
+        let count = row.len() as f64;
+        let mean = numbers().sum::<f64>() / count.max(1.0);
+        let squares = numbers().map(|logit| (logit - mean).powi(2)).sum::<f64>();
+        // Two sets are one whose mean lies between theirs.
+        let (all, between) = (self.count + count, mean - self.mean);
+        self.squares += squares + between.powi(2) * self.count * count / all.max(1.0);
+        self.mean += between * count / all.max(1.0);
+        self.count = all;
+    }
+
+    fn deviation(&self) -> f32 {
+        (self.squares / self.count.max(1.0)).sqrt() as f32
+    }
 }
 
 #[cfg(test)]
@@ -162,6 +197,14 @@ mod tests {
         assert!(!apart.is_within(1e9));
         let both = Apart::of(&[vec![f32::NAN]], &[vec![f32::NAN]]);
         assert!(!both.is_within(1e9));
+    }
+
+    #[test]
+    fn the_spread_is_that_of_all_rows_together() {
+        let rows = [vec![1.0, 3.0], vec![10.0, 2.0, 4.0], vec![-2.0]];
+        // Their mean is 3, and their squared distances from it add up to 80.
+        let spread = Apart::of(&rows, &rows).spread;
+        assert!((spread - (80.0_f32 / 6.0).sqrt()).abs() < 1e-6, "{spread}");
     }
 
     #[test]

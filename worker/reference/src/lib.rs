@@ -17,7 +17,7 @@ mod sequence;
 mod tensors;
 mod verify;
 
-pub use self::apart::{Apart, Disagreement, Farthest};
+pub use self::apart::{Apart, Comparing, Disagreement, Farthest};
 pub use self::error::{ReferenceError, VerifyError};
 pub use self::ours::{Ours, load};
 pub use self::reference::{Options, Reference};

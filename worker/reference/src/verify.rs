@@ -6,7 +6,10 @@ use weir_model::{Gguf, Tokenizer, gguf_at};
 
 use crate::apart::best;
 use crate::ours::load;
-use crate::{Apart, Options, Ours, Reference, VerifyError};
+use crate::{Apart, Comparing, Options, Ours, Reference, VerifyError};
+
+/// How many tokens of a prompt ours reads at once. Their logits are all that is kept.
+const AT_ONCE: usize = 32;
 
 /// How far apart the logits of two orders of summation of the same numbers may be, in spreads: the
 /// tiny models of the tests show 0.00001, and a switch that is missed 0.5 and more.
@@ -51,8 +54,8 @@ impl Verified {
     }
 }
 
-/// Runs both models along the prompt and what ours writes after it, one after the other, so that
-/// only one of them is in memory.
+/// Runs both models along the prompt and what ours writes after it, side by side: both are in
+/// memory, and of their logits those of a few positions.
 ///
 /// # Errors
 /// Where a model cannot be opened, or candle's is no measure for it.
@@ -66,35 +69,29 @@ pub fn verify(question: &Question) -> Result<Verified, VerifyError> {
     if prompt.is_empty() {
         return Err(VerifyError::EmptyPrompt);
     }
-    let asked = prompt.len() + question.tokens;
+    let asked = prompt.len().saturating_add(question.tokens);
     if asked > facts.context_tokens as usize {
         let most = facts.context_tokens;
         return Err(VerifyError::TooLong { asked, most });
     }
-    let ours = Ours::new(model, asked).map_err(VerifyError::Load)?;
-    let (tokens, ours) = write(ours, &prompt, question.tokens)?;
     let path = question.reference.as_ref().unwrap_or(&question.source);
     if question.reference.is_some() {
         // Ours refuses a copy that is not whole, where candle would panic.
         load(path, None).map_err(VerifyError::Load)?;
     }
-    let mut reference =
-        Reference::open(path, &Options::new(asked)).map_err(VerifyError::Reference)?;
-    let theirs = reference.follow(&tokens).map_err(VerifyError::Reference)?;
-    let width = |rows: &[Vec<f32>]| rows.first().map_or(0, Vec::len);
-    if width(&ours) != width(&theirs) {
-        return Err(VerifyError::Vocabulary {
-            ours: width(&ours),
-            reference: width(&theirs),
-        });
-    }
+    let both = Both {
+        ours: Ours::new(model, asked).map_err(VerifyError::Load)?,
+        reference: Reference::open(path, &Options::new(asked)).map_err(VerifyError::Reference)?,
+        comparing: Comparing::default(),
+    };
+    let (tokens, apart) = both.compare(&prompt, question.tokens)?;
     let is_packed = is_packed(&question.source)? || is_packed(path)?;
     Ok(Verified {
         architecture: facts.architecture,
         tokens,
         prompt_tokens: prompt.len(),
         tokenizer,
-        apart: Apart::of(&ours, &theirs),
+        apart,
         tolerance: match is_packed {
             true => TOLERANCE_PACKED,
             false => TOLERANCE,
@@ -103,20 +100,44 @@ pub fn verify(question: &Question) -> Result<Verified, VerifyError> {
     })
 }
 
-/// The prompt and what ours writes after it, and the logits after each of these tokens.
-fn write(
-    mut ours: Ours,
-    prompt: &[u32],
-    count: usize,
-) -> Result<(Vec<u32>, Vec<Vec<f32>>), VerifyError> {
-    let mut tokens = prompt.to_vec();
-    let mut logits = ours.read(prompt).map_err(VerifyError::Forward)?;
-    for _ in 0..count {
-        let next = logits.last().map_or(0, |row| best(row));
-        tokens.push(next);
-        logits.extend(ours.read(&[next]).map_err(VerifyError::Forward)?);
+/// Two models on the same tokens.
+struct Both {
+    ours: Ours,
+    reference: Reference,
+    comparing: Comparing,
+}
+
+impl Both {
+    /// The prompt and what ours writes after it, and how far the two are apart along these tokens.
+    fn compare(mut self, prompt: &[u32], count: usize) -> Result<(Vec<u32>, Apart), VerifyError> {
+        let mut tokens = prompt.to_vec();
+        let mut next = 0;
+        for tokens in prompt.chunks(AT_ONCE) {
+            next = self.read(tokens)?;
+        }
+        for _ in 0..count {
+            tokens.push(next);
+            next = self.read(&[next])?;
+        }
+        Ok((tokens, self.comparing.finish()))
     }
-    Ok((tokens, logits))
+
+    /// Our best token after these.
+    fn read(&mut self, tokens: &[u32]) -> Result<u32, VerifyError> {
+        let rows = self.ours.read(tokens).map_err(VerifyError::Forward)?;
+        for (token, ours) in tokens.iter().zip(&rows) {
+            let theirs = self.reference.read(&[*token]);
+            let theirs = theirs.map_err(VerifyError::Reference)?;
+            if ours.len() != theirs.len() {
+                return Err(VerifyError::Vocabulary {
+                    ours: ours.len(),
+                    reference: theirs.len(),
+                });
+            }
+            self.comparing.take(ours, &theirs);
+        }
+        Ok(rows.last().map_or(0, |row| best(row)))
+    }
 }
 
 /// Whether a GGUF file has some tensor in less than sixteen bits a number.

@@ -17,6 +17,7 @@ mod room;
 mod serving;
 mod start;
 mod trial;
+mod warm_up;
 
 use std::{
     io::Write,

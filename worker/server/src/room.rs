@@ -1,7 +1,53 @@
 //! How many blocks of key-value memory a worker takes: as many whole contexts as can run at once, or
 //! what memory allows.
 
-use weir_engine::model::{BlockLayout, Extent, Group, Groups, STEP_TOKENS};
+use weir_engine::model::{
+    BLOCK_TOKENS, BlockLayout, Extent, Group, Groups, LoadError, Plan, STEP_TOKENS,
+};
+
+use crate::memory::Memory;
+
+/// Blocks for as many whole contexts as can run at once, or for what memory allows beside the
+/// weights. That may be less than one of the model's own contexts, which then shrinks; a context that
+/// was `asked` for does not.
+///
+/// Of what is left a half is for requests, activations and the system. Where no limit says what is
+/// ours, keys and values take an eighth at most, so that several replicas have room on one node: only
+/// a context that was asked for takes up to the half.
+///
+/// # Errors
+/// Says what the least would need, and what there is.
+pub fn blocks(
+    plan: &Plan,
+    memory: Option<Memory>,
+    sequences: usize,
+    asked: bool,
+) -> Result<Groups<usize>, LoadError> {
+    let left = |memory: Memory| memory.bytes.saturating_sub(plan.weight_bytes());
+    let half = memory.map_or(u64::MAX, |memory| left(memory) / 2);
+    let most = match memory {
+        Some(memory) if memory.is_shared => left(memory) / 8,
+        _ => half,
+    };
+    let room = Room {
+        layout: plan.block_layout(BLOCK_TOKENS),
+        block_bytes: plan.block_bytes(BLOCK_TOKENS),
+        context_tokens: plan.context_tokens() as usize,
+        sequences,
+    };
+    let one = Room {
+        sequences: 1,
+        ..room
+    };
+    let found = room
+        .within(most, asked)
+        .or_else(|_| one.within(half, asked));
+    found.map_err(|TooSmall { tokens, needed }| LoadError::ContextMemory {
+        tokens,
+        needed,
+        available: half,
+    })
+}
 
 /// What is to have room, and what it takes.
 #[derive(Debug, Clone, Copy)]
@@ -29,7 +75,9 @@ impl Room {
     /// `whole`, and of one block where not.
     pub fn within(&self, spare: u64, whole: bool) -> Result<Groups<usize>, TooSmall> {
         let context = self.context_tokens.div_ceil(self.layout.block_tokens);
-        let (mut fits, mut most) = (0, context.saturating_mul(self.sequences));
+        let most = context.saturating_mul(self.sequences);
+        // The place of a token is told in 32 bits.
+        let (mut fits, mut most) = (0, most.min((1 << 32) / self.layout.block_tokens));
         // The more blocks of context the more bytes: halve what is not known.
         while fits < most {
             let middle = fits + (most - fits).div_ceil(2);

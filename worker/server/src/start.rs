@@ -2,17 +2,17 @@
 
 use std::{
     num::NonZeroUsize,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use tokio::{sync::Semaphore, task::spawn_blocking};
 use weir_engine::{
-    Ended, Engine, EngineOptions, Event, Sampling, Showing, Writing, WritingLimits,
+    Ended, Engine, EngineOptions,
     model::{
         BLOCK_TOKENS, ChatTemplate, GenerationDefaults, KvCache, LoadError, LoadOptions,
-        LoadReport, Model, Tokenizer, Upkeep, available_threads,
+        LoadReport, Model, Plan, Tokenizer, Upkeep, available_threads,
     },
 };
 use weir_policy::{
@@ -26,11 +26,12 @@ use crate::{
     draining::{Cutoff, Idle},
     failure::Failure,
     loading::{Took, keep_up},
-    memory::available_bytes,
+    memory::Memory,
     metrics::Metrics,
-    room::{Room, TooSmall},
+    room,
     serving::Serving,
     trial,
+    warm_up::{try_out, warm_up},
 };
 
 /// Sequences computed at the same time. Eight rows share one pass over the weights, and more
@@ -49,12 +50,19 @@ pub async fn start(args: &Args, process: &Process) -> Result<(Serving, Ended), F
     let began = Instant::now();
     // First, while the memory that weights will take is there for it.
     trial::of(&folder).await?;
-    let options = load_options(args);
-    let loading = spawn_blocking(move || Loaded::load(&folder, &options));
+    let memory = Memory::available();
+    let options = load_options(args, memory);
+    let name = args.model_name.clone();
+    let loading = spawn_blocking(move || {
+        let mut loaded = Loaded::load(&folder, &options, memory)
+            .map_err(|error| Failure::new(error.reason(), &error))?;
+        let model = (&mut loaded.model, &mut loaded.cache);
+        try_out(model, &loaded.tokenizer, &name)?;
+        Ok(loaded)
+    });
     let loaded = loading
         .await
-        .map_err(|error| Failure::new("CrashLoop", &error))?
-        .map_err(|error| Failure::new(error.reason(), &error))?;
+        .map_err(|error| Failure::new("CrashLoop", &error))??;
     let load_ms = millis(began.elapsed());
     let engine_options = EngineOptions {
         max_sequences: MAX_SEQUENCES,
@@ -141,13 +149,13 @@ fn folder(args: &Args) -> Result<PathBuf, Failure> {
     })
 }
 
-fn load_options(args: &Args) -> LoadOptions {
+fn load_options(args: &Args, memory: Option<Memory>) -> LoadOptions {
     let threads = args.threads.and_then(NonZeroUsize::new);
     LoadOptions {
         context_tokens: args.context_tokens,
         quantization: args.quantization,
         key_value_type: args.key_value_type,
-        memory_bytes: available_bytes(),
+        memory_bytes: memory.map(|memory| memory.bytes),
         threads: threads.unwrap_or_else(available_threads),
         packed_cache: args.packed_cache.clone(),
         ..LoadOptions::default()
@@ -166,14 +174,22 @@ struct Loaded {
 }
 
 impl Loaded {
-    fn load(folder: &std::path::Path, options: &LoadOptions) -> Result<Self, LoadError> {
-        let mut model = Model::load(folder, options)?;
+    fn load(
+        folder: &Path,
+        options: &LoadOptions,
+        memory: Option<Memory>,
+    ) -> Result<Self, LoadError> {
+        let plan = Plan::of(folder, options)?;
+        // Before the weights are read: what has no room is to be known at once.
+        let asked = options.context_tokens.is_some();
+        let blocks = room::blocks(&plan, memory, MAX_SEQUENCES, asked)?;
+        let mut model = plan.load()?;
         let mut took = Took::default();
         let began = Instant::now();
         let tokenizer = Tokenizer::load(folder, model.facts().vocabulary)?;
         took.tokenizer = began.elapsed();
         let began = Instant::now();
-        let cache = key_value_memory(&model, options.context_tokens)?;
+        let cache = KvCache::new(&model, blocks, BLOCK_TOKENS)?;
         took.key_values = began.elapsed();
         Ok(Self {
             template: ChatTemplate::load(folder, &tokenizer)?,
@@ -188,62 +204,66 @@ impl Loaded {
     }
 }
 
-/// Room for as many whole contexts as can run at once, or for what memory allows. That may be less
-/// than one of the model's own contexts, which then shrinks; a context that was asked for does not.
-fn key_value_memory(model: &Model, asked: Option<u32>) -> Result<KvCache, LoadError> {
-    let available = available_bytes().unwrap_or(u64::MAX);
-    // Mapped weights count as available, but every token needs them. Of the rest a half is left to
-    // requests, activations and the system.
-    let spare = available.saturating_sub(model.facts().mapped_bytes) / 2;
-    let room = Room {
-        layout: model.block_layout(BLOCK_TOKENS),
-        block_bytes: KvCache::block_bytes(model, BLOCK_TOKENS),
-        context_tokens: model.facts().context_tokens as usize,
-        sequences: MAX_SEQUENCES,
-    };
-    let blocks = room
-        .within(spare, asked.is_some())
-        .map_err(|TooSmall { tokens, needed }| LoadError::ContextMemory {
-            tokens,
-            needed,
-            available: spare,
-        })?;
-    KvCache::new(model, blocks, BLOCK_TOKENS)
-}
-
-/// Writes one token, so that the first request does not wait for pages of the weights.
-async fn warm_up(engine: &Engine, tokenizer: &Tokenizer) -> Result<(), Failure> {
-    let writing = Writing {
-        prompt: Arc::new([tokenizer.beginning().unwrap_or(0)]),
-        produced: Vec::new(),
-        sampling: Sampling::greedy(),
-        penalties: weir_engine::Penalties::default(),
-        seed: 0,
-        choice: 0,
-        limits: WritingLimits {
-            max_tokens: 1,
-            min_tokens: 0,
-            ends: Arc::new([]),
-        },
-        alternatives: 0,
-    };
-    let showing = Showing {
-        tokenizer: tokenizer.clone(),
-        stop: Vec::new(),
-        shown_bytes: 0,
-    };
-    let mut answer = engine
-        .write(writing, showing)
-        .map_err(|error| Failure::new("CrashLoop", &error))?;
-    while let Some(event) = answer.next().await {
-        match event {
-            Ok(Event::Tokens { .. } | Event::Finished { .. }) => {}
-            Err(error) => return Err(Failure::new("CrashLoop", &error)),
-        }
-    }
-    Ok(())
-}
-
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn triage() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/triage/model")
+    }
+
+    /// Says what a start is refused with, of a copy of the example with a weight that no load
+    /// accepts.
+    fn refusal(context_tokens: Option<u32>, memory: Memory) -> LoadError {
+        let folder = tempfile::tempdir().unwrap();
+        for entry in std::fs::read_dir(triage()).unwrap() {
+            let entry = entry.unwrap();
+            std::fs::copy(entry.path(), folder.path().join(entry.file_name())).unwrap();
+        }
+        let weights = folder.path().join("model.safetensors");
+        let mut bytes = std::fs::read(&weights).unwrap();
+        let end = bytes.len();
+        bytes[end - 64..].fill(0xff);
+        std::fs::write(weights, bytes).unwrap();
+        let options = LoadOptions {
+            context_tokens,
+            memory_bytes: Some(memory.bytes),
+            ..LoadOptions::default()
+        };
+        let loaded = Loaded::load(folder.path(), &options, Some(memory));
+        loaded.map(|loaded| loaded.report).unwrap_err()
+    }
+
+    #[test]
+    fn a_context_without_room_is_refused_before_weights_are_read() {
+        let plan = Plan::of(&triage(), &LoadOptions::default()).unwrap();
+        let spare = 100_000;
+        let memory = Memory {
+            bytes: plan.weight_bytes() + 2 * spare,
+            is_shared: false,
+        };
+        let refused = refusal(Some(512), memory);
+        assert_eq!(refused.reason(), "OutOfMemory");
+        let LoadError::ContextMemory {
+            tokens,
+            needed,
+            available,
+        } = refused
+        else {
+            panic!("{refused}");
+        };
+        let each = plan.block_bytes(BLOCK_TOKENS).global as u64;
+        let blocks = 512 / BLOCK_TOKENS as u64;
+        assert_eq!((tokens, needed, available), (512, blocks * each, spare));
+        let ample = Memory {
+            bytes: u64::MAX,
+            ..memory
+        };
+        let refused = refusal(Some(512), ample);
+        assert!(matches!(refused, LoadError::NotFinite { .. }), "{refused}");
+    }
 }

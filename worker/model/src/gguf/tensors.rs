@@ -1,6 +1,7 @@
 //! The tensors of a GGUF file under the names of the hub.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use weir_kernels::packed::Format;
 
@@ -13,9 +14,9 @@ use crate::found::{Found, Stored};
 use crate::tensor::Plain;
 
 /// Tensors that have not been taken yet.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct GgufTensors {
-    gguf: Gguf,
+    gguf: Arc<Gguf>,
     architecture: &'static Architecture,
     head_dim: usize,
     left: BTreeSet<String>,
@@ -29,7 +30,7 @@ impl GgufTensors {
             left.remove(divisors);
         }
         Self {
-            gguf,
+            gguf: Arc::new(gguf),
             architecture,
             head_dim,
             left,

@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use super::checksum;
 use crate::digest::{self, Digested};
+use crate::files;
 
 /// Names of notes end so.
 pub(super) const NOTE: &str = ".digest";
@@ -60,7 +61,7 @@ impl Stamp {
 
     /// The digest that was noted for these files. A note that is damaged is none.
     pub(crate) fn noted(&self, folder: &Path) -> Option<String> {
-        let text = std::fs::read_to_string(self.path(folder)).ok()?;
+        let text = String::from_utf8(files::read(&self.path(folder)).ok()??).ok()?;
         let (digest, _) = text.split_once(' ')?;
         (note(digest) == text).then(|| digest.to_owned())
     }

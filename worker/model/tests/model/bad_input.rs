@@ -314,3 +314,56 @@ fn a_template_that_does_not_compile_is_named_with_its_line() {
     assert!(message.contains(":2"), "{message}");
     assert!(error.source().is_none());
 }
+
+/// What loading says, which must say it at once.
+fn said_at_once(folder: &Path) -> String {
+    let (tx, rx) = std::sync::mpsc::channel();
+    let folder = folder.to_owned();
+    std::thread::spawn(move || tx.send(chain(&error_of(&folder))));
+    let patience = std::time::Duration::from_secs(60);
+    rx.recv_timeout(patience).expect("loading does not wait")
+}
+
+fn chain(error: &LoadError) -> String {
+    let cause = error.source().map(ToString::to_string);
+    format!("{error}: {}", cause.unwrap_or_default())
+}
+
+#[test]
+fn a_file_that_is_no_file_is_named_and_not_waited_for() {
+    for file in ["config.json", "tokenizer.json", "chat_template.jinja"] {
+        let tiny = Tiny::new();
+        tiny.write(Dtype::F32);
+        let path = tiny.path().join(file);
+        std::fs::remove_file(&path).ok();
+        let made = std::process::Command::new("mkfifo").arg(&path).status();
+        assert!(made.unwrap().success());
+        let said = said_at_once(tiny.path());
+        let expected = format!("reading {} failed: it is no regular file", path.display());
+        assert_eq!(said, expected);
+    }
+}
+
+#[test]
+fn a_file_that_is_too_large_is_named_with_the_most_that_is_read() {
+    for (file, mebibytes) in [
+        ("config.json", 1),
+        ("generation_config.json", 1),
+        ("tokenizer_config.json", 16),
+        ("tokenizer.json", 128),
+        ("chat_template.jinja", 16),
+    ] {
+        let tiny = Tiny::new();
+        tiny.write(Dtype::F32);
+        let path = tiny.path().join(file);
+        let most: u64 = mebibytes << 20;
+        let zeros = std::fs::File::create(&path).unwrap();
+        zeros.set_len(most + 1).unwrap();
+        let said = error_of(tiny.path()).to_string();
+        let expected = format!(
+            "{} is not what it should be: it has more than the {most} bytes that are read of such a file",
+            path.display()
+        );
+        assert_eq!(said, expected);
+    }
+}

@@ -90,3 +90,26 @@ fn the_facts_are_those_of_the_files() {
     assert_eq!(facts.vocabulary, 61);
     assert_eq!(facts.kernel_class, KernelClass::detect());
 }
+
+#[test]
+fn factors_that_the_context_chooses_are_in_the_digest() {
+    let mut tiny = Tiny::new();
+    let factors = |factor: f64| vec![factor; 10];
+    let rope = serde_json::json!({
+        "rope_type": "longrope", "original_max_position_embeddings": 128,
+        "short_factor": factors(1.0), "long_factor": factors(2.0),
+    });
+    tiny.set("rope_parameters", rope);
+    tiny.write(Dtype::F32);
+    let served = |context_tokens| {
+        let options = LoadOptions {
+            context_tokens,
+            ..LoadOptions::default()
+        };
+        let model = Model::load(tiny.path(), &options).unwrap();
+        model.facts().digest.clone()
+    };
+    assert_eq!(served(Some(64)), served(Some(128)));
+    assert_eq!(served(Some(129)), served(None));
+    assert_ne!(served(Some(128)), served(Some(129)));
+}

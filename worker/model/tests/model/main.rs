@@ -6,6 +6,7 @@ mod batching;
 mod digests;
 mod logits;
 mod packed_cache;
+mod plan;
 mod run;
 mod template;
 mod tiny;

@@ -154,6 +154,22 @@ fn expect_repacked(why: &str, damage: impl FnOnce(&mut Vec<u8>)) {
 }
 
 #[test]
+fn what_is_no_regular_file_is_not_waited_for() {
+    let place = Place::new();
+    let first = place.start();
+    let path = place.only();
+    std::fs::remove_file(&path).unwrap();
+    let made = std::process::Command::new("mkfifo").arg(&path).status();
+    assert!(made.unwrap().success());
+    let (tx, rx) = std::sync::mpsc::channel();
+    std::thread::spawn(move || tx.send(place.start()));
+    let second = rx.recv_timeout(Duration::from_secs(60)).unwrap();
+    let unfit = second.unfit.unwrap();
+    assert!(unfit.ends_with("it is no regular file"), "{unfit}");
+    assert_eq!(second.logits, first.logits);
+}
+
+#[test]
 fn a_damaged_byte_of_any_weight_is_found() {
     expect_repacked("is damaged", |bytes| *bytes.last_mut().unwrap() ^= 0x40);
     expect_repacked("is damaged", |bytes| {

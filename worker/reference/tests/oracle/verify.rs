@@ -121,6 +121,18 @@ fn more_than_the_context_is_refused() {
 }
 
 #[test]
+fn more_tokens_than_can_be_counted_are_refused() {
+    let refused = verify(&Question {
+        tokens: usize::MAX,
+        ..question(triage())
+    });
+    assert!(
+        matches!(refused, Err(VerifyError::TooLong { most: 512, .. })),
+        "{refused:?}"
+    );
+}
+
+#[test]
 fn the_release_that_is_named_is_the_one_that_is_linked() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../Cargo.toml");
     let manifest = std::fs::read_to_string(root).unwrap();

@@ -1,8 +1,8 @@
 //! What the operator and Prometheus read on the admin port.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::harness::{Worker, about};
+use crate::harness::{Worker, about, copy};
 
 #[tokio::test]
 async fn a_report_says_what_is_served_and_its_version_grows_with_changes() {
@@ -49,4 +49,19 @@ async fn readiness_and_metrics_are_there() {
     ] {
         assert!(metrics.contains(name), "{name} is not in\n{metrics}");
     }
+}
+
+#[tokio::test]
+async fn a_context_that_nobody_fills_takes_no_memory_at_the_start() {
+    let model = copy();
+    let path = model.path().join("config.json");
+    let mut config: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    config["max_position_embeddings"] = json!(50_000_000);
+    std::fs::write(path, config.to_string()).unwrap();
+    let worker = Worker::serving(model.path(), &[]).await;
+    let status = std::fs::read_to_string(format!("/proc/{}/status", worker.id())).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"));
+    let words: Vec<&str> = line.unwrap().split_whitespace().collect();
+    let peak: u64 = words[1].parse().unwrap();
+    assert!(peak < 256 * 1024, "{peak} KiB");
 }

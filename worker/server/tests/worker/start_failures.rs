@@ -159,3 +159,37 @@ fn a_chat_template_that_is_out_for_memory_time_or_stack_is_named_before_it_is_us
         expect(model.path(), "file:///model", "Unsupported", names);
     }
 }
+
+/// Makes all of the last norm's weights the same.
+fn norm(folder: &Path, weight: f32) {
+    let path = folder.join("model.safetensors");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let header = u64::from_le_bytes(*bytes.first_chunk().unwrap()) as usize;
+    let json: Value = serde_json::from_slice(&bytes[8..8 + header]).unwrap();
+    let norm = &json["model.norm.weight"];
+    let place = |end: usize| 8 + header + norm["data_offsets"][end].as_u64().unwrap() as usize;
+    let data = &mut bytes[place(0)..place(1)];
+    let stored = weight.to_le_bytes();
+    match norm["dtype"].as_str().unwrap() {
+        "F32" => data
+            .chunks_exact_mut(4)
+            .for_each(|to| to.copy_from_slice(&stored)),
+        "BF16" => data
+            .chunks_exact_mut(2)
+            .for_each(|to| to.copy_from_slice(&stored[2..])),
+        other => panic!("the example is stored as {other}"),
+    }
+    std::fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn a_model_whose_logits_lead_to_no_answer_is_named_before_it_is_ready() {
+    for (weight, why) in [
+        (3e38, "model triage: its logits are not finite"),
+        (0.0, "model triage: its logits are all the same"),
+    ] {
+        let model = copy();
+        norm(model.path(), weight);
+        expect(model.path(), "file:///model", "Unsupported", why);
+    }
+}

@@ -1,0 +1,86 @@
+//! The first tokens, before anybody waits for one.
+
+use std::sync::Arc;
+
+use weir_engine::{
+    Engine, Event, Sampling, Showing, Writing, WritingLimits,
+    model::{Batch, Groups, KvCache, Logits, Model, SequenceSlice, Tokenizer},
+};
+
+use crate::failure::Failure;
+
+/// Computes one token, to see that the model's numbers lead to an answer: of those that are finite
+/// one by one, a sum or a product may not be.
+///
+/// # Errors
+/// Says of the model's logits what no answer can be written by.
+pub fn try_out(
+    (model, cache): (&mut Model, &mut KvCache),
+    tokenizer: &Tokenizer,
+    name: &str,
+) -> Result<(), Failure> {
+    let batch = Batch {
+        tokens: &[first(tokenizer)],
+        positions: &[0],
+        sequences: &[SequenceSlice {
+            start: 0,
+            len: 1,
+            context_len: 1,
+            block_tables: Groups::both(&[0]),
+        }],
+        slots: Groups::both(&[0]),
+        outputs: &[0],
+    };
+    let mut logits = Logits::new();
+    model
+        .forward(cache, &batch, &mut logits)
+        .map_err(|error| Failure::new("CrashLoop", &error))?;
+    let row = logits.row(0);
+    let why = match row {
+        _ if !row.iter().all(|logit| logit.is_finite()) => "are not finite",
+        [first, second, ..] if first == second && row.iter().all(|logit| logit == first) => {
+            "are all the same"
+        }
+        _ => return Ok(()),
+    };
+    let message = format!("model {name}: its logits {why}");
+    Err(Failure::of("Unsupported", &message))
+}
+
+/// What a prompt begins with.
+fn first(tokenizer: &Tokenizer) -> u32 {
+    tokenizer.beginning().unwrap_or(0)
+}
+
+/// Writes one token, so that the first request does not wait for pages of the weights.
+pub async fn warm_up(engine: &Engine, tokenizer: &Tokenizer) -> Result<(), Failure> {
+    let writing = Writing {
+        prompt: Arc::new([first(tokenizer)]),
+        produced: Vec::new(),
+        sampling: Sampling::greedy(),
+        penalties: weir_engine::Penalties::default(),
+        seed: 0,
+        choice: 0,
+        limits: WritingLimits {
+            max_tokens: 1,
+            min_tokens: 0,
+            ends: Arc::new([]),
+        },
+        alternatives: 0,
+    };
+    let showing = Showing {
+        tokenizer: tokenizer.clone(),
+        stop: Vec::new(),
+        shown_bytes: 0,
+    };
+    let mut answer = engine
+        .write(writing, showing)
+        .map_err(|error| Failure::new("CrashLoop", &error))?;
+    while let Some(event) = answer.next().await {
+        match event {
+            Ok(Event::Tokens { .. } | Event::Finished { .. }) => {}
+            Err(error) => return Err(Failure::new("CrashLoop", &error)),
+        }
+    }
+    Ok(())
+}
