@@ -56,12 +56,18 @@ const HARMLESS: &[&str] = &[
 /// Keys of other families that some files carry along at the value that switches them off.
 const SWITCHED_OFF: &[(&str, f64)] = &[
     ("add_cross_attention", 0.0),
+    // Of Phi-4-mini, which no code of its own reads either.
+    ("full_attn_mod", 1.0),
+    ("interpolate_factor", 1.0),
     ("is_encoder_decoder", 0.0),
+    ("lm_head_bias", 0.0),
     ("logits_scaling", 1.0),
     ("residual_multiplier", 1.0),
     ("rope_interleaved", 0.0),
     ("tie_encoder_decoder", 0.0),
     ("use_bidirectional_attention", 0.0),
+    // Of Qwen 2.5, for its models that see.
+    ("use_mrope", 0.0),
     ("use_sliding_window", 0.0),
 ];
 
@@ -154,5 +160,7 @@ fn changes_nothing(key: &str, value: &Value) -> bool {
             .any(|(known, off)| *known == key && number == Some(*off))
 }
 
+#[cfg(test)]
+mod real;
 #[cfg(test)]
 mod tests;

@@ -178,6 +178,16 @@ fn gemma2(mut common: Common<'_, '_>) -> Read {
     common.spec.attention.cap = cap("attn_logit_softcapping", 50.0)?.map(|cap| cap as f32);
     common.spec.logit_cap = cap("final_logit_softcapping", 30.0)?.map(|cap| cap as f32);
     let window = keys.or_none("sliding_window", Some(4096), Keys::size_if)?;
+    // Files of the 9B model say it twice.
+    if keys
+        .size_if("sliding_window_size")?
+        .is_some_and(|again| Some(again) != window)
+    {
+        return Err(keys.refuse(
+            "sliding_window_size",
+            "where `sliding_window` says otherwise",
+        ));
+    }
     let common = common.windows(window, |layer: usize| layer.is_multiple_of(2))?;
     common.with_biases(true, false)
 }
@@ -219,6 +229,13 @@ fn smollm3(common: Common<'_, '_>) -> Read {
     };
     let is_on = keys.switch_or("use_sliding_window", false)?;
     let window = keys.size_if("sliding_window")?.filter(|_| is_on);
+    // Left over from Qwen, whose code it comes from: this class does not read it.
+    if keys.has("max_window_layers") && window.is_some() {
+        return Err(keys.refuse(
+            "max_window_layers",
+            "where this architecture is served without it",
+        ));
+    }
     let mut common = common.windows(window, |layer| !turning[layer])?;
     for (layer, turns) in common.spec.layers.iter_mut().zip(turning) {
         layer.rope = turns.then_some(0);
