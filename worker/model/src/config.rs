@@ -9,7 +9,7 @@ mod keys;
 mod rope;
 mod shared;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use self::families::{ARCHITECTURES, Family};
 use self::keys::Keys;
@@ -34,7 +34,6 @@ const HARMLESS: &[&str] = &[
     "initializer_range",
     "is_llama_config",
     "label2id",
-    "model_type",
     "output_attentions",
     "output_hidden_states",
     "pad_token_id",
@@ -56,12 +55,18 @@ const HARMLESS: &[&str] = &[
 /// Keys of other families that some files carry along at the value that switches them off.
 const SWITCHED_OFF: &[(&str, f64)] = &[
     ("add_cross_attention", 0.0),
+    // Of Phi-4-mini, which no code of its own reads either.
+    ("full_attn_mod", 1.0),
+    ("interpolate_factor", 1.0),
     ("is_encoder_decoder", 0.0),
+    ("lm_head_bias", 0.0),
     ("logits_scaling", 1.0),
     ("residual_multiplier", 1.0),
     ("rope_interleaved", 0.0),
     ("tie_encoder_decoder", 0.0),
     ("use_bidirectional_attention", 0.0),
+    // Of Qwen 2.5, for its models that see.
+    ("use_mrope", 0.0),
     ("use_sliding_window", 0.0),
 ];
 
@@ -75,7 +80,6 @@ const AROUND_TEXT: &[&str] = &[
     "multimodal_projector_bias",
     "projector_hidden_act",
     "spatial_merge_size",
-    "tie_word_embeddings",
     "vision_config",
     "vision_feature_layer",
 ];
@@ -88,24 +92,33 @@ pub(crate) fn decoder_spec(
     config: &Map<String, Value>,
     asked: Option<u32>,
 ) -> Result<(DecoderSpec, Layout), LoadError> {
-    let (family, is_wrapped) = family(config)?;
+    let (family, wrapper) = family(config)?;
     refuse_quantized(config)?;
     let keys = Keys::new(config);
-    if !is_wrapped {
+    let Some(wrapper) = wrapper else {
         let read = family.read(&keys, asked)?;
         keys.finish(changes_nothing)?;
         return Ok(read);
-    }
+    };
+    keys.only("model_type", &json!(wrapper))?;
     let key = "text_config";
     let text = keys.table(key)?.ok_or(LoadError::KeyMissing { key })?;
-    let (spec, mut layout) = family.read(&text, asked)?;
+    let (mut spec, mut layout) = family.read(&text, asked)?;
     text.finish(changes_nothing)?;
+    // Newer code goes by the outer one, older code by the inner one.
+    let tied = "tie_word_embeddings";
+    let outer = keys.switch_or(tied, spec.tied_head)?;
+    if text.has(tied) && outer != spec.tied_head {
+        return Err(keys.refuse(tied, "where `text_config` says otherwise"));
+    }
+    spec.tied_head = outer;
     keys.finish(|key, value| AROUND_TEXT.contains(&key) || changes_nothing(key, value))?;
     layout.is_wrapped = true;
     Ok((spec, layout))
 }
 
-fn family(config: &Map<String, Value>) -> Result<(Family, bool), LoadError> {
+/// The family that the class belongs to, and the type of what it lies within, if anything.
+fn family(config: &Map<String, Value>) -> Result<(Family, Option<&'static str>), LoadError> {
     let names = config.get("architectures").and_then(Value::as_array);
     let name = names
         .and_then(|names| names.first())
@@ -115,7 +128,7 @@ fn family(config: &Map<String, Value>) -> Result<(Family, bool), LoadError> {
         })?;
     let known = ARCHITECTURES.iter().find(|(known, ..)| *known == name);
     match known {
-        Some((_, family, is_wrapped)) => Ok((*family, *is_wrapped)),
+        Some((_, family, wrapper)) => Ok((*family, *wrapper)),
         None => Err(LoadError::Architecture {
             found: name.to_owned(),
             known: ARCHITECTURES
@@ -154,5 +167,9 @@ fn changes_nothing(key: &str, value: &Value) -> bool {
             .any(|(known, off)| *known == key && number == Some(*off))
 }
 
+#[cfg(test)]
+mod real;
+#[cfg(test)]
+mod refusals;
 #[cfg(test)]
 mod tests;

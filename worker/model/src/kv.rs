@@ -225,14 +225,18 @@ impl Shape {
     }
 
     pub(crate) fn block_bytes(&self, block_tokens: usize) -> Groups<usize> {
-        let block = self.block_length(block_tokens) * self.kind.bytes();
+        let block = self
+            .block_length(block_tokens)
+            .saturating_mul(self.kind.bytes());
         let layers = self.layout(block_tokens).layers;
         Groups::each(|group| layers.of(group).saturating_mul(block))
     }
 
     /// Numbers in one block of one layer.
     fn block_length(&self, block_tokens: usize) -> usize {
-        2 * self.heads * block_tokens * self.head_dim
+        [self.heads, block_tokens, self.head_dim]
+            .into_iter()
+            .fold(2, usize::saturating_mul)
     }
 
     fn scatter<T>(

@@ -8,6 +8,14 @@ use crate::rope::Rope;
 /// More than any dense model has; a file that says more is damaged.
 pub(crate) const MOST_LAYERS: usize = 1000;
 
+/// The longest row of queries: many times what any dense model has, and what no product of
+/// sizes overflows with.
+pub(crate) const WIDEST: usize = 1 << 20;
+
+pub(crate) fn too_wide(head_dim: usize) -> String {
+    format!("which times {head_dim} dimensions is more than {WIDEST}")
+}
+
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct DecoderSpec {
     /// The family's name, for people.

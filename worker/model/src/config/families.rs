@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::keys::Keys;
+use super::keys::{Keys, MULTIPLIER};
 use super::shared::{Common, Defaults, HeadDim};
 use crate::LoadError;
 use crate::layers::Layout;
@@ -22,22 +22,45 @@ pub(super) enum Family {
     Granite,
 }
 
-/// The class in `architectures`, the family, and whether the config has the text model within.
-pub(super) const ARCHITECTURES: &[(&str, Family, bool)] = &[
-    ("LlamaForCausalLM", Family::Llama, false),
-    ("MistralForCausalLM", Family::Mistral, false),
-    ("Mistral3ForConditionalGeneration", Family::Mistral, true),
-    ("Qwen2ForCausalLM", Family::Qwen2, false),
-    ("Qwen3ForCausalLM", Family::Qwen3, false),
-    ("Phi3ForCausalLM", Family::Phi3, false),
-    ("Gemma2ForCausalLM", Family::Gemma2, false),
-    ("Gemma3ForCausalLM", Family::Gemma3, false),
-    ("Gemma3ForConditionalGeneration", Family::Gemma3, true),
-    ("SmolLM3ForCausalLM", Family::SmolLm3, false),
-    ("GraniteForCausalLM", Family::Granite, false),
+/// The class in `architectures`, the family, and the type of what the text model lies within.
+pub(super) const ARCHITECTURES: &[(&str, Family, Option<&str>)] = &[
+    ("LlamaForCausalLM", Family::Llama, None),
+    ("MistralForCausalLM", Family::Mistral, None),
+    (
+        "Mistral3ForConditionalGeneration",
+        Family::Mistral,
+        Some("mistral3"),
+    ),
+    ("Qwen2ForCausalLM", Family::Qwen2, None),
+    ("Qwen3ForCausalLM", Family::Qwen3, None),
+    ("Phi3ForCausalLM", Family::Phi3, None),
+    ("Gemma2ForCausalLM", Family::Gemma2, None),
+    ("Gemma3ForCausalLM", Family::Gemma3, None),
+    (
+        "Gemma3ForConditionalGeneration",
+        Family::Gemma3,
+        Some("gemma3"),
+    ),
+    ("SmolLM3ForCausalLM", Family::SmolLm3, None),
+    ("GraniteForCausalLM", Family::Granite, None),
 ];
 
 impl Family {
+    /// What a config says beside the class, and transformers chooses by.
+    pub(super) fn model_type(self) -> &'static str {
+        match self {
+            Self::Llama => "llama",
+            Self::Mistral => "mistral",
+            Self::Qwen2 => "qwen2",
+            Self::Qwen3 => "qwen3",
+            Self::Phi3 => "phi3",
+            Self::Gemma2 => "gemma2",
+            Self::Gemma3 => "gemma3_text",
+            Self::SmolLm3 => "smollm3",
+            Self::Granite => "granite",
+        }
+    }
+
     fn defaults(self) -> Defaults {
         let llama = Defaults {
             name: "Llama",
@@ -96,6 +119,7 @@ impl Family {
         keys: &Keys<'_>,
         asked: Option<u32>,
     ) -> Result<(DecoderSpec, Layout), LoadError> {
+        keys.only("model_type", &json!(self.model_type()))?;
         let common = Common::read(keys, &self.defaults(), asked)?;
         match self {
             Self::Llama => common.with_biases(true, true),
@@ -163,7 +187,9 @@ fn gemma_norms(common: &mut Common<'_, '_>) -> Result<(), LoadError> {
     spec.norm.plus_one = true;
     spec.norm.after = true;
     spec.multipliers.embedding = (spec.hidden as f64).sqrt() as f32;
-    let scalar = common.keys.number_or("query_pre_attn_scalar", 256.0)?;
+    let scalar = common
+        .keys
+        .number_or("query_pre_attn_scalar", 256.0, MULTIPLIER)?;
     spec.attention.scale = scalar.powf(-0.5) as f32;
     common
         .keys
@@ -174,10 +200,24 @@ fn gemma_norms(common: &mut Common<'_, '_>) -> Result<(), LoadError> {
 fn gemma2(mut common: Common<'_, '_>) -> Read {
     gemma_norms(&mut common)?;
     let keys = common.keys;
-    let cap = |key, default| keys.or_none(key, Some(default), Keys::number_if);
+    let cap = |key, default| {
+        keys.or_none(key, Some(default), |keys, key| {
+            keys.number_if(key, MULTIPLIER)
+        })
+    };
     common.spec.attention.cap = cap("attn_logit_softcapping", 50.0)?.map(|cap| cap as f32);
     common.spec.logit_cap = cap("final_logit_softcapping", 30.0)?.map(|cap| cap as f32);
     let window = keys.or_none("sliding_window", Some(4096), Keys::size_if)?;
+    // Files of the 9B model say it twice.
+    if keys
+        .size_if("sliding_window_size")?
+        .is_some_and(|again| Some(again) != window)
+    {
+        return Err(keys.refuse(
+            "sliding_window_size",
+            "where `sliding_window` says otherwise",
+        ));
+    }
     let common = common.windows(window, |layer: usize| layer.is_multiple_of(2))?;
     common.with_biases(true, false)
 }
@@ -187,7 +227,7 @@ fn gemma3(mut common: Common<'_, '_>) -> Read {
     gemma_norms(&mut common)?;
     let keys = common.keys;
     keys.only("attn_logit_softcapping", &Value::Null)?;
-    let cap = keys.number_if("final_logit_softcapping")?;
+    let cap = keys.number_if("final_logit_softcapping", MULTIPLIER)?;
     common.spec.logit_cap = cap.map(|cap| cap as f32);
     let pattern = keys.size_or("sliding_window_pattern", 6)?;
     let window = keys.or_none("sliding_window", Some(4096), Keys::size_if)?;
@@ -219,6 +259,13 @@ fn smollm3(common: Common<'_, '_>) -> Read {
     };
     let is_on = keys.switch_or("use_sliding_window", false)?;
     let window = keys.size_if("sliding_window")?.filter(|_| is_on);
+    // Left over from Qwen, whose code it comes from: this class does not read it.
+    if keys.has("max_window_layers") && window.is_some() {
+        return Err(keys.refuse(
+            "max_window_layers",
+            "where this architecture is served without it",
+        ));
+    }
     let mut common = common.windows(window, |layer| !turning[layer])?;
     for (layer, turns) in common.spec.layers.iter_mut().zip(turning) {
         layer.rope = turns.then_some(0);
@@ -228,7 +275,7 @@ fn smollm3(common: Common<'_, '_>) -> Read {
 
 fn granite(mut common: Common<'_, '_>) -> Read {
     let keys = common.keys;
-    let number = |key| Ok(keys.number_or(key, 1.0)? as f32);
+    let number = |key| Ok(keys.number_or(key, 1.0, MULTIPLIER)? as f32);
     common.spec.attention.scale = number("attention_multiplier")?;
     common.spec.multipliers = Multipliers {
         embedding: number("embedding_multiplier")?,

@@ -3,10 +3,24 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 
 use serde_json::{Map, Value};
 
 use crate::LoadError;
+
+/// What numbers must lie within to mean something: far around what models have, and far from where
+/// f32 ends.
+pub(super) type Range = RangeInclusive<f64>;
+
+/// Of the epsilon of norms.
+pub(super) const EPSILON: Range = 1e-12..=0.1;
+/// Of what something is multiplied or divided by.
+pub(super) const MULTIPLIER: Range = 1e-6..=1e6;
+/// Of what a context was stretched by.
+pub(super) const STRETCH: Range = 1.0..=1e6;
+/// Of the base of a rope.
+pub(super) const BASE: Range = 2.0..=1e12;
 
 /// One object of `config.json`. A null counts as absent, but for [`Keys::or_none`].
 pub(super) struct Keys<'a> {
@@ -73,21 +87,31 @@ impl<'a> Keys<'a> {
             .ok_or_else(|| self.refuse(key, "not a positive whole number"))
     }
 
-    pub(super) fn number(&self, key: &'static str) -> Result<f64, LoadError> {
-        self.number_if(key)?.ok_or(LoadError::KeyMissing { key })
+    pub(super) fn number(&self, key: &'static str, range: Range) -> Result<f64, LoadError> {
+        self.number_if(key, range)?
+            .ok_or(LoadError::KeyMissing { key })
     }
 
-    pub(super) fn number_or(&self, key: &'static str, default: f64) -> Result<f64, LoadError> {
-        Ok(self.number_if(key)?.unwrap_or(default))
+    pub(super) fn number_or(
+        &self,
+        key: &'static str,
+        default: f64,
+        range: Range,
+    ) -> Result<f64, LoadError> {
+        Ok(self.number_if(key, range)?.unwrap_or(default))
     }
 
-    pub(super) fn number_if(&self, key: &'static str) -> Result<Option<f64>, LoadError> {
+    pub(super) fn number_if(
+        &self,
+        key: &'static str,
+        range: Range,
+    ) -> Result<Option<f64>, LoadError> {
         let Some(value) = self.get(key) else {
             return Ok(None);
         };
-        match value.as_f64().filter(|number| *number > 0.0) {
+        match value.as_f64().filter(|number| range.contains(number)) {
             Some(number) => Ok(Some(number)),
-            None => Err(self.refuse(key, "not a positive number")),
+            None => Err(self.refuse(key, &format!("where {} is expected", shown(&range)))),
         }
     }
 
@@ -112,16 +136,18 @@ impl<'a> Keys<'a> {
         }
     }
 
-    /// Positive numbers.
-    pub(super) fn numbers(&self, key: &'static str) -> Result<Vec<f64>, LoadError> {
+    pub(super) fn numbers(&self, key: &'static str, range: Range) -> Result<Vec<f64>, LoadError> {
         let value = self.get(key).ok_or(LoadError::KeyMissing { key })?;
         let list = value
             .as_array()
             .ok_or_else(|| self.refuse(key, "not a list"))?;
         list.iter()
-            .map(|number| number.as_f64().filter(|number| *number > 0.0))
+            .map(|number| number.as_f64().filter(|number| range.contains(number)))
             .collect::<Option<_>>()
-            .ok_or_else(|| self.refuse(key, "not a list of positive numbers"))
+            .ok_or_else(|| {
+                let why = format!("where each is expected to be {}", shown(&range));
+                self.refuse(key, &why)
+            })
     }
 
     /// A list with one entry for each layer.
@@ -137,6 +163,11 @@ impl<'a> Keys<'a> {
             Some(list) => Ok(Some(list)),
             None => Err(self.refuse(key, &format!("not a list of {layers} layers"))),
         }
+    }
+
+    /// An object that says something: an empty one counts as absent.
+    pub(super) fn filled_table(&self, key: &'static str) -> Result<Option<Keys<'a>>, LoadError> {
+        Ok(self.table(key)?.filter(|keys| !keys.table.is_empty()))
     }
 
     pub(super) fn table(&self, key: &'static str) -> Result<Option<Keys<'a>>, LoadError> {
@@ -185,4 +216,9 @@ impl<'a> Keys<'a> {
             why: why.to_owned(),
         }
     }
+}
+
+/// A range, for people.
+pub(crate) fn shown(range: &Range) -> String {
+    format!("a number from {:?} to {:?}", range.start(), range.end())
 }

@@ -1,9 +1,14 @@
 //! How a config says its rope, in the hub's spelling (`rope_theta` beside `rope_scaling`) and in
 //! that of transformers 5 (all in `rope_parameters`).
 
-use super::keys::Keys;
+use super::keys::{BASE, Keys, MULTIPLIER, Range, STRETCH};
 use crate::LoadError;
 use crate::rope::{Rope, RopeScaling, Yarn};
+
+const ORIGINAL: &str = "original_max_position_embeddings";
+
+/// Of what sines and cosines are multiplied by.
+const MAGNITUDE: Range = 1e-3..=1e3;
 
 /// What a family knows before its config says anything about rope.
 pub(super) struct RopeDefaults {
@@ -20,21 +25,27 @@ pub(super) struct RopeDefaults {
 impl RopeDefaults {
     /// The rope of a model that has one for all layers.
     pub(super) fn read(&self, keys: &Keys<'_>) -> Result<Rope, LoadError> {
-        let theta = keys.number_or("rope_theta", self.theta)?;
+        let theta = keys.number_or("rope_theta", self.theta, BASE)?;
         let dim = self.turning(keys)?.unwrap_or(self.head_dim);
         // Some files keep it beside the table, and mean the same.
-        let original = keys.size_if("original_max_position_embeddings")?;
-        let (newer, older) = (keys.table("rope_parameters")?, keys.table("rope_scaling")?);
-        match newer.or(older) {
-            Some(table) => self.of_table(&table, (theta, dim), original),
-            None => Ok(Rope::plain(theta, dim)),
+        let original = keys.size_if(ORIGINAL)?;
+        let spelled = |key| -> Result<Option<Rope>, LoadError> {
+            let table = keys.filled_table(key)?;
+            table
+                .map(|table| self.of_table(&table, (theta, dim), original))
+                .transpose()
+        };
+        let (newer, older) = (spelled("rope_parameters")?, spelled("rope_scaling")?);
+        if let (Some(newer), Some(older)) = (&newer, &older) {
+            refuse_other(keys, newer, older)?;
         }
+        Ok(newer.or(older).unwrap_or_else(|| Rope::plain(theta, dim)))
     }
 
     /// How many dimensions of a head turn, where the config says it.
     fn turning(&self, keys: &Keys<'_>) -> Result<Option<usize>, LoadError> {
         let key = "partial_rotary_factor";
-        let Some(partial) = keys.number_if(key)? else {
+        let Some(partial) = keys.number_if(key, MULTIPLIER)? else {
             return Ok(None);
         };
         if !self.partial && partial != 1.0 {
@@ -58,21 +69,16 @@ impl RopeDefaults {
         (theta, dim): (f64, usize),
         original: Option<usize>,
     ) -> Result<Rope, LoadError> {
-        let base = table.number_or("rope_theta", theta)?;
+        let base = table.number_or("rope_theta", theta, BASE)?;
         let dim = self.turning(table)?.unwrap_or(dim);
         let old_name = table.text("type")?;
         let kind = table.text("rope_type")?.or(old_name).unwrap_or("default");
         let scaling = match kind {
             "default" => RopeScaling::None,
             "linear" => RopeScaling::Linear {
-                factor: table.number("factor")?,
+                factor: table.number("factor", STRETCH)?,
             },
-            "llama3" => RopeScaling::Llama3 {
-                factor: table.number("factor")?,
-                low_frequency_factor: table.number("low_freq_factor")?,
-                high_frequency_factor: table.number("high_freq_factor")?,
-                original_context: self.original(table, original)?,
-            },
+            "llama3" => self.llama3(table, original)?,
             // The first files of Phi-3 called it so.
             "yarn" if table.has("short_factor") => self.long(table, dim, original)?,
             "yarn" => RopeScaling::Yarn(self.yarn(table, original)?),
@@ -93,13 +99,31 @@ impl RopeDefaults {
     }
 
     fn original(&self, table: &Keys<'_>, beside: Option<usize>) -> Result<f64, LoadError> {
-        let within = table.size_if("original_max_position_embeddings")?;
-        Ok(beside.or(within).unwrap_or(self.context) as f64)
+        let within = table.size_if(ORIGINAL)?;
+        match beside.or(within).unwrap_or(self.context) {
+            0 | 1 => Err(table.refuse(ORIGINAL, "where a context of more than one is stretched")),
+            original => Ok(original as f64),
+        }
+    }
+
+    fn llama3(&self, table: &Keys<'_>, original: Option<usize>) -> Result<RopeScaling, LoadError> {
+        let low = table.number("low_freq_factor", MULTIPLIER)?;
+        let high = table.number("high_freq_factor", MULTIPLIER)?;
+        if low >= high {
+            let why = format!("where more than `low_freq_factor`, {low}, is expected");
+            return Err(table.refuse("high_freq_factor", &why));
+        }
+        Ok(RopeScaling::Llama3 {
+            factor: table.number("factor", STRETCH)?,
+            low_frequency_factor: low,
+            high_frequency_factor: high,
+            original_context: self.original(table, original)?,
+        })
     }
 
     fn yarn(&self, table: &Keys<'_>, original: Option<usize>) -> Result<Yarn, LoadError> {
         let original_context = self.original(table, original)?;
-        let factor = table.number_or("factor", self.context as f64 / original_context)?;
+        let factor = table.number_or("factor", self.context as f64 / original_context, STRETCH)?;
         let magnitude_at = |weight: f64| {
             if factor <= 1.0 {
                 1.0
@@ -108,18 +132,24 @@ impl RopeDefaults {
             }
         };
         let mscales = (
-            table.number_if("mscale")?,
-            table.number_if("mscale_all_dim")?,
+            table.number_if("mscale", MAGNITUDE)?,
+            table.number_if("mscale_all_dim", MAGNITUDE)?,
         );
-        let magnitude = match (table.number_if("attention_factor")?, mscales) {
+        let magnitude = match (table.number_if("attention_factor", MAGNITUDE)?, mscales) {
             (Some(magnitude), _) => magnitude,
             (None, (Some(one), Some(all))) => magnitude_at(one) / magnitude_at(all),
             (None, _) => magnitude_at(1.0),
         };
+        let fast = table.number_or("beta_fast", 32.0, MULTIPLIER)?;
+        let slow = table.number_or("beta_slow", 1.0, MULTIPLIER)?;
+        if fast < slow {
+            let why = format!("where at least `beta_slow`, {slow}, is expected");
+            return Err(table.refuse("beta_fast", &why));
+        }
         Ok(Yarn {
             factor,
-            fast: table.number_or("beta_fast", 32.0)?,
-            slow: table.number_or("beta_slow", 1.0)?,
+            fast,
+            slow,
             original_context,
             whole: table.switch_or("truncate", true)?,
             magnitude,
@@ -135,14 +165,14 @@ impl RopeDefaults {
         original: Option<usize>,
     ) -> Result<RopeScaling, LoadError> {
         let original_context = self.original(table, original)?;
-        let short = table.numbers("short_factor")?;
-        let long = table.numbers("long_factor")?;
+        let short = table.numbers("short_factor", MULTIPLIER)?;
+        let long = table.numbers("long_factor", MULTIPLIER)?;
         for (key, factors) in [("short_factor", &short), ("long_factor", &long)] {
             if factors.len() != dim / 2 {
                 return Err(table.refuse(key, &format!("where {} factors are needed", dim / 2)));
             }
         }
-        let factor = table.number_or("factor", self.context as f64 / original_context)?;
+        let factor = table.number_or("factor", self.context as f64 / original_context, STRETCH)?;
         let usual = match factor <= 1.0 {
             true => 1.0,
             false => (1.0 + factor.ln() / original_context.ln()).sqrt(),
@@ -150,7 +180,17 @@ impl RopeDefaults {
         let is_long = self.served as f64 > original_context;
         Ok(RopeScaling::Long {
             factors: if is_long { long } else { short },
-            magnitude: table.number_or("attention_factor", usual)?,
+            magnitude: table.number_or("attention_factor", usual, MAGNITUDE)?,
         })
+    }
+}
+
+/// Where a file has both spellings, transformers 5 goes by the older one and forgets the newer
+/// one's base with it, others go by the newer one: only where they agree is it sure what is
+/// meant.
+pub(super) fn refuse_other(keys: &Keys<'_>, newer: &Rope, older: &Rope) -> Result<(), LoadError> {
+    match newer == older {
+        true => Ok(()),
+        false => Err(keys.refuse("rope_scaling", "where `rope_parameters` says otherwise")),
     }
 }

@@ -4,13 +4,14 @@ use serde_json::json;
 use weir_kernels::attention::LARGEST_GROUP;
 
 use super::families::PLAIN_LAYER;
-use super::keys::Keys;
-use super::rope::RopeDefaults;
+use super::keys::{BASE, EPSILON, Keys};
+use super::rope::{RopeDefaults, refuse_other};
 use crate::LoadError;
 use crate::layers::Layout;
 use crate::rope::Rope;
 use crate::spec::{
-    Activation, AttentionSpec, Biases, DecoderSpec, MOST_LAYERS, Multipliers, NormSpec,
+    Activation, AttentionSpec, Biases, DecoderSpec, MOST_LAYERS, Multipliers, NormSpec, WIDEST,
+    too_wide,
 };
 
 /// What a class fills in where a file says nothing.
@@ -83,7 +84,7 @@ impl<'a, 'b> Common<'a, 'b> {
             layers: vec![PLAIN_LAYER; layers],
             ropes: Vec::new(),
             norm: NormSpec {
-                epsilon: keys.number_or("rms_norm_eps", defaults.epsilon)? as f32,
+                epsilon: keys.number_or("rms_norm_eps", defaults.epsilon, EPSILON)? as f32,
                 plus_one: false,
                 after: false,
             },
@@ -142,7 +143,7 @@ impl<'a, 'b> Common<'a, 'b> {
 
     /// A second rope, for the layers with a window; the first is for the others.
     pub(super) fn local_rope(&mut self, theta: f64) -> Result<(), LoadError> {
-        let theta = self.keys.number_or("rope_local_base_freq", theta)?;
+        let theta = self.keys.number_or("rope_local_base_freq", theta, BASE)?;
         let tables = self.keys.table("rope_parameters")?;
         let nested = match &tables {
             Some(tables) if tables.has("full_attention") || tables.has("sliding_attention") => {
@@ -163,12 +164,18 @@ impl<'a, 'b> Common<'a, 'b> {
         };
         let global = of(
             "full_attention",
-            self.keys.number_or("rope_theta", self.rope.theta)?,
+            self.keys.number_or("rope_theta", self.rope.theta, BASE)?,
         )?;
         let local = of("sliding_attention", theta)?;
-        // Beside the newer spelling the older one says nothing.
-        self.keys.get("rope_scaling");
         nested.finish(|_, _| false)?;
+        if let Some(older) = self.keys.filled_table("rope_scaling")? {
+            let defaults = (global.base, self.spec.head_dim);
+            refuse_other(
+                self.keys,
+                &global,
+                &self.rope.of_table(&older, defaults, None)?,
+            )?;
+        }
         self.two_ropes(global, local);
         Ok(())
     }
@@ -242,9 +249,15 @@ fn head_dim(
         None if hidden.is_multiple_of(heads) => hidden / heads,
         None => return Err(keys.refuse("hidden_size", &format!("not a multiple of {heads} heads"))),
     };
-    match head_dim.is_multiple_of(2) {
+    if !head_dim.is_multiple_of(2) {
+        return Err(keys.refuse("head_dim", "where rotation needs an even one"));
+    }
+    match heads
+        .checked_mul(head_dim)
+        .is_some_and(|width| width <= WIDEST)
+    {
         true => Ok(head_dim),
-        false => Err(keys.refuse("head_dim", "where rotation needs an even one")),
+        false => Err(keys.refuse("num_attention_heads", &too_wide(head_dim))),
     }
 }
 

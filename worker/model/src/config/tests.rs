@@ -1,7 +1,5 @@
 //! What a config means, where no weights are needed to tell.
 
-use serde_json::json;
-
 use super::*;
 use crate::rope::RopeScaling;
 

@@ -1,7 +1,9 @@
 //! Every switch of a spec, and how it is turned off.
 
 use crate::rope::{Rope, RopeScaling, Yarn};
-use crate::spec::{Activation, DecoderSpec};
+use crate::spec::{
+    Activation, AttentionSpec, Biases, DecoderSpec, LayerSpec, Multipliers, NormSpec,
+};
 
 type Switch = (&'static str, fn(&mut DecoderSpec));
 
@@ -77,6 +79,9 @@ pub(super) const SWITCHES: &[Switch] = &[
     ("norms of weight plus one", |spec| {
         spec.norm.plus_one = false
     }),
+    ("norms after attention and feed-forward", |spec| {
+        spec.norm.after = false
+    }),
     ("the epsilon of norms", |spec| spec.norm.epsilon *= 1e4),
     ("the scale of attention", |spec| {
         spec.attention.scale = (spec.head_dim as f32).powf(-0.5)
@@ -102,7 +107,61 @@ pub(super) const SWITCHES: &[Switch] = &[
         spec.multipliers.logit_divisor = 1.0
     }),
     ("the cap of logits", |spec| spec.logit_cap = None),
+    ("a head of its own", |spec| spec.tied_head = true),
 ];
+
+/// A new field of a spec does not compile here until it is named, and has its switch above.
+///
+/// Sizes have none, since files with other tensors do not load; nor do a tied head and the layouts
+/// with fused tensors, whose files lack what the opposite would read.
+pub(super) fn every_field_is_known(spec: &DecoderSpec) {
+    let DecoderSpec {
+        architecture: _,
+        hidden: _,
+        intermediate: _,
+        heads: _,
+        kv_heads: _,
+        head_dim: _,
+        vocabulary: _,
+        layers,
+        ropes,
+        norm,
+        attention,
+        activation: Activation::Silu | Activation::GeluTanh,
+        biases,
+        multipliers,
+        logit_cap: _,
+        tied_head: _,
+        context_tokens: _,
+    } = spec;
+    for LayerSpec { window: _, rope: _ } in layers {}
+    for Rope {
+        base: _,
+        dim: _,
+        scaling: _,
+    } in ropes
+    {}
+    let NormSpec {
+        epsilon: _,
+        plus_one: _,
+        after: _,
+    } = norm;
+    let AttentionSpec {
+        scale: _,
+        cap: _,
+        head_norm: _,
+    } = attention;
+    let Biases {
+        inputs: _,
+        output: _,
+        feed_forward: _,
+    } = biases;
+    let Multipliers {
+        embedding: _,
+        residual: _,
+        logit_divisor: _,
+    } = multipliers;
+}
 
 fn ropes(spec: &mut DecoderSpec, change: impl FnMut(&mut Rope)) {
     spec.ropes.iter_mut().for_each(change);
