@@ -277,10 +277,13 @@ impl Configs {
         })
     }
 
-    /// One id or a list of them, from either config.
+    /// One id or a list of them, from either config, and from the text model's own within one for
+    /// images.
     fn ids(&self, key: &str) -> BTreeSet<u32> {
-        [&self.model, &self.generation]
+        let text = self.model.get("text_config").and_then(Value::as_object);
+        [Some(&self.model), text, Some(&self.generation)]
             .into_iter()
+            .flatten()
             .filter_map(|config| config.get(key))
             .flat_map(|value| match value {
                 Value::Array(ids) => ids.as_slice(),

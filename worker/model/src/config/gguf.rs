@@ -1,7 +1,11 @@
 //! From the metadata of a GGUF file to a [`DecoderSpec`].
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+
 use weir_kernels::attention::LARGEST_GROUP;
 
+use super::keys::{BASE, EPSILON, MULTIPLIER, Range, STRETCH, shown as shown_range};
 use crate::LoadError;
 use crate::gguf::names::{
     Architecture, ROPE_DIVISORS, ROPE_DIVISORS_LONG, ROPE_DIVISORS_SHORT, key,
@@ -10,6 +14,7 @@ use crate::gguf::{Gguf, Typed};
 use crate::rope::{Rope, RopeScaling, Yarn};
 use crate::spec::{
     Activation, AttentionSpec, Biases, DecoderSpec, LayerSpec, MOST_LAYERS, Multipliers, NormSpec,
+    WIDEST, too_wide,
 };
 
 const ARCHITECTURE: &str = "general.architecture";
@@ -32,14 +37,21 @@ pub(crate) fn decoder_spec(
             .map(|known| known.name)
             .join(", "),
     })?;
-    let keys = Keys { gguf, architecture };
-    Ok((architecture, keys.spec(asked)?))
+    let keys = Keys {
+        gguf,
+        architecture,
+        read: RefCell::default(),
+    };
+    let spec = keys.spec(asked)?;
+    keys.finish()?;
+    Ok((architecture, spec))
 }
 
-/// The metadata of one model.
+/// The metadata of one model, and which of its keys were read.
 struct Keys<'a> {
     gguf: &'a Gguf,
     architecture: &'static Architecture,
+    read: RefCell<BTreeSet<String>>,
 }
 
 impl Keys<'_> {
@@ -60,7 +72,7 @@ impl Keys<'_> {
             head_dim,
             vocabulary: self.vocabulary()?,
             norm: NormSpec {
-                epsilon: self.need::<f64>(key::EPSILON)? as f32,
+                epsilon: self.epsilon()?,
                 plus_one: false,
                 after: architecture.norms_after,
             },
@@ -84,11 +96,33 @@ impl Keys<'_> {
     }
 
     fn get<'b, T: Typed<'b>>(&'b self, key: &str) -> Result<Option<T>, LoadError> {
-        self.gguf.metadata().get(&self.architecture.key(key))
+        self.gguf.metadata().get(&self.full(key))
     }
 
     fn need<'b, T: Typed<'b>>(&'b self, key: &str) -> Result<T, LoadError> {
-        self.gguf.metadata().need(&self.architecture.key(key))
+        self.gguf.metadata().need(&self.full(key))
+    }
+
+    /// A key as the file spells it, which counts as read from here on.
+    fn full(&self, key: &str) -> String {
+        self.read.borrow_mut().insert(key.to_owned());
+        self.architecture.key(key)
+    }
+
+    /// # Errors
+    /// Names a key of the architecture that nothing read and that might change what it computes.
+    fn finish(&self) -> Result<(), LoadError> {
+        let prefix = self.architecture.key("");
+        let metadata = self.gguf.metadata();
+        let keys = metadata.keys().filter_map(|key| key.strip_prefix(&prefix));
+        for key in keys {
+            let is_read = self.read.borrow().contains(key);
+            if !is_read && !key::changes_nothing(metadata, &self.architecture.key(key), key) {
+                let why = "which is not served here, and might change what the model computes";
+                return Err(self.refuse(key, why.to_owned()));
+            }
+        }
+        Ok(())
     }
 
     fn refuse(&self, key: &str, why: String) -> LoadError {
@@ -112,14 +146,24 @@ impl Keys<'_> {
             .map(|size| size as usize))
     }
 
-    fn positive(&self, key: &str) -> Result<Option<f64>, LoadError> {
+    fn number(&self, key: &str, range: Range) -> Result<Option<f64>, LoadError> {
         let number = self.get::<f64>(key)?;
         match number {
-            Some(number) if number <= 0.0 => {
-                Err(self.refuse(key, "not a positive number".to_owned()))
+            Some(number) if !range.contains(&number) => {
+                Err(self.refuse(key, format!("where {} is expected", shown_range(&range))))
             }
             _ => Ok(number),
         }
+    }
+
+    fn positive(&self, key: &str) -> Result<Option<f64>, LoadError> {
+        self.number(key, MULTIPLIER)
+    }
+
+    fn epsilon(&self) -> Result<f32, LoadError> {
+        // The one in `number` is told first: what is missing has its own error.
+        self.number(key::EPSILON, EPSILON)?;
+        Ok(self.need::<f64>(key::EPSILON)? as f32)
     }
 
     fn cap(&self, key: &str) -> Result<Option<f32>, LoadError> {
@@ -149,9 +193,16 @@ impl Keys<'_> {
         if of_values != head_dim {
             return Err(self.refuse(key::VALUE_DIM, format!("where keys have {head_dim}")));
         }
-        match head_dim.is_multiple_of(2) {
+        if !head_dim.is_multiple_of(2) {
+            let why = "where rotation needs an even one".to_owned();
+            return Err(self.refuse(key::HEAD_DIM, why));
+        }
+        match heads
+            .checked_mul(head_dim)
+            .is_some_and(|width| width <= WIDEST)
+        {
             true => Ok(head_dim),
-            false => Err(self.refuse(key::HEAD_DIM, "where rotation needs an even one".to_owned())),
+            false => Err(self.refuse(key::HEADS, too_wide(head_dim))),
         }
     }
 
@@ -276,11 +327,11 @@ impl Keys<'_> {
             let why = format!("where an even part of {head_dim} dimensions can turn");
             return Err(self.refuse(key::ROPE_DIMENSIONS, why));
         }
-        let base = self.positive(key::ROPE_BASE)?.unwrap_or(10_000.0);
+        let base = self.number(key::ROPE_BASE, BASE)?.unwrap_or(10_000.0);
         let scaling = self.scaling(dim, lengths)?;
         let mut ropes = vec![Rope { base, dim, scaling }];
         if let Some(usual) = self.architecture.local_rope_base {
-            let base = self.positive(key::LOCAL_ROPE_BASE)?.unwrap_or(usual);
+            let base = self.number(key::LOCAL_ROPE_BASE, BASE)?.unwrap_or(usual);
             ropes.push(Rope::plain(base, dim));
         }
         Ok(ropes)
@@ -292,20 +343,36 @@ impl Keys<'_> {
         (served, context): (usize, usize),
     ) -> Result<RopeScaling, LoadError> {
         let original = self.size_if(key::ROPE_ORIGINAL_CONTEXT)?.unwrap_or(context);
+        let older = self.stretch(key::OLD_ROPE_FACTOR)?;
+        let factor = self.stretch(key::ROPE_FACTOR)?.or(older);
+        let kind = self.get::<&str>(key::ROPE_SCALING)?;
+        let magnitude = self.positive(key::ROPE_ATTENTION_FACTOR)?;
         let divisors = match (self.gguf.contains(ROPE_DIVISORS), served > original) {
             (true, _) => Some(ROPE_DIVISORS),
             (false, true) => Some(ROPE_DIVISORS_LONG),
             (false, false) => Some(ROPE_DIVISORS_SHORT),
         };
         if let Some(tensor) = divisors.filter(|tensor| self.gguf.contains(tensor)) {
+            let is_more = matches!(kind, Some("linear" | "yarn"));
+            if is_more || (factor.is_some() && kind != Some("none")) {
+                let key = if is_more {
+                    key::ROPE_SCALING
+                } else {
+                    key::ROPE_FACTOR
+                };
+                let why = format!("beside the tensor `{tensor}`, which is a scaling of its own");
+                return Err(self.refuse(key, why));
+            }
             return Ok(RopeScaling::Long {
                 factors: self.divisors(tensor, dim / 2)?,
-                magnitude: self.positive(key::ROPE_ATTENTION_FACTOR)?.unwrap_or(1.0),
+                magnitude: magnitude.unwrap_or(1.0),
             });
         }
-        let older = self.positive(key::OLD_ROPE_FACTOR)?;
-        let factor = self.positive(key::ROPE_FACTOR)?.or(older);
-        match (self.get::<&str>(key::ROPE_SCALING)?, factor) {
+        if magnitude.is_some_and(|magnitude| magnitude != 1.0) {
+            let why = "where it is served beside factors for each pair only".to_owned();
+            return Err(self.refuse(key::ROPE_ATTENTION_FACTOR, why));
+        }
+        match (kind, factor) {
             (None | Some("none"), None) => Ok(RopeScaling::None),
             (Some("none"), _) => Ok(RopeScaling::None),
             (None | Some("linear"), Some(factor)) => Ok(RopeScaling::Linear { factor }),
@@ -315,6 +382,11 @@ impl Keys<'_> {
                 "where none, linear and yarn are served, and longrope with its factors".to_owned(),
             )),
         }
+    }
+
+    /// What a context was stretched by; 1 is not at all.
+    fn stretch(&self, key: &str) -> Result<Option<f64>, LoadError> {
+        Ok(self.number(key, STRETCH)?.filter(|factor| *factor != 1.0))
     }
 
     fn yarn(&self, factor: f64, original: usize) -> Result<RopeScaling, LoadError> {

@@ -7,6 +7,7 @@ mod converted;
 mod damaged;
 mod golden;
 mod hostile;
+mod keys;
 mod logits;
 mod mutants;
 mod mutations;

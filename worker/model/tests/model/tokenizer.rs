@@ -142,6 +142,16 @@ proptest! {
 }
 
 #[test]
+fn an_answer_ends_where_the_text_model_within_one_for_images_says() {
+    let mut tiny = Tiny::new();
+    tiny.set("eos_token_id", json!(2));
+    tiny.set("text_config", json!({ "eos_token_id": [7, 9] }));
+    tiny.write(Dtype::F32);
+    let tokenizer = Tokenizer::load(tiny.path(), 61).unwrap();
+    assert_eq!(tokenizer.ends(), [2, 7, 9]);
+}
+
+#[test]
 fn an_answer_ends_at_the_ids_that_any_of_the_configs_names() {
     let mut tiny = Tiny::new();
     tiny.set("eos_token_id", json!([2, 9]));

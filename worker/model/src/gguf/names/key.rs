@@ -3,6 +3,8 @@
 //!
 //! Each says what the hub calls it, and what holds where the key is not there.
 
+use crate::gguf::Metadata;
+
 /// `max_position_embeddings`.
 pub const CONTEXT: &str = "context_length";
 /// `vocab_size`; else the number of tokens, and `token_embd.weight` has the rows.
@@ -73,3 +75,52 @@ pub const YARN_BETA_SLOW: &str = "rope.scaling.yarn_beta_slow";
 pub const YARN_LOG_MULTIPLIER: &str = "rope.scaling.yarn_log_multiplier";
 /// `llama_4_scaling_beta`: queries grow with their position (Ministral). No served model has it.
 pub const ATTENTION_TEMPERATURE: &str = "attention.temperature_scale";
+
+/// Keys that no served architecture's forward pass reads.
+const HARMLESS: [&str; 5] = [
+    // The embedding has the rows.
+    VOCABULARY,
+    // How the model came to its rope, not what it is.
+    "rope.scaling.finetuned",
+    // Of what file the rows were permuted from: they are permuted in either case.
+    "tensor_data_layout",
+    // Of norms with a mean, which none of these has.
+    "attention.layer_norm_epsilon",
+    // From where on queries grow, which says nothing without ATTENTION_TEMPERATURE.
+    "attention.temperature_length",
+];
+
+/// Keys of what is not served, and the values at which they say that it is not there either. True
+/// counts as 1.
+const NEUTRAL: [(&str, &[f64]); 12] = [
+    (ATTENTION_TEMPERATURE, &[0.0]),
+    (YARN_LOG_MULTIPLIER, &[0.0]),
+    ("attention.causal", &[1.0]),
+    ("attention.clamp_kqv", &[0.0]),
+    ("attention.max_alibi_bias", &[0.0]),
+    ("attention.shared_kv_layers", &[0.0]),
+    ("expert_count", &[0.0]),
+    ("expert_used_count", &[0.0]),
+    ("nextn_predict_layers", &[0.0]),
+    ("pooling_type", &[0.0]),
+    ("rope.scaling.alpha", &[0.0, 1.0]),
+    ("use_parallel_residual", &[0.0]),
+];
+
+/// Whether a key that nothing reads leaves the forward pass as it is; `full` is how the file spells
+/// it.
+pub(crate) fn changes_nothing(metadata: &Metadata, full: &str, key: &str) -> bool {
+    if HARMLESS.contains(&key) {
+        return true;
+    }
+    let switch = metadata.get::<bool>(full).ok().flatten();
+    let whole = metadata.get::<i32>(full).ok().flatten();
+    let fraction = metadata.get::<f64>(full).ok().flatten();
+    let number = switch
+        .map(|switch| f64::from(u8::from(switch)))
+        .or(whole.map(f64::from))
+        .or(fraction);
+    NEUTRAL
+        .iter()
+        .any(|(known, at)| *known == key && number.is_some_and(|number| at.contains(&number)))
+}
