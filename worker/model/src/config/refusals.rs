@@ -137,7 +137,32 @@ fn what_a_model_for_images_says_of_the_head_must_agree_with_its_text_model() {
 }
 
 #[test]
-fn numbers_that_mean_nothing_are_refused_with_what_was_expected() {
+fn multipliers_that_mean_nothing_are_refused() {
+    refused(
+        "GraniteForCausalLM",
+        &[
+            (
+                json!({ "attention_multiplier": 1e300 }),
+                "`attention_multiplier` is 1e+300",
+            ),
+            (
+                json!({ "embedding_multiplier": 1e300 }),
+                "`embedding_multiplier` is 1e+300",
+            ),
+            (
+                json!({ "residual_multiplier": 1e-300 }),
+                "`residual_multiplier` is 1e-300",
+            ),
+            (
+                json!({ "logits_scaling": 1e-300 }),
+                "`logits_scaling` is 1e-300",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn numbers_of_ropes_and_norms_that_mean_nothing_are_refused_with_what_was_expected() {
     let scaling = |changes: Value| {
         let mut table = json!({
             "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
@@ -194,27 +219,10 @@ fn numbers_that_mean_nothing_are_refused_with_what_was_expected() {
             ),
         ],
     );
-    refused(
-        "GraniteForCausalLM",
-        &[
-            (
-                json!({ "attention_multiplier": 1e300 }),
-                "`attention_multiplier` is 1e+300",
-            ),
-            (
-                json!({ "embedding_multiplier": 1e300 }),
-                "`embedding_multiplier` is 1e+300",
-            ),
-            (
-                json!({ "residual_multiplier": 1e-300 }),
-                "`residual_multiplier` is 1e-300",
-            ),
-            (
-                json!({ "logits_scaling": 1e-300 }),
-                "`logits_scaling` is 1e-300",
-            ),
-        ],
-    );
+}
+
+#[test]
+fn factors_for_each_pair_that_mean_nothing_are_refused() {
     let long = json!({
         "rope_type": "longrope", "short_factor": vec![1.0; 8], "long_factor": vec![1.0; 8],
         "original_max_position_embeddings": 1,
