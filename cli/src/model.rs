@@ -118,7 +118,7 @@ mod tests {
             "parameters           2.65 million",
             "context              512 tokens",
             "head                 the embedding",
-            "memory, weights      None 5.3 MB, Q8 2.8 MB, Q4 1.6 MB",
+            "memory, weights      None 5.3 MB, Q8 2.8 MB, Q4 1.7 MB",
         ] {
             assert!(
                 said.lines().any(|said| said == line),
