@@ -2,26 +2,17 @@
 
 use serde_json::{Map, Value, json};
 
-use super::decoder_spec;
+use super::{decoder_spec, tests};
 use crate::rope::RopeScaling;
 use crate::spec::DecoderSpec;
 
-/// A config of eight heads of sixteen, with `changes`.
+/// A config of eight heads of sixteen over two of keys and values, with `changes`.
 fn config(architecture: &str, changes: Value) -> Map<String, Value> {
-    let mut config = json!({
-        "architectures": [architecture],
-        "hidden_size": 128,
-        "intermediate_size": 96,
-        "max_position_embeddings": 128,
-        "num_attention_heads": 8,
-        "num_key_value_heads": 2,
-        "num_hidden_layers": 6,
-        "vocab_size": 10,
-    });
-    for (key, value) in changes.as_object().unwrap() {
-        config[key] = value.clone();
-    }
-    config.as_object().unwrap().clone()
+    let mut config = tests::config(architecture, changes);
+    config
+        .entry("num_key_value_heads")
+        .or_insert_with(|| json!(2));
+    config
 }
 
 fn read(config: &Map<String, Value>) -> Result<DecoderSpec, String> {

@@ -3,7 +3,8 @@
 use super::*;
 use crate::rope::RopeScaling;
 
-fn config(architecture: &str, changes: Value) -> Map<String, Value> {
+/// A config of eight heads of sixteen, with `changes`.
+pub(super) fn config(architecture: &str, changes: Value) -> Map<String, Value> {
     let mut config = json!({
         "architectures": [architecture],
         "hidden_size": 128,

@@ -68,6 +68,38 @@ fn weights_fit_where_all_that_is_loaded_does() {
 }
 
 #[test]
+fn what_is_automatic_is_eight_bits_only_where_that_fits_and_more_does_not() {
+    let tiny = tied();
+    tiny.write(Dtype::F32);
+    let needed = |quantization| {
+        let plan = Plan::of(tiny.path(), &options(quantization)).unwrap();
+        plan.weight_bytes()
+    };
+    let (whole, eight, four) = (
+        needed(Quantization::None),
+        needed(Quantization::Q8),
+        needed(Quantization::Q4),
+    );
+    assert!(four < eight && eight < whole, "{four} {eight} {whole}");
+    let served = |quantization, memory_bytes| {
+        let options = LoadOptions {
+            memory_bytes: Some(memory_bytes),
+            ..options(quantization)
+        };
+        match Model::load(tiny.path(), &options) {
+            Ok(model) => Ok(model.facts().quantization),
+            Err(LoadError::TooLarge { needed, .. }) => Err(needed),
+            Err(error) => panic!("{error}"),
+        }
+    };
+    assert_eq!(served(Quantization::Auto, whole), Ok("None"));
+    assert_eq!(served(Quantization::Auto, whole - 1), Ok("Q8"));
+    assert_eq!(served(Quantization::Auto, eight - 1), Err(eight));
+    assert_eq!(served(Quantization::None, whole - 1), Err(whole));
+    assert_eq!(served(Quantization::Q4, four), Ok("Q4"));
+}
+
+#[test]
 fn a_tensor_that_is_not_as_the_config_says_is_found_without_a_load() {
     let added = "model.layers.0.self_attn.q_norm.weight";
     let damages: [&dyn Fn(&mut Tiny); 5] = [
