@@ -13,10 +13,10 @@ fn options(quantization: Quantization) -> LoadOptions {
     }
 }
 
-/// The tiny model, of which some columns are whole blocks and others are not, with a head that is
-/// the embedding and lies in the file all the same.
+/// A model of which some rows are whole blocks and others are not, with a head that is the embedding
+/// and lies in the file all the same.
 fn tied() -> Tiny {
-    let mut tiny = Tiny::new();
+    let mut tiny = Tiny::of(64, 96);
     tiny.set("tie_word_embeddings", json!(true));
     tiny
 }

@@ -25,6 +25,12 @@ impl Tiny {
     /// Awkward on purpose: grouped queries, a head that is not hidden ÷ heads, widths that are no
     /// multiple of a vector.
     pub fn new() -> Self {
+        Self::of(44, 70)
+    }
+
+    /// The same with these sizes for the hidden state and for what is between the two halves of a
+    /// layer's last step.
+    pub fn of(hidden: usize, intermediate: usize) -> Self {
         let config = json!({
             "architectures": ["LlamaForCausalLM"],
             "model_type": "llama",
@@ -32,8 +38,8 @@ impl Tiny {
             "eos_token_id": [2, 3],
             "head_dim": 20,
             "hidden_act": "silu",
-            "hidden_size": 44,
-            "intermediate_size": 70,
+            "hidden_size": hidden,
+            "intermediate_size": intermediate,
             "max_position_embeddings": 256,
             "mlp_bias": true,
             "num_attention_heads": 6,
@@ -56,27 +62,27 @@ impl Tiny {
             config,
             tensors: Vec::new(),
         };
-        tiny.add("model.embed_tokens.weight", &[61, 44]);
-        tiny.add("model.norm.weight", &[44]);
-        tiny.add("lm_head.weight", &[61, 44]);
+        tiny.add("model.embed_tokens.weight", &[61, hidden]);
+        tiny.add("model.norm.weight", &[hidden]);
+        tiny.add("lm_head.weight", &[61, hidden]);
         for layer in 0..2 {
             for (name, shape) in [
-                ("input_layernorm.weight", &[44][..]),
-                ("post_attention_layernorm.weight", &[44]),
-                ("self_attn.q_proj.weight", &[120, 44]),
+                ("input_layernorm.weight", &[hidden][..]),
+                ("post_attention_layernorm.weight", &[hidden]),
+                ("self_attn.q_proj.weight", &[120, hidden]),
                 ("self_attn.q_proj.bias", &[120]),
-                ("self_attn.k_proj.weight", &[40, 44]),
+                ("self_attn.k_proj.weight", &[40, hidden]),
                 ("self_attn.k_proj.bias", &[40]),
-                ("self_attn.v_proj.weight", &[40, 44]),
+                ("self_attn.v_proj.weight", &[40, hidden]),
                 ("self_attn.v_proj.bias", &[40]),
-                ("self_attn.o_proj.weight", &[44, 120]),
-                ("self_attn.o_proj.bias", &[44]),
-                ("mlp.gate_proj.weight", &[70, 44]),
-                ("mlp.gate_proj.bias", &[70]),
-                ("mlp.up_proj.weight", &[70, 44]),
-                ("mlp.up_proj.bias", &[70]),
-                ("mlp.down_proj.weight", &[44, 70]),
-                ("mlp.down_proj.bias", &[44]),
+                ("self_attn.o_proj.weight", &[hidden, 120]),
+                ("self_attn.o_proj.bias", &[hidden]),
+                ("mlp.gate_proj.weight", &[intermediate, hidden]),
+                ("mlp.gate_proj.bias", &[intermediate]),
+                ("mlp.up_proj.weight", &[intermediate, hidden]),
+                ("mlp.up_proj.bias", &[intermediate]),
+                ("mlp.down_proj.weight", &[hidden, intermediate]),
+                ("mlp.down_proj.bias", &[hidden]),
             ] {
                 tiny.add(&format!("model.layers.{layer}.{name}"), shape);
             }
