@@ -38,6 +38,8 @@ pub(crate) struct Replicas {
     pub(crate) revision: String,
     pub(crate) count: u32,
     pub(crate) local: Local,
+    /// The Secret with what its download may need to show.
+    pub(crate) credentials: Option<String>,
     pub(crate) drain: Duration,
 }
 
@@ -51,6 +53,13 @@ pub(crate) fn check(manifests: &Manifests, cores: NonZeroUsize) -> anyhow::Resul
             checked.left_out.push(format!(
                 "the variable {variable} of SLMDeployment/{}, whose value a cluster has",
                 replicas.deployment
+            ));
+        }
+        if let Some(bundle) = &deployment.spec.model.ca_bundle {
+            checked.left_out.push(format!(
+                "spec.model.caBundle of SLMDeployment/{}: this machine's own certificates are \
+                 trusted, not those of ConfigMap/{}",
+                replicas.deployment, bundle.config_map_ref.name
             ));
         }
         checked.replicas.push(replicas);
@@ -75,6 +84,12 @@ fn replicas(deployment: &SLMDeployment, cores: NonZeroUsize) -> anyhow::Result<R
         revision: made.revision,
         count: valid.replicas,
         local: Local::new(container, cpu.0, cores),
+        credentials: valid
+            .spec
+            .model
+            .credentials_secret_ref
+            .as_ref()
+            .map(|secret| secret.name.clone()),
         drain: valid.drain,
     })
 }

@@ -9,7 +9,14 @@ use std::path::Path;
 use k8s_openapi::api::core::v1::Container;
 
 /// Arguments that are the pod's: its addresses and paths.
-const ARGS_OF_THE_POD: [&str; 3] = ["--listen", "--admin", "--termination-log"];
+const ARGS_OF_THE_POD: [&str; 6] = [
+    "--listen",
+    "--admin",
+    "--termination-log",
+    "--packed-cache",
+    "--credentials",
+    "--ca-bundle",
+];
 /// Variables that are the pod's: its log is read by programs, and routers of other machines need
 /// notice of its end.
 const VARIABLES_OF_THE_POD: [&str; 2] = ["WEIR_LOG_FORMAT", "WEIR_SHUTDOWN_DELAY"];
@@ -52,13 +59,25 @@ impl Local {
         local
     }
 
-    /// Keeps packed weights in a folder of this machine, unless a variable names another.
-    pub(crate) fn keeping_packed(mut self, folder: &Path) -> Self {
-        let mut names = self.variables.iter().map(|(name, _)| name);
-        if !names.any(|name| name == "WEIR_PACKED_CACHE") {
-            let folder = folder.display();
-            self.args.push(format!("--packed-cache={folder}"));
+    /// Keeps downloads and packed weights below a folder of this machine, where no variable names
+    /// another.
+    pub(crate) fn keeping(mut self, folder: &Path) -> Self {
+        for (variable, argument, below) in [
+            ("WEIR_CACHE", "--cache", "models"),
+            ("WEIR_PACKED_CACHE", "--packed-cache", "packed"),
+        ] {
+            if !self.variables.iter().any(|(name, _)| name == variable) {
+                let folder = folder.join(below);
+                self.args.push(format!("{argument}={}", folder.display()));
+            }
         }
+        self
+    }
+
+    /// Takes what a download may need to show from a folder of this machine.
+    pub(crate) fn with_credentials(mut self, folder: &Path) -> Self {
+        self.args
+            .push(format!("--credentials={}", folder.display()));
         self
     }
 
@@ -108,6 +127,7 @@ mod tests {
         let local = local(json!({ "args": [
             "--model-name=triage", "--listen=0.0.0.0:8000", "--admin", "0.0.0.0:9090",
             "--termination-log=/dev/termination-log", "--source", "file:///m",
+            "--packed-cache=/cache/packed", "--credentials=/credentials",
         ] }));
         let addresses = ["127.0.0.1:1", "127.0.0.1:2"].map(|address| address.parse().unwrap());
         assert_eq!(
@@ -147,14 +167,17 @@ mod tests {
     }
 
     #[test]
-    fn packed_weights_are_kept_where_the_machine_says_unless_a_variable_names_a_folder() {
+    fn what_is_kept_lies_where_the_machine_says_unless_a_variable_names_a_folder() {
         let threads = json!({ "name": "WEIR_THREADS", "value": "1" });
-        let folder = Path::new("kept/packed");
-        let kept = local(json!({ "env": [threads] })).keeping_packed(folder);
-        assert_eq!(kept.args, ["--packed-cache=kept/packed"]);
+        let folder = Path::new("kept");
+        let kept = local(json!({ "env": [threads] })).keeping(folder);
+        assert_eq!(
+            kept.args,
+            ["--cache=kept/models", "--packed-cache=kept/packed"]
+        );
         let named = json!({ "name": "WEIR_PACKED_CACHE", "value": "/mine" });
-        let kept = local(json!({ "env": [threads, named] })).keeping_packed(folder);
-        assert!(kept.args.is_empty());
+        let kept = local(json!({ "env": [threads, named] })).keeping(folder);
+        assert_eq!(kept.args, ["--cache=kept/models"]);
     }
 
     #[test]

@@ -59,7 +59,7 @@ async fn demo(args: DemoArgs, process: Process) -> anyhow::Result<()> {
         secrets: folder.path().join("secrets"),
         logs: folder.path().join("logs"),
         // Nothing is left behind.
-        packed: None,
+        kept: None,
     };
     let mut running = running::start(&process, manifests.on(&laptop), &setup).await?;
     timeout(START_WITHIN, first_ready(&mut running))

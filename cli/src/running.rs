@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::available_parallelism;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use futures::future::join_all;
 use tokio::sync::{mpsc, watch};
 use weir_process::Process;
@@ -24,8 +24,8 @@ pub(crate) struct Setup {
     pub(crate) listen: SocketAddr,
     pub(crate) secrets: PathBuf,
     pub(crate) logs: PathBuf,
-    /// Where replicas keep packed weights for their next start.
-    pub(crate) packed: Option<PathBuf>,
+    /// Where replicas keep downloads and packed weights for their next start.
+    pub(crate) kept: Option<PathBuf>,
 }
 
 /// A started router, and what becomes of its replicas.
@@ -126,10 +126,19 @@ fn specs(
     let mut specs = Vec::new();
     for replicas in replicas {
         let (deployment, revision) = (replicas.deployment, replicas.revision);
-        let local = match &setup.packed {
-            Some(folder) => replicas.local.keeping_packed(folder),
-            None => replicas.local,
-        };
+        let mut local = replicas.local;
+        if let Some(folder) = &setup.kept {
+            local = local.keeping(folder);
+        }
+        if let Some(secret) = &replicas.credentials {
+            let folder = setup.secrets.join(secret);
+            ensure!(
+                folder.is_dir(),
+                "SLMDeployment/{deployment}: spec.model.credentialsSecretRef: say what Secret/{secret} \
+                 has with --secret {secret}/KEY=env:VARIABLE or file:PATH"
+            );
+            local = local.with_credentials(&folder);
+        }
         for number in 1..=replicas.count {
             let spec = ReplicaSpec {
                 name: format!("{deployment}-{revision}-{number}"),

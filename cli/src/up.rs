@@ -40,7 +40,7 @@ async fn up(args: UpArgs, process: Process) -> anyhow::Result<()> {
         listen: args.listen,
         secrets: secrets.path().into(),
         logs: args.state.join("logs"),
-        packed: Some(args.state.join("packed")),
+        kept: Some(args.state.clone()),
     };
     secrets::lay_out(&setup.secrets, &args.secrets, |name| {
         std::env::var_os(name)?.into_string().ok()

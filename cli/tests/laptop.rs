@@ -268,10 +268,22 @@ fn an_unknown_field_ends_the_start_with_one_line_that_names_it() {
 fn a_field_that_nothing_honours_yet_is_refused_by_name() {
     let error = refused(
         "apiVersion: weir.dev/v1alpha1\nkind: SLMDeployment\nmetadata: { name: triage }\n\
-         spec: { model: { source: 'file:///m', sha256: aa } }\n",
+         spec: { model: { source: 'file:///m' }, cache: { hostPath: { path: /var/cache/weir } } }\n",
     );
     assert!(
-        error.contains("spec.model.sha256 is not implemented yet"),
+        error.contains("spec.cache.hostPath is not implemented yet"),
+        "{error}"
+    );
+}
+
+#[test]
+fn credentials_that_nobody_gave_are_asked_for() {
+    let error = refused(
+        "apiVersion: weir.dev/v1alpha1\nkind: SLMDeployment\nmetadata: { name: triage }\n\
+         spec: { model: { source: 'hf://a/b', credentialsSecretRef: { name: hub } } }\n",
+    );
+    assert!(
+        error.contains("SLMDeployment/triage: spec.model.credentialsSecretRef: say what Secret/hub has with --secret hub/KEY="),
         "{error}"
     );
 }

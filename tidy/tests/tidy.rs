@@ -39,6 +39,7 @@ const MAP: &[Arrows] = &[
             "weir-engine",
             "weir-policy",
             "weir-process",
+            "weir-sources",
             "weir-worker-api",
         ],
     ),

@@ -30,6 +30,22 @@ pub struct WorkerLoad {
     /// Absent until the replica is ready.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cold_start: Option<ColdStart>,
+    /// Present while the model's files are on their way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arriving: Option<Arriving>,
+}
+
+/// How far the model's files are on their way.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Arriving {
+    /// For people, with percent and rate.
+    pub said: String,
+    pub done_bytes: u64,
+    /// Absent where the source does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total_bytes: Option<u64>,
+    /// Over the last ten seconds.
+    pub bytes_per_second: u64,
 }
 
 /// The model as it was found in its files.
@@ -37,6 +53,9 @@ pub struct WorkerLoad {
 pub struct ModelFacts {
     /// `sha256:<hex>` over all files that were read.
     pub digest: String,
+    /// What the source resolved to; empty for files that lay there.
+    #[serde(default)]
+    pub revision: String,
     pub architecture: String,
     pub parameters: u64,
     /// Of the weights as they lie in memory.

@@ -12,13 +12,15 @@ pub struct Cause {
 }
 
 /// What a worker may say of itself before it ends, as `<Reason>: <message>`.
-const OF_WORKERS: [&str; 7] = [
+const OF_WORKERS: [&str; 9] = [
     reasons::MODEL_NOT_FOUND,
     reasons::UNSUPPORTED,
     reasons::DIGEST_MISMATCH,
     reasons::OUT_OF_MEMORY,
     reasons::UNAUTHORIZED,
     reasons::AMBIGUOUS_SOURCE,
+    reasons::SOURCE_UNAVAILABLE,
+    reasons::DISK_FULL,
     reasons::CRASH_LOOP,
 ];
 

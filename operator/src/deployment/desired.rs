@@ -1,5 +1,6 @@
 //! What a valid deployment is made of: its revision, and the objects of it. Pure, and cannot fail.
 
+mod files;
 mod pod;
 
 use std::collections::BTreeMap;

@@ -7,7 +7,6 @@ use kube::{Resource, ResourceExt};
 use weir_crds::value::duration;
 use weir_crds::{SLMDeployment, SLMDeploymentSpec, Source, reasons};
 use weir_policy::honoured::Honoured;
-use weir_policy::source::{Roots, local_path};
 use weir_policy::validate::Problem;
 
 /// What of `spec` has the effect that its documentation promises. All else is refused by name
@@ -15,8 +14,13 @@ use weir_policy::validate::Problem;
 pub const HONOURED: Honoured = Honoured {
     fields: &[
         "spec.model.source",
+        "spec.model.revision",
+        "spec.model.sha256",
         "spec.model.contextTokens",
         "spec.model.quantization",
+        "spec.model.credentialsSecretRef",
+        "spec.model.caBundle",
+        "spec.cache.persistentVolumeClaim",
         "spec.resources.cpu",
         "spec.resources.memory",
         "spec.resources.ephemeralStorage",
@@ -111,21 +115,8 @@ fn keep<T>(result: Result<T, Problem>, problems: &mut Vec<Problem>) -> Option<T>
 
 fn source(spec: &SLMDeploymentSpec) -> Result<Source, Problem> {
     let field = "spec.model.source";
-    let source: Source = spec
-        .model
-        .source
-        .parse()
-        .map_err(|error| invalid(field, format!("{field}: {error}")))?;
-    match local_path(&source, &Roots::default()) {
-        Some(_) => Ok(source),
-        None => Err(not_implemented(
-            field,
-            format!(
-                "{field}: downloading {} is not implemented yet: use pvc:// or file://",
-                spec.model.source
-            ),
-        )),
-    }
+    let source = spec.model.source.parse();
+    source.map_err(|error| invalid(field, format!("{field}: {error}")))
 }
 
 fn drain(spec: &SLMDeploymentSpec) -> Result<Duration, Problem> {
@@ -226,19 +217,20 @@ mod tests {
     }
 
     #[test]
-    fn every_source_that_has_to_be_downloaded_is_not_implemented() {
+    fn a_model_from_anywhere_is_taken_with_all_that_fetching_it_needs() {
         for source in [
             "hf://Qwen/Qwen3-0.6B",
             "s3://bucket/path",
             "https://host/model.gguf",
             "oci://registry/image:1",
         ] {
-            let found = problems(json!({ "model": { "source": source } }));
-            assert_eq!(
-                found,
-                [("NotImplemented", "spec.model.source".into())],
-                "{source}"
-            );
+            let model = json!({
+                "source": source, "revision": "main", "credentialsSecretRef": { "name": "hub" },
+                "caBundle": { "configMapRef": { "name": "ca", "key": "ca.pem" } },
+            });
+            let cache = json!({ "persistentVolumeClaim": { "name": "models" } });
+            let found = problems(json!({ "model": model, "cache": cache }));
+            assert_eq!(found, [], "{source}");
         }
     }
 
@@ -303,16 +295,16 @@ mod tests {
                 "spec.rollout.steps",
             ),
             (
-                json!({ "cache": { "persistentVolumeClaim": { "name": "c" } } }),
-                "spec.cache",
+                json!({ "cache": { "hostPath": { "path": "/var/cache/weir" } } }),
+                "spec.cache.hostPath",
             ),
             (
                 json!({ "engine": { "keyValueType": "Fp8" } }),
                 "spec.engine.keyValueType",
             ),
             (
-                json!({ "model": { "source": "file:///m", "revision": "main" } }),
-                "spec.model.revision",
+                json!({ "model": { "source": "file:///m", "chatTemplate": { "configMapRef": { "name": "t", "key": "k" } } } }),
+                "spec.model.chatTemplate",
             ),
         ] {
             assert_eq!(
@@ -338,7 +330,7 @@ mod tests {
     #[test]
     fn all_problems_are_told_at_once() {
         let found = problems(json!({
-            "model": { "source": "hf://a/b" }, "drain": "soon", "engine": { "maxSequences": 1 },
+            "model": { "source": "a/b" }, "drain": "soon", "engine": { "maxSequences": 1 },
         }));
         assert_eq!(found.len(), 3);
     }

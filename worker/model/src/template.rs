@@ -103,6 +103,14 @@ impl ChatTemplate {
         }
     }
 
+    /// Compiles the template in `file`, in the place of the model's own.
+    ///
+    /// # Errors
+    /// Where the file is missing or malformed or the template does not compile.
+    pub fn load_file(file: &Path, tokenizer: &Tokenizer) -> Result<Self, LoadError> {
+        Self::compiled(Sources::read_file(file)?, tokenizer.names().clone())
+    }
+
     fn compiled(sources: Sources, names: Map<String, Value>) -> Result<Self, LoadError> {
         let mut template = Self {
             environment: dialect::environment(FUEL),

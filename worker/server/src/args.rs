@@ -6,6 +6,8 @@ use clap::Parser;
 use weir_engine::model::{KeyValueType, Quantization};
 use weir_process::{ProcessArgs, parse_duration};
 
+use crate::source::SourceArgs;
+
 /// Serves one model over gRPC and the OpenAI wire.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "weir-worker", version = weir_process::VERSION)]
@@ -14,9 +16,8 @@ pub struct Args {
     #[arg(long, env = "WEIR_MODEL_NAME", value_name = "NAME")]
     pub model_name: String,
 
-    /// Where the model lies: file:///PATH or pvc://CLAIM/PATH.
-    #[arg(long, env = "WEIR_SOURCE", value_name = "ADDRESS")]
-    pub source: String,
+    #[command(flatten)]
+    pub source: SourceArgs,
 
     /// Address of gRPC and the OpenAI wire. Port 0 takes a free one.
     #[arg(
@@ -26,19 +27,6 @@ pub struct Args {
         default_value = "0.0.0.0:8000"
     )]
     pub listen: SocketAddr,
-
-    /// What file:// addresses are below.
-    #[arg(long, env = "WEIR_FILE_ROOT", value_name = "DIR", default_value = "/")]
-    pub file_root: PathBuf,
-
-    /// Where claims of pvc:// addresses are mounted, each under its name.
-    #[arg(
-        long,
-        env = "WEIR_VOLUMES_ROOT",
-        value_name = "DIR",
-        default_value = "/volumes"
-    )]
-    pub volumes_root: PathBuf,
 
     /// The longest sequence, prompt and answer together [default: the model's own]
     #[arg(long, env = "WEIR_CONTEXT_TOKENS", value_name = "TOKENS")]
@@ -52,6 +40,10 @@ pub struct Args {
     /// What keys and values are stored as: Auto (as precise as the weights), F32, BF16 or F16
     #[arg(long, env = "WEIR_KEY_VALUE_TYPE", value_name = "NAME", default_value = "Auto", value_parser = key_value_type)]
     pub key_value_type: KeyValueType,
+
+    /// A chat template to use instead of the model's own [default: the model's]
+    #[arg(long, env = "WEIR_CHAT_TEMPLATE", value_name = "FILE")]
+    pub chat_template: Option<PathBuf>,
 
     /// Where packed weights are kept for the next start, where there is room; shared by workers and
     /// models. Whoever may write to it may change the model [default: nowhere]

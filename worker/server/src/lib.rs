@@ -4,6 +4,7 @@
 //! name; an answer that was begun is finished, at the end too, within the drain.
 
 mod args;
+mod arriving;
 mod draining;
 mod failure;
 mod grpc;
@@ -15,6 +16,7 @@ mod openai;
 mod refusal;
 mod room;
 mod serving;
+mod source;
 mod start;
 mod trial;
 mod warm_up;
@@ -33,7 +35,7 @@ use axum::{
     response::Response,
     serve::ListenerExt,
 };
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::watch};
 use tracing::Instrument;
 use weir_engine::Ended;
 use weir_process::{Process, ProcessArgs, traces};
@@ -49,7 +51,7 @@ const NAME: &str = "weir-worker";
 /// and the same in the termination log, where it has one.
 pub fn run(args: Args) -> ExitCode {
     if let Some(model) = &args.try_template {
-        return trial::main(model);
+        return trial::main(model, args.chat_template.as_deref());
     }
     // Without it a file that shrinks while it is mapped ends the process all the same, but wordlessly.
     if let Err(error) = tell_of_lost_pages() {
@@ -90,8 +92,10 @@ pub async fn serve(args: Args, process: Process) -> anyhow::Result<()> {
     process.mount(reports.routes());
     let listener = TcpListener::bind(args.listen).await;
     let listener = listener.with_context(|| format!("listen on {}", args.listen))?;
+    let progress = watch::Sender::default();
+    arriving::tell(&process, &reports, progress.subscribe());
     let started = tokio::select! {
-        started = start::start(&args, &process) => started,
+        started = start::start(&args, &process, progress) => started,
         // Told to end while it loads: there is nothing to finish.
         () = process.shutdown().begun() => return process.finish().await,
     };

@@ -9,7 +9,7 @@ use axum::{
 };
 use serde::Deserialize;
 use tokio::{sync::watch, time};
-use weir_policy::load::{Load, WorkerLoad};
+use weir_policy::load::{Arriving, Load, WorkerLoad};
 
 use crate::{draining::Idle, serving::Serving};
 
@@ -42,12 +42,27 @@ impl Reports {
                 max_sequences: serving.engine.options().max_sequences as u32,
                 model: Some(serving.model_facts()),
                 cold_start: Some(serving.cold_start),
+                arriving: None,
             });
             tokio::select! {
                 changed = load.changed() => if changed.is_err() { return },
                 () = idle.when_drained() => return,
             }
         }
+    }
+
+    /// Reports how far the model is on its way; nothing where it is here.
+    pub fn arriving(&self, arriving: Option<Arriving>) {
+        self.0.send_if_modified(|load| {
+            let worker = load.worker.get_or_insert_default();
+            // What is served has arrived, whoever says so late.
+            let is_news = worker.model.is_none() && worker.arriving != arriving;
+            if is_news {
+                worker.arriving = arriving;
+                load.version += 1;
+            }
+            is_news
+        });
     }
 
     fn publish(&self, worker: WorkerLoad) {

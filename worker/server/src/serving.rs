@@ -30,6 +30,8 @@ pub struct Serving {
     pub template: Option<ChatTemplate>,
     pub defaults: GenerationDefaults,
     pub facts: ModelFacts,
+    /// What its source resolved to; empty for files that lay there.
+    pub revision: String,
     /// What a prompt takes that can fit the context at all: tokenizing takes hundreds of times a
     /// text's own memory, and seconds for some megabytes of it.
     pub most_prompt_bytes: usize,

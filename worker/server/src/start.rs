@@ -2,12 +2,15 @@
 
 use std::{
     num::NonZeroUsize,
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use tokio::{sync::Semaphore, task::spawn_blocking};
+use tokio::{
+    sync::{Semaphore, watch},
+    task::spawn_blocking,
+};
 use weir_engine::{
     Ended, Engine, EngineOptions,
     model::{
@@ -15,11 +18,9 @@ use weir_engine::{
         LoadReport, Model, Plan, Tokenizer, Upkeep, available_threads,
     },
 };
-use weir_policy::{
-    load::ColdStart,
-    source::{Roots, local_path},
-};
+use weir_policy::load::ColdStart;
 use weir_process::Process;
+use weir_sources::{Origin, Progress};
 
 use crate::{
     args::Args,
@@ -45,16 +46,24 @@ const PROMPTS_AT_ONCE: usize = 4;
 const LONGEST_TOKEN_BYTES: usize = 64;
 
 /// Loads the model that `args` names and starts its engine.
-pub async fn start(args: &Args, process: &Process) -> Result<(Serving, Ended), Failure> {
-    let folder = folder(args)?;
+pub async fn start(
+    args: &Args,
+    process: &Process,
+    progress: watch::Sender<Progress>,
+) -> Result<(Serving, Ended), Failure> {
+    let began = Instant::now();
+    let fetched = args.source.bring(&progress).await?;
+    let download = began.elapsed();
+    let folder = fetched.path.clone();
     let began = Instant::now();
     // First, while the memory that weights will take is there for it.
     trial::of(&folder).await?;
     let memory = Memory::available();
     let options = load_options(args, memory);
+    let own_template = args.chat_template.clone();
     let name = args.model_name.clone();
     let loading = spawn_blocking(move || {
-        let mut loaded = Loaded::load(&folder, &options, memory)
+        let mut loaded = Loaded::load((&folder, own_template.as_deref()), &options, memory)
             .map_err(|error| Failure::new(error.reason(), &error))?;
         let model = (&mut loaded.model, &mut loaded.cache);
         try_out(model, &loaded.tokenizer, &name)?;
@@ -76,18 +85,22 @@ pub async fn start(args: &Args, process: &Process) -> Result<(Serving, Ended), F
     warm_up(&engine, &loaded.tokenizer).await?;
     took.warm_up = began.elapsed();
     let cold_start = ColdStart {
-        // What is read here lies on a disk of this machine.
-        download_ms: 0,
+        download_ms: match fetched.origin {
+            Origin::Local => 0,
+            _ => millis(download),
+        },
         load_ms,
         warm_up_ms: millis(took.warm_up),
     };
     tracing::info!(
         model = args.model_name,
         digest = facts.digest,
+        revision = fetched.revision,
         architecture = facts.architecture,
         parameters = facts.parameters,
         context_tokens = engine.context_tokens(),
         kernel_class = %facts.kernel_class,
+        download_ms = cold_start.download_ms,
         load_ms = cold_start.load_ms,
         warm_up_ms = cold_start.warm_up_ms,
         phases = took.told(&report),
@@ -113,6 +126,7 @@ pub async fn start(args: &Args, process: &Process) -> Result<(Serving, Ended), F
         template: loaded.template,
         defaults: loaded.defaults,
         facts,
+        revision: fetched.revision,
         cold_start,
         created_seconds: since.map_or(0, |since| since.as_secs()),
         metrics: Metrics::register(process),
@@ -127,26 +141,6 @@ pub async fn start(args: &Args, process: &Process) -> Result<(Serving, Ended), F
 fn most_prompt_bytes(tokenizer: &Tokenizer, vocabulary: u32, engine: &Engine) -> usize {
     let longest = tokenizer.longest_token_bytes(vocabulary);
     engine.context_tokens() * longest.min(LONGEST_TOKEN_BYTES)
-}
-
-/// Where the source lies on this machine.
-fn folder(args: &Args) -> Result<PathBuf, Failure> {
-    let roots = Roots {
-        files: args.file_root.clone(),
-        volumes: args.volumes_root.clone(),
-    };
-    let source = args.source.parse();
-    let source = source.map_err(|error| {
-        let message = format!("model source {}: {error}", args.source);
-        Failure::of("Unsupported", &message)
-    })?;
-    local_path(&source, &roots).ok_or_else(|| {
-        let message = format!(
-            "model source {}: this worker reads file:// and pvc:// addresses only",
-            args.source
-        );
-        Failure::of("NotImplemented", &message)
-    })
 }
 
 fn load_options(args: &Args, memory: Option<Memory>) -> LoadOptions {
@@ -175,7 +169,7 @@ struct Loaded {
 
 impl Loaded {
     fn load(
-        folder: &Path,
+        (folder, template): (&Path, Option<&Path>),
         options: &LoadOptions,
         memory: Option<Memory>,
     ) -> Result<Self, LoadError> {
@@ -192,7 +186,10 @@ impl Loaded {
         let cache = KvCache::new(&model, blocks, BLOCK_TOKENS)?;
         took.key_values = began.elapsed();
         Ok(Self {
-            template: ChatTemplate::load(folder, &tokenizer)?,
+            template: match template {
+                Some(file) => Some(ChatTemplate::load_file(file, &tokenizer)?),
+                None => ChatTemplate::load(folder, &tokenizer)?,
+            },
             defaults: GenerationDefaults::load(folder)?,
             report: model.report().clone(),
             upkeep: model.take_upkeep(),
@@ -210,6 +207,8 @@ fn millis(duration: Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
 
     fn triage() -> PathBuf {
@@ -234,7 +233,7 @@ mod tests {
             memory_bytes: Some(memory.bytes),
             ..LoadOptions::default()
         };
-        let loaded = Loaded::load(folder.path(), &options, Some(memory));
+        let loaded = Loaded::load((folder.path(), None), &options, Some(memory));
         loaded.map(|loaded| loaded.report).unwrap_err()
     }
 

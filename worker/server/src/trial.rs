@@ -23,12 +23,12 @@ const ARGUMENT: &str = "--try-template";
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// In the process that tries: says each thing before it is tried, and then what is wrong with it.
-pub(crate) fn main(model: &Path) -> ExitCode {
+pub(crate) fn main(model: &Path, template: Option<&Path>) -> ExitCode {
     // With standard output gone there is nobody left to tell.
     let mut say = |what: &str| {
         let _ = writeln!(stdout(), "{what}");
     };
-    match ChatTemplate::try_out(model, &mut say) {
+    match ChatTemplate::try_out(model, template, &mut say) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             say(&Failure::new("", &error).message);

@@ -4,17 +4,17 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{
-    Container, EnvVar, LocalObjectReference, PersistentVolumeClaimVolumeSource, PodSpec,
-    PodTemplateSpec, ResourceRequirements, TopologySpreadConstraint, Volume, VolumeMount,
+    Container, EnvVar, LocalObjectReference, PodSecurityContext, PodSpec, PodTemplateSpec,
+    ResourceRequirements, TopologySpreadConstraint,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use weir_crds::value::duration_argument;
 use weir_crds::{KeyValueType, Quantization, TopologySpread, labels};
-use weir_policy::source::{Roots, claim};
 
 use super::super::began::Began;
 use super::super::validate::Valid;
+use super::files::{Files, GROUP, files};
 use crate::pod::{container_security, pod_security, port, probe, registry_secrets};
 use crate::settings::Settings;
 
@@ -33,6 +33,14 @@ pub fn template(valid: &Valid<'_>, settings: &Settings, began: &Began) -> PodTem
         (labels::DEPLOYMENT.to_owned(), valid.name.clone()),
     ]);
     let service_account = placement.service_account_name.as_deref();
+    let files = files(valid);
+    let security = PodSecurityContext {
+        fs_group: files.writes_to_a_claim.then_some(GROUP),
+        fs_group_change_policy: files
+            .writes_to_a_claim
+            .then(|| "OnRootMismatch".to_owned()),
+        ..pod_security()
+    };
     PodTemplateSpec {
         metadata: Some(ObjectMeta {
             labels: Some(pod_labels),
@@ -40,8 +48,8 @@ pub fn template(valid: &Valid<'_>, settings: &Settings, began: &Began) -> PodTem
             ..ObjectMeta::default()
         }),
         spec: Some(PodSpec {
-            containers: vec![container(valid, settings, began)],
-            volumes: volume(valid).map(|volume| vec![volume]),
+            volumes: Some(files.volumes.clone()).filter(|all| !all.is_empty()),
+            containers: vec![container(valid, settings, began, files)],
             service_account_name: Some(
                 service_account
                     .unwrap_or(labels::WORKER_SERVICE_ACCOUNT)
@@ -49,7 +57,7 @@ pub fn template(valid: &Valid<'_>, settings: &Settings, began: &Began) -> PodTem
             ),
             automount_service_account_token: Some(false),
             enable_service_links: Some(false),
-            security_context: Some(pod_security()),
+            security_context: Some(security),
             termination_grace_period_seconds: i64::try_from(
                 valid.drain.as_secs() + CLOSING_SECONDS,
             )
@@ -65,12 +73,17 @@ pub fn template(valid: &Valid<'_>, settings: &Settings, began: &Began) -> PodTem
     }
 }
 
-fn container(valid: &Valid<'_>, settings: &Settings, began: &Began) -> Container {
+fn container(
+    valid: &Valid<'_>,
+    settings: &Settings,
+    began: &Began,
+    files: Files,
+) -> Container {
     Container {
         name: labels::WORKER.into(),
         image: Some(began.image.clone()),
         image_pull_policy: Some(settings.image_pull_policy.clone()),
-        args: Some(arguments(valid, began)),
+        args: Some(arguments(valid, files.arguments, began)),
         env: Some(environment(valid)),
         ports: Some(vec![
             port("worker", labels::WORKER_PORT),
@@ -83,19 +96,12 @@ fn container(valid: &Valid<'_>, settings: &Settings, began: &Began) -> Container
         // The last words of a worker that cannot start are the reason of a condition.
         termination_message_path: Some("/dev/termination-log".into()),
         termination_message_policy: Some("FallbackToLogsOnError".into()),
-        volume_mounts: claim(&valid.source).map(|claim| {
-            vec![VolumeMount {
-                name: VOLUME.into(),
-                mount_path: Roots::default().volumes.join(claim).display().to_string(),
-                read_only: Some(true),
-                ..VolumeMount::default()
-            }]
-        }),
+        volume_mounts: Some(files.mounts).filter(|all| !all.is_empty()),
         ..Container::default()
     }
 }
 
-fn arguments(valid: &Valid<'_>, began: &Began) -> Vec<String> {
+fn arguments(valid: &Valid<'_>, of_files: Vec<String>, began: &Began) -> Vec<String> {
     let mut arguments = vec![
         format!("--model-name={}", valid.name),
         format!("--source={}", valid.spec.model.source),
@@ -116,6 +122,7 @@ fn arguments(valid: &Valid<'_>, began: &Began) -> Vec<String> {
     if key_value_type != KeyValueType::default() {
         arguments.push(format!("--key-value-type={key_value_type:?}"));
     }
+    arguments.extend(of_files);
     arguments.extend(began.arguments());
     arguments
 }
@@ -133,19 +140,6 @@ fn environment(valid: &Valid<'_>) -> Vec<EnvVar> {
             ..EnvVar::default()
         }))
         .collect()
-}
-
-const VOLUME: &str = "models";
-
-fn volume(valid: &Valid<'_>) -> Option<Volume> {
-    Some(Volume {
-        name: VOLUME.into(),
-        persistent_volume_claim: Some(PersistentVolumeClaimVolumeSource {
-            claim_name: claim(&valid.source)?.to_owned(),
-            read_only: Some(true),
-        }),
-        ..Volume::default()
-    })
 }
 
 /// Requests and limits are the same: a replica computes with what it was given and no more, so

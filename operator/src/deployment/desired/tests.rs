@@ -65,6 +65,39 @@ fn a_deployment_with_everything_that_is_honoured() {
     check_wanted("deployment-all", &made(ALL, given).objects());
 }
 
+const DOWNLOADED: &str = "  model:
+    source: hf://Qwen/Qwen3-4B-GGUF/Qwen3-4B-Q4_K_M.gguf
+    revision: main
+    sha256: 5ab1c0ffee5ab1c0ffee5ab1c0ffee5ab1c0ffee5ab1c0ffee5ab1c0ffee5ab1
+    credentialsSecretRef: { name: hub }
+    caBundle: { configMapRef: { name: authorities, key: ours.pem } }
+  cache: { persistentVolumeClaim: { name: models } }
+  resources: { ephemeralStorage: 20Gi }
+";
+
+#[test]
+fn a_deployment_whose_model_is_downloaded() {
+    check_wanted(
+        "deployment-downloaded",
+        &made(DOWNLOADED, Given::default()).objects(),
+    );
+}
+
+#[test]
+fn downloads_of_a_deployment_that_names_no_cache_end_with_the_pod() {
+    let made = made("  model: { source: s3://models/triage }\n", Given::default());
+    let pod = made.deployment.spec.unwrap().template.spec.unwrap();
+    let volumes = pod.volumes.unwrap();
+    assert_eq!(volumes.len(), 1);
+    assert!(volumes[0].empty_dir.is_some());
+    assert_eq!(pod.security_context.unwrap().fs_group, None);
+    let mounts = pod.containers[0].volume_mounts.clone().unwrap();
+    assert_eq!(
+        (mounts[0].mount_path.as_str(), mounts[0].read_only),
+        ("/cache", None)
+    );
+}
+
 #[test]
 fn a_revision_is_what_makes_its_pods_and_nothing_else() {
     let revision = |spec: &str| made(spec, Given::default()).revision;

@@ -31,19 +31,38 @@ impl Sources {
     /// # Errors
     /// Names the file, and the key that is not what it should be.
     pub(super) fn read(path: &Path) -> Result<Option<Self>, LoadError> {
-        let sources = match gguf_at(path)? {
+        let sources = Self::of_model(path)?;
+        sources.map(Self::within_bounds).transpose()
+    }
+
+    /// Of a file that holds one.
+    ///
+    /// # Errors
+    /// Names the file, which has to be there.
+    pub(super) fn read_file(path: &Path) -> Result<Self, LoadError> {
+        match Self::in_file(path.to_owned())? {
+            Some(sources) => sources.within_bounds(),
+            None => Err(LoadError::FileMissing {
+                file: "chat template",
+                path: path.to_owned(),
+            }),
+        }
+    }
+
+    fn of_model(path: &Path) -> Result<Option<Self>, LoadError> {
+        Ok(match gguf_at(path)? {
             Some(file) => Self::in_gguf(file)?,
             None => match Self::in_file(path.join("chat_template.jinja"))? {
                 Some(sources) => Some(sources),
                 None => Self::in_config(path.join("tokenizer_config.json"))?,
             },
-        };
-        let Some(sources) = sources else {
-            return Ok(None);
-        };
-        match sources.excess() {
-            Some(why) => Err(sources.refuse(why)),
-            None => Ok(Some(sources)),
+        })
+    }
+
+    fn within_bounds(self) -> Result<Self, LoadError> {
+        match self.excess() {
+            Some(why) => Err(self.refuse(why)),
+            None => Ok(self),
         }
     }
 

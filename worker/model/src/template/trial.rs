@@ -44,15 +44,24 @@ pub enum TrialError {
 }
 
 impl ChatTemplate {
-    /// Limits this process, and then tries the template of a model's folder or GGUF file. `say` is
+    /// Limits this process, and then tries the template of a model's folder or GGUF file, or the one
+    /// in `file` in its place. `say` is
     /// told what is tried before it is: the last of it is at fault where the process dies. What
     /// cannot be read or does not compile is no concern of a trial: loading says so. Nor are
     /// conversations that the template itself refuses.
     ///
     /// # Errors
     /// Where the template does not end, or writes without end, or where there is no trial.
-    pub fn try_out(path: &Path, say: &mut (dyn FnMut(&str) + Send)) -> Result<(), TrialError> {
-        let (Ok(Some(sources)), Ok(names)) = (Sources::read(path), names_at(path)) else {
+    pub fn try_out(
+        path: &Path,
+        file: Option<&Path>,
+        say: &mut (dyn FnMut(&str) + Send),
+    ) -> Result<(), TrialError> {
+        let sources = match file {
+            Some(file) => Sources::read_file(file).map(Some),
+            None => Sources::read(path),
+        };
+        let (Ok(Some(sources)), Ok(names)) = (sources, names_at(path)) else {
             return Ok(());
         };
         limit().map_err(TrialError::Limits)?;

@@ -28,7 +28,7 @@ pub enum Outcome {
 fn the_process_that_tries() {
     if let Some(path) = setting(TRIAL) {
         let mut say = |what: &str| println!("tries {what}");
-        ChatTemplate::try_out(Path::new(&path), &mut say).unwrap();
+        ChatTemplate::try_out(Path::new(&path), None, &mut say).unwrap();
     }
 }
 

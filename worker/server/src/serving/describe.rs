@@ -28,6 +28,7 @@ impl Serving {
                 load_millis: self.cold_start.load_ms,
                 warm_up_millis: self.cold_start.warm_up_ms,
             }),
+            revision: self.revision.clone(),
             version: weir_process::VERSION.to_owned(),
         }
     }
@@ -37,6 +38,7 @@ impl Serving {
         let facts = &self.facts;
         load::ModelFacts {
             digest: facts.digest.clone(),
+            revision: self.revision.clone(),
             architecture: facts.architecture.clone(),
             parameters: facts.parameters,
             bytes: facts.weight_bytes,

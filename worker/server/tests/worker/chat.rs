@@ -176,3 +176,17 @@ async fn a_field_that_only_advises_is_named_as_dropped() {
     assert_eq!(response.headers()["x-weir-dropped"], "user, store");
     assert_eq!(response.headers()["x-request-id"], "mine");
 }
+
+#[tokio::test]
+async fn a_chat_template_of_its_own_takes_the_place_of_the_models() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ours.jinja");
+    std::fs::write(&file, "{{ messages[0].content }}").unwrap();
+    let tokens = async |args: &[&str]| {
+        let worker = Worker::start(args).await;
+        let answer = worker.chat(&about("refund", json!({}))).await;
+        answer["usage"]["prompt_tokens"].as_u64().unwrap()
+    };
+    let ours = tokens(&["--chat-template", file.to_str().unwrap()]).await;
+    assert!(ours < tokens(&[]).await);
+}

@@ -3,6 +3,7 @@
 use std::{
     io::{BufRead, BufReader, Read},
     net::SocketAddr,
+    ops::Deref,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex, Once, mpsc},
@@ -29,6 +30,79 @@ pub struct Worker {
     _folder: tempfile::TempDir,
 }
 
+/// A process that may not serve yet.
+pub struct Starting {
+    worker: Worker,
+    lines: mpsc::Receiver<String>,
+}
+
+impl Starting {
+    fn new(source: &str, model: &Path, args: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("termination-log");
+        let mut child = spawn(source, model, &log, args);
+        let stderr = child.stderr.take().unwrap();
+        let (tx, lines) = mpsc::channel();
+        let said = Arc::new(Mutex::new(Vec::new()));
+        let heard = said.clone();
+        let hearing = thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                heard.lock().unwrap().push(line.clone());
+                // Kept flowing to the end, so that the worker never waits for its reader.
+                let _ = tx.send(line);
+            }
+        });
+        static PROVIDER: Once = Once::new();
+        PROVIDER.call_once(|| {
+            rustls::crypto::ring::default_provider()
+                .install_default()
+                .unwrap();
+        });
+        let admin = address(&lines, "admin");
+        let worker = Worker {
+            child,
+            address: admin,
+            admin,
+            client: Client::new(),
+            said,
+            hearing: Some(hearing),
+            _folder: folder,
+        };
+        Self { worker, lines }
+    }
+
+    /// Waits until it serves.
+    pub fn listening(&mut self) {
+        self.worker.address = address(&self.lines, "address");
+    }
+
+    pub fn worker(self) -> Worker {
+        self.worker
+    }
+}
+
+impl Deref for Starting {
+    type Target = Worker;
+
+    fn deref(&self) -> &Worker {
+        &self.worker
+    }
+}
+
+/// The address that a log line says under `name`.
+fn address(lines: &mpsc::Receiver<String>, name: &str) -> SocketAddr {
+    loop {
+        let line = lines.recv_timeout(PATIENCE);
+        let line = line.expect("the worker says where it is");
+        let line: Value = serde_json::from_str(&line).unwrap_or_default();
+        let field = line.pointer(&format!("/fields/{name}"));
+        let field = field.or(line.get(name)).and_then(Value::as_str);
+        if let Some(address) = field.and_then(|field| field.parse().ok()) {
+            return address;
+        }
+    }
+}
+
 /// What a worker said that did not start.
 pub struct Failed {
     pub status: ExitStatus,
@@ -44,52 +118,15 @@ impl Worker {
 
     /// With another model than the example's.
     pub async fn serving(model: &Path, args: &[&str]) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let log = folder.path().join("termination-log");
-        let mut child = spawn("file:///model", model, &log, args);
-        let stderr = child.stderr.take().unwrap();
-        let (tx, rx) = mpsc::channel();
-        let said = Arc::new(Mutex::new(Vec::new()));
-        let heard = said.clone();
-        let hearing = thread::spawn(move || {
-            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                heard.lock().unwrap().push(line.clone());
-                // Kept flowing to the end, so that the worker never waits for its reader.
-                let _ = tx.send(line);
-            }
-        });
-        let (mut address, mut admin) = (None, None);
-        while address.is_none() || admin.is_none() {
-            let line = rx
-                .recv_timeout(PATIENCE)
-                .expect("the worker says where it is");
-            let line: Value = serde_json::from_str(&line).unwrap_or_default();
-            let found = |name: &str| {
-                let field = line
-                    .pointer(&format!("/fields/{name}"))
-                    .or(line.get(name))?;
-                field.as_str()?.parse().ok()
-            };
-            admin = admin.or_else(|| found("admin"));
-            address = address.or_else(|| found("address"));
-        }
-        static PROVIDER: Once = Once::new();
-        PROVIDER.call_once(|| {
-            rustls::crypto::ring::default_provider()
-                .install_default()
-                .unwrap();
-        });
-        Self {
-            child,
-            address: address.unwrap(),
-            admin: admin.unwrap(),
-            client: Client::new(),
-            said,
-            hearing: Some(hearing),
-            _folder: folder,
-        }
+        let mut starting = Starting::new("file:///model", model, args);
+        starting.listening();
+        starting.worker()
     }
 
+    /// With a model from elsewhere, as soon as its admin port is there.
+    pub fn fetching(source: &str, args: &[&str]) -> Starting {
+        Starting::new(source, &triage(), args)
+    }
     pub fn get(&self, path: &str) -> RequestBuilder {
         self.client.get(format!("http://{}{path}", self.address))
     }

@@ -4,6 +4,7 @@
 mod chat;
 mod drain;
 mod errors;
+mod fetching;
 mod gguf;
 mod grpc;
 mod harness;
@@ -12,4 +13,5 @@ mod load;
 mod lost;
 mod overload;
 mod packed_cache;
+mod registry;
 mod start_failures;

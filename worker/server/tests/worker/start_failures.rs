@@ -129,14 +129,16 @@ fn a_port_that_is_taken_is_named() {
 }
 
 #[test]
-fn a_scheme_that_needs_a_download_is_not_implemented() {
-    expect(
-        &triage(),
-        "hf://Qwen/Qwen3-0.6B",
-        "NotImplemented",
-        "hf://Qwen/Qwen3-0.6B",
-    );
+fn an_address_of_no_known_kind_is_named() {
     expect(&triage(), "ftp://x/y", "Unsupported", "ftp://x/y");
+}
+
+#[test]
+fn what_is_not_in_the_cache_of_a_worker_that_may_ask_nobody_is_named() {
+    let cache = tempfile::tempdir().unwrap();
+    let args = ["--offline", "--cache", cache.path().to_str().unwrap()];
+    let source = "hf://Qwen/Qwen3-0.6B";
+    expect_with(&triage(), source, &args, ("ModelNotFound", source));
 }
 
 #[test]
@@ -157,6 +159,25 @@ fn a_chat_template_that_is_out_for_memory_time_or_stack_is_named_before_it_is_us
         let file = "chat_template.jinja";
         expect(model.path(), "file:///model", "Unsupported", file);
         expect(model.path(), "file:///model", "Unsupported", names);
+    }
+}
+
+#[test]
+fn a_chat_template_of_its_own_is_looked_at_as_the_models_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ours.jinja");
+    let path = file.to_str().unwrap();
+    let args = ["--chat-template", path];
+    expect_with(&triage(), "file:///model", &args, ("ModelNotFound", path));
+    for (source, names) in [
+        ("{% for message in messages %}", "ours.jinja"),
+        (
+            "{% for i in range(9999) %}{% for j in range(9999) %}{% endfor %}{% endfor %}",
+            "did not end within 2000000 steps",
+        ),
+    ] {
+        std::fs::write(&file, source).unwrap();
+        expect_with(&triage(), "file:///model", &args, ("Unsupported", names));
     }
 }
 

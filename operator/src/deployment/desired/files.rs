@@ -1,0 +1,134 @@
+//! How the files of a model get into its pod: claims, what a download needs, and a place to keep it.
+
+use k8s_openapi::api::core::v1::{
+    ConfigMapVolumeSource, EmptyDirVolumeSource, KeyToPath, PersistentVolumeClaimVolumeSource,
+    SecretVolumeSource, Volume, VolumeMount,
+};
+use weir_crds::{Model, ModelCache};
+use weir_policy::source::{Roots, claim, local_path};
+
+use super::super::validate::Valid;
+
+/// Where a worker looks for downloads unless it is told otherwise.
+const CACHE: &str = "/cache";
+const CREDENTIALS: &str = "/credentials";
+const CA_BUNDLE: &str = "/ca-bundle";
+/// The one file below [`CA_BUNDLE`].
+const CERTIFICATES: &str = "ca.crt";
+
+/// The group of the worker's image: claims are made writable for it.
+pub const GROUP: i64 = 65532;
+
+/// What a pod has so that its worker finds the model.
+#[derive(Clone, Debug, Default)]
+pub struct Files {
+    pub arguments: Vec<String>,
+    pub volumes: Vec<Volume>,
+    pub mounts: Vec<VolumeMount>,
+    /// Whether a claim is written to, which belongs to root unless the pod says otherwise.
+    pub writes_to_a_claim: bool,
+}
+
+/// A deployment that names none of it has the files that it always had, so that it is the same revision.
+pub fn files(valid: &Valid<'_>) -> Files {
+    let mut files = Files::default();
+    if let Some(claim) = claim(&valid.source) {
+        files.add_claim(claim);
+    }
+    let is_remote = local_path(&valid.source, &Roots::default()).is_none();
+    if is_remote || valid.spec.cache.is_some() {
+        files.add_cache(valid.spec.cache.as_ref());
+    }
+    files.add_access(&valid.spec.model);
+    files
+}
+
+impl Files {
+    fn add_claim(&mut self, claim: &str) {
+        let at = Roots::default().volumes.join(claim);
+        let volume = Volume {
+            persistent_volume_claim: Some(PersistentVolumeClaimVolumeSource {
+                claim_name: claim.to_owned(),
+                read_only: Some(true),
+            }),
+            ..Volume::default()
+        };
+        self.mount("models", volume, &at.display().to_string(), true);
+    }
+
+    /// On a claim packed weights are kept too. An emptyDir counts against the pod's own storage,
+    /// and is as new as the pod.
+    fn add_cache(&mut self, cache: Option<&ModelCache>) {
+        let claim = cache.and_then(|cache| cache.persistent_volume_claim.as_ref());
+        let volume = match claim {
+            Some(claim) => Volume {
+                persistent_volume_claim: Some(PersistentVolumeClaimVolumeSource {
+                    claim_name: claim.name.clone(),
+                    read_only: None,
+                }),
+                ..Volume::default()
+            },
+            None => Volume {
+                empty_dir: Some(EmptyDirVolumeSource::default()),
+                ..Volume::default()
+            },
+        };
+        if claim.is_some() {
+            self.writes_to_a_claim = true;
+            self.arguments.push(format!("--packed-cache={CACHE}/packed"));
+        }
+        self.mount("cache", volume, CACHE, false);
+    }
+
+    /// Revision, digest, credentials and certificates.
+    fn add_access(&mut self, model: &Model) {
+        if let Some(revision) = &model.revision {
+            self.arguments.push(format!("--revision={revision}"));
+        }
+        if let Some(sha256) = &model.sha256 {
+            self.arguments.push(format!("--sha256={sha256}"));
+        }
+        if let Some(secret) = &model.credentials_secret_ref {
+            let volume = Volume {
+                secret: Some(SecretVolumeSource {
+                    secret_name: Some(secret.name.clone()),
+                    ..SecretVolumeSource::default()
+                }),
+                ..Volume::default()
+            };
+            self.arguments.push(format!("--credentials={CREDENTIALS}"));
+            self.mount("credentials", volume, CREDENTIALS, true);
+        }
+        if let Some(bundle) = &model.ca_bundle {
+            let entry = &bundle.config_map_ref;
+            let volume = Volume {
+                config_map: Some(ConfigMapVolumeSource {
+                    name: entry.name.clone(),
+                    items: Some(vec![KeyToPath {
+                        key: entry.key.clone(),
+                        path: CERTIFICATES.to_owned(),
+                        mode: None,
+                    }]),
+                    ..ConfigMapVolumeSource::default()
+                }),
+                ..Volume::default()
+            };
+            self.arguments
+                .push(format!("--ca-bundle={CA_BUNDLE}/{CERTIFICATES}"));
+            self.mount("ca-bundle", volume, CA_BUNDLE, true);
+        }
+    }
+
+    fn mount(&mut self, name: &str, volume: Volume, at: &str, read_only: bool) {
+        self.volumes.push(Volume {
+            name: name.to_owned(),
+            ..volume
+        });
+        self.mounts.push(VolumeMount {
+            name: name.to_owned(),
+            mount_path: at.to_owned(),
+            read_only: read_only.then_some(true),
+            ..VolumeMount::default()
+        });
+    }
+}
