@@ -55,6 +55,14 @@ impl KernelClass {
         }
     }
 
+    /// This class or, where it rounds inputs of weights in full precision, the best that does not.
+    pub fn without_rounding(self) -> Self {
+        match self {
+            Self::Avx512Bf16 => Self::Avx512,
+            other => other,
+        }
+    }
+
     /// Whether inputs are rounded to bf16 where they meet weights that are stored so.
     pub(crate) fn pairs(self) -> bool {
         self == Self::Avx512Bf16

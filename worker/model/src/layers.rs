@@ -75,7 +75,13 @@ pub(crate) fn decoder(
     let (model, head_name) = names(layout, weights);
     let (hidden, vocabulary) = (spec.hidden, spec.vocabulary);
     let embedding_name = format!("{model}.embed_tokens.weight");
-    let embedding = weights.vocabulary(&embedding_name, [vocabulary, hidden])?;
+    let found = weights.take(&embedding_name, &[vocabulary, hidden])?;
+    let head_name = format!("{head_name}.weight");
+    if spec.tied_head {
+        // Some files hold the tied head a second time.
+        weights.skip_second(&head_name, &found)?;
+    }
+    let embedding = weights.vocabulary(found)?;
     let mut layers = Vec::with_capacity(spec.layers.len().min(1024));
     for index in 0..spec.layers.len() {
         let prefix = format!("{model}.layers.{index}");
@@ -94,14 +100,12 @@ pub(crate) fn decoder(
         weights,
     };
     let norm = source.norm("norm", hidden)?;
-    let head_name = format!("{head_name}.weight");
     let head = match spec.tied_head {
-        true => {
-            // Some files hold the tied head a second time.
-            weights.skip(&head_name);
-            None
+        true => None,
+        false => {
+            let found = weights.take(&head_name, &[vocabulary, hidden])?;
+            Some(weights.vocabulary(found)?)
         }
-        false => Some(weights.vocabulary(&head_name, [vocabulary, hidden])?),
     };
     if layout.is_wrapped {
         weights.skip_all(|name| SEEING.iter().any(|seeing| name.starts_with(seeing)));
