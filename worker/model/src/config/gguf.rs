@@ -67,7 +67,7 @@ impl Keys<'_> {
             hidden,
             intermediate: self.size(key::INTERMEDIATE)?,
             heads,
-            kv_heads: self.kv_heads(heads)?,
+            kv_heads: self.kv_heads(heads, layers.len())?,
             head_dim,
             vocabulary: self.vocabulary()?,
             norm: NormSpec {
@@ -116,7 +116,7 @@ impl Keys<'_> {
         let keys = metadata.keys().filter_map(|key| key.strip_prefix(&prefix));
         for key in keys {
             let is_read = self.read.borrow().contains(key);
-            if !is_read && !key::changes_nothing(metadata, &self.architecture.key(key), key) {
+            if !is_read && !key::changes_nothing(metadata, self.architecture, key) {
                 let why = "which is not served here, and might change what the model computes";
                 return Err(self.refuse(key, why.to_owned()));
             }
@@ -169,14 +169,33 @@ impl Keys<'_> {
         Ok(self.positive(key)?.map(|cap| cap as f32))
     }
 
-    fn kv_heads(&self, heads: usize) -> Result<usize, LoadError> {
-        let kv_heads = self.size_if(key::KV_HEADS)?.unwrap_or(heads);
+    fn kv_heads(&self, heads: usize, layers: usize) -> Result<usize, LoadError> {
+        let key = key::KV_HEADS;
+        let kv_heads = match self.get::<Vec<u32>>(key) {
+            Ok(Some(listed)) => self.of_every_layer(key, &listed, layers)?,
+            _ => self.size_if(key)?.unwrap_or(heads),
+        };
         match heads.is_multiple_of(kv_heads) && heads / kv_heads <= LARGEST_GROUP {
             true => Ok(kv_heads),
             false => Err(self.refuse(
-                key::KV_HEADS,
+                key,
                 format!("which does not divide the {heads} attention heads into groups of up to {LARGEST_GROUP}"),
             )),
+        }
+    }
+
+    /// The number that a list has for each layer.
+    fn of_every_layer(&self, key: &str, listed: &[u32], layers: usize) -> Result<usize, LoadError> {
+        match listed {
+            [first, rest @ ..]
+                if *first > 0 && listed.len() == layers && rest.iter().all(|of| of == first) =>
+            {
+                Ok(*first as usize)
+            }
+            _ => {
+                let why = format!("where one number, not 0, is served for all of {layers} layers");
+                Err(self.refuse(key, why))
+            }
         }
     }
 
@@ -227,6 +246,7 @@ impl Keys<'_> {
         };
         let window = self.window()?;
         let patterned = self.window_pattern(count)?;
+        let is_still = architecture.switches_rope && self.get(key::ROPE_SWITCH)? == Some(false);
         Ok((0..count)
             .map(|layer| {
                 let slides = match &patterned {
@@ -235,7 +255,7 @@ impl Keys<'_> {
                 };
                 let window = window.filter(|_| slides);
                 let is_local = architecture.local_rope_base.is_some() && slides;
-                let turns = !is_last_of(layer, architecture.no_rope_every);
+                let turns = !is_still && !is_last_of(layer, architecture.no_rope_every);
                 LayerSpec {
                     window,
                     rope: turns.then_some(usize::from(is_local)),
