@@ -43,8 +43,7 @@ class Ours:
 
     def run(self, depth, tokens):
         found = said(EXAMPLES / "speed", self.path, self.prompt if depth == 0 else 1, depth, tokens)
-        # Phases of the load may stand beside it, as `load_...`.
-        self.load = {key: value for key, value in found.items() if key.startswith("load")}
+        self.load = {"load": found["load"], **found["load_phases"]}
         return found
 
 
@@ -100,7 +99,7 @@ def compare(name, kind, args, programs):
             if what == "write":
                 share(size, medians, statistics.median(bandwidths), args.peers)
             print(flush=True)
-    load = ", ".join(f"{key.replace('_', ' ')} {value:.2f} s" for key, value in engines["ours"].load.items())
+    load = ", ".join(f"{phase} {seconds:.2f} s" for phase, seconds in engines["ours"].load.items())
     print(f"{name} {kind}: {load}", flush=True)
 
 

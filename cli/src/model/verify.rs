@@ -22,7 +22,7 @@ pub(super) fn verify(args: &VerifyArgs) -> anyhow::Result<()> {
     ensure!(
         verified.agrees(),
         "our logits and candle's are {:.3} spreads apart, where {} are allowed",
-        verified.apart.share(),
+        verified.distance(),
         verified.tolerance
     );
     Ok(())
@@ -49,6 +49,10 @@ fn report(verified: &Verified) -> String {
         true => "they agree",
         false => "they differ",
     };
+    let measured = match verified.is_packed {
+        true => "in the root of the mean square",
+        false => "at most",
+    };
     let lines = [
         ("ours", format!("{}, {ours}", verified.architecture)),
         ("reference", format!("candle {RELEASE}, its own model")),
@@ -65,8 +69,8 @@ fn report(verified: &Verified) -> String {
         (
             "verdict",
             format!(
-                "{verdict}: {:.2e} spreads apart, {} are allowed",
-                apart.share(),
+                "{verdict}: {:.2e} spreads apart {measured}, {} are allowed",
+                verified.distance(),
                 verified.tolerance
             ),
         ),

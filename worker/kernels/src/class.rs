@@ -8,6 +8,8 @@ use std::fmt;
 /// One set of kernels, from the widest to the one that runs anywhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum KernelClass {
+    /// [`KernelClass::Avx512`], and products of numbers in bf16 in pairs.
+    Avx512Bf16,
     Avx512,
     Avx2,
     Portable,
@@ -15,7 +17,7 @@ pub enum KernelClass {
 
 impl KernelClass {
     /// Every class, best first.
-    pub const ALL: [Self; 3] = [Self::Avx512, Self::Avx2, Self::Portable];
+    pub const ALL: [Self; 4] = [Self::Avx512Bf16, Self::Avx512, Self::Avx2, Self::Portable];
 
     /// The best class that this processor can run.
     pub fn detect() -> Self {
@@ -28,6 +30,10 @@ impl KernelClass {
     /// Whether this processor can run the class.
     pub fn is_available(self) -> bool {
         match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Bf16 => {
+                is_x86_feature_detected!("avx512bf16") && Self::Avx512.is_available()
+            }
             #[cfg(target_arch = "x86_64")]
             Self::Avx512 => {
                 is_x86_feature_detected!("avx512f")
@@ -44,14 +50,28 @@ impl KernelClass {
                     && is_x86_feature_detected!("f16c")
             }
             #[cfg(not(target_arch = "x86_64"))]
-            Self::Avx512 | Self::Avx2 => false,
+            Self::Avx512Bf16 | Self::Avx512 | Self::Avx2 => false,
             Self::Portable => true,
         }
+    }
+
+    /// This class or, where it rounds inputs of weights in full precision, the best that does not.
+    pub fn without_rounding(self) -> Self {
+        match self {
+            Self::Avx512Bf16 => Self::Avx512,
+            other => other,
+        }
+    }
+
+    /// Whether inputs are rounded to bf16 where they meet weights that are stored so.
+    pub(crate) fn pairs(self) -> bool {
+        self == Self::Avx512Bf16
     }
 
     /// The name by which two replicas recognise that they compute alike.
     pub fn name(self) -> &'static str {
         match self {
+            Self::Avx512Bf16 => "avx512-bf16",
             Self::Avx512 => "avx512",
             Self::Avx2 => "avx2",
             Self::Portable => "portable",

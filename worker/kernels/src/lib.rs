@@ -26,7 +26,7 @@ pub use self::cpu::Cpu;
 pub use self::elements::Elements;
 pub use self::finite::first_not_finite;
 pub use self::gated::{gelu_tanh_times, silu_times};
-pub use self::matmul::{Matrix, matmul};
+pub use self::matmul::{Matrix, NarrowedRows, matmul, matmul_many};
 pub use self::norm::rms_norm;
 pub use self::quota::available_threads;
 pub use self::rope::{rotate_first_halves, rotate_halves};

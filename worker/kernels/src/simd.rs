@@ -21,7 +21,7 @@ pub(crate) const LANES: usize = 16;
 pub(crate) trait Simd: Dot {
     type Vector: Copy;
 
-    /// Whether the register file holds a tile of four by four vectors.
+    /// Whether the register file holds a tile of six by four vectors.
     const LARGE_TILE: bool;
 
     fn splat(self, value: f32) -> Self::Vector;
@@ -87,8 +87,8 @@ impl Element for f16 {
 
 /// The last elements of a row, filled up with zeros: they add nothing to any sum.
 #[inline(always)]
-pub(crate) fn padded<T: Element>(tail: &[T]) -> [T; LANES] {
-    let mut lanes = [T::ZERO; LANES];
+pub(crate) fn padded<T: Element, const N: usize>(tail: &[T]) -> [T; N] {
+    let mut lanes = [T::ZERO; N];
     for (lane, value) in lanes.iter_mut().zip(tail) {
         *lane = *value;
     }
@@ -112,6 +112,38 @@ pub(crate) fn dispatch<K: Kernel>(class: KernelClass, kernel: K) -> K::Output {
     }
     let _ = class;
     kernel.run(portable::Portable)
+}
+
+/// Numbers in bf16 for two vectors, of which each lane takes two that are beside one another.
+pub(crate) const PAIRS: usize = 2 * LANES;
+
+/// What products of numbers in bf16 are made of, beside the vectors of `S`.
+pub(crate) trait Pairs<S: Simd>: Copy {
+    type Numbers: Copy;
+
+    fn load(self, from: &[bf16; PAIRS]) -> Self::Numbers;
+    /// Adds both products of each lane. Numbers too small for the exponent of a normal one are zero.
+    fn dot(self, sum: S::Vector, a: Self::Numbers, b: Self::Numbers) -> S::Vector;
+    /// Each rounded to the nearest.
+    fn narrow(self, from: &[f32; LANES], to: &mut [bf16; LANES]);
+}
+
+/// A kernel that needs them.
+pub(crate) trait PairKernel {
+    /// As in [`Kernel`].
+    fn run<S: Simd, P: Pairs<S>>(self, simd: S, pairs: P);
+}
+
+/// Runs a kernel on a class that has pairs.
+pub(crate) fn dispatch_pairs<K: PairKernel>(class: KernelClass, kernel: K) {
+    assert!(
+        class.pairs() && class.is_available(),
+        "kernel class {class} has no pairs here"
+    );
+    #[cfg(target_arch = "x86_64")]
+    x86::run_pairs(kernel);
+    #[cfg(not(target_arch = "x86_64"))]
+    drop(kernel);
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 
 mod families;
 pub(crate) mod gguf;
+mod granite;
 mod keys;
 mod rope;
 mod shared;

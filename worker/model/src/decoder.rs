@@ -3,7 +3,8 @@
 use weir_kernels::attention::{Partials, Query, Scores, attend};
 use weir_kernels::packed::{QuantizedRows, matmul_packed_many};
 use weir_kernels::{
-    Cpu, Finish, finish_rows, gelu_tanh_times, matmul, rms_norm, rotate_first_halves, silu_times,
+    Cpu, Finish, NarrowedRows, finish_rows, gelu_tanh_times, matmul_many, rms_norm,
+    rotate_first_halves, silu_times,
 };
 
 use crate::batch::{Batch, Logits};
@@ -35,8 +36,7 @@ pub(crate) struct Scratch {
     /// The residual stream.
     stream: Vec<f32>,
     normed: Vec<f32>,
-    /// Rows rounded to eight bits, for weights that are packed.
-    rounded: QuantizedRows,
+    rounded: Rounded,
     /// What a layer adds to the stream.
     added: Vec<f32>,
     queries: Vec<f32>,
@@ -46,6 +46,15 @@ pub(crate) struct Scratch {
     partials: Partials,
     gate: Vec<f32>,
     up: Vec<f32>,
+}
+
+/// Rows as some weights want them.
+#[derive(Debug, Default)]
+struct Rounded {
+    /// To eight bits, for weights that are packed.
+    quantized: QuantizedRows,
+    /// To bf16, for weights that are.
+    narrowed: NarrowedRows,
 }
 
 /// One pass: what is the same for all its layers.
@@ -233,7 +242,7 @@ impl Pass<'_> {
     /// The same rows through several projections.
     fn project<const N: usize>(
         &self,
-        input: (&[f32], &mut QuantizedRows),
+        input: (&[f32], &mut Rounded),
         to: [(&Linear, &mut Vec<f32>); N],
     ) {
         let biases = to.each_ref().map(|(linear, _)| linear.bias.as_deref());
@@ -249,14 +258,14 @@ impl Pass<'_> {
     }
 }
 
-/// The products of the same rows with several weights. Rows are rounded once for all that are
-/// packed; `rounded` is where.
+/// The products of the same rows with several weights. Rows are rounded once for all that want
+/// it; `rounded` is where.
 fn multiply<'a, const N: usize>(
     cpu: &Cpu,
-    (input, rounded): (&[f32], &mut QuantizedRows),
+    (input, rounded): (&[f32], &mut Rounded),
     to: [(&Weight, &'a mut Vec<f32>); N],
 ) -> [&'a mut Vec<f32>; N] {
-    let mut packed = Vec::with_capacity(N);
+    let (mut packed, mut plain) = (Vec::with_capacity(N), Vec::with_capacity(N));
     let mut columns = 0;
     let mut outputs = to.map(|(weight, output)| {
         columns = weight.columns();
@@ -265,15 +274,16 @@ fn multiply<'a, const N: usize>(
     });
     for (weight, output) in &mut outputs {
         match weight {
-            Weight::Plain(tensor) => matmul(cpu, input, tensor.matrix(), output),
+            Weight::Plain(tensor) => plain.push((tensor.matrix(), &mut output[..])),
             Weight::Packed(weight) => packed.push((weight.view(), &mut output[..])),
         }
     }
+    matmul_many(cpu, (input, &mut rounded.narrowed), &mut plain);
     if !packed.is_empty() {
-        rounded.set(cpu, input, columns);
-        matmul_packed_many(cpu, rounded, &mut packed);
+        rounded.quantized.set(cpu, input, columns);
+        matmul_packed_many(cpu, &rounded.quantized, &mut packed);
     }
-    drop(packed);
+    drop((packed, plain));
     outputs.map(|(_, output)| output)
 }
 

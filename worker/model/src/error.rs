@@ -78,6 +78,11 @@ pub enum LoadError {
     TensorType { tensor: String, stored: String },
     #[error("tensor `{tensor}` has a number that is not finite, in row {row}")]
     NotFinite { tensor: String, row: usize },
+    #[error(
+        "the head is the embedding by `tie_word_embeddings`, and tensor `{head}` holds other numbers \
+         than `{embedding}`: one of the two is wrong"
+    )]
+    HeadDiffers { head: String, embedding: String },
     #[error("a context of {asked} tokens is more than the {most} that the model was made for")]
     Context { asked: u32, most: u32 },
     #[error(
@@ -130,6 +135,7 @@ impl LoadError {
             | Self::TensorShape { .. }
             | Self::TensorType { .. }
             | Self::NotFinite { .. }
+            | Self::HeadDiffers { .. }
             | Self::Context { .. }
             | Self::Vocabulary { .. } => "Unsupported",
         }

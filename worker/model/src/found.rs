@@ -68,6 +68,12 @@ impl Found {
         }
     }
 
+    /// Whether it is stored as `other` is, byte for byte.
+    pub(crate) fn holds_the_same(&self, other: &Self) -> bool {
+        self.stored == other.stored
+            && self.map[self.range.clone()] == other.map[other.range.clone()]
+    }
+
     /// The bytes of a row, in the order of the hub.
     fn row(&self, row: usize) -> &[u8] {
         let place = self.paired.map_or(row, |head_dim| row_of(row, head_dim));

@@ -12,10 +12,20 @@ use crate::weights::{Made, Rounding, Source as Files, Weights};
 pub(crate) struct Layout {
     /// Queries, keys and values are one tensor, in this order.
     pub(crate) fused_attention: bool,
-    /// Gate and up are one tensor, in this order.
-    pub(crate) fused_feed_forward: bool,
+    pub(crate) feed_forward: FeedForwardTensors,
     /// The text model lies within one for images.
     pub(crate) is_wrapped: bool,
+}
+
+/// What the matrices of a feed-forward half are called.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum FeedForwardTensors {
+    #[default]
+    Apart,
+    /// Gate and up are one tensor, in this order.
+    Fused,
+    /// The same, named as the expert that every token meets.
+    Shared,
 }
 
 #[derive(Debug)]
@@ -75,7 +85,13 @@ pub(crate) fn decoder(
     let (model, head_name) = names(layout, weights);
     let (hidden, vocabulary) = (spec.hidden, spec.vocabulary);
     let embedding_name = format!("{model}.embed_tokens.weight");
-    let embedding = weights.vocabulary(&embedding_name, [vocabulary, hidden])?;
+    let found = weights.take(&embedding_name, &[vocabulary, hidden])?;
+    let head_name = format!("{head_name}.weight");
+    if spec.tied_head {
+        // Some files hold the tied head a second time.
+        weights.skip_second(&head_name, &found)?;
+    }
+    let embedding = weights.vocabulary(found)?;
     let mut layers = Vec::with_capacity(spec.layers.len().min(1024));
     for index in 0..spec.layers.len() {
         let prefix = format!("{model}.layers.{index}");
@@ -94,14 +110,12 @@ pub(crate) fn decoder(
         weights,
     };
     let norm = source.norm("norm", hidden)?;
-    let head_name = format!("{head_name}.weight");
     let head = match spec.tied_head {
-        true => {
-            // Some files hold the tied head a second time.
-            weights.skip(&head_name);
-            None
+        true => None,
+        false => {
+            let found = weights.take(&head_name, &[vocabulary, hidden])?;
+            Some(weights.vocabulary(found)?)
         }
-        false => Some(weights.vocabulary(&head_name, [vocabulary, hidden])?),
     };
     if layout.is_wrapped {
         weights.skip_all(|name| SEEING.iter().any(|seeing| name.starts_with(seeing)));
@@ -194,9 +208,20 @@ impl Source<'_, '_> {
     fn feed_forward(&mut self) -> Result<FeedForward, LoadError> {
         let spec = self.spec;
         let (hidden, inner, biased) = (spec.hidden, spec.intermediate, spec.biases.feed_forward);
-        let [gate, up] = match self.layout.fused_feed_forward {
-            true => self.fused("mlp.gate_up_proj", [inner; 2], biased)?,
-            false => self.apart(["mlp.gate_proj", "mlp.up_proj"], [inner; 2], biased)?,
+        let inputs = [inner; 2];
+        let ([gate, up], down) = match self.layout.feed_forward {
+            FeedForwardTensors::Apart => (
+                self.apart(["mlp.gate_proj", "mlp.up_proj"], inputs, biased)?,
+                "mlp.down_proj",
+            ),
+            FeedForwardTensors::Fused => (
+                self.fused("mlp.gate_up_proj", inputs, biased)?,
+                "mlp.down_proj",
+            ),
+            FeedForwardTensors::Shared => (
+                self.fused("shared_mlp.input_linear", inputs, biased)?,
+                "shared_mlp.output_linear",
+            ),
         };
         let (before, after) = match spec.norm.after {
             true => (
@@ -209,7 +234,7 @@ impl Source<'_, '_> {
             norm: self.norm(before, hidden)?,
             gate,
             up,
-            down: self.linear("mlp.down_proj", [hidden, inner], biased)?,
+            down: self.linear(down, [hidden, inner], biased)?,
             norm_after: after.map(|name| self.norm(name, hidden)).transpose()?,
         })
     }

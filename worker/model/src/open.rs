@@ -9,7 +9,7 @@ use crate::digest::Digested;
 use crate::gguf::names::Architecture;
 use crate::gguf::tensors::GgufTensors;
 use crate::hub::HubTensors;
-use crate::layers::Layout;
+use crate::layers::{FeedForwardTensors, Layout};
 use crate::spec::DecoderSpec;
 use crate::weights::Source;
 use crate::{Gguf, LoadError, digest, files};
@@ -148,7 +148,10 @@ fn open_gguf(file: &Path, asked: Option<u32>) -> Result<Opened, LoadError> {
 fn layout(architecture: &Architecture) -> Layout {
     Layout {
         fused_attention: architecture.fused,
-        fused_feed_forward: architecture.fused,
+        feed_forward: match architecture.fused {
+            true => FeedForwardTensors::Fused,
+            false => FeedForwardTensors::Apart,
+        },
         is_wrapped: false,
     }
 }

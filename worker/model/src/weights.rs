@@ -95,10 +95,7 @@ impl<'a> Weights<'a> {
     }
 
     pub(crate) fn take(&mut self, name: &str, shape: &[usize]) -> Result<Found, LoadError> {
-        let found = match &mut self.source {
-            Source::Hub(source) => source.take(name, shape)?,
-            Source::Gguf(source) => source.take(name, shape)?,
-        };
+        let found = self.source.take(name, shape)?;
         self.made.parameters += shape.iter().product::<usize>() as u64;
         Ok(found)
     }
@@ -117,13 +114,28 @@ impl<'a> Weights<'a> {
     }
 
     /// The embedding or the head.
-    pub(crate) fn vocabulary(
-        &mut self,
-        name: &str,
-        shape: [usize; 2],
-    ) -> Result<Weight, LoadError> {
-        let found = self.take(name, &shape)?;
+    pub(crate) fn vocabulary(&mut self, found: Found) -> Result<Weight, LoadError> {
         self.made(found, self.rounding.vocabulary)
+    }
+
+    /// Skips a tensor that is `first` a second time, where it is there. An earlier start that
+    /// packed these files has compared the two.
+    ///
+    /// # Errors
+    /// Where it holds other numbers.
+    pub(crate) fn skip_second(&mut self, name: &str, first: &Found) -> Result<(), LoadError> {
+        if !self.has(name) {
+            return Ok(());
+        }
+        let second = self.source.take(name, &[first.count(), first.columns])?;
+        let is_compared = matches!(self.making, Making::Weights { earlier: None, .. });
+        match is_compared && !second.holds_the_same(first) {
+            false => Ok(()),
+            true => Err(LoadError::HeadDiffers {
+                head: second.name,
+                embedding: first.name.clone(),
+            }),
+        }
     }
 
     /// What was found, as a layer uses it.
@@ -213,6 +225,13 @@ impl<'a> Weights<'a> {
 }
 
 impl Source {
+    fn take(&mut self, name: &str, shape: &[usize]) -> Result<Found, LoadError> {
+        match self {
+            Self::Hub(source) => source.take(name, shape),
+            Self::Gguf(source) => source.take(name, shape),
+        }
+    }
+
     pub(crate) fn count(&self) -> usize {
         match self {
             Self::Hub(source) => source.count(),

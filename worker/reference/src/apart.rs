@@ -8,6 +8,8 @@ pub struct Apart {
     pub agreeing: usize,
     /// None where nothing was compared.
     pub farthest: Option<Farthest>,
+    /// The root of the mean square of all differences.
+    pub typical: f32,
     /// The standard deviation of the reference's logits, by which a difference is measured.
     pub spread: f32,
     /// The first position with another best token.
@@ -38,6 +40,8 @@ pub struct Disagreement {
 pub struct Comparing {
     apart: Apart,
     spread: Spread,
+    squares: f64,
+    logits: f64,
 }
 
 impl Comparing {
@@ -45,10 +49,16 @@ impl Comparing {
     pub fn take(&mut self, ours: &[f32], reference: &[f32]) {
         self.apart.take(ours, reference);
         self.spread.take(reference);
+        let differences = ours.iter().zip(reference);
+        let square =
+            |(ours, reference): (&f32, &f32)| f64::from(difference(*ours, *reference)).powi(2);
+        self.squares += differences.map(square).sum::<f64>();
+        self.logits += ours.len().min(reference.len()) as f64;
     }
 
     pub fn finish(self) -> Apart {
         Apart {
+            typical: (self.squares / self.logits.max(1.0)).sqrt() as f32,
             spread: self.spread.deviation(),
             ..self.apart
         }
@@ -104,10 +114,18 @@ impl Apart {
 
     /// The largest difference, in spreads.
     pub fn share(&self) -> f32 {
-        let largest = self.farthest.map_or(0.0, |farthest| farthest.difference());
-        match largest {
+        self.in_spreads(self.farthest.map_or(0.0, |farthest| farthest.difference()))
+    }
+
+    /// The root of the mean square of all differences, in spreads.
+    pub fn typical_share(&self) -> f32 {
+        self.in_spreads(self.typical)
+    }
+
+    fn in_spreads(&self, difference: f32) -> f32 {
+        match difference {
             0.0 => 0.0,
-            largest => largest / self.spread,
+            difference => difference / self.spread,
         }
     }
 

@@ -5,7 +5,9 @@ mod shape;
 use candle_core::{Device, Result};
 use candle_nn::VarBuilder;
 use candle_transformers::models::smol::smollm3;
-use candle_transformers::models::{gemma2, gemma3, granite, llama, mistral, phi3, qwen2, qwen3};
+use candle_transformers::models::{
+    gemma2, gemma3, granite, granitemoehybrid, llama, mistral, phi3, qwen2, qwen3,
+};
 
 use self::shape::Shape;
 use crate::ReferenceError;
@@ -18,6 +20,8 @@ pub(crate) enum Family {
     Gemma2,
     Gemma3,
     Granite,
+    /// Granite 4's dense models, by the class of its hybrids.
+    GraniteOfHybrids,
     Llama,
     Mistral,
     Phi3,
@@ -32,6 +36,7 @@ impl Family {
             "Gemma2ForCausalLM" => Ok(Self::Gemma2),
             "Gemma3ForCausalLM" | "Gemma3ForConditionalGeneration" => Ok(Self::Gemma3),
             "GraniteForCausalLM" => Ok(Self::Granite),
+            "GraniteMoeHybridForCausalLM" => Ok(Self::GraniteOfHybrids),
             "LlamaForCausalLM" => Ok(Self::Llama),
             "MistralForCausalLM" | "Mistral3ForConditionalGeneration" => Ok(Self::Mistral),
             "Phi3ForCausalLM" => Ok(Self::Phi3),
@@ -49,6 +54,7 @@ impl Family {
             Self::Gemma2 => "Gemma2",
             Self::Gemma3 => "Gemma3",
             Self::Granite => "Granite",
+            Self::GraniteOfHybrids => "GraniteMoeHybrid",
             Self::Llama => "Llama",
             Self::Mistral => "Mistral",
             Self::Phi3 => "Phi3",
@@ -92,6 +98,20 @@ impl Family {
                 let cache = granite::Cache::new(true, weights.dtype(), &config, &Device::Cpu)?;
                 Box::new(Beside {
                     model: granite::Granite::load(weights, &config)?,
+                    empty: cache.clone(),
+                    cache,
+                })
+            }
+            Self::GraniteOfHybrids => {
+                let config = shape.granite_of_hybrids(config);
+                let cache = granitemoehybrid::GraniteMoeHybridCache::new(
+                    true,
+                    weights.dtype(),
+                    &config,
+                    &Device::Cpu,
+                )?;
+                Box::new(Beside {
+                    model: granitemoehybrid::GraniteMoeHybrid::load(weights, &config)?,
                     empty: cache.clone(),
                     cache,
                 })

@@ -15,6 +15,7 @@ pub(crate) fn lacking(family: Family, config: &Config, tokens: usize) -> Vec<Str
         rope(family, config),
         window(family, config, tokens),
         attention_scale(family, config),
+        turning(family, config),
         pattern(family, config),
     ];
     let multipliers = multipliers(family, config);
@@ -25,7 +26,12 @@ pub(crate) fn lacking(family: Family, config: &Config, tokens: usize) -> Vec<Str
 fn heads(family: Family, config: &Config) -> Option<String> {
     let shares = matches!(
         family,
-        Family::Llama | Family::Granite | Family::Qwen2 | Family::Phi3 | Family::SmolLm3
+        Family::Llama
+            | Family::Granite
+            | Family::GraniteOfHybrids
+            | Family::Qwen2
+            | Family::Phi3
+            | Family::SmolLm3
     );
     let dim = config.size("head_dim").filter(|_| shares)?;
     let share = config.size("hidden_size")? / config.size("num_attention_heads")?.max(1);
@@ -33,7 +39,10 @@ fn heads(family: Family, config: &Config) -> Option<String> {
 }
 
 fn activation(family: Family, config: &Config) -> Option<String> {
-    let is_fixed = matches!(family, Family::Llama | Family::Granite);
+    let is_fixed = matches!(
+        family,
+        Family::Llama | Family::Granite | Family::GraniteOfHybrids
+    );
     let asked = config.activation(candle_nn::Activation::Silu);
     (is_fixed && asked != candle_nn::Activation::Silu)
         .then(|| "opens every gate with silu".to_owned())
@@ -63,7 +72,7 @@ fn rope(family: Family, config: &Config) -> Option<String> {
 /// Token by token candle has no mask, and of all families only Gemma 3 forgets.
 fn window(family: Family, config: &Config, tokens: usize) -> Option<String> {
     let window = match family {
-        Family::Llama | Family::Granite | Family::Gemma3 => None,
+        Family::Llama | Family::Granite | Family::GraniteOfHybrids | Family::Gemma3 => None,
         Family::Mistral | Family::Gemma2 => config.size_unless_null("sliding_window", 4096),
         Family::Phi3 => config.size("sliding_window"),
         Family::Qwen2 | Family::Qwen3 | Family::SmolLm3 => config
@@ -81,6 +90,13 @@ fn attention_scale(family: Family, config: &Config) -> Option<String> {
     let dim = config.size("head_dim").unwrap_or(256);
     let scalar = config.number("query_pre_attn_scalar").unwrap_or(256.0);
     (scalar != dim as f64).then(|| format!("scales attention by heads of {dim}, not by {scalar}"))
+}
+
+/// Layers without rope, where a switch is for all of them.
+fn turning(family: Family, config: &Config) -> Option<String> {
+    let is_still = family == Family::GraniteOfHybrids
+        && config.text("position_embedding_type") != Some("rope");
+    is_still.then(|| "turns every layer".to_owned())
 }
 
 /// Layers with a window, where they are listed.

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use weir_model::{
-    BLOCK_TOKENS, Batch, BatchError, Groups, KeyValueType, KvCache, LoadError, LoadOptions, Logits,
-    Model, Quantization, SequenceSlice,
+    BLOCK_TOKENS, Batch, BatchError, Groups, KernelClass, KeyValueType, KvCache, LoadError,
+    LoadOptions, Logits, Model, Quantization, SequenceSlice,
 };
 
 /// Our model, and one sequence in blocks that lie in order, so that a position is its own slot.
@@ -16,7 +16,7 @@ pub struct Ours {
     done: usize,
 }
 
-/// Our model with its weights as the file has them, and keys and values in f32.
+/// Our model with its weights as the file has them, and all else in f32.
 ///
 /// # Errors
 /// Names the file, key or tensor that is missing or that cannot be served.
@@ -25,6 +25,7 @@ pub fn load(path: &Path, context_tokens: Option<u32>) -> Result<Model, LoadError
         context_tokens,
         quantization: Quantization::None,
         key_value_type: KeyValueType::F32,
+        kernel_class: KernelClass::detect().without_rounding(),
         ..LoadOptions::default()
     };
     Model::load(path, &options)

@@ -2,8 +2,8 @@
 
 use candle_core::{Result, Tensor};
 use candle_transformers::models::{
-    gemma2, gemma3, granite, llama, mistral, phi3, quantized_gemma3, quantized_llama,
-    quantized_phi3, quantized_qwen2, quantized_qwen3, qwen2, qwen3, smol::smollm3,
+    gemma2, gemma3, granite, granitemoehybrid, llama, mistral, phi3, quantized_gemma3,
+    quantized_llama, quantized_phi3, quantized_qwen2, quantized_qwen3, qwen2, qwen3, smol::smollm3,
 };
 
 /// A model and the keys and values of one sequence.
@@ -80,6 +80,19 @@ impl Sequence for Beside<llama::Llama, llama::Cache> {
 }
 
 impl Sequence for Beside<granite::Granite, granite::Cache> {
+    fn forward(&mut self, tokens: &Tensor, position: usize) -> Result<Tensor> {
+        self.model.forward(tokens, position, &mut self.cache)
+    }
+
+    fn clear(&mut self) -> Result<()> {
+        self.cache = self.empty.clone();
+        Ok(())
+    }
+}
+
+impl Sequence
+    for Beside<granitemoehybrid::GraniteMoeHybrid, granitemoehybrid::GraniteMoeHybridCache>
+{
     fn forward(&mut self, tokens: &Tensor, position: usize) -> Result<Tensor> {
         self.model.forward(tokens, position, &mut self.cache)
     }

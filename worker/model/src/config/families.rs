@@ -3,11 +3,12 @@
 
 use serde_json::{Value, json};
 
+use super::granite;
 use super::keys::{Keys, MULTIPLIER};
 use super::shared::{Common, Defaults, HeadDim};
 use crate::LoadError;
-use crate::layers::Layout;
-use crate::spec::{Activation, DecoderSpec, LayerSpec, Multipliers};
+use crate::layers::{FeedForwardTensors, Layout};
+use crate::spec::{Activation, DecoderSpec, LayerSpec};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Family {
@@ -20,6 +21,8 @@ pub(super) enum Family {
     Gemma3,
     SmolLm3,
     Granite,
+    /// Granite 4's dense models, by the class of its hybrids.
+    GraniteOfHybrids,
 }
 
 /// The class in `architectures`, the family, and the type of what the text model lies within.
@@ -43,6 +46,11 @@ pub(super) const ARCHITECTURES: &[(&str, Family, Option<&str>)] = &[
     ),
     ("SmolLM3ForCausalLM", Family::SmolLm3, None),
     ("GraniteForCausalLM", Family::Granite, None),
+    (
+        "GraniteMoeHybridForCausalLM",
+        Family::GraniteOfHybrids,
+        None,
+    ),
 ];
 
 impl Family {
@@ -58,6 +66,7 @@ impl Family {
             Self::Gemma3 => "gemma3_text",
             Self::SmolLm3 => "smollm3",
             Self::Granite => "granite",
+            Self::GraniteOfHybrids => "granitemoehybrid",
         }
     }
 
@@ -66,6 +75,7 @@ impl Family {
             name: "Llama",
             head_dim: HeadDim::Share,
             kv_heads: None,
+            inner: "intermediate_size",
             epsilon: 1e-6,
             theta: 10_000.0,
             partial_rope: false,
@@ -109,6 +119,12 @@ impl Family {
                 name: "Granite",
                 ..llama
             },
+            Self::GraniteOfHybrids => Defaults {
+                name: "Granite",
+                inner: "shared_intermediate_size",
+                shape: Some([32_000, 4096, 1024, 32, 32, 2048]),
+                ..llama
+            },
         }
     }
 
@@ -133,7 +149,8 @@ impl Family {
             Self::Gemma2 => gemma2(common),
             Self::Gemma3 => gemma3(common),
             Self::SmolLm3 => smollm3(common),
-            Self::Granite => granite(common),
+            Self::Granite => granite::granite(common),
+            Self::GraniteOfHybrids => granite::of_hybrids(common),
         }
     }
 }
@@ -156,7 +173,7 @@ fn gemma(family: Family, llama: Defaults) -> Defaults {
     }
 }
 
-type Read = Result<(DecoderSpec, Layout), LoadError>;
+pub(super) type Read = Result<(DecoderSpec, Layout), LoadError>;
 
 /// The first layers meet everything, those behind them a window, where it is switched on.
 fn qwen<'a, 'b>(common: Common<'a, 'b>) -> Result<Common<'a, 'b>, LoadError> {
@@ -178,7 +195,7 @@ fn phi3(common: Common<'_, '_>) -> Read {
     let window = common.keys.size_if("sliding_window")?;
     let mut common = common.windows_everywhere(window)?;
     common.layout.fused_attention = true;
-    common.layout.fused_feed_forward = true;
+    common.layout.feed_forward = FeedForwardTensors::Fused;
     common.with_biases(false, false)
 }
 
@@ -270,18 +287,6 @@ fn smollm3(common: Common<'_, '_>) -> Read {
     for (layer, turns) in common.spec.layers.iter_mut().zip(turning) {
         layer.rope = turns.then_some(0);
     }
-    common.with_biases(true, true)
-}
-
-fn granite(mut common: Common<'_, '_>) -> Read {
-    let keys = common.keys;
-    let number = |key| Ok(keys.number_or(key, 1.0, MULTIPLIER)? as f32);
-    common.spec.attention.scale = number("attention_multiplier")?;
-    common.spec.multipliers = Multipliers {
-        embedding: number("embedding_multiplier")?,
-        residual: number("residual_multiplier")?,
-        logit_divisor: number("logits_scaling")?,
-    };
     common.with_biases(true, true)
 }
 

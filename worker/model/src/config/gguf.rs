@@ -1,17 +1,16 @@
 //! From the metadata of a GGUF file to a [`DecoderSpec`].
 
+mod rope;
+
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
 use weir_kernels::attention::LARGEST_GROUP;
 
-use super::keys::{BASE, EPSILON, MULTIPLIER, Range, STRETCH, shown as shown_range};
+use super::keys::{EPSILON, MULTIPLIER, Range, shown as shown_range};
 use crate::LoadError;
-use crate::gguf::names::{
-    Architecture, ROPE_DIVISORS, ROPE_DIVISORS_LONG, ROPE_DIVISORS_SHORT, key,
-};
+use crate::gguf::names::{Architecture, key};
 use crate::gguf::{Gguf, Typed};
-use crate::rope::{Rope, RopeScaling, Yarn};
 use crate::spec::{
     Activation, AttentionSpec, Biases, DecoderSpec, LayerSpec, MOST_LAYERS, Multipliers, NormSpec,
     WIDEST, too_wide,
@@ -68,7 +67,7 @@ impl Keys<'_> {
             hidden,
             intermediate: self.size(key::INTERMEDIATE)?,
             heads,
-            kv_heads: self.kv_heads(heads)?,
+            kv_heads: self.kv_heads(heads, layers.len())?,
             head_dim,
             vocabulary: self.vocabulary()?,
             norm: NormSpec {
@@ -117,7 +116,7 @@ impl Keys<'_> {
         let keys = metadata.keys().filter_map(|key| key.strip_prefix(&prefix));
         for key in keys {
             let is_read = self.read.borrow().contains(key);
-            if !is_read && !key::changes_nothing(metadata, &self.architecture.key(key), key) {
+            if !is_read && !key::changes_nothing(metadata, self.architecture, key) {
                 let why = "which is not served here, and might change what the model computes";
                 return Err(self.refuse(key, why.to_owned()));
             }
@@ -170,14 +169,33 @@ impl Keys<'_> {
         Ok(self.positive(key)?.map(|cap| cap as f32))
     }
 
-    fn kv_heads(&self, heads: usize) -> Result<usize, LoadError> {
-        let kv_heads = self.size_if(key::KV_HEADS)?.unwrap_or(heads);
+    fn kv_heads(&self, heads: usize, layers: usize) -> Result<usize, LoadError> {
+        let key = key::KV_HEADS;
+        let kv_heads = match self.get::<Vec<u32>>(key) {
+            Ok(Some(listed)) => self.of_every_layer(key, &listed, layers)?,
+            _ => self.size_if(key)?.unwrap_or(heads),
+        };
         match heads.is_multiple_of(kv_heads) && heads / kv_heads <= LARGEST_GROUP {
             true => Ok(kv_heads),
             false => Err(self.refuse(
-                key::KV_HEADS,
+                key,
                 format!("which does not divide the {heads} attention heads into groups of up to {LARGEST_GROUP}"),
             )),
+        }
+    }
+
+    /// The number that a list has for each layer.
+    fn of_every_layer(&self, key: &str, listed: &[u32], layers: usize) -> Result<usize, LoadError> {
+        match listed {
+            [first, rest @ ..]
+                if *first > 0 && listed.len() == layers && rest.iter().all(|of| of == first) =>
+            {
+                Ok(*first as usize)
+            }
+            _ => {
+                let why = format!("where one number, not 0, is served for all of {layers} layers");
+                Err(self.refuse(key, why))
+            }
         }
     }
 
@@ -228,6 +246,7 @@ impl Keys<'_> {
         };
         let window = self.window()?;
         let patterned = self.window_pattern(count)?;
+        let is_still = architecture.switches_rope && self.get(key::ROPE_SWITCH)? == Some(false);
         Ok((0..count)
             .map(|layer| {
                 let slides = match &patterned {
@@ -236,7 +255,7 @@ impl Keys<'_> {
                 };
                 let window = window.filter(|_| slides);
                 let is_local = architecture.local_rope_base.is_some() && slides;
-                let turns = !is_last_of(layer, architecture.no_rope_every);
+                let turns = !is_still && !is_last_of(layer, architecture.no_rope_every);
                 LayerSpec {
                     window,
                     rope: turns.then_some(usize::from(is_local)),
@@ -317,120 +336,6 @@ impl Keys<'_> {
             inputs: has("attn_q") || has("attn_qkv"),
             output: has("attn_output"),
             feed_forward: has("ffn_up"),
-        }
-    }
-
-    /// The rope, and that of layers with a window where it is another.
-    fn ropes(&self, head_dim: usize, lengths: (usize, usize)) -> Result<Vec<Rope>, LoadError> {
-        let dim = self.size_if(key::ROPE_DIMENSIONS)?.unwrap_or(head_dim);
-        if dim > head_dim || !dim.is_multiple_of(2) {
-            let why = format!("where an even part of {head_dim} dimensions can turn");
-            return Err(self.refuse(key::ROPE_DIMENSIONS, why));
-        }
-        let base = self.number(key::ROPE_BASE, BASE)?.unwrap_or(10_000.0);
-        let scaling = self.scaling(dim, lengths)?;
-        let mut ropes = vec![Rope { base, dim, scaling }];
-        if let Some(usual) = self.architecture.local_rope_base {
-            let base = self.number(key::LOCAL_ROPE_BASE, BASE)?.unwrap_or(usual);
-            ropes.push(Rope::plain(base, dim));
-        }
-        Ok(ropes)
-    }
-
-    fn scaling(
-        &self,
-        dim: usize,
-        (served, context): (usize, usize),
-    ) -> Result<RopeScaling, LoadError> {
-        let original = self.size_if(key::ROPE_ORIGINAL_CONTEXT)?.unwrap_or(context);
-        let older = self.stretch(key::OLD_ROPE_FACTOR)?;
-        let factor = self.stretch(key::ROPE_FACTOR)?.or(older);
-        let kind = self.get::<&str>(key::ROPE_SCALING)?;
-        let magnitude = self.positive(key::ROPE_ATTENTION_FACTOR)?;
-        let divisors = match (self.gguf.contains(ROPE_DIVISORS), served > original) {
-            (true, _) => Some(ROPE_DIVISORS),
-            (false, true) => Some(ROPE_DIVISORS_LONG),
-            (false, false) => Some(ROPE_DIVISORS_SHORT),
-        };
-        if let Some(tensor) = divisors.filter(|tensor| self.gguf.contains(tensor)) {
-            let is_more = matches!(kind, Some("linear" | "yarn"));
-            if is_more || (factor.is_some() && kind != Some("none")) {
-                let key = if is_more {
-                    key::ROPE_SCALING
-                } else {
-                    key::ROPE_FACTOR
-                };
-                let why = format!("beside the tensor `{tensor}`, which is a scaling of its own");
-                return Err(self.refuse(key, why));
-            }
-            return Ok(RopeScaling::Long {
-                factors: self.divisors(tensor, dim / 2)?,
-                magnitude: magnitude.unwrap_or(1.0),
-            });
-        }
-        if magnitude.is_some_and(|magnitude| magnitude != 1.0) {
-            let why = "where it is served beside factors for each pair only".to_owned();
-            return Err(self.refuse(key::ROPE_ATTENTION_FACTOR, why));
-        }
-        match (kind, factor) {
-            (None | Some("none"), None) => Ok(RopeScaling::None),
-            (Some("none"), _) => Ok(RopeScaling::None),
-            (None | Some("linear"), Some(factor)) => Ok(RopeScaling::Linear { factor }),
-            (Some("yarn"), Some(factor)) => self.yarn(factor, original),
-            (Some(_), _) => Err(self.refuse(
-                key::ROPE_SCALING,
-                "where none, linear and yarn are served, and longrope with its factors".to_owned(),
-            )),
-        }
-    }
-
-    /// What a context was stretched by; 1 is not at all.
-    fn stretch(&self, key: &str) -> Result<Option<f64>, LoadError> {
-        Ok(self.number(key, STRETCH)?.filter(|factor| *factor != 1.0))
-    }
-
-    fn yarn(&self, factor: f64, original: usize) -> Result<RopeScaling, LoadError> {
-        let extrapolation = self.get::<f64>(key::YARN_EXTRAPOLATION)?;
-        if extrapolation.is_some_and(|weight| weight != 1.0) {
-            return Err(self.refuse(key::YARN_EXTRAPOLATION, "where 1 is served".to_owned()));
-        }
-        let usual = if factor <= 1.0 {
-            1.0
-        } else {
-            0.1 * factor.ln() + 1.0
-        };
-        Ok(RopeScaling::Yarn(Yarn {
-            factor,
-            fast: self.positive(key::YARN_BETA_FAST)?.unwrap_or(32.0),
-            slow: self.positive(key::YARN_BETA_SLOW)?.unwrap_or(1.0),
-            original_context: original as f64,
-            whole: true,
-            magnitude: self.positive(key::YARN_ATTENTION_FACTOR)?.unwrap_or(usual),
-        }))
-    }
-
-    fn divisors(&self, name: &str, count: usize) -> Result<Vec<f64>, LoadError> {
-        let tensor = self.gguf.tensor(name)?;
-        let shape = || LoadError::TensorShape {
-            tensor: name.to_owned(),
-            found: tensor.shape.clone(),
-            expected: vec![count],
-        };
-        if tensor.shape != [count] || tensor.bytes().len() != 4 * count {
-            return Err(shape());
-        }
-        let numbers = tensor.bytes().chunks_exact(4);
-        let numbers = numbers.map(|b| f64::from(f32::from_le_bytes([b[0], b[1], b[2], b[3]])));
-        let divisors: Vec<f64> = numbers.collect();
-        match divisors
-            .iter()
-            .position(|divisor| !(divisor.is_finite() && *divisor > 0.0))
-        {
-            Some(row) => Err(LoadError::NotFinite {
-                tensor: name.to_owned(),
-                row,
-            }),
-            None => Ok(divisors),
         }
     }
 }

@@ -180,6 +180,11 @@ impl<'a> Keys<'a> {
         }
     }
 
+    /// Counts keys as read that change nothing here, whatever they say.
+    pub(super) fn pass_over(&self, keys: &[&'static str]) {
+        self.read.borrow_mut().extend(keys);
+    }
+
     /// Reads a key that this architecture knows at one value only.
     pub(super) fn only(&self, key: &'static str, served: &Value) -> Result<(), LoadError> {
         match self.get(key) {

@@ -3,7 +3,8 @@
 //! `tests/fixtures/real-configs.json` has their keys and values. `seen` says `whole` where a public
 //! copy of the file showed all of its keys; sizes that a copy had made smaller for a test, and all
 //! of what is marked `parts`, are put together from what is published of the model. Of pictures'
-//! parts, and of Phi-3.5's factors, only the kind is there.
+//! parts, and of Phi-3.5's factors, only the kind is there; of the state spaces that Granite 4's
+//! dense models do not have, what the class has.
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};

@@ -18,6 +18,8 @@ use crate::spec::{
 pub(super) struct Defaults {
     pub(super) name: &'static str,
     pub(super) head_dim: HeadDim,
+    /// The key of the width within a feed-forward half.
+    pub(super) inner: &'static str,
     /// None for as many as there are heads.
     pub(super) kv_heads: Option<usize>,
     pub(super) epsilon: f64,
@@ -55,7 +57,7 @@ impl<'a, 'b> Common<'a, 'b> {
             None => keys.size(key),
         };
         let (vocabulary, hidden) = (size(0, "vocab_size")?, size(1, "hidden_size")?);
-        let (intermediate, layers) = (size(2, "intermediate_size")?, size(3, "num_hidden_layers")?);
+        let (intermediate, layers) = (size(2, defaults.inner)?, size(3, "num_hidden_layers")?);
         if layers > MOST_LAYERS {
             let why = format!("where up to {MOST_LAYERS} are served");
             return Err(keys.refuse("num_hidden_layers", &why));

@@ -31,6 +31,10 @@ pub struct Architecture {
     pub scales_embedding: bool,
     /// Gates pass through GELU (by tanh), not SiLU, which no key says.
     pub gelu: bool,
+    /// A false [`key::ROPE_SWITCH`] says that no layer rotates.
+    pub switches_rope: bool,
+    /// Keys of what other models of the class on the hub have, which files keep without it.
+    pub left_over: &'static [&'static str],
 }
 
 const PLAIN: Architecture = Architecture {
@@ -45,6 +49,8 @@ const PLAIN: Architecture = Architecture {
     no_rope_every: None,
     scales_embedding: false,
     gelu: false,
+    switches_rope: false,
+    left_over: &[],
 };
 
 const GEMMA: Architecture = Architecture {
@@ -97,6 +103,8 @@ pub const ARCHITECTURES: [Architecture; 9] = [
     Architecture {
         name: "granite",
         pairs_rows: true,
+        switches_rope: true,
+        left_over: key::OF_A_HYBRID,
         ..PLAIN
     },
     Architecture {

@@ -27,6 +27,13 @@ pub(super) const SWITCHES: &[Switch] = &[
             .iter_mut()
             .for_each(|layer| layer.rope = layer.rope.or(Some(0)));
     }),
+    ("no rope in any layer", |spec| {
+        if spec.layers.iter().all(|layer| layer.rope.is_none()) {
+            spec.layers
+                .iter_mut()
+                .for_each(|layer| layer.rope = Some(0));
+        }
+    }),
     ("a rope of its own for layers with a window", |spec| {
         spec.layers
             .iter_mut()

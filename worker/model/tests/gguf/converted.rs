@@ -14,7 +14,7 @@ use weir_model::gguf::{GgufTensor, TensorType};
 use weir_model::{Gguf, Tokenizer};
 
 /// Files by the family that they were made from, and what they call their architecture.
-const FAMILIES: [(&str, &str); 9] = [
+const FAMILIES: [(&str, &str); 11] = [
     ("llama", "llama"),
     ("mistral", "llama"),
     ("qwen2", "qwen2"),
@@ -23,6 +23,8 @@ const FAMILIES: [(&str, &str); 9] = [
     ("gemma2", "gemma2"),
     ("gemma3", "gemma3"),
     ("granite", "granite"),
+    ("granite4", "granite"),
+    ("granite4-without-rope", "granite"),
     ("smollm3", "smollm3"),
 ];
 
@@ -143,11 +145,16 @@ fn the_shape_of_every_family_is_under_its_keys() {
             (key::LAYERS, 2),
             (key::INTERMEDIATE, 24),
             (key::HEADS, 2),
-            (key::KV_HEADS, 1),
         ] {
             let found: u32 = gguf.metadata().need(&architecture.key(key)).unwrap();
             assert_eq!(found, expected, "{name}: {key}");
         }
+        let listed = architecture.key(key::KV_HEADS);
+        let kv_heads = match gguf.metadata().get::<u32>(&listed) {
+            Ok(all) => vec![all.unwrap(); 2],
+            Err(_) => gguf.metadata().need(&listed).unwrap(),
+        };
+        assert_eq!(kv_heads, [1, 1], "{name}");
         let epsilon: f32 = gguf
             .metadata()
             .need(&architecture.key(key::EPSILON))

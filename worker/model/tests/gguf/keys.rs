@@ -4,8 +4,8 @@ use weir_model::Inspection;
 
 use crate::written::{Value, Written, folder};
 
-/// The head of a small model, with `changes`.
-fn read(architecture: &str, changes: &[(&str, Value)]) -> Result<Inspection, String> {
+/// The head of a small model, with `changes`, an embedding, and factors of its rope.
+fn file(architecture: &str, changes: &[(&str, Value)]) -> Written {
     let mut file = Written::new();
     file.set("general.architecture", Value::text(architecture));
     for (key, number) in [
@@ -24,9 +24,17 @@ fn read(architecture: &str, changes: &[(&str, Value)]) -> Result<Inspection, Str
     }
     file.add("token_embd.weight", &[32, 8], 0, 4 * 32 * 8)
         .add("rope_freqs.weight", &[8], 0, 4 * 8);
+    file
+}
+
+fn inspect(file: &Written) -> Result<Inspection, String> {
     let folder = folder();
     let path = file.write(folder.path(), "m.gguf");
     Inspection::of(&path).map_err(|error| error.to_string())
+}
+
+fn read(architecture: &str, changes: &[(&str, Value)]) -> Result<Inspection, String> {
+    inspect(&file(architecture, changes))
 }
 
 fn assert_refused(architecture: &str, key: &str, value: Value) {
@@ -61,7 +69,7 @@ fn what_says_only_what_holds_anyway_is_read_over() {
         ("attention.clamp_kqv", Value::F32(0.0)),
         ("attention.causal", Value::Bool(1)),
         ("expert_count", Value::U32(0)),
-        ("rope.scaling.finetuned", Value::Bool(1)),
+        ("rope.scaling.finetuned", Value::Bool(0)),
         ("rope.scaling.factor", Value::F32(1.0)),
     ];
     // The file has no layers, which is said after all keys were looked at.
@@ -93,4 +101,98 @@ fn numbers_that_mean_nothing_are_refused() {
     let found = read("llama", &wide).unwrap_err();
     let expected = "metadata `llama.attention.head_count` is 2, which times 4294967294";
     assert!(found.contains(expected), "{found}");
+}
+
+/// All that one layer of Granite has, whose two heads of queries share one of keys.
+fn granite() -> Written {
+    let one_head = [
+        ("block_count", Value::U32(1)),
+        ("attention.head_count_kv", Value::Array(vec![Value::I32(1)])),
+        ("attention.scale", Value::F32(0.25)),
+        ("rope.scaling.finetuned", Value::Bool(0)),
+        ("ssm.conv_kernel", Value::U32(4)),
+    ];
+    let mut file = file("granite", &one_head);
+    let tensors: [(&str, &[u64]); 10] = [
+        ("output_norm", &[32]),
+        ("blk.0.attn_norm", &[32]),
+        ("blk.0.attn_q", &[32, 32]),
+        ("blk.0.attn_k", &[32, 16]),
+        ("blk.0.attn_v", &[32, 16]),
+        ("blk.0.attn_output", &[32, 32]),
+        ("blk.0.ffn_norm", &[32]),
+        ("blk.0.ffn_gate", &[32, 64]),
+        ("blk.0.ffn_up", &[32, 64]),
+        ("blk.0.ffn_down", &[64, 32]),
+    ];
+    for (name, shape) in tensors {
+        let bytes = 4 * shape.iter().product::<u64>() as usize;
+        file.add(&format!("{name}.weight"), shape, 0, bytes);
+    }
+    file
+}
+
+#[test]
+fn a_switch_of_rope_stills_every_layer_of_granite_and_none_of_another() {
+    let still = |file: &Written| {
+        let inspection = inspect(file).unwrap();
+        let switches = inspection.switches.iter();
+        let found: Vec<_> = switches
+            .filter(|(name, _)| *name == "layers without rope")
+            .map(|(_, layers)| layers.clone())
+            .collect();
+        found.concat()
+    };
+    let key = "rope.scaling.finetuned";
+    let of_granite = format!("granite.{key}");
+    let mut file = granite();
+    assert_eq!(still(&file), "1");
+    assert_eq!(still(file.set(&of_granite, Value::Bool(1))), "");
+    file.values.retain(|(name, _)| *name != of_granite);
+    assert_eq!(still(&file), "");
+    assert_refused("granite", key, Value::U32(0));
+    file.set("general.architecture", Value::text("llama"));
+    file.values.retain(|(name, _)| !name.contains("ssm."));
+    for (name, _) in &mut file.values {
+        *name = name.replace("granite.", "llama.");
+    }
+    assert_eq!(still(file.set(&format!("llama.{key}"), Value::Bool(0))), "");
+}
+
+#[test]
+fn state_spaces_are_read_over_in_granite_as_keys_and_refused_as_tensors() {
+    for (key, value) in [
+        ("expert_shared_feed_forward_length", 64),
+        ("ssm.conv_kernel", 4),
+        ("ssm.group_count", 1),
+        ("ssm.inner_size", 64),
+        ("ssm.state_size", 16),
+        ("ssm.time_step_rank", 2),
+    ] {
+        let mut file = granite();
+        file.set(&format!("granite.{key}"), Value::U32(value));
+        assert!(inspect(&file).is_ok(), "{key}");
+        assert_refused("llama", key, Value::U32(value));
+    }
+    assert_refused("granite", "ssm.anything_new", Value::U32(1));
+    assert_refused("granite", "expert_count", Value::U32(8));
+    let mut file = granite();
+    file.add("blk.0.ssm_in.weight", &[32, 64], 0, 4 * 32 * 64);
+    let found = inspect(&file).unwrap_err();
+    assert!(found.contains("`blk.0.ssm_in.weight`"), "{found}");
+}
+
+#[test]
+fn a_list_of_heads_of_keys_is_served_where_it_says_one_number() {
+    let listed = |heads: &[u32]| {
+        let heads = heads.iter().map(|heads| Value::U32(*heads)).collect();
+        ("attention.head_count_kv", Value::Array(heads))
+    };
+    // The file has no layers, which is said after all keys were looked at.
+    let found = read("llama", &[listed(&[1, 1])]).unwrap_err();
+    assert!(found.contains("no tensor"), "{found}");
+    for heads in [&[1_u32, 2][..], &[1, 0], &[0, 0], &[1], &[1, 1, 1]] {
+        let (key, value) = listed(heads);
+        assert_refused("granite", key, value);
+    }
 }

@@ -13,8 +13,18 @@ const TOLERANCE: f32 = 1e-4;
 /// The same where activations are rounded to eight bits, because weights are packed.
 const TOLERANCE_ROUNDED: f32 = 0.1;
 
-const FAMILIES: [&str; 9] = [
-    "gemma2", "gemma3", "granite", "llama", "mistral", "phi3", "qwen2", "qwen3", "smollm3",
+const FAMILIES: [&str; 11] = [
+    "gemma2",
+    "gemma3",
+    "granite",
+    "granite4",
+    "granite4-without-rope",
+    "llama",
+    "mistral",
+    "phi3",
+    "qwen2",
+    "qwen3",
+    "smollm3",
 ];
 
 fn fixture(name: &str) -> PathBuf {

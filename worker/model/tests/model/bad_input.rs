@@ -213,9 +213,20 @@ fn a_tensor_that_nobody_uses_is_named() {
 #[test]
 fn a_tied_head_and_rotary_buffers_in_the_file_change_nothing() {
     let mut tiny = Tiny::new();
-    tiny.set("tie_word_embeddings", json!(true));
+    tiny.tie();
     tiny.add("model.layers.1.self_attn.rotary_emb.inv_freq", &[10]);
     Model::load(tiny.write(Dtype::F32), &LoadOptions::default()).unwrap();
+}
+
+#[test]
+fn a_tied_head_that_is_another_in_the_file_is_named() {
+    let (message, reason) = refusal(|tiny| tiny.set("tie_word_embeddings", json!(true)));
+    assert_eq!(
+        message,
+        "the head is the embedding by `tie_word_embeddings`, and tensor `lm_head.weight` holds \
+         other numbers than `model.embed_tokens.weight`: one of the two is wrong"
+    );
+    assert_eq!(reason, "Unsupported");
 }
 
 #[test]

@@ -17,8 +17,9 @@ use crate::tiny::word_level;
 /// Two orders of summation of the same f32 numbers.
 const TOLERANCE_F32: f32 = 2e-4;
 
-/// Keys and values are rounded to the eight bits of bf16, which the reference does not do.
-const TOLERANCE_BF16: f32 = 0.15;
+/// Keys and values are rounded to the eight bits of bf16, as is what meets weights in bf16 on some
+/// processors. The reference, in f32, does neither.
+const TOLERANCE_BF16: f32 = 0.3;
 
 #[derive(Deserialize)]
 struct Reference {

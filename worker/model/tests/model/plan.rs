@@ -17,7 +17,7 @@ fn options(quantization: Quantization) -> LoadOptions {
 /// and lies in the file all the same.
 fn tied() -> Tiny {
     let mut tiny = Tiny::of(64, 96);
-    tiny.set("tie_word_embeddings", json!(true));
+    tiny.tie();
     tiny
 }
 

@@ -108,6 +108,17 @@ impl Tiny {
         });
     }
 
+    /// Makes the head the embedding. It stays in the file.
+    pub fn tie(&mut self) {
+        self.set("tie_word_embeddings", json!(true));
+        let embedding = self.tensors[0].values.clone();
+        let head = self
+            .tensors
+            .iter_mut()
+            .find(|it| it.name == "lm_head.weight");
+        head.expect("the model has a head").values = embedding;
+    }
+
     /// The config as an object, to change it.
     pub fn set(&mut self, key: &str, value: Value) {
         self.config[key] = value;

@@ -2,7 +2,9 @@
 
 use candle_nn::Activation;
 use candle_transformers::models::smol::smollm3;
-use candle_transformers::models::{gemma2, gemma3, granite, llama, mistral, phi3, qwen2, qwen3};
+use candle_transformers::models::{
+    gemma2, gemma3, granite, granitemoehybrid, llama, mistral, phi3, qwen2, qwen3,
+};
 
 use super::Family;
 use crate::config::Config;
@@ -28,12 +30,19 @@ pub(super) struct Shape {
 
 impl Shape {
     pub(super) fn of(family: Family, config: &Config, tokens: usize) -> Self {
-        // What the text model within a model for images leaves out.
-        let gemma = |size| match family {
-            Family::Gemma2 | Family::Gemma3 => size,
-            _ => 0,
+        // Vocabulary, hidden, inner, layers, heads of a class that files leave something out of.
+        let class = match family {
+            Family::Gemma2 => [256_000, 2304, 9216, 26, 8],
+            Family::Gemma3 => [262_208, 2304, 9216, 26, 8],
+            Family::GraniteOfHybrids => [32_000, 4096, 1024, 32, 32],
+            _ => [0; 5],
         };
-        let heads = config.size("num_attention_heads").unwrap_or(gemma(8));
+        let inner = match family {
+            Family::GraniteOfHybrids => "shared_intermediate_size",
+            _ => "intermediate_size",
+        };
+        let size = |key, place: usize| config.size(key).unwrap_or(class[place]);
+        let heads = size("num_attention_heads", 4);
         let kv_heads = match family {
             Family::Gemma2 | Family::Gemma3 | Family::SmolLm3 => 4,
             Family::Mistral => 8,
@@ -45,17 +54,12 @@ impl Shape {
             Family::Gemma2 | Family::Gemma3 => (1e-6, Activation::GeluPytorchTanh),
             _ => (1e-6, Activation::Silu),
         };
-        let vocabulary = gemma(match family {
-            Family::Gemma3 => 262_208,
-            _ => 256_000,
-        });
-        let size = |key, default| config.size(key).unwrap_or(default);
         let of = (family == Family::Gemma3).then_some("full_attention");
         Self {
-            vocabulary: size("vocab_size", vocabulary),
-            hidden: size("hidden_size", gemma(2304)),
-            intermediate: size("intermediate_size", gemma(9216)),
-            layers: size("num_hidden_layers", gemma(26)),
+            vocabulary: size("vocab_size", 0),
+            hidden: size("hidden_size", 1),
+            intermediate: size(inner, 2),
+            layers: size("num_hidden_layers", 3),
             heads,
             kv_heads: config
                 .size_unless_null("num_key_value_heads", kv_heads)
@@ -113,6 +117,35 @@ impl Shape {
             eos_token_id: None,
             rope_scaling: None,
             max_position_embeddings: self.positions,
+        }
+    }
+
+    pub(super) fn granite_of_hybrids(
+        &self,
+        config: &Config,
+    ) -> granitemoehybrid::GraniteMoeHybridInternalConfig {
+        let multiplier = |key| config.number(key).unwrap_or(1.0) as f32;
+        let attention = granitemoehybrid::GraniteMoeHybridLayerType::Attention;
+        granitemoehybrid::GraniteMoeHybridInternalConfig {
+            hidden_size: self.hidden,
+            intermediate_size: self.intermediate,
+            shared_intermediate_size: self.intermediate,
+            vocab_size: self.vocabulary,
+            num_hidden_layers: self.layers,
+            num_attention_heads: self.heads,
+            num_key_value_heads: self.kv_heads,
+            use_flash_attn: false,
+            rms_norm_eps: self.epsilon,
+            rope_theta: self.theta as f32,
+            bos_token_id: None,
+            eos_token_id: None,
+            rope_scaling: None,
+            max_position_embeddings: self.positions,
+            layer_types: vec![attention; self.layers],
+            attention_multiplier: multiplier("attention_multiplier"),
+            embedding_multiplier: multiplier("embedding_multiplier"),
+            residual_multiplier: multiplier("residual_multiplier"),
+            logits_scaling: multiplier("logits_scaling"),
         }
     }
 

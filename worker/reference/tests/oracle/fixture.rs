@@ -23,8 +23,8 @@ pub struct Fixture {
 }
 
 impl Fixture {
-    /// The model of that name, with a merge patch applied to its config. Without biases in the
-    /// config it has none.
+    /// The model of that name, with a merge patch applied to its config. Biases and a head that the
+    /// patched config has no place for are left out.
     pub fn new(name: &str, patch: &Value) -> Self {
         let kept = fixtures().join("families").join(name);
         let read = |file: &str| -> Value {
@@ -38,9 +38,13 @@ impl Fixture {
         };
         write("config.json", &config.to_string());
         write("tokenizer.json", "{}");
-        let has_no_biases = patch.get("attention_bias") == Some(&Value::Bool(false));
+        let is_left_out = |tensor: &str| {
+            let says = |key: &str, value: bool| patch.get(key) == Some(&Value::Bool(value));
+            (tensor.ends_with(".bias") && says("attention_bias", false))
+                || (tensor == "lm_head.weight" && says("tie_word_embeddings", true))
+        };
         let path = folder.path().join("model.safetensors");
-        write_weights(name, &reference, has_no_biases, &path);
+        write_weights(name, &reference, is_left_out, &path);
         let tokens = reference["prompt"].as_array().unwrap().iter();
         Self {
             tokens: tokens.map(|id| id.as_u64().unwrap() as u32).collect(),
@@ -71,14 +75,13 @@ impl Fixture {
     }
 }
 
-fn write_weights(name: &str, reference: &Value, has_no_biases: bool, path: &Path) {
+fn write_weights(name: &str, reference: &Value, is_left_out: impl Fn(&str) -> bool, path: &Path) {
     let seed = reference["seed"].as_u64().unwrap();
     let shapes: BTreeMap<String, Vec<usize>> =
         serde_json::from_value(reference["tensors"].clone()).unwrap();
-    let is_kept = |name: &str| !(has_no_biases && name.ends_with(".bias"));
     let tensors: Vec<(&str, &[usize], Vec<u8>)> = shapes
         .iter()
-        .filter(|(tensor, _)| is_kept(tensor))
+        .filter(|(tensor, _)| !is_left_out(tensor))
         .map(|(tensor, shape)| {
             let drawn = reference["drawnAs"][tensor].as_str().unwrap_or(tensor);
             let values = seeded::values(seed, drawn, shape, name.starts_with("gemma"));

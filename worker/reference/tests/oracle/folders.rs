@@ -42,6 +42,8 @@ const WINDOW: &str = "keeps no window (12 tokens, of 40)";
 const NARROWER: &str = "keeps no window (10 tokens, of 40)";
 const GATE: &str = "opens every gate with silu";
 const BIASES: &str = "does not take model.layers.0.mlp.down_proj.bias";
+const HEAD: &str = "does not take lm_head.weight and 12 others";
+const TURNS: &str = "turns every layer";
 const PATTERN: &str = "counts to 6 for a layer without a window";
 const MULTIPLIERS: &[&str] = &[
     "leaves out attention_multiplier",
@@ -66,6 +68,8 @@ const PLAIN_GRANITE: &str = r#"{
     "logits_scaling": 1.0, "residual_multiplier": 1.0,
     "attention_bias": false, "mlp_bias": false
 }"#;
+const PLAIN_GRANITE_4: &str = r#"{"attention_bias": false, "tie_word_embeddings": true}"#;
+const TURNING: &str = r#"{"position_embedding_type": "rope"}"#;
 const PLAIN_LLAMA: &str = r#"{"hidden_act": "silu", "rope_parameters": null}"#;
 
 /// Every fixture, but for the one that candle cannot open.
@@ -80,6 +84,8 @@ const CASES: &[Case] = &[
     ),
     lacks("granite", MULTIPLIERS, PLAIN_GRANITE),
     lacks("granite-biased", MULTIPLIERS, PLAIN_GRANITE),
+    lacks("granite4", &[HEAD], PLAIN_GRANITE_4),
+    lacks("granite4-without-rope", &[TURNS], TURNING),
     agrees("llama"),
     lacks("llama-rope3-biased-tied", &[BIASES], NO_BIASES),
     lacks("llama-yarn-gelu", &[GATE, YARN], PLAIN_LLAMA),

@@ -26,6 +26,11 @@ const FILES: &[(&str, &[&str])] = &[
     ),
     ("granite.gguf", &["do not have granite in GGUF files"]),
     (
+        "granite4-without-rope.gguf",
+        &["do not have granite in GGUF files"],
+    ),
+    ("granite4.gguf", &["do not have granite in GGUF files"]),
+    (
         "llama.gguf",
         &["does not take blk.0.attn_k.bias and 8 others"],
     ),

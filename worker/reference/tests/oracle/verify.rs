@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use candle_core::quantized::GgmlDType;
-use tempfile::TempDir;
+use tempfile::{NamedTempFile, TempDir};
+use weir_model::Gguf;
 use weir_reference::{Question, RELEASE, Verified, VerifyError, verify};
 
 use crate::fixture::fixtures;
@@ -82,17 +83,66 @@ fn a_damaged_copy_is_told_apart_by_where_it_differs() {
 #[test]
 fn a_file_of_packed_weights_is_given_more_room() {
     let folder = TempDir::new().unwrap();
-    let of = |kind| {
+    for kind in written::KINDS {
         let source = folder.path().join(format!("{kind:?}.gguf"));
-        written::write(&source, kind);
-        verify(&question(source)).unwrap()
-    };
-    let (packed, plain) = (of(GgmlDType::Q4_0), of(GgmlDType::F16));
-    told(&packed);
-    told(&plain);
-    assert!(packed.is_packed && packed.agrees());
-    assert!(!plain.is_packed && plain.agrees());
-    assert!(plain.tolerance < packed.tolerance);
+        written::write(&source, *kind);
+        let verified = verify(&question(source)).unwrap();
+        println!("{kind:?}: {:.1e} spreads", verified.distance());
+        told(&verified);
+        assert!(verified.agrees(), "{kind:?}");
+        let is_plain = matches!(kind, GgmlDType::F32 | GgmlDType::F16 | GgmlDType::BF16);
+        assert_eq!(verified.is_packed, !is_plain);
+    }
+}
+
+/// A copy of a file in Q4_0 or Q8_0 with the scales of one matrix turned over.
+fn damaged_blocks(source: &Path, tensor: &str, block_bytes: usize) -> NamedTempFile {
+    let gguf = Gguf::open(source).unwrap();
+    let data = gguf.tensor(tensor).unwrap();
+    let mut bytes = std::fs::read(source).unwrap();
+    let data = data.bytes();
+    let start = bytes.windows(data.len()).position(|window| window == data);
+    let range = start.unwrap()..start.unwrap() + data.len();
+    for scale in bytes[range].iter_mut().skip(1).step_by(block_bytes) {
+        *scale ^= 0x80;
+    }
+    let copy = NamedTempFile::with_suffix(".gguf").unwrap();
+    std::fs::write(copy.path(), bytes).unwrap();
+    copy
+}
+
+#[test]
+fn a_packed_copy_with_one_wrong_matrix_is_told_apart_whichever_it_is() {
+    let folder = TempDir::new().unwrap();
+    for (kind, block_bytes) in [(GgmlDType::Q4_0, 18), (GgmlDType::Q8_0, 34)] {
+        let whole = folder.path().join(format!("{kind:?}.gguf"));
+        written::write(&whole, kind);
+        for part in [
+            "attn_q",
+            "attn_k",
+            "attn_v",
+            "attn_output",
+            "ffn_gate",
+            "ffn_up",
+            "ffn_down",
+        ] {
+            for layer in 0..2 {
+                let tensor = format!("blk.{layer}.{part}.weight");
+                let copy = damaged_blocks(&whole, &tensor, block_bytes);
+                let verified = verify(&Question {
+                    reference: Some(whole.clone()),
+                    ..question(copy.path().to_owned())
+                });
+                let verified = verified.unwrap();
+                println!("{kind:?} {tensor}: {:.3}", verified.distance());
+                assert!(
+                    !verified.agrees(),
+                    "{kind:?} {tensor}: {:?}",
+                    verified.apart
+                );
+            }
+        }
+    }
 }
 
 #[test]

@@ -1,11 +1,13 @@
 //! Sixteen lanes in one AVX-512 register.
 
 mod dot;
+mod pairs;
 
 use std::arch::x86_64::*;
 
 use half::{bf16, f16};
 
+pub(super) use self::pairs::Avx512Pairs;
 use crate::simd::{LANES, Simd};
 
 #[derive(Clone, Copy)]

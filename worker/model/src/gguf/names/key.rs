@@ -3,6 +3,7 @@
 //!
 //! Each says what the hub calls it, and what holds where the key is not there.
 
+use super::Architecture;
 use crate::gguf::Metadata;
 
 /// `max_position_embeddings`.
@@ -17,7 +18,8 @@ pub const LAYERS: &str = "block_count";
 pub const INTERMEDIATE: &str = "feed_forward_length";
 /// `num_attention_heads`. A number, or a list with one for each layer.
 pub const HEADS: &str = "attention.head_count";
-/// `num_key_value_heads`; else [`HEADS`].
+/// `num_key_value_heads`; else [`HEADS`]. A number, or a list with one for each layer, in which a
+/// layer without attention has 0.
 pub const KV_HEADS: &str = "attention.head_count_kv";
 /// `head_dim`; else hidden ÷ heads. Granite and Phi-3 never write it.
 pub const HEAD_DIM: &str = "attention.key_length";
@@ -52,6 +54,9 @@ pub const ROPE_DIMENSIONS: &str = "rope.dimension_count";
 pub const ROPE_BASE: &str = "rope.freq_base";
 /// `rope_local_base_freq`, which older files do not have.
 pub const LOCAL_ROPE_BASE: &str = "rope.freq_base_swa";
+/// Whether layers rotate at all, where [`super::Architecture::switches_rope`]: false says that none
+/// does. Elsewhere it says how a model came to its rope, not what it is.
+pub const ROPE_SWITCH: &str = "rope.scaling.finetuned";
 /// `linear`, `yarn`, `longrope` or `none`. A llama3 scaling is a tensor instead,
 /// [`super::ROPE_DIVISORS`], and Phi-3's longrope two without this key.
 pub const ROPE_SCALING: &str = "rope.scaling.type";
@@ -80,8 +85,8 @@ pub const ATTENTION_TEMPERATURE: &str = "attention.temperature_scale";
 const HARMLESS: [&str; 5] = [
     // The embedding has the rows.
     VOCABULARY,
-    // How the model came to its rope, not what it is.
-    "rope.scaling.finetuned",
+    // How the model came to its rope, not what it is; but for where it is a switch, and read.
+    ROPE_SWITCH,
     // Of what file the rows were permuted from: they are permuted in either case.
     "tensor_data_layout",
     // Of norms with a mean, which none of these has.
@@ -107,12 +112,23 @@ const NEUTRAL: [(&str, &[f64]); 12] = [
     ("use_parallel_residual", &[0.0]),
 ];
 
-/// Whether a key that nothing reads leaves the forward pass as it is; `full` is how the file spells
-/// it.
-pub(crate) fn changes_nothing(metadata: &Metadata, full: &str, key: &str) -> bool {
-    if HARMLESS.contains(&key) {
+/// Of dense models whose class on the hub has state spaces and experts too (Granite 4): what the
+/// converter writes of these, whether a layer has them or not.
+pub(crate) const OF_A_HYBRID: &[&str] = &[
+    "expert_shared_feed_forward_length",
+    "ssm.conv_kernel",
+    "ssm.group_count",
+    "ssm.inner_size",
+    "ssm.state_size",
+    "ssm.time_step_rank",
+];
+
+/// Whether a key that nothing reads leaves the forward pass as it is.
+pub(crate) fn changes_nothing(metadata: &Metadata, architecture: &Architecture, key: &str) -> bool {
+    if HARMLESS.contains(&key) || architecture.left_over.contains(&key) {
         return true;
     }
+    let full = &architecture.key(key);
     let switch = metadata.get::<bool>(full).ok().flatten();
     let whole = metadata.get::<i32>(full).ok().flatten();
     let fraction = metadata.get::<f64>(full).ok().flatten();
