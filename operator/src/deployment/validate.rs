@@ -22,6 +22,8 @@ pub const HONOURED: Honoured = Honoured {
         "spec.resources.ephemeralStorage",
         "spec.replicas",
         "spec.placement",
+        "spec.engine.maxSequences",
+        "spec.engine.prefixCache",
         "spec.drain",
         "spec.price",
         // Both are looked at below: there is no autoscaling yet, so they have to agree.
@@ -29,7 +31,6 @@ pub const HONOURED: Honoured = Honoured {
         "spec.scaling.max",
     ],
     values: &[
-        ("spec.engine.prefixCache", &[r#""Enabled""#]),
         (
             "spec.engine.keyValueType",
             &[r#""Auto""#, r#""F16""#, r#""BF16""#, r#""F32""#],
@@ -283,14 +284,6 @@ mod tests {
                 "spec.adapters",
             ),
             (
-                json!({ "engine": { "maxSequences": 4 } }),
-                "spec.engine.maxSequences",
-            ),
-            (
-                json!({ "engine": { "prefixCache": "Disabled" } }),
-                "spec.engine.prefixCache",
-            ),
-            (
                 json!({ "resources": { "accelerator": "Nvidia" } }),
                 "spec.resources.accelerator",
             ),
@@ -338,7 +331,7 @@ mod tests {
     #[test]
     fn all_problems_are_told_at_once() {
         let found = problems(json!({
-            "model": { "source": "hf://a/b" }, "drain": "soon", "engine": { "maxSequences": 1 },
+            "model": { "source": "hf://a/b" }, "drain": "soon", "cache": { "persistentVolumeClaim": { "name": "c" } },
         }));
         assert_eq!(found.len(), 3);
     }
