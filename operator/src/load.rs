@@ -77,10 +77,9 @@ fn shown(load: &Load) -> Load {
     Load {
         version: 0,
         worker: load.worker.clone().map(|worker| WorkerLoad {
-            running: 0,
-            waiting: 0,
-            max_sequences: 0,
-            ..worker
+            model: worker.model,
+            cold_start: worker.cold_start,
+            ..WorkerLoad::default()
         }),
         router: load.router.clone().map(|router| RouterLoad {
             deployments: BTreeMap::new(),

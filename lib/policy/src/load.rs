@@ -24,6 +24,19 @@ pub struct WorkerLoad {
     pub running: u32,
     pub waiting: u32,
     pub max_sequences: u32,
+    /// Blocks of key-value memory, each of one layer: those that sequences hold, and all.
+    #[serde(default)]
+    pub blocks_used: u32,
+    #[serde(default)]
+    pub blocks_total: u32,
+    /// Since the start: sequences whose blocks were taken from them before they were done.
+    #[serde(default)]
+    pub preemptions: u64,
+    /// Since the start: tokens of sequences that began, and how many of them were found computed.
+    #[serde(default)]
+    pub queried_tokens: u64,
+    #[serde(default)]
+    pub hit_tokens: u64,
     /// Absent until the model is loaded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<ModelFacts>,

@@ -26,6 +26,8 @@ pub const HONOURED: Honoured = Honoured {
         "spec.resources.ephemeralStorage",
         "spec.replicas",
         "spec.placement",
+        "spec.engine.maxSequences",
+        "spec.engine.prefixCache",
         "spec.drain",
         "spec.price",
         // Both are looked at below: there is no autoscaling yet, so they have to agree.
@@ -33,7 +35,6 @@ pub const HONOURED: Honoured = Honoured {
         "spec.scaling.max",
     ],
     values: &[
-        ("spec.engine.prefixCache", &[r#""Enabled""#]),
         (
             "spec.engine.keyValueType",
             &[r#""Auto""#, r#""F16""#, r#""BF16""#, r#""F32""#],
@@ -275,14 +276,6 @@ mod tests {
                 "spec.adapters",
             ),
             (
-                json!({ "engine": { "maxSequences": 4 } }),
-                "spec.engine.maxSequences",
-            ),
-            (
-                json!({ "engine": { "prefixCache": "Disabled" } }),
-                "spec.engine.prefixCache",
-            ),
-            (
                 json!({ "resources": { "accelerator": "Nvidia" } }),
                 "spec.resources.accelerator",
             ),
@@ -330,7 +323,7 @@ mod tests {
     #[test]
     fn all_problems_are_told_at_once() {
         let found = problems(json!({
-            "model": { "source": "a/b" }, "drain": "soon", "engine": { "maxSequences": 1 },
+            "model": { "source": "a/b" }, "drain": "soon", "cache": { "hostPath": { "path": "/var/cache/weir" } },
         }));
         assert_eq!(found.len(), 3);
     }

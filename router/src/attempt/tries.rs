@@ -105,9 +105,11 @@ impl Pursuit<'_> {
             },
         );
         let _running = self.shared.book.count(deployment, Doing::Running);
+        let tenant = self.decision.state().tenant.clone();
         let call = worker::Call {
             tier: tier.name(),
             deployment,
+            tenant: &tenant,
         };
         let opening = worker::open(lease, call, self.ask);
         match self.within(tier, false, opening).await {

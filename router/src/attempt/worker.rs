@@ -30,12 +30,14 @@ pub(crate) struct Call<'a> {
     pub tier: &'a str,
     /// What the worker must serve: an address may have gone to a worker of another one.
     pub deployment: &'a str,
+    /// Hashed. Replicas let tenants take turns, and share no beginnings of prompts across them.
+    pub tenant: &'a str,
 }
 
 /// Asks the replica of `lease`.
 pub(crate) async fn open(lease: Lease, call: Call<'_>, ask: &Ask) -> Result<Source, Failure> {
-    let Call { tier, deployment } = call;
-    let mut request = Request::new(request(deployment, ask));
+    let tier = call.tier;
+    let mut request = Request::new(request(&call, ask));
     traces::inject(&Span::current(), request.metadata_mut().as_mut());
     let mut client = WorkerClient::new(lease.channel.clone())
         .max_decoding_message_size(api::MAX_MESSAGE_BYTES)
@@ -113,7 +115,7 @@ fn arrival(tokens: api::Tokens) -> Arrival {
     Arrival::Tokens { evidence, piece }
 }
 
-fn request(deployment: &str, ask: &Ask) -> api::GenerateRequest {
+fn request(call: &Call<'_>, ask: &Ask) -> api::GenerateRequest {
     let messages = ask.messages.iter().map(|message| api::Message {
         role: message.role.clone(),
         content: message.content.clone(),
@@ -127,7 +129,7 @@ fn request(deployment: &str, ask: &Ask) -> api::GenerateRequest {
     };
     let sampling = &ask.sampling;
     api::GenerateRequest {
-        model: deployment.to_owned(),
+        model: call.deployment.to_owned(),
         prompt: Some(api::Prompt {
             form: Some(api::prompt::Form::Chat(chat)),
         }),
@@ -148,6 +150,7 @@ fn request(deployment: &str, ask: &Ask) -> api::GenerateRequest {
             ..api::Limits::default()
         }),
         choices: 1,
+        cache_salt: call.tenant.to_owned(),
         ..api::GenerateRequest::default()
     }
 }

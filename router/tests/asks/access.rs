@@ -63,6 +63,35 @@ async fn a_model_with_keys_is_open_to_its_tenants_only() {
 }
 
 #[tokio::test]
+async fn replicas_tell_tenants_apart_without_their_names() {
+    let worker = Scripted::start([sure()]).await;
+    let rig = Rig::start(Setup {
+        policy: with_auth(),
+        workers: vec![worker.clone()],
+        secrets: &[
+            ("keys", "alice", "plain:open-sesame"),
+            ("keys", "bob", "plain:abracadabra"),
+        ],
+        ..Setup::default()
+    })
+    .await;
+    for key in ["open-sesame", "abracadabra", "open-sesame"] {
+        let response = rig.ask_with(json!({}), bearer(key)).await;
+        assert_eq!(response.status(), StatusCode::OK);
+    }
+    let asked = worker.asked();
+    let salts: Vec<&str> = asked
+        .iter()
+        .map(|asked| asked.cache_salt.as_str())
+        .collect();
+    assert_eq!(salts[0], salts[2]);
+    assert_ne!(salts[0], salts[1]);
+    for salt in salts {
+        assert!(!salt.is_empty() && !salt.contains("alice") && !salt.contains("bob"));
+    }
+}
+
+#[tokio::test]
 async fn a_new_key_opens_within_seconds_and_missing_keys_open_nothing() {
     let worker = Scripted::start([sure()]).await;
     let rig = Rig::start(Setup {

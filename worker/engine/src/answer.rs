@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 
 use thiserror::Error;
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::{mpsc::UnboundedReceiver, oneshot};
 use weir_model::{Detokenizer, TokenizeError, Tokenizer};
 
 use crate::{
@@ -50,6 +50,10 @@ pub enum Interrupted {
 #[derive(Debug)]
 pub struct Answer {
     source: UnboundedReceiver<Produced>,
+    /// Until it is known how many tokens were found computed.
+    begun: Option<oneshot::Receiver<usize>>,
+    cached_tokens: usize,
+    prompt_tokens: usize,
     detokenizer: Detokenizer,
     stop: StopMatcher,
     completion_tokens: usize,
@@ -65,10 +69,13 @@ impl Answer {
         writing: &Writing,
         showing: Showing,
         most_tokens: usize,
-        source: UnboundedReceiver<Produced>,
+        (source, begun): (UnboundedReceiver<Produced>, oneshot::Receiver<usize>),
     ) -> Result<(Self, bool), Interrupted> {
         let mut answer = Self {
             source,
+            begun: Some(begun),
+            cached_tokens: 0,
+            prompt_tokens: writing.prompt.len(),
             detokenizer: showing.tokenizer.detokenizer(),
             stop: StopMatcher::new(showing.stop),
             completion_tokens: 0,
@@ -98,6 +105,20 @@ impl Answer {
         }
         let finished = answer.finished;
         Ok((answer, finished))
+    }
+
+    /// How many tokens of the prompt were found computed, which is known once the answer is begun.
+    /// None where it never was.
+    ///
+    /// Cancelling it loses nothing.
+    pub async fn cached_tokens(&mut self) -> usize {
+        if let Some(begun) = &mut self.begun {
+            let cached_tokens = begun.await.unwrap_or(0);
+            // Of an answer that is taken up, what was produced before may have been there too.
+            self.cached_tokens = cached_tokens.min(self.prompt_tokens);
+            self.begun = None;
+        }
+        self.cached_tokens
     }
 
     /// The next event; nothing after [`Event::Finished`] or after a failure.

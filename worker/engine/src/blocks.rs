@@ -1,15 +1,23 @@
-//! Which blocks of key-value memory are free, and who holds the others, in each group.
+//! Which blocks of key-value memory are free, cached or held, and by whom, in each group.
 //!
-//! Invariants: every block is either free or in the table of exactly one sequence; as many blocks as
-//! a sequence may hold at a time are promised to it when it is admitted, so that it never waits for
-//! one; [`Blocks`] that are not given back are a defect, which [`Pool::used`] makes visible.
+//! Invariants: a sequence takes blocks as its tokens come, and never more than [`BlockLayout::most`]
+//! says; a block that several hold is whole, computed and never written again; what a sequence meets
+//! is in blocks that it holds.
 
-use std::{collections::VecDeque, ops::Range};
+mod chain;
+mod find;
+mod share;
+mod table;
+
+use std::ops::Range;
 
 use weir_model::{BlockLayout, Extent, Group, Groups};
 
-/// In the place of a block that was given back.
-const NOWHERE: u32 = u32::MAX;
+pub use self::{
+    chain::{Chain, Key},
+    find::Hit,
+};
+use self::{share::Share, table::Table};
 
 /// The blocks of one sequence.
 #[derive(Debug)]
@@ -18,22 +26,9 @@ pub struct Blocks {
     extent: Extent,
 }
 
-/// Those of one group, in the order of the sequence's tokens.
-#[derive(Debug)]
-struct Table {
-    entries: Vec<u32>,
-    /// The first that a later token meets: those before it were given back.
-    first: usize,
-    /// These stay all the same, because the sequence may go back to meet them.
-    kept: Range<usize>,
-    held: usize,
-    /// The most that it may hold at a time.
-    promised: usize,
-}
-
 impl Blocks {
     pub fn tables(&self) -> Groups<&[u32]> {
-        Groups::each(|group| &self.tables.of(group).entries[..])
+        Groups::each(|group| self.tables.of(group).entries())
     }
 
     pub fn extent(&self) -> Extent {
@@ -41,8 +36,6 @@ impl Blocks {
     }
 }
 
-/// Hands out blocks, least recently used first, and those that were never used last: their memory
-/// is not taken before that.
 #[derive(Debug)]
 pub struct Pool {
     layout: BlockLayout,
@@ -51,76 +44,98 @@ pub struct Pool {
     groups: Groups<Share>,
 }
 
-/// The blocks of one group.
-#[derive(Debug)]
-struct Share {
-    /// Given back, the one that was first at the front.
-    free: VecDeque<u32>,
-    /// From this one on they were never used.
-    unused: u32,
-    total: usize,
-    promised: usize,
-}
-
 impl Pool {
     /// So many blocks in each group. Sequences that are covered are so by at most `step_tokens` at a
     /// time.
     pub fn new(layout: BlockLayout, total: Groups<usize>, step_tokens: usize) -> Self {
         assert!(layout.block_tokens > 0, "a block holds at least one token");
-        let groups = Groups::each(|group| {
-            let total = if layout.has(group) {
-                *total.of(group)
-            } else {
-                0
-            };
-            Share {
-                free: VecDeque::new(),
-                unused: 0,
-                total,
-                promised: 0,
-            }
-        });
+        let of = |group| match layout.has(group) {
+            true => *total.of(group),
+            false => 0,
+        };
         Self {
             layout,
             step_tokens,
-            groups,
+            groups: Groups::each(|group| Share::new(of(group))),
         }
     }
 
-    /// Promises what a sequence may need, or nothing where that is promised to others.
-    pub fn admit(&mut self, extent: Extent) -> Option<Blocks> {
+    pub fn block_tokens(&self) -> usize {
+        self.layout.block_tokens
+    }
+
+    /// Whether a sequence of `known` tokens that begins with `hit` has room for them, and for a block
+    /// more, beside what others will take soon.
+    pub fn has_room(&self, extent: Extent, known: usize, hit: &Hit, others: Groups<usize>) -> bool {
+        let soon = self.soon(extent, known);
+        self.present().all(|group| {
+            let share = self.groups.of(group);
+            let found = hit.blocks(group);
+            let cached = found.iter().filter(|block| !share.is_held(**block)).count();
+            let taken = soon.of(group).saturating_sub(found.len()) + cached;
+            taken + others.of(group) <= share.free()
+        })
+    }
+
+    /// What a sequence of `known` tokens has yet to take for them and for a block more.
+    pub fn wanting(&self, blocks: &Blocks, known: usize) -> Groups<usize> {
+        let soon = self.soon(blocks.extent, known);
+        Groups::each(|group| {
+            let held = blocks.tables.of(group).held();
+            soon.of(group).saturating_sub(held)
+        })
+    }
+
+    fn soon(&self, extent: Extent, known: usize) -> Groups<usize> {
+        let longest = extent.longest.min(known + self.layout.block_tokens);
+        let soon = Extent { longest, ..extent };
+        self.layout.most(soon, self.step_tokens)
+    }
+
+    /// A sequence whose first tokens are those of `hit`.
+    pub fn begin(&mut self, extent: Extent, hit: &Hit) -> Blocks {
         let most = self.layout.most(extent, self.step_tokens);
-        let fits = |group| {
-            let share: &Share = self.groups.of(group);
-            share.promised + most.of(group) <= share.total
-        };
-        if !Group::ALL.into_iter().all(fits) {
-            return None;
+        let mut tables =
+            Groups::each(|group| Table::new(self.kept(group, extent), *most.of(group)));
+        for group in self.present() {
+            let share = self.groups.of_mut(group);
+            let table = tables.of_mut(group);
+            table.begin(hit.first(group), hit.blocks(group), share);
         }
-        let tables = Groups::each(|group| {
-            let promised = *most.of(group);
-            self.groups.of_mut(group).promised += promised;
-            Table {
-                entries: Vec::new(),
-                first: 0,
-                kept: self.kept(group, extent),
-                held: 0,
-                promised,
-            }
-        });
-        Some(Blocks { tables, extent })
+        Blocks { tables, extent }
     }
 
-    /// Gives a sequence blocks for the tokens at these positions, the next that it computes, and
-    /// takes those that neither these nor later ones meet.
-    pub fn cover(&mut self, blocks: &mut Blocks, positions: &Range<usize>) {
-        debug_assert!(positions.len() <= self.step_tokens);
+    /// Takes what no token from the first of `positions` on meets, and says how many of these, the
+    /// next that the sequence computes, there is room for.
+    pub fn room(&mut self, blocks: &mut Blocks, positions: &Range<usize>) -> usize {
+        let block_tokens = self.layout.block_tokens;
+        let mut end = positions.end;
         for group in self.present() {
-            let first = self.layout.first_met(group, positions.start) / self.layout.block_tokens;
-            let end = positions.end.div_ceil(self.layout.block_tokens);
+            let first = self.layout.first_met(group, positions.start) / block_tokens;
             let (table, share) = (blocks.tables.of_mut(group), self.groups.of_mut(group));
             table.slide(first, share);
+            end = end.min((table.entries().len() + share.free()) * block_tokens);
+        }
+        end.saturating_sub(positions.start)
+    }
+
+    /// Gives a sequence blocks for the tokens at these positions, for which there is room.
+    pub fn cover(&mut self, blocks: &mut Blocks, positions: &Range<usize>) {
+        debug_assert!(positions.len() <= self.step_tokens);
+        let end = positions.end.div_ceil(self.layout.block_tokens);
+        for group in self.present() {
+            let (table, share) = (blocks.tables.of_mut(group), self.groups.of_mut(group));
             table.grow(end, share);
+        }
+    }
+
+    /// The first `computed` tokens of a sequence are in its blocks, and its whole blocks hold what
+    /// `keys` tell. Others may begin with those, but not with what it may go back to and replace.
+    pub fn computed(&mut self, blocks: &mut Blocks, keys: &[Key], computed: usize) {
+        let stays = computed.min(blocks.extent.back_to.unwrap_or(computed));
+        for group in self.present() {
+            let (table, share) = (blocks.tables.of_mut(group), self.groups.of_mut(group));
+            table.name(keys, stays / self.layout.block_tokens, share);
         }
     }
 
@@ -129,7 +144,7 @@ impl Pool {
     pub fn go_back(&mut self, blocks: &mut Blocks) {
         for group in self.present() {
             let (table, share) = (blocks.tables.of_mut(group), self.groups.of_mut(group));
-            table.cut(table.kept.end, share);
+            table.go_back(share);
         }
     }
 
@@ -137,25 +152,20 @@ impl Pool {
         for group in self.present() {
             let (table, share) = (blocks.tables.of_mut(group), self.groups.of_mut(group));
             table.cut(0, share);
-            share.promised -= table.promised;
-            debug_assert!(
-                share.free.len() <= share.unused as usize,
-                "a block was given back twice"
-            );
         }
     }
 
     /// Blocks in all, each of one layer, which are of one size in both groups.
     pub fn total(&self) -> u32 {
-        self.counted(|share| share.total)
+        self.counted(Share::total)
     }
 
-    /// Those that sequences hold or are promised.
+    /// Those that sequences hold.
     pub fn used(&self) -> u32 {
-        self.counted(|share| share.promised)
+        self.counted(Share::held)
     }
 
-    /// The longest that any sequence may be which is admitted when nothing else is held.
+    /// The longest that any sequence may be which runs while nothing else is held.
     pub fn capacity_tokens(&self) -> usize {
         let of = |group| {
             let extent = Extent {
@@ -163,7 +173,7 @@ impl Pool {
                 back_to: Some(0),
             };
             let endless = *self.layout.most(extent, self.step_tokens).of(group);
-            let total = self.groups.of(group).total;
+            let total = self.groups.of(group).total();
             match total >= endless {
                 true => usize::MAX,
                 false => total.saturating_mul(self.layout.block_tokens),
@@ -198,53 +208,6 @@ impl Pool {
             start
         };
         start..end
-    }
-}
-
-impl Share {
-    fn next(&mut self) -> u32 {
-        self.free.pop_front().unwrap_or_else(|| {
-            let block = self.unused;
-            self.unused += 1;
-            assert!(
-                (block as usize) < self.total,
-                "no more blocks are promised than there are"
-            );
-            block
-        })
-    }
-}
-
-impl Table {
-    /// Gives back what lies before `first`.
-    fn slide(&mut self, first: usize, share: &mut Share) {
-        let passed = self.first..first.min(self.entries.len());
-        self.first = self.first.max(passed.end);
-        for place in passed.filter(|place| !self.kept.contains(place)) {
-            share.free.push_back(self.entries[place]);
-            self.entries[place] = NOWHERE;
-            self.held -= 1;
-        }
-    }
-
-    /// Takes blocks up to the one before `end`.
-    fn grow(&mut self, end: usize, share: &mut Share) {
-        while self.entries.len() < end {
-            self.entries.push(share.next());
-            self.held += 1;
-        }
-        debug_assert!(self.held <= self.promised, "more blocks than were promised");
-    }
-
-    /// Gives back what lies from `end` on; what was kept before it is met again.
-    fn cut(&mut self, end: usize, share: &mut Share) {
-        for block in self.entries.drain(end.min(self.entries.len())..) {
-            if block != NOWHERE {
-                share.free.push_back(block);
-                self.held -= 1;
-            }
-        }
-        self.first = self.first.min(self.kept.start);
     }
 }
 

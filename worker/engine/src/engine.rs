@@ -19,10 +19,12 @@ use crate::{
 
 #[derive(Debug, Clone, Copy)]
 pub struct EngineOptions {
-    /// Sequences that are computed at the same time.
+    /// Sequences that are computed at the same time: at most as many as a step has tokens.
     pub max_sequences: usize,
     /// Sequences that may wait beside those; more are refused.
     pub max_waiting: usize,
+    /// Whether sequences that begin alike share what is computed of that.
+    pub prefix_cache: bool,
 }
 
 /// What the model thread is busy with.
@@ -30,10 +32,15 @@ pub struct EngineOptions {
 pub struct Load {
     pub running: u32,
     pub waiting: u32,
-    /// Blocks of key-value memory, each of one layer: those that running sequences hold or may yet
-    /// need, and all.
+    /// Blocks of key-value memory, each of one layer: those that running sequences hold, and all.
+    /// What is only cached is not used.
     pub blocks_used: u32,
     pub blocks_total: u32,
+    /// Since the start: sequences whose blocks were taken from them before they were done.
+    pub preemptions: u64,
+    /// Since the start: tokens of sequences that began, and how many of them were found computed.
+    pub queried_tokens: u64,
+    pub hit_tokens: u64,
 }
 
 /// Why work was not taken.
@@ -80,12 +87,14 @@ impl Engine {
     pub fn start(
         model: Model,
         cache: KvCache,
-        options: EngineOptions,
+        mut options: EngineOptions,
     ) -> Result<(Self, Ended), StartError> {
         let (inbox, received) = mpsc::channel();
+        options.max_sequences = options.max_sequences.clamp(1, STEP_TOKENS);
         let limits = Limits {
             max_sequences: options.max_sequences,
             step_tokens: STEP_TOKENS,
+            prefix_cache: options.prefix_cache,
         };
         let schedule = Schedule::new(limits, cache.layout(), cache.blocks());
         let pool = schedule.pool();
@@ -119,6 +128,7 @@ impl Engine {
         self.context_tokens
     }
 
+    /// What holds: no more sequences than were asked for.
     pub fn options(&self) -> EngineOptions {
         self.options
     }
@@ -133,9 +143,11 @@ impl Engine {
         self.check_length(writing.prompt.len())?;
         let (tx, rx) = tokio::sync::mpsc::unbounded_channel();
         let most = writing.most_tokens(self.context_tokens);
-        let (answer, ended) = Answer::new(&writing, showing, most, rx).map_err(Refused::Replay)?;
+        let (begun_tx, begun) = oneshot::channel();
+        let (answer, ended) =
+            Answer::new(&writing, showing, most, (rx, begun)).map_err(Refused::Replay)?;
         if !ended {
-            self.submit(Work::Write(writing, tx))?;
+            self.submit(Work::Write(writing, tx, begun_tx))?;
         }
         Ok(answer)
     }

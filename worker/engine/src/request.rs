@@ -8,6 +8,16 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{penalties::Penalties, sample::Sampling};
 
+/// Whose a sequence is, and what its keys and values follow from beside its tokens. Sequences share
+/// what is computed of equal beginnings only where they agree in all of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// Tenants take turns. Empty for whoever has no name.
+    pub tenant: Arc<str>,
+    /// Digest of the adapter; empty for the model itself.
+    pub adapter: Arc<str>,
+}
+
 /// One answer to write.
 #[derive(Debug, Clone)]
 pub struct Writing {
@@ -22,6 +32,7 @@ pub struct Writing {
     pub limits: WritingLimits,
     /// How many alternatives to report beside each token.
     pub alternatives: usize,
+    pub origin: Origin,
 }
 
 #[derive(Debug, Clone)]
@@ -51,6 +62,7 @@ pub struct Scoring {
     pub from: usize,
     /// Tokens that end an answer: what may follow the last token of an option.
     pub ends: Arc<[u32]>,
+    pub origin: Origin,
 }
 
 /// One token of an answer.
@@ -88,9 +100,14 @@ pub(crate) struct Produced {
 }
 
 /// Work on its way to the model thread, with the way back for what comes of it. A closed way back
-/// cancels the work.
+/// cancels the work. What is written also tells, when it begins, how many of its tokens were found
+/// computed.
 #[derive(Debug)]
 pub(crate) enum Work {
-    Write(Writing, mpsc::UnboundedSender<Produced>),
+    Write(
+        Writing,
+        mpsc::UnboundedSender<Produced>,
+        oneshot::Sender<usize>,
+    ),
     Score(Scoring, oneshot::Sender<Vec<f64>>),
 }

@@ -16,6 +16,9 @@ pub(crate) struct Scorer {
     /// Which ending is being computed; none while the shared part is.
     current: Option<usize>,
     sums: Vec<f64>,
+    /// The first position whose row has not been counted: one that is computed again, after its
+    /// blocks were taken, does not count twice.
+    uncounted: usize,
 }
 
 impl Scorer {
@@ -29,6 +32,7 @@ impl Scorer {
             shared,
             current: None,
             sums: vec![0.0; scoring.sequences.len()],
+            uncounted: scoring.from - 1,
             scoring,
         }
     }
@@ -45,12 +49,13 @@ impl Scorer {
 
     /// Which of the positions of a chunk a row of logits is needed for.
     pub fn wanted(&self, positions: &Range<usize>) -> Range<usize> {
-        (self.scoring.from - 1).clamp(positions.start, positions.end)..positions.end
+        self.uncounted.clamp(positions.start, positions.end)..positions.end
     }
 
     /// Counts what the row after `position` says.
     pub fn take(&mut self, position: usize, row: &Row<'_>) {
         let next = position + 1;
+        self.uncounted = next;
         match self.current {
             Some(index) => self.sums[index] += self.logprob(index, next, row),
             None if next < self.shared => {
@@ -71,6 +76,7 @@ impl Scorer {
         let index = (first..self.scoring.sequences.len())
             .find(|&index| self.scoring.sequences[index].len() > self.shared)?;
         self.current = Some(index);
+        self.uncounted = self.shared;
         Some(self.scoring.sequences[index][self.shared..].to_vec())
     }
 

@@ -3,7 +3,9 @@
 use std::ops::Range;
 
 use thiserror::Error;
-use weir_model::{Batch, BatchError, Group, Groups, KvCache, Logits, Model, SequenceSlice};
+use weir_model::{
+    Batch, BatchError, Group, Groups, KvCache, Logits, Model, ModelFacts, SequenceSlice,
+};
 
 /// The scheduler and the model disagree: a defect, after which nothing computed can be trusted.
 #[derive(Debug, Error)]
@@ -37,6 +39,10 @@ impl Step {
             cache,
             logits: Logits::new(),
         }
+    }
+
+    pub fn facts(&self) -> &ModelFacts {
+        self.model.facts()
     }
 
     /// Computes all parts at once: a row of logits for each wanted position, in order.
@@ -76,6 +82,7 @@ impl Step {
             })?;
         Ok(&self.logits)
     }
+
     /// Where keys and values of the part's tokens go in a group that the model has.
     fn slots(&self, part: &Part<'_>, group: Group) -> impl Iterator<Item = u32> {
         let (layout, table) = (self.cache.layout(), *part.block_tables.of(group));

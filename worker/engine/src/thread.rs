@@ -9,17 +9,16 @@ use std::{
     sync::mpsc::{Receiver, TryRecvError},
 };
 
-use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
-use weir_model::Extent;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use crate::{
+    blocks::Key,
     engine::Load,
-    request::Work,
+    request::{Origin, Work},
     row::Row,
-    schedule::{BatchPlan, Chunk, Schedule, SequenceId},
-    score::Scorer,
+    schedule::{Arrival, BatchPlan, Chunk, Schedule, SequenceId, Tenant},
+    sequence::{Next, Sequence},
     step::{Part, Step, StepError},
-    write::Writer,
 };
 
 /// Work with its place in the queue, which it gives up when it is dropped.
@@ -37,31 +36,6 @@ pub(crate) struct ModelThread {
     inbox: Receiver<Submitted>,
     load: watch::Sender<Load>,
     context_tokens: usize,
-}
-
-/// A sequence in the making.
-struct Sequence {
-    tokens: Vec<u32>,
-    job: Job,
-    _place: OwnedSemaphorePermit,
-}
-
-enum Job {
-    Write(Writer),
-    Score(Scorer, Option<oneshot::Sender<Vec<f64>>>),
-}
-
-/// How a sequence goes on after a step.
-enum Next {
-    /// It has tokens left to compute.
-    Continue,
-    Token(u32),
-    /// Back to the first `shared` tokens, and on from there.
-    Branch {
-        shared: usize,
-        tokens: Vec<u32>,
-    },
-    Over,
 }
 
 impl ModelThread {
@@ -87,13 +61,23 @@ impl ModelThread {
     /// Runs until every [`Engine`](crate::Engine) is gone and nothing is left to do.
     pub fn run(mut self) -> Result<(), StepError> {
         while self.receive() {
-            self.forget_cancelled();
-            self.schedule.admit();
-            self.publish();
-            let plan = self.schedule.plan();
-            self.compute(&plan)?;
-            self.publish();
+            self.turn()?;
         }
+        Ok(())
+    }
+
+    /// One step of those that are there, and of those that begin.
+    fn turn(&mut self) -> Result<(), StepError> {
+        self.forget_cancelled();
+        for begun in self.schedule.admit() {
+            if let Some(sequence) = self.sequences.get_mut(&begun.sequence) {
+                sequence.begin(begun.cached_tokens);
+            }
+        }
+        self.publish();
+        let plan = self.schedule.plan();
+        self.compute(&plan)?;
+        self.publish();
         Ok(())
     }
 
@@ -114,34 +98,30 @@ impl ModelThread {
     }
 
     fn begin(&mut self, submitted: Submitted) {
-        let (tokens, extent, job) = match submitted.work {
-            Work::Write(writing, tx) => {
-                let writer = Writer::new(writing, tx, self.context_tokens);
-                let extent = Extent {
-                    longest: writer.longest(),
-                    back_to: None,
-                };
-                (writer.tokens(), extent, Job::Write(writer))
-            }
-            Work::Score(scoring, tx) => {
-                let scorer = Scorer::new(scoring);
-                let tokens = scorer.shared_tokens().to_vec();
-                let extent = Extent {
-                    longest: scorer.longest(),
-                    back_to: Some(tokens.len()),
-                };
-                (tokens, extent, Job::Score(scorer, Some(tx)))
-            }
-        };
+        let sequence = Sequence::new(submitted.work, submitted.place, self.context_tokens);
         let id = SequenceId(self.next_id);
         self.next_id += 1;
-        self.schedule.add(id, tokens.len(), extent);
-        let sequence = Sequence {
-            tokens,
-            job,
-            _place: submitted.place,
-        };
+        self.schedule.add(Arrival {
+            id,
+            tenant: Tenant(Key::of(&[sequence.origin.tenant.as_bytes()])),
+            seed: self.seed(&sequence.origin),
+            tokens: &sequence.tokens,
+            needed: sequence.needed(),
+            extent: sequence.extent(),
+        });
         self.sequences.insert(id, sequence);
+    }
+
+    /// What keys and values follow from beside a sequence's tokens, and whose they are. The model's
+    /// digest tells its rope too, where the length of the context chose it.
+    fn seed(&self, origin: &Origin) -> Key {
+        let facts = self.step.facts();
+        Key::of(&[
+            facts.digest.as_bytes(),
+            facts.key_value_type.as_bytes(),
+            origin.adapter.as_bytes(),
+            origin.tenant.as_bytes(),
+        ])
     }
 
     fn forget_cancelled(&mut self) {
@@ -193,7 +173,7 @@ impl ModelThread {
             Next::Continue => {}
             Next::Token(token) => {
                 sequence.tokens.push(token);
-                self.schedule.extend(id);
+                self.schedule.extend(id, token);
             }
             Next::Branch { shared, tokens } => {
                 sequence.tokens.truncate(shared);
@@ -208,11 +188,15 @@ impl ModelThread {
     }
 
     fn publish(&self) {
+        let counts = self.schedule.counts();
         let now = Load {
             running: self.schedule.running() as u32,
             waiting: self.schedule.waiting() as u32,
             blocks_used: self.schedule.pool().used(),
             blocks_total: self.schedule.pool().total(),
+            preemptions: counts.preemptions,
+            queried_tokens: counts.queried_tokens,
+            hit_tokens: counts.hit_tokens,
         };
         self.load.send_if_modified(|load| {
             let changed = *load != now;
@@ -237,52 +221,5 @@ fn part<'a>(
     }
 }
 
-impl Sequence {
-    fn is_cancelled(&self) -> bool {
-        match &self.job {
-            Job::Write(writer) => writer.is_cancelled(),
-            Job::Score(_, tx) => tx.as_ref().is_none_or(oneshot::Sender::is_closed),
-        }
-    }
-
-    fn wanted(&self, positions: &Range<usize>) -> Range<usize> {
-        match &self.job {
-            Job::Write(writer) => writer.wanted(positions, self.tokens.len()),
-            Job::Score(scorer, _) => scorer.wanted(positions),
-        }
-    }
-
-    /// Takes the rows of a chunk, which begin at position `first`.
-    fn take(&mut self, chunk: &Chunk, first: usize, rows: &[Row<'_>]) -> Next {
-        let complete = chunk.positions.end == self.tokens.len();
-        match &mut self.job {
-            Job::Write(writer) => match rows.last() {
-                Some(row) => writer
-                    .take(&self.tokens, row)
-                    .map_or(Next::Over, Next::Token),
-                None => Next::Continue,
-            },
-            Job::Score(scorer, tx) => {
-                for (position, row) in (first..).zip(rows) {
-                    scorer.take(position, row);
-                }
-                if !complete {
-                    return Next::Continue;
-                }
-                match scorer.next_ending() {
-                    Some(tokens) => Next::Branch {
-                        shared: scorer.shared_tokens().len(),
-                        tokens,
-                    },
-                    None => {
-                        if let Some(tx) = tx.take() {
-                            // Whoever asked may have gone away, which is no concern of ours.
-                            let _ = tx.send(scorer.take_sums());
-                        }
-                        Next::Over
-                    }
-                }
-            }
-        }
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use clap::Parser;
+use clap::{ArgAction, Parser};
 use weir_engine::model::{KeyValueType, Quantization};
 use weir_process::{ProcessArgs, parse_duration};
 
@@ -54,6 +54,16 @@ pub struct Args {
     #[arg(long, env = "WEIR_THREADS", value_name = "COUNT")]
     pub threads: Option<usize>,
 
+    /// Sequences computed at the same time, at most; more than 256 do not fit into one step
+    // Eight rows share one pass over the weights, and more would make each of them slower than a
+    // person reads on two cores.
+    #[arg(long, env = "WEIR_MAX_SEQUENCES", value_name = "COUNT", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub max_sequences: u16,
+
+    /// Whether prompts that begin alike share what is computed of that: Enabled or Disabled
+    #[arg(long, env = "WEIR_PREFIX_CACHE", value_name = "NAME", default_value = "Enabled", value_parser = enabled, action = ArgAction::Set)]
+    pub prefix_cache: bool,
+
     /// Sequences that may wait; more are answered with 429.
     #[arg(
         long,
@@ -78,6 +88,14 @@ pub struct Args {
 
     #[command(flatten)]
     pub process: ProcessArgs,
+}
+
+fn enabled(name: &str) -> Result<bool, String> {
+    match name {
+        "Enabled" => Ok(true),
+        "Disabled" => Ok(false),
+        _ => Err("one of Enabled, Disabled is expected".to_owned()),
+    }
 }
 
 fn quantization(name: &str) -> Result<Quantization, String> {
@@ -110,5 +128,20 @@ mod tests {
     fn a_worker_that_is_told_of_no_termination_log_leaves_none_on_the_machine() {
         let args = ["weir-worker", "--model-name=triage", "--source=file:///m"];
         assert_eq!(Args::parse_from(args).termination_log, None);
+    }
+
+    #[test]
+    fn the_engine_is_as_it_was_asked_to_be() {
+        let parse = |more: &[&str]| {
+            let least = ["weir-worker", "--model-name=triage", "--source=file:///m"];
+            Args::try_parse_from(least.iter().chain(more))
+        };
+        let default = parse(&[]).unwrap();
+        assert_eq!((default.max_sequences, default.prefix_cache), (8, true));
+        let other = parse(&["--max-sequences=3", "--prefix-cache=Disabled"]).unwrap();
+        assert_eq!((other.max_sequences, other.prefix_cache), (3, false));
+        for wrong in ["--max-sequences=0", "--prefix-cache=Off"] {
+            assert!(parse(&[wrong]).is_err(), "{wrong}");
+        }
     }
 }

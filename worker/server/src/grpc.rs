@@ -109,11 +109,14 @@ struct Watching {
 
 impl Watching {
     async fn next(mut self) -> Option<(Result<api::WatchEvent, Status>, Self)> {
-        if let Some(told) = &self.told {
+        if let Some(told) = self.told {
             let draining = self.shutdown.clone();
             let told_draining = told.draining;
+            // Blocks come and go with every few tokens, which is no news of its own.
+            let was = (told.running, told.waiting, told.blocks_used > 0);
+            let is_news = |load: &Load| (load.running, load.waiting, load.blocks_used > 0) != was;
             tokio::select! {
-                changed = self.load.changed() => changed.ok()?,
+                changed = self.load.wait_for(is_news) => drop(changed.ok()?),
                 () = time::sleep(WATCH_INTERVAL) => {}
                 () = async { draining.begun().await }, if !told_draining => {}
                 // The stream must not be what keeps a drained process alive.

@@ -40,6 +40,11 @@ impl Reports {
                 running: now.running,
                 waiting: now.waiting,
                 max_sequences: serving.engine.options().max_sequences as u32,
+                blocks_used: now.blocks_used,
+                blocks_total: now.blocks_total,
+                preemptions: now.preemptions,
+                queried_tokens: now.queried_tokens,
+                hit_tokens: now.hit_tokens,
                 model: Some(serving.model_facts()),
                 cold_start: Some(serving.cold_start),
                 arriving: None,
@@ -67,7 +72,16 @@ impl Reports {
 
     fn publish(&self, worker: WorkerLoad) {
         self.0.send_modify(|load| {
-            load.version += 1;
+            // Blocks come and go with every few tokens, which is no news to wake a reader for.
+            let blocks_used = worker.blocks_used;
+            let told = load.worker.take();
+            let told = told.map(|told| WorkerLoad {
+                blocks_used,
+                ..told
+            });
+            if told.as_ref() != Some(&worker) {
+                load.version += 1;
+            }
             load.worker = Some(worker);
         });
     }

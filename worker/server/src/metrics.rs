@@ -14,7 +14,7 @@ use weir_process::{
         collector::Collector,
         encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric},
         metrics::{
-            counter::Counter,
+            counter::{ConstCounter, Counter},
             family::Family,
             gauge::ConstGauge,
             histogram::{Histogram, exponential_buckets},
@@ -180,10 +180,46 @@ impl Collector for LoadGauges {
                 f64::from(load.waiting),
             ),
             ("kv_used_ratio", "Share of key-value memory in use", used),
+            (
+                "kv_used_blocks",
+                "Blocks of key-value memory in use, each of one layer",
+                f64::from(load.blocks_used),
+            ),
+            (
+                "kv_blocks",
+                "Blocks of key-value memory, each of one layer",
+                f64::from(load.blocks_total),
+            ),
         ];
         for (name, help, value) in gauges {
             let gauge = ConstGauge::new(value);
             gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
+        }
+        let counters = [
+            (
+                "preemptions",
+                "Sequences whose key-value memory was taken from them before they were done",
+                load.preemptions,
+            ),
+            (
+                "cache_queried_tokens",
+                "Tokens of sequences that began",
+                load.queried_tokens,
+            ),
+            (
+                "cache_hit_tokens",
+                "Tokens of sequences that began and were found computed",
+                load.hit_tokens,
+            ),
+        ];
+        for (name, help, value) in counters {
+            let counter = ConstCounter::new(value);
+            counter.encode(encoder.encode_descriptor(
+                name,
+                help,
+                None,
+                counter.metric_type(),
+            )?)?;
         }
         Ok(())
     }

@@ -15,7 +15,7 @@ use weir_engine::{
     Ended, Engine, EngineOptions,
     model::{
         BLOCK_TOKENS, ChatTemplate, GenerationDefaults, KvCache, LoadError, LoadOptions,
-        LoadReport, Model, Plan, Tokenizer, Upkeep, available_threads,
+        LoadReport, Model, Plan, STEP_TOKENS, Tokenizer, Upkeep, available_threads,
     },
 };
 use weir_policy::load::ColdStart;
@@ -34,10 +34,6 @@ use crate::{
     trial,
     warm_up::{try_out, warm_up},
 };
-
-/// Sequences computed at the same time. Eight rows share one pass over the weights, and more
-/// would make each of them slower than a person reads on two cores.
-const MAX_SEQUENCES: usize = 8;
 
 /// Prompts rendered and tokenized at the same time; most take less than a millisecond.
 const PROMPTS_AT_ONCE: usize = 4;
@@ -62,8 +58,15 @@ pub async fn start(
     let options = load_options(args, memory);
     let own_template = args.chat_template.clone();
     let name = args.model_name.clone();
+    let engine_options = EngineOptions {
+        max_sequences: usize::from(args.max_sequences).min(STEP_TOKENS),
+        max_waiting: args.max_waiting,
+        prefix_cache: args.prefix_cache,
+    };
+    let sequences = engine_options.max_sequences;
     let loading = spawn_blocking(move || {
-        let mut loaded = Loaded::load((&folder, own_template.as_deref()), &options, memory)
+        let files = (&*folder, own_template.as_deref());
+        let mut loaded = Loaded::load(files, &options, memory, sequences)
             .map_err(|error| Failure::new(error.reason(), &error))?;
         let model = (&mut loaded.model, &mut loaded.cache);
         try_out(model, &loaded.tokenizer, &name)?;
@@ -73,10 +76,6 @@ pub async fn start(
         .await
         .map_err(|error| Failure::new("CrashLoop", &error))??;
     let load_ms = millis(began.elapsed());
-    let engine_options = EngineOptions {
-        max_sequences: MAX_SEQUENCES,
-        max_waiting: args.max_waiting,
-    };
     let facts = loaded.model.facts().clone();
     let (report, mut took) = (loaded.report, loaded.took);
     let (engine, ended) = Engine::start(loaded.model, loaded.cache, engine_options)
@@ -172,11 +171,12 @@ impl Loaded {
         (folder, template): (&Path, Option<&Path>),
         options: &LoadOptions,
         memory: Option<Memory>,
+        sequences: usize,
     ) -> Result<Self, LoadError> {
         let plan = Plan::of(folder, options)?;
         // Before the weights are read: what has no room is to be known at once.
         let asked = options.context_tokens.is_some();
-        let blocks = room::blocks(&plan, memory, MAX_SEQUENCES, asked)?;
+        let blocks = room::blocks(&plan, memory, sequences, asked)?;
         let mut model = plan.load()?;
         let mut took = Took::default();
         let began = Instant::now();
@@ -233,7 +233,7 @@ mod tests {
             memory_bytes: Some(memory.bytes),
             ..LoadOptions::default()
         };
-        let loaded = Loaded::load((folder.path(), None), &options, Some(memory));
+        let loaded = Loaded::load((folder.path(), None), &options, Some(memory), 8);
         loaded.map(|loaded| loaded.report).unwrap_err()
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use weir_engine::{
-    Engine, Event, Sampling, Showing, Writing, WritingLimits,
+    Engine, Event, Origin, Sampling, Showing, Writing, WritingLimits,
     model::{Batch, Groups, KvCache, Logits, Model, SequenceSlice, Tokenizer},
 };
 
@@ -67,6 +67,7 @@ pub async fn warm_up(engine: &Engine, tokenizer: &Tokenizer) -> Result<(), Failu
             ends: Arc::new([]),
         },
         alternatives: 0,
+        origin: Origin::default(),
     };
     let showing = Showing {
         tokenizer: tokenizer.clone(),

@@ -410,7 +410,7 @@ pub struct WatchEvent {
     pub waiting: u32,
     #[prost(uint32, tag = "3")]
     pub max_sequences: u32,
-    /// Blocks of key-value memory, each of one layer: promised to what runs, and in all.
+    /// Blocks of key-value memory, each of one layer: held by what runs, and in all.
     #[prost(uint32, tag = "4")]
     pub blocks_used: u32,
     #[prost(uint32, tag = "5")]
@@ -759,7 +759,7 @@ pub mod worker_client {
                 .insert(GrpcMethod::new("weir.worker.v1.Worker", "Describe"));
             self.inner.unary(req, path, codec).await
         }
-        /// Reports load now, on every change, and at least once a second.
+        /// Reports load now, when what runs or waits changes, and at least once a second.
         pub async fn watch(
             &mut self,
             request: impl tonic::IntoRequest<super::WatchRequest>,
@@ -842,7 +842,7 @@ pub mod worker_server {
             >
             + std::marker::Send
             + 'static;
-        /// Reports load now, on every change, and at least once a second.
+        /// Reports load now, when what runs or waits changes, and at least once a second.
         async fn watch(
             &self,
             request: tonic::Request<super::WatchRequest>,

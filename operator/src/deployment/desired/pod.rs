@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use weir_crds::value::duration_argument;
-use weir_crds::{KeyValueType, Quantization, TopologySpread, labels};
+use weir_crds::{KeyValueType, PrefixCache, Quantization, TopologySpread, labels};
 
 use super::super::began::Began;
 use super::super::validate::Valid;
@@ -121,6 +121,13 @@ fn arguments(valid: &Valid<'_>, of_files: Vec<String>, began: &Began) -> Vec<Str
     let key_value_type = valid.spec.engine.key_value_type;
     if key_value_type != KeyValueType::default() {
         arguments.push(format!("--key-value-type={key_value_type:?}"));
+    }
+    if let Some(sequences) = valid.spec.engine.max_sequences {
+        arguments.push(format!("--max-sequences={sequences}"));
+    }
+    let prefix_cache = valid.spec.engine.prefix_cache;
+    if prefix_cache != PrefixCache::default() {
+        arguments.push(format!("--prefix-cache={prefix_cache:?}"));
     }
     arguments.extend(of_files);
     arguments.extend(began.arguments());

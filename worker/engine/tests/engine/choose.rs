@@ -1,6 +1,6 @@
 //! Scores of closed answers, against what writing them would have said.
 
-use weir_engine::{Refused, Scoring, common_prefix};
+use weir_engine::{Origin, Refused, Scoring, common_prefix};
 
 use crate::harness::Harness;
 
@@ -22,6 +22,7 @@ fn scoring(harness: &Harness, options: &[&str]) -> Scoring {
         sequences,
         from,
         ends: harness.tokenizer.ends().into(),
+        origin: Origin::default(),
     }
 }
 

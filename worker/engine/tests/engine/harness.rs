@@ -9,8 +9,8 @@ use std::{
 
 use tokio::time::timeout;
 use weir_engine::{
-    Answer, End, Ended, Engine, EngineOptions, Event, Load, Penalties, Refused, Sampling, Showing,
-    Token, Writing, WritingLimits,
+    Answer, End, Ended, Engine, EngineOptions, Event, Load, Origin, Penalties, Refused, Sampling,
+    Showing, Token, Writing, WritingLimits,
     model::{
         ChatTemplate, Conversation, Extent, Groups, KvCache, LoadOptions, Message, Model,
         STEP_TOKENS, Tokenizer,
@@ -49,6 +49,7 @@ impl Harness {
         Self::with(EngineOptions {
             max_sequences: 8,
             max_waiting: 64,
+            prefix_cache: true,
         })
     }
 
@@ -87,6 +88,7 @@ impl Harness {
         let options = EngineOptions {
             max_sequences,
             max_waiting: 64,
+            prefix_cache: true,
         };
         Self::of(changed.path(), options, |model| {
             let layout = model.block_layout(16);
@@ -155,6 +157,7 @@ impl Harness {
                 ends: self.tokenizer.ends().into(),
             },
             alternatives: 0,
+            origin: Origin::default(),
         }
     }
 

@@ -1,6 +1,7 @@
 //! The engine with the model of `examples/triage`: what it writes, what it refuses, what it frees.
 #![allow(clippy::unwrap_used, reason = "in a test the panic is the report")]
 
+mod cache;
 mod choose;
 mod harness;
 mod queue;

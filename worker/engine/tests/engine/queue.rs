@@ -8,6 +8,7 @@ fn one_at_a_time(max_waiting: usize) -> Harness {
     Harness::with(EngineOptions {
         max_sequences: 1,
         max_waiting,
+        prefix_cache: true,
     })
 }
 
@@ -100,6 +101,7 @@ async fn memory_for_less_than_one_context_shrinks_the_context() {
     let options = EngineOptions {
         max_sequences: 2,
         max_waiting: 4,
+        prefix_cache: true,
     };
     let harness = Harness::with_blocks(options, |context_blocks| context_blocks / 4);
     let context_tokens = harness.engine.context_tokens();

@@ -1,6 +1,6 @@
 //! A model with windows in as little memory as it may need: blocks change hands all the time.
 
-use weir_engine::Scoring;
+use weir_engine::{Origin, Scoring};
 
 use crate::harness::{Harness, finish};
 
@@ -40,6 +40,7 @@ async fn a_window_that_a_score_goes_back_to_is_still_there() {
             sequences,
             from: prompt.len(),
             ends: [2].into(),
+            origin: Origin::default(),
         })
     };
     // The first is so long that its own window has passed the prompt's by far.

@@ -55,6 +55,7 @@ impl ChatRequest {
             limits: Some(limits(&mut fields)?),
             choices: fields.take("n")?.unwrap_or(1),
             top_logprobs,
+            cache_salt: fields.take("cache_salt")?.unwrap_or_default(),
             ..api::GenerateRequest::default()
         };
         if model.is_empty() {

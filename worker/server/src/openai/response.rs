@@ -46,6 +46,8 @@ impl Envelope {
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Usage {
     pub prompt_tokens: u32,
+    /// Those of the prompt that were found computed.
+    pub cached_tokens: u32,
     pub completion_tokens: u32,
 }
 
@@ -60,7 +62,7 @@ impl Usage {
             "prompt_tokens": self.prompt_tokens,
             "completion_tokens": self.completion_tokens,
             "total_tokens": self.prompt_tokens + self.completion_tokens,
-            "prompt_tokens_details": { "cached_tokens": 0, "audio_tokens": 0 },
+            "prompt_tokens_details": { "cached_tokens": self.cached_tokens, "audio_tokens": 0 },
             "completion_tokens_details": { "reasoning_tokens": 0, "audio_tokens": 0 },
         })
     }
@@ -85,7 +87,7 @@ pub async fn whole(
     let mut usage = Usage::default();
     while let Some(event) = generation.next().await {
         match event? {
-            Event::Started(_) => {}
+            Event::Started(started) => usage.cached_tokens = started.cached_tokens,
             Event::Tokens(tokens) => {
                 let choice = at(&mut choices, tokens.choice);
                 choice.text.push_str(&tokens.text);

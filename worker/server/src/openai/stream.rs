@@ -81,9 +81,12 @@ struct Writing {
 impl Writing {
     fn pieces(&mut self, event: Event) -> Vec<Value> {
         match event {
-            Event::Started(_) => (0..self.asked.choices)
-                .map(|choice| self.piece(choice, json!({ "role": "assistant", "content": "" })))
-                .collect(),
+            Event::Started(started) => {
+                self.usage.cached_tokens = started.cached_tokens;
+                (0..self.asked.choices)
+                    .map(|choice| self.piece(choice, json!({ "role": "assistant", "content": "" })))
+                    .collect()
+            }
             Event::Tokens(tokens) => {
                 let logprobs = self
                     .asked

@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use weir_engine::{Scoring, common_prefix};
+use weir_engine::{Origin, Scoring, common_prefix};
 use weir_worker_api as api;
 
 use super::Serving;
@@ -68,6 +68,10 @@ impl Serving {
             sequences,
             from,
             ends: self.eos.clone(),
+            origin: Origin {
+                tenant: request.cache_salt.into(),
+                ..Origin::default()
+            },
         };
         let sums = self.engine.score(scoring).await?;
         let scores = softmax(&sums).into_iter().zip(sums).zip(tokens);

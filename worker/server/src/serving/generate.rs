@@ -7,9 +7,9 @@ use std::{
 
 use futures::{
     StreamExt,
-    stream::{BoxStream, select_all, unfold},
+    stream::{BoxStream, iter, once, select_all, unfold},
 };
-use weir_engine::{Answer, End, Event, Refused, Showing, Writing};
+use weir_engine::{Answer, End, Event, Origin, Refused, Showing, Writing};
 use weir_worker_api::{self as api, generate_event};
 
 use super::{
@@ -21,11 +21,17 @@ use crate::{draining::Cutoff, metrics::Measured, refusal::Refusal};
 
 /// An answer in the making. Dropping it cancels the work.
 pub struct Generation {
-    started: Option<api::Started>,
     events: BoxStream<'static, Result<generate_event::Event, Refusal>>,
     measured: Measured,
     cutoff: Cutoff,
     over: bool,
+}
+
+/// What a request became, until it is begun.
+struct Queued {
+    started: api::Started,
+    /// One for each choice.
+    answers: Vec<Answer>,
 }
 
 impl Serving {
@@ -36,14 +42,10 @@ impl Serving {
     ) -> Result<Generation, Refusal> {
         let mut measured = self.metrics.begin("generate");
         match self.begin(request).await {
-            Ok((started, answers)) => {
-                measured.prompt(started.prompt_ids.len());
-                let prompt_tokens = started.prompt_ids.len() as u32;
-                let choices = (0_u32..).zip(answers);
-                let streams = choices.map(|(choice, answer)| events(choice, prompt_tokens, answer));
+            Ok(queued) => {
+                measured.prompt(queued.started.prompt_ids.len());
                 Ok(Generation {
-                    started: Some(started),
-                    events: select_all(streams.collect::<Vec<_>>()).boxed(),
+                    events: queued.events(),
                     measured,
                     cutoff: self.cutoff.clone(),
                     over: false,
@@ -56,10 +58,7 @@ impl Serving {
         }
     }
 
-    async fn begin(
-        self: &Arc<Self>,
-        request: api::GenerateRequest,
-    ) -> Result<(api::Started, Vec<Answer>), Refusal> {
+    async fn begin(self: &Arc<Self>, request: api::GenerateRequest) -> Result<Queued, Refusal> {
         self.admit(&request.model)?;
         let checker = Checker {
             defaults: &self.defaults,
@@ -80,10 +79,18 @@ impl Serving {
             }
         };
         let prompt: Arc<[u32]> = prompt_ids.as_slice().into();
+        let origin = Origin {
+            tenant: request.cache_salt.into(),
+            ..Origin::default()
+        };
         let answers = (0_u32..)
             .zip(progress)
             .map(|(choice, progress)| {
-                let writing = writing(&settings, &prompt, seed, choice, progress.produced);
+                let writing = Writing {
+                    produced: progress.produced,
+                    choice,
+                    ..writing(&settings, &prompt, seed, &origin)
+                };
                 let showing = Showing {
                     tokenizer: self.tokenizer.clone(),
                     stop: settings.stop.clone(),
@@ -98,16 +105,35 @@ impl Serving {
             seed,
             cached_tokens: 0,
         };
-        Ok((started, answers))
+        Ok(Queued { started, answers })
+    }
+}
+
+impl Queued {
+    fn events(self) -> BoxStream<'static, Result<generate_event::Event, Refusal>> {
+        once(self.begun())
+            .flat_map(|Self { started, answers }| {
+                let prompt_tokens = started.prompt_ids.len() as u32;
+                let choices = (0_u32..).zip(answers);
+                let streams = choices.map(|(choice, answer)| events(choice, prompt_tokens, answer));
+                let streams = select_all(streams.collect::<Vec<_>>());
+                iter([Ok(generate_event::Event::Started(started))]).chain(streams)
+            })
+            .boxed()
+    }
+
+    /// Waits until the first choice is begun: the others find what that one computes.
+    async fn begun(mut self) -> Self {
+        if let Some(first) = self.answers.first_mut() {
+            self.started.cached_tokens = first.cached_tokens().await as u32;
+        }
+        self
     }
 }
 
 impl Generation {
     /// The next event; nothing after the last choice has finished, or after an error.
     pub async fn next(&mut self) -> Option<Result<generate_event::Event, Refusal>> {
-        if let Some(started) = self.started.take() {
-            return Some(Ok(generate_event::Event::Started(started)));
-        }
         if self.over {
             return None;
         }
@@ -128,22 +154,18 @@ impl Generation {
     }
 }
 
-fn writing(
-    settings: &Settings,
-    prompt: &Arc<[u32]>,
-    seed: u64,
-    choice: u32,
-    produced: Vec<u32>,
-) -> Writing {
+/// The first choice, as it is begun.
+fn writing(settings: &Settings, prompt: &Arc<[u32]>, seed: u64, origin: &Origin) -> Writing {
     Writing {
         prompt: prompt.clone(),
-        produced,
+        produced: Vec::new(),
         sampling: settings.sampling,
         penalties: settings.penalties.clone(),
         seed,
-        choice,
+        choice: 0,
         limits: settings.limits.clone(),
         alternatives: settings.alternatives,
+        origin: origin.clone(),
     }
 }
 

@@ -61,7 +61,10 @@ async fn a_stream_says_the_same_as_the_whole_answer_and_ends_with_its_mark() {
     assert_eq!(text(&pieces, 0), "billing");
     let last = pieces.last().unwrap();
     assert_eq!(last["choices"], json!([]));
-    let whole = worker.chat(&about(CLEAR, json!({}))).await;
+    // Asked by somebody else, who finds nothing of it computed.
+    let whole = worker
+        .chat(&about(CLEAR, json!({ "cache_salt": "other" })))
+        .await;
     assert_eq!(last["usage"], whole["usage"]);
     assert_eq!(
         pieces[pieces.len() - 2]["choices"][0]["finish_reason"],
@@ -73,6 +76,56 @@ async fn a_stream_says_the_same_as_the_whole_answer_and_ends_with_its_mark() {
         .stream(&about(CLEAR, json!({ "stream": true })))
         .await;
     assert!(ended && pieces.iter().all(|piece| piece.get("usage").is_none()));
+}
+
+#[tokio::test]
+async fn the_usage_tells_how_much_of_the_prompt_was_computed_before() {
+    let worker = Worker::start(&[]).await;
+    let cached = async |worker: &Worker, more: Value| {
+        let answer = worker.chat(&about(CLEAR, more)).await;
+        let usage = &answer["usage"];
+        let of_prompt = usage["prompt_tokens"].as_u64().unwrap();
+        let cached = usage["prompt_tokens_details"]["cached_tokens"].as_u64();
+        (cached.unwrap(), (of_prompt - 1) / 16 * 16)
+    };
+    assert_eq!(cached(&worker, json!({ "n": 2 })).await.0, 0);
+    let (again, most) = cached(&worker, json!({})).await;
+    assert_eq!(again, most);
+    assert!(most > 0);
+    let salted = json!({ "cache_salt": "other" });
+    assert_eq!(cached(&worker, salted).await.0, 0);
+    let stream = json!({ "stream": true, "stream_options": { "include_usage": true } });
+    let (pieces, _) = worker.stream(&about(CLEAR, stream)).await;
+    let usage = &pieces.last().unwrap()["usage"];
+    assert_eq!(usage["prompt_tokens_details"]["cached_tokens"], most);
+    let (_, metrics) = worker.admin("/metrics").await;
+    let hits = format!("weir_worker_cache_hit_tokens_total {}", 3 * most);
+    assert!(
+        metrics.contains(&hits),
+        "the second choice hits too: {metrics}"
+    );
+    assert_eq!(worker.report().await["worker"]["hit_tokens"], 3 * most);
+
+    let plain = Worker::start(&["--prefix-cache=Disabled"]).await;
+    for _ in 0..2 {
+        assert_eq!(cached(&plain, json!({})).await.0, 0);
+    }
+}
+
+#[tokio::test]
+async fn no_more_sequences_run_than_the_worker_was_told() {
+    let worker = Worker::start(&["--max-sequences=2"]).await;
+    let report = worker.report().await;
+    assert_eq!(report["worker"]["max_sequences"], 2);
+    let body = endless(json!({ "n": 5, "max_tokens": 400 }));
+    {
+        let mut request = Box::pin(worker.post(&body).send());
+        tokio::select! {
+            _ = &mut request => panic!("the answer cannot be there yet"),
+            () = worker.until(|load| load["running"] == 2 && load["waiting"] == 3) => {}
+        }
+    }
+    worker.until_idle().await;
 }
 
 #[tokio::test]

@@ -19,6 +19,8 @@ async fn a_report_says_what_is_served_and_its_version_grows_with_changes() {
     worker.until_idle().await;
     let after = worker.report().await;
     assert!(after["version"].as_u64() > before["version"].as_u64());
+    assert_eq!(after["worker"]["blocks_used"], 0);
+    assert!(after["worker"]["blocks_total"].as_u64().unwrap() > 0);
 }
 
 #[tokio::test]
@@ -46,6 +48,11 @@ async fn readiness_and_metrics_are_there() {
         "weir_worker_request_seconds_count{call=\"generate\"} 1",
         "weir_worker_running_requests ",
         "weir_worker_waiting_requests ",
+        "weir_worker_kv_used_blocks 0.0",
+        "weir_worker_kv_blocks ",
+        "weir_worker_preemptions_total 0",
+        "weir_worker_cache_queried_tokens_total ",
+        "weir_worker_cache_hit_tokens_total ",
     ] {
         assert!(metrics.contains(name), "{name} is not in\n{metrics}");
     }

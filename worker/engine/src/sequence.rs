@@ -1,0 +1,145 @@
+//! A sequence in the making: its tokens, and what is done with the rows of logits after them.
+
+use std::ops::Range;
+
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use weir_model::Extent;
+
+use crate::{
+    request::{Origin, Work},
+    row::Row,
+    schedule::Chunk,
+    score::Scorer,
+    write::Writer,
+};
+
+pub(crate) struct Sequence {
+    pub tokens: Vec<u32>,
+    pub origin: Origin,
+    job: Job,
+    /// Told when it begins how many of its first tokens were found computed.
+    begun: Option<oneshot::Sender<usize>>,
+    _place: OwnedSemaphorePermit,
+}
+
+enum Job {
+    Write(Writer),
+    Score(Scorer, Option<oneshot::Sender<Vec<f64>>>),
+}
+
+/// How a sequence goes on after a step.
+pub(crate) enum Next {
+    /// It has tokens left to compute.
+    Continue,
+    Token(u32),
+    /// Back to the first `shared` tokens, and on from there.
+    Branch {
+        shared: usize,
+        tokens: Vec<u32>,
+    },
+    Over,
+}
+
+impl Sequence {
+    /// No answer may be longer than the context leaves.
+    pub fn new(work: Work, place: OwnedSemaphorePermit, context_tokens: usize) -> Self {
+        match work {
+            Work::Write(writing, tx, begun) => {
+                let origin = writing.origin.clone();
+                let writer = Writer::new(writing, tx, context_tokens);
+                Self {
+                    tokens: writer.tokens(),
+                    origin,
+                    job: Job::Write(writer),
+                    begun: Some(begun),
+                    _place: place,
+                }
+            }
+            Work::Score(scoring, tx) => {
+                let origin = scoring.origin.clone();
+                let scorer = Scorer::new(scoring);
+                Self {
+                    tokens: scorer.shared_tokens().to_vec(),
+                    origin,
+                    job: Job::Score(scorer, Some(tx)),
+                    begun: None,
+                    _place: place,
+                }
+            }
+        }
+    }
+
+    pub fn extent(&self) -> Extent {
+        match &self.job {
+            Job::Write(writer) => Extent {
+                longest: writer.longest(),
+                back_to: None,
+            },
+            Job::Score(scorer, _) => Extent {
+                longest: scorer.longest(),
+                back_to: Some(scorer.shared_tokens().len()),
+            },
+        }
+    }
+
+    /// The first position of those known whose row is wanted.
+    pub fn needed(&self) -> usize {
+        let known = self.tokens.len();
+        self.wanted(&(0..known)).start
+    }
+
+    pub fn is_cancelled(&self) -> bool {
+        match &self.job {
+            Job::Write(writer) => writer.is_cancelled(),
+            Job::Score(_, tx) => tx.as_ref().is_none_or(oneshot::Sender::is_closed),
+        }
+    }
+
+    pub fn begin(&mut self, cached_tokens: usize) {
+        if let Some(begun) = self.begun.take() {
+            // Whoever does not want to know has dropped the other end.
+            let _ = begun.send(cached_tokens);
+        }
+    }
+
+    pub fn wanted(&self, positions: &Range<usize>) -> Range<usize> {
+        match &self.job {
+            Job::Write(writer) => writer.wanted(positions, self.tokens.len()),
+            Job::Score(scorer, _) => scorer.wanted(positions),
+        }
+    }
+
+    /// Takes the rows of a chunk, which begin at position `first`.
+    pub fn take(&mut self, chunk: &Chunk, first: usize, rows: &[Row<'_>]) -> Next {
+        let complete = chunk.positions.end == self.tokens.len();
+        match &mut self.job {
+            Job::Write(writer) => match rows.last() {
+                Some(row) => writer
+                    .take(&self.tokens, row)
+                    .map_or(Next::Over, Next::Token),
+                None => Next::Continue,
+            },
+            Job::Score(scorer, tx) => {
+                for (position, row) in (first..).zip(rows) {
+                    scorer.take(position, row);
+                }
+                if !complete {
+                    return Next::Continue;
+                }
+                match scorer.next_ending() {
+                    Some(tokens) => Next::Branch {
+                        shared: scorer.shared_tokens().len(),
+                        tokens,
+                    },
+                    None => {
+                        if let Some(tx) = tx.take() {
+                            // Whoever asked may have gone away, which is no concern of ours.
+                            let _ = tx.send(scorer.take_sums());
+                        }
+                        Next::Over
+                    }
+                }
+            }
+        }
+    }
+}

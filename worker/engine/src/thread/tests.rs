@@ -1,0 +1,338 @@
+//! Random schedules on a small model: whatever happens around it, a sequence gets the tokens that it
+//! gets alone.
+//!
+//! Sequences come and go between steps, share beginnings within and across tenants and adapters,
+//! and have so little memory that blocks are taken from them. `WEIR_TESTS_SCHEDULES=n` tries that
+//! many schedules for each kernel class instead of a hundred.
+
+mod gemma;
+
+use std::{
+    num::NonZeroUsize,
+    sync::{Arc, mpsc},
+};
+
+use tokio::sync::{Semaphore, mpsc as channel, oneshot, watch};
+use weir_model::{BLOCK_TOKENS, BlockLayout, Extent, Groups, KernelClass, KvCache, STEP_TOKENS};
+
+use super::*;
+use crate::{
+    Penalties, Sampling, Scoring, Writing, WritingLimits, random::uniform, request::Produced,
+    schedule::Limits,
+};
+
+/// The longest sequence of these tests.
+const LONGEST: usize = 208;
+
+/// Numbers that follow from a seed.
+struct Dice {
+    seed: u64,
+    thrown: u64,
+}
+
+impl Dice {
+    fn below(&mut self, end: usize) -> usize {
+        self.thrown += 1;
+        (uniform(self.seed, 0, self.thrown) * end as f64) as usize
+    }
+
+    fn one_in(&mut self, count: usize) -> bool {
+        self.below(count) == 0
+    }
+}
+
+/// One request, and when it comes and goes.
+#[derive(Clone)]
+struct Story {
+    what: What,
+    arrives: usize,
+    leaves: Option<usize>,
+}
+
+#[derive(Clone)]
+enum What {
+    Write(Writing),
+    Score(Scoring),
+}
+
+/// What came of one.
+#[derive(Debug, Default, PartialEq)]
+struct Outcome {
+    written: Vec<Produced>,
+    scores: Option<Vec<f64>>,
+}
+
+fn tokens(dice: &mut Dice) -> Vec<u32> {
+    // Two beginnings of a few blocks, each taken up to any place behind the first.
+    let (beginning, shared) = (dice.below(2) as u32, 16 + dice.below(48) as u32);
+    let own = 1 + dice.below(20) as u32;
+    let salt = dice.below(64) as u32;
+    let shared = (0..shared).map(|at| (at * at * 7 + at * 3 + beginning * 11) % 62 + 2);
+    shared
+        .chain((0..own).map(|at| (at * salt) % 62 + 2))
+        .collect()
+}
+
+fn origin(dice: &mut Dice) -> Origin {
+    Origin {
+        tenant: ["", "", "", "one"][dice.below(4)].into(),
+        adapter: ["", "", "", "", "some"][dice.below(5)].into(),
+    }
+}
+
+fn what(dice: &mut Dice) -> What {
+    let prompt = tokens(dice);
+    let origin = origin(dice);
+    let ends: Arc<[u32]> = match dice.one_in(3) {
+        true => Arc::new([1]),
+        false => Arc::new([]),
+    };
+    if dice.one_in(5) {
+        let endings = 1 + dice.below(3);
+        let sequences = (0..endings).map(|_| [prompt.clone(), tokens(dice)].concat());
+        return What::Score(Scoring {
+            sequences: sequences.collect(),
+            from: 1 + dice.below(prompt.len()),
+            ends,
+            origin,
+        });
+    }
+    let temperature = [0.0, 1.5][dice.below(2)];
+    What::Write(Writing {
+        prompt: prompt.into(),
+        produced: tokens(dice)[..]
+            .iter()
+            .copied()
+            .take(dice.below(8))
+            .collect(),
+        sampling: Sampling {
+            temperature,
+            ..Sampling::default()
+        },
+        penalties: Penalties::default(),
+        seed: 7,
+        choice: dice.below(2) as u32,
+        limits: WritingLimits {
+            max_tokens: 30 + dice.below(90),
+            min_tokens: 0,
+            ends,
+        },
+        alternatives: 0,
+        origin,
+    })
+}
+
+fn story(dice: &mut Dice) -> Story {
+    Story {
+        what: what(dice),
+        arrives: dice.below(12),
+        leaves: dice.one_in(6).then(|| 1 + dice.below(60)),
+    }
+}
+
+/// A model thread without a thread.
+fn thread(
+    class: KernelClass,
+    threads: usize,
+    limits: Limits,
+    more: Groups<usize>,
+) -> (ModelThread, mpsc::Sender<Submitted>) {
+    let model = gemma::load(class, NonZeroUsize::new(threads).unwrap());
+    let layout = model.block_layout(BLOCK_TOKENS);
+    let least = least(layout, limits.step_tokens);
+    let blocks = Groups::each(|group| least.of(group) + more.of(group));
+    let cache = KvCache::new(&model, blocks, BLOCK_TOKENS).unwrap();
+    let schedule = Schedule::new(limits, layout, blocks);
+    let context_tokens = schedule.pool().capacity_tokens().min(LONGEST);
+    assert_eq!(context_tokens, LONGEST);
+    let (inbox, received) = mpsc::channel();
+    let (load, _) = watch::channel(Load::default());
+    let thread = ModelThread::new(
+        Step::new(model, cache),
+        schedule,
+        received,
+        load,
+        context_tokens,
+    );
+    (thread, inbox)
+}
+
+/// What one sequence may need.
+fn least(layout: BlockLayout, step_tokens: usize) -> Groups<usize> {
+    let extent = Extent {
+        longest: LONGEST,
+        back_to: Some(0),
+    };
+    layout.most(extent, step_tokens)
+}
+
+/// The way back of one request.
+enum Heard {
+    Write(channel::UnboundedReceiver<Produced>, Vec<Produced>),
+    Score(oneshot::Receiver<Vec<f64>>, Option<Vec<f64>>),
+}
+
+impl Heard {
+    fn listen(&mut self) {
+        match self {
+            Self::Write(rx, written) => {
+                while let Ok(produced) = rx.try_recv() {
+                    written.push(produced);
+                }
+            }
+            Self::Score(rx, scores) => {
+                if let Ok(sums) = rx.try_recv() {
+                    *scores = Some(sums);
+                }
+            }
+        }
+    }
+
+    fn outcome(self) -> Outcome {
+        match self {
+            Self::Write(_, written) => Outcome {
+                written,
+                scores: None,
+            },
+            Self::Score(_, scores) => Outcome {
+                written: Vec::new(),
+                scores,
+            },
+        }
+    }
+}
+
+fn submit(inbox: &mpsc::Sender<Submitted>, places: &Arc<Semaphore>, what: What) -> Heard {
+    let (work, heard) = match what {
+        What::Write(writing) => {
+            let (tx, rx) = channel::unbounded_channel();
+            let work = Work::Write(writing, tx, oneshot::channel().0);
+            (work, Heard::Write(rx, Vec::new()))
+        }
+        What::Score(scoring) => {
+            let (tx, rx) = oneshot::channel();
+            (Work::Score(scoring, tx), Heard::Score(rx, None))
+        }
+    };
+    let place = places.clone().try_acquire_owned().unwrap();
+    inbox.send(Submitted { work, place }).unwrap();
+    heard
+}
+
+/// Tells the stories, each of which hears all that it would hear before it leaves.
+fn tell(
+    thread: &mut ModelThread,
+    inbox: &mpsc::Sender<Submitted>,
+    stories: &[Story],
+) -> Vec<Outcome> {
+    let places = Arc::new(Semaphore::new(stories.len()));
+    let mut hearing: Vec<Option<Heard>> = stories.iter().map(|_| None).collect();
+    let mut outcomes: Vec<Outcome> = stories.iter().map(|_| Outcome::default()).collect();
+    let last = stories.iter().map(|story| story.arrives).max().unwrap();
+    for time in 0.. {
+        for (index, story) in stories.iter().enumerate() {
+            if story.arrives == time {
+                hearing[index] = Some(submit(inbox, &places, story.what.clone()));
+            }
+            if story
+                .leaves
+                .is_some_and(|after| story.arrives + after == time)
+                && let Some(heard) = hearing[index].take()
+            {
+                outcomes[index] = heard.outcome();
+            }
+        }
+        if time > last && thread.sequences.is_empty() {
+            break;
+        }
+        assert!(time < 3000, "somebody waits for ever");
+        // With nothing to do it would wait, and nobody would come.
+        if !thread.sequences.is_empty() || stories.iter().any(|story| story.arrives == time) {
+            assert!(thread.receive());
+            thread.turn().unwrap();
+        }
+        hearing.iter_mut().flatten().for_each(Heard::listen);
+    }
+    for (outcome, heard) in outcomes.iter_mut().zip(hearing) {
+        if let Some(heard) = heard {
+            *outcome = heard.outcome();
+        }
+    }
+    assert_eq!(thread.schedule.pool().used(), 0);
+    outcomes
+}
+
+/// Whether one that left has heard the beginning of what it hears alone, and one that stayed all.
+fn agree(story: &Story, together: &Outcome, alone: &Outcome) -> bool {
+    match story.leaves {
+        None => together == alone,
+        Some(_) => {
+            alone.written.starts_with(&together.written)
+                && (together.scores.is_none() || together.scores == alone.scores)
+        }
+    }
+}
+
+#[allow(
+    clippy::disallowed_methods,
+    reason = "a switch of the test, not of a program"
+)]
+fn schedules() -> u64 {
+    let asked = std::env::var("WEIR_TESTS_SCHEDULES").ok();
+    asked.map_or(100, |count| count.parse().unwrap())
+}
+
+fn try_schedules(class: KernelClass) {
+    let alone_limits = Limits {
+        max_sequences: 1,
+        step_tokens: STEP_TOKENS,
+        prefix_cache: false,
+    };
+    let (mut alone, alone_inbox) = thread(class, 1, alone_limits, Groups::both(0));
+    let mut happened = crate::schedule::Counts::default();
+    for seed in 0..schedules() {
+        let mut dice = Dice { seed, thrown: 0 };
+        let stories: Vec<Story> = (0..4 + dice.below(9)).map(|_| story(&mut dice)).collect();
+        let limits = Limits {
+            max_sequences: 1 + dice.below(8),
+            step_tokens: [8, 24, STEP_TOKENS][dice.below(3)],
+            prefix_cache: !dice.one_in(5),
+        };
+        let more = Groups {
+            global: dice.below(6),
+            windowed: dice.below(40),
+        };
+        let (mut together, inbox) = thread(class, 1 + dice.below(3), limits, more);
+        let outcomes = tell(&mut together, &inbox, &stories);
+        for (index, (story, outcome)) in stories.iter().zip(outcomes).enumerate() {
+            let only = Story {
+                arrives: 0,
+                leaves: None,
+                ..story.clone()
+            };
+            let expected = &tell(&mut alone, &alone_inbox, &[only])[0];
+            assert!(
+                agree(story, &outcome, expected),
+                "{class}, schedule {seed}, sequence {index}: {outcome:?}, and alone {expected:?}"
+            );
+        }
+        let counts = together.schedule.counts();
+        happened.preemptions += counts.preemptions;
+        happened.hit_tokens += counts.hit_tokens;
+    }
+    // Enough of what is to be tried happened.
+    assert!(2 * happened.preemptions >= schedules(), "{happened:?}");
+    assert!(happened.hit_tokens >= 16 * schedules(), "{happened:?}");
+}
+
+#[test]
+fn sequences_get_the_tokens_that_they_get_alone_with_portable_kernels() {
+    try_schedules(KernelClass::Portable);
+}
+
+#[test]
+fn sequences_get_the_tokens_that_they_get_alone_with_every_other_kernel_class() {
+    let others = KernelClass::ALL.into_iter();
+    let others = others.filter(|class| *class != KernelClass::Portable && class.is_available());
+    others.for_each(try_schedules);
+}
