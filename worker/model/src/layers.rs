@@ -141,9 +141,9 @@ pub(crate) fn sizes(
     rounding: Rounding,
     must_be_whole: bool,
 ) -> Result<Made, LoadError> {
-    let mut weights = Weights::sizes(source.clone(), rounding);
+    let mut weights = Weights::sizes(source.clone(), rounding, must_be_whole);
     decoder(spec.clone(), layout, &mut weights)?;
-    weights.finish(must_be_whole)
+    weights.finish()
 }
 
 /// What the names of the model's tensors begin with, and the name of the head.

@@ -48,13 +48,14 @@ pub(crate) fn load(
 ) -> Result<Loaded, LoadError> {
     let mut earlier = Earlier::look(digested, asked, cpu);
     let rounding = asked.weights.quantization.rounding();
-    let mut weights = Weights::new(source, cpu, rounding, earlier.file.take());
+    let how = (rounding, asked.must_be_whole);
+    let mut weights = Weights::new(source, cpu, how, earlier.file.take());
     let known = earlier.digest.take();
     let (decoder, (digest, taken)) = beside(digested, known, || {
         layers::decoder(spec, layout, &mut weights)
     });
     let decoder = decoder?;
-    let mut made = weights.finish(asked.must_be_whole)?;
+    let mut made = weights.finish()?;
     made.report.digest_was_noted = earlier.begun.as_ref().is_some_and(|begun| begun.is_noted);
     made.report.phases.digest = earlier.digesting + taken;
     made.report.phases.map = earlier.mapping;

@@ -28,7 +28,7 @@ pub(crate) use self::upkeep::Begun;
 use crate::quantization::Quantization;
 
 /// Of the file around the packed bytes: its header, its table, and its checksums.
-const FILE_VERSION: u32 = 1;
+const FILE_VERSION: u32 = 2;
 
 /// Names of our files end so; others in the folder are left alone.
 const PACKED: &str = ".packed";

@@ -37,6 +37,8 @@ pub(crate) struct Weights<'a> {
     source: Source,
     making: Making<'a>,
     rounding: Rounding,
+    /// Whether the files have to hold what the spec has and nothing else.
+    must_be_whole: bool,
     made: Made,
 }
 
@@ -73,23 +75,25 @@ impl<'a> Weights<'a> {
     pub(crate) fn new(
         source: Source,
         cpu: &'a Cpu,
-        rounding: Rounding,
+        (rounding, must_be_whole): (Rounding, bool),
         earlier: Option<PackedFile>,
     ) -> Self {
         Self {
             source,
             making: Making::Weights { cpu, earlier },
             rounding,
+            must_be_whole,
             made: Made::default(),
         }
     }
 
     /// To find every tensor and to count what it would take.
-    pub(crate) fn sizes(source: Source, rounding: Rounding) -> Self {
+    pub(crate) fn sizes(source: Source, rounding: Rounding, must_be_whole: bool) -> Self {
         Self {
             source,
             making: Making::Sizes,
             rounding,
+            must_be_whole,
             made: Made::default(),
         }
     }
@@ -128,8 +132,8 @@ impl<'a> Weights<'a> {
             return Ok(());
         }
         let second = self.source.take(name, &[first.count(), first.columns])?;
-        let is_compared = matches!(self.making, Making::Weights { earlier: None, .. });
-        match is_compared && !second.holds_the_same(first) {
+        let is_read = matches!(self.making, Making::Weights { earlier: None, .. });
+        match self.must_be_whole && is_read && !second.holds_the_same(first) {
             false => Ok(()),
             true => Err(LoadError::HeadDiffers {
                 head: second.name,
@@ -206,17 +210,17 @@ impl<'a> Weights<'a> {
         }
     }
 
-    /// What was made, where all was used or `must_be_whole` does not ask for that.
+    /// What was made, where all was used or need not be.
     ///
     /// # Errors
     /// Names a tensor that was neither taken nor skipped.
-    pub(crate) fn finish(self, must_be_whole: bool) -> Result<Made, LoadError> {
+    pub(crate) fn finish(self) -> Result<Made, LoadError> {
         let left = match &self.source {
             Source::Hub(source) => source.first_left(),
             Source::Gguf(source) => source.first_left(),
         };
         match left {
-            Some(tensor) if must_be_whole => Err(LoadError::TensorUnexpected {
+            Some(tensor) if self.must_be_whole => Err(LoadError::TensorUnexpected {
                 tensor: tensor.to_owned(),
             }),
             _ => Ok(self.made),

@@ -107,7 +107,7 @@ impl Config {
         list.iter().map(size).collect()
     }
 
-    /// The newer spelling counts, where there are both.
+    /// Ours refuses a config with both where they differ.
     pub(crate) fn activation(&self, default: Activation) -> Activation {
         let named = self.get("hidden_activation").or(self.get("hidden_act"));
         match named.and_then(Value::as_str) {

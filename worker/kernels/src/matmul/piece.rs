@@ -155,10 +155,12 @@ impl<I: Element, T: Element> Piece<'_, I, T> {
             }
             // Loops, because a closure may be compiled by itself, without these instructions.
             for o in 0..O {
-                met[o] = meet.weight(simd, nth(weights[o], step));
+                // SAFETY: rows have `columns` numbers, which are at least `steps` runs.
+                met[o] = meet.weight(simd, unsafe { nth(weights[o], step) });
             }
             for r in 0..R {
-                let input = meet.input(simd, nth(inputs[r], step));
+                // SAFETY: as above.
+                let input = meet.input(simd, unsafe { nth(inputs[r], step) });
                 for o in 0..O {
                     sums[r][o] = meet.add(simd, sums[r][o], input, met[o]);
                 }
@@ -277,10 +279,13 @@ impl PairKernel for Piece<'_, bf16, bf16> {
     }
 }
 
-/// The `step`th run of a row that is known to have that many.
+/// The `step`th run of a row. Were it checked, every load would be followed by a branch, and the
+/// sums would live on the stack.
+///
+/// # Safety
+/// The row has more runs than `step`.
 #[inline(always)]
-fn nth<T, const RUN: usize>(row: &[T], step: usize) -> &[T; RUN] {
-    // SAFETY: `tile` counts steps by the length of the row. Checked here, every load would be
-    // followed by a branch, and the sums would live on the stack.
+unsafe fn nth<T, const RUN: usize>(row: &[T], step: usize) -> &[T; RUN] {
+    // SAFETY: the caller promises that the run is within the row.
     unsafe { &*row.as_ptr().add(step * RUN).cast() }
 }

@@ -80,6 +80,7 @@ impl Family {
             theta: 10_000.0,
             partial_rope: false,
             activation: Activation::Silu,
+            activation_key: "hidden_act",
             tied: false,
             shape: None,
         };
@@ -166,6 +167,7 @@ fn gemma(family: Family, llama: Defaults) -> Defaults {
         kv_heads: Some(4),
         theta,
         activation: Activation::GeluTanh,
+        activation_key: "hidden_activation",
         tied: true,
         // The text model within a model for images says next to nothing of its shape.
         shape: Some([vocabulary, 2304, 9216, 26, 8, context]),

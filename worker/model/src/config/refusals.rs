@@ -46,7 +46,10 @@ fn two_spellings_of_rope_that_disagree_are_refused_and_two_that_agree_are_one() 
         &[
             (both(linear(4.0), linear(2.0)), why),
             (both(json!({ "rope_type": "default" }), linear(2.0)), why),
-            (both(other_base, linear(4.0)), why),
+            (
+                both(other_base, linear(4.0)),
+                "`rope_parameters.rope_theta` is 600.0, where 500 stands beside the table",
+            ),
         ],
     );
 }
@@ -68,6 +71,68 @@ fn an_old_spelling_beside_ropes_by_kind_of_layer_must_agree_with_that_of_all() {
         &[(
             both(4.0),
             "`rope_scaling` is {\"rope_type\":\"linear\",\"factor\":4.0}",
+        )],
+    );
+}
+
+#[test]
+fn what_stands_beside_a_table_of_rope_must_agree_with_it() {
+    let table = |changes: Value| {
+        let mut table = json!({
+            "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+            "original_max_position_embeddings": 64, "rope_theta": 500.0,
+        });
+        for (key, value) in changes.as_object().unwrap() {
+            table[key] = value.clone();
+        }
+        table
+    };
+    let beside = |theta: f64, original: u32, table: Value| json!({ "rope_theta": theta, "original_max_position_embeddings": original, "rope_parameters": table });
+    let same = beside(500.0, 64, table(json!({ "type": "llama3" })));
+    assert!(read(&config("LlamaForCausalLM", same)).is_ok());
+    refused(
+        "LlamaForCausalLM",
+        &[
+            (
+                beside(600.0, 64, table(json!({}))),
+                "`rope_parameters.rope_theta` is 500.0, where 600 stands beside the table",
+            ),
+            (
+                beside(500.0, 32, table(json!({}))),
+                "`rope_parameters.original_max_position_embeddings` is 64, where 32 stands",
+            ),
+            (
+                beside(500.0, 64, table(json!({ "type": "yarn" }))),
+                "`rope_parameters.type` is \"yarn\", where `rope_type` says otherwise",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn an_activation_under_the_key_of_another_class_must_agree() {
+    let both = |one: &str, other: &str| json!({ "hidden_act": one, "hidden_activation": other });
+    let gelu = "gelu_pytorch_tanh";
+    assert!(read(&config("Gemma2ForCausalLM", both(gelu, gelu))).is_ok());
+    assert!(read(&config("LlamaForCausalLM", both("silu", "silu"))).is_ok());
+    refused(
+        "Gemma2ForCausalLM",
+        &[
+            (
+                json!({ "hidden_act": "silu" }),
+                "`hidden_act` is \"silu\", where this class goes by `hidden_activation`",
+            ),
+            (
+                both("silu", gelu),
+                "`hidden_act` is \"silu\", where this class goes by `hidden_activation`",
+            ),
+        ],
+    );
+    refused(
+        "LlamaForCausalLM",
+        &[(
+            json!({ "hidden_activation": gelu }),
+            "`hidden_activation` is \"gelu_pytorch_tanh\", where this class goes by `hidden_act`",
         )],
     );
 }

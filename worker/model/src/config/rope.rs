@@ -22,24 +22,51 @@ pub(super) struct RopeDefaults {
     pub(super) context: usize,
 }
 
+/// What a config says of a rope outside the table that describes it.
+#[derive(Clone, Copy)]
+pub(super) struct Beside {
+    pub(super) theta: Option<f64>,
+    /// Where neither says it.
+    pub(super) usual: f64,
+    pub(super) dim: usize,
+    pub(super) original: Option<usize>,
+}
+
+impl Beside {
+    fn base(self) -> f64 {
+        self.theta.unwrap_or(self.usual)
+    }
+}
+
+/// The one name of a kind that has had two.
+fn same_kind(name: &str) -> &str {
+    match name {
+        "su" => "longrope",
+        name => name,
+    }
+}
+
 impl RopeDefaults {
     /// The rope of a model that has one for all layers.
     pub(super) fn read(&self, keys: &Keys<'_>) -> Result<Rope, LoadError> {
-        let theta = keys.number_or("rope_theta", self.theta, BASE)?;
-        let dim = self.turning(keys)?.unwrap_or(self.head_dim);
-        // Some files keep it beside the table, and mean the same.
-        let original = keys.size_if(ORIGINAL)?;
+        let beside = Beside {
+            theta: keys.number_if("rope_theta", BASE)?,
+            usual: self.theta,
+            dim: self.turning(keys)?.unwrap_or(self.head_dim),
+            // Some files keep it beside the table, and mean the same.
+            original: keys.size_if(ORIGINAL)?,
+        };
         let spelled = |key| -> Result<Option<Rope>, LoadError> {
             let table = keys.filled_table(key)?;
-            table
-                .map(|table| self.of_table(&table, (theta, dim), original))
-                .transpose()
+            table.map(|table| self.of_table(&table, beside)).transpose()
         };
         let (newer, older) = (spelled("rope_parameters")?, spelled("rope_scaling")?);
         if let (Some(newer), Some(older)) = (&newer, &older) {
             refuse_other(keys, newer, older)?;
         }
-        Ok(newer.or(older).unwrap_or_else(|| Rope::plain(theta, dim)))
+        Ok(newer
+            .or(older)
+            .unwrap_or_else(|| Rope::plain(beside.base(), beside.dim)))
     }
 
     /// How many dimensions of a head turn, where the config says it.
@@ -62,17 +89,25 @@ impl RopeDefaults {
         Err(keys.refuse(key, &why))
     }
 
-    /// The rope that one table describes; `theta` and `dim` where it does not say.
-    pub(super) fn of_table(
-        &self,
-        table: &Keys<'_>,
-        (theta, dim): (f64, usize),
-        original: Option<usize>,
-    ) -> Result<Rope, LoadError> {
-        let base = table.number_or("rope_theta", theta, BASE)?;
-        let dim = self.turning(table)?.unwrap_or(dim);
-        let old_name = table.text("type")?;
-        let kind = table.text("rope_type")?.or(old_name).unwrap_or("default");
+    /// The rope that one table describes, with what stands beside it where it does not say.
+    pub(super) fn of_table(&self, table: &Keys<'_>, beside: Beside) -> Result<Rope, LoadError> {
+        let base = match table.number_if("rope_theta", BASE)? {
+            Some(base) if beside.theta.is_some_and(|theta| theta != base) => {
+                let why = format!("where {} stands beside the table", beside.base());
+                return Err(table.refuse("rope_theta", &why));
+            }
+            Some(base) => base,
+            None => beside.base(),
+        };
+        let dim = self.turning(table)?.unwrap_or(beside.dim);
+        let original = beside.original;
+        let (new_name, old_name) = (table.text("rope_type")?, table.text("type")?);
+        if let (Some(new), Some(old)) = (new_name, old_name)
+            && same_kind(new) != same_kind(old)
+        {
+            return Err(table.refuse("type", "where `rope_type` says otherwise"));
+        }
+        let kind = new_name.or(old_name).unwrap_or("default");
         let scaling = match kind {
             "default" => RopeScaling::None,
             "linear" => RopeScaling::Linear {
@@ -100,6 +135,12 @@ impl RopeDefaults {
 
     fn original(&self, table: &Keys<'_>, beside: Option<usize>) -> Result<f64, LoadError> {
         let within = table.size_if(ORIGINAL)?;
+        if let (Some(beside), Some(within)) = (beside, within)
+            && beside != within
+        {
+            let why = format!("where {beside} stands beside the table");
+            return Err(table.refuse(ORIGINAL, &why));
+        }
         match beside.or(within).unwrap_or(self.context) {
             0 | 1 => Err(table.refuse(ORIGINAL, "where a context of more than one is stretched")),
             original => Ok(original as f64),

@@ -5,7 +5,7 @@ use weir_kernels::attention::LARGEST_GROUP;
 
 use super::families::PLAIN_LAYER;
 use super::keys::{BASE, EPSILON, Keys};
-use super::rope::{RopeDefaults, refuse_other};
+use super::rope::{Beside, RopeDefaults, refuse_other};
 use crate::LoadError;
 use crate::layers::Layout;
 use crate::rope::Rope;
@@ -26,6 +26,8 @@ pub(super) struct Defaults {
     pub(super) theta: f64,
     pub(super) partial_rope: bool,
     pub(super) activation: Activation,
+    /// The key that the class reads it from.
+    pub(super) activation_key: &'static str,
     pub(super) tied: bool,
     /// Vocabulary, hidden, intermediate, layers, heads, context; none where a file must say them.
     pub(super) shape: Option<[usize; 6]>,
@@ -95,7 +97,7 @@ impl<'a, 'b> Common<'a, 'b> {
                 cap: None,
                 head_norm: false,
             },
-            activation: activation(keys, defaults.activation)?,
+            activation: activation(keys, defaults)?,
             biases: Biases::default(),
             multipliers: Multipliers::default(),
             logit_cap: None,
@@ -145,7 +147,7 @@ impl<'a, 'b> Common<'a, 'b> {
 
     /// A second rope, for the layers with a window; the first is for the others.
     pub(super) fn local_rope(&mut self, theta: f64) -> Result<(), LoadError> {
-        let theta = self.keys.number_or("rope_local_base_freq", theta, BASE)?;
+        let said = self.keys.number_if("rope_local_base_freq", BASE)?;
         let tables = self.keys.table("rope_parameters")?;
         let nested = match &tables {
             Some(tables) if tables.has("full_attention") || tables.has("sliding_attention") => {
@@ -153,30 +155,37 @@ impl<'a, 'b> Common<'a, 'b> {
             }
             _ => {
                 let global = self.rope.read(self.keys)?;
-                let local = Rope::plain(theta, self.spec.head_dim);
+                let local = Rope::plain(said.unwrap_or(theta), self.spec.head_dim);
                 self.two_ropes(global, local);
                 return Ok(());
             }
         };
-        let of = |kind, theta| match nested.table(kind)? {
-            Some(table) => self
-                .rope
-                .of_table(&table, (theta, self.spec.head_dim), None),
-            None => Ok(Rope::plain(theta, self.spec.head_dim)),
+        let of = |kind, theta: Option<f64>, usual| match nested.table(kind)? {
+            Some(table) => {
+                let dim = self.spec.head_dim;
+                let original = None;
+                let beside = Beside {
+                    theta,
+                    usual,
+                    dim,
+                    original,
+                };
+                self.rope.of_table(&table, beside)
+            }
+            None => Ok(Rope::plain(theta.unwrap_or(usual), self.spec.head_dim)),
         };
-        let global = of(
-            "full_attention",
-            self.keys.number_or("rope_theta", self.rope.theta, BASE)?,
-        )?;
-        let local = of("sliding_attention", theta)?;
+        let outer = self.keys.number_if("rope_theta", BASE)?;
+        let global = of("full_attention", outer, self.rope.theta)?;
+        let local = of("sliding_attention", said, theta)?;
         nested.finish(|_, _| false)?;
         if let Some(older) = self.keys.filled_table("rope_scaling")? {
-            let defaults = (global.base, self.spec.head_dim);
-            refuse_other(
-                self.keys,
-                &global,
-                &self.rope.of_table(&older, defaults, None)?,
-            )?;
+            let beside = Beside {
+                theta: None,
+                usual: global.base,
+                dim: self.spec.head_dim,
+                original: None,
+            };
+            refuse_other(self.keys, &global, &self.rope.of_table(&older, beside)?)?;
         }
         self.two_ropes(global, local);
         Ok(())
@@ -263,20 +272,21 @@ fn head_dim(
     }
 }
 
-/// Two spellings; where a file has both, the newer one counts, as its authors' code has it.
-fn activation(keys: &Keys<'_>, default: Activation) -> Result<Activation, LoadError> {
-    let (newer, older) = (keys.text("hidden_activation")?, keys.text("hidden_act")?);
-    match newer.or(older) {
-        None => Ok(default),
-        Some("silu" | "swish") => Ok(Activation::Silu),
-        Some("gelu_pytorch_tanh") => Ok(Activation::GeluTanh),
-        Some(_) => Err(keys.refuse(
-            if newer.is_some() {
-                "hidden_activation"
-            } else {
-                "hidden_act"
-            },
-            "where silu and gelu_pytorch_tanh are supported",
-        )),
+/// Under the key that the class goes by. Files carry the other one along, which must not say
+/// otherwise.
+fn activation(keys: &Keys<'_>, defaults: &Defaults) -> Result<Activation, LoadError> {
+    let named = |key| match keys.text(key)? {
+        None => Ok(None),
+        Some("silu" | "swish") => Ok(Some(Activation::Silu)),
+        Some("gelu_pytorch_tanh") => Ok(Some(Activation::GeluTanh)),
+        Some(_) => Err(keys.refuse(key, "where silu and gelu_pytorch_tanh are supported")),
+    };
+    let activation = named(defaults.activation_key)?.unwrap_or(defaults.activation);
+    for key in ["hidden_act", "hidden_activation"] {
+        if named(key)?.is_some_and(|other| other != activation) {
+            let why = format!("where this class goes by `{}`", defaults.activation_key);
+            return Err(keys.refuse(key, &why));
+        }
     }
+    Ok(activation)
 }

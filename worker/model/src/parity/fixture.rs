@@ -13,7 +13,7 @@ use super::paged::{Paged, Sequence};
 use super::seeded;
 use crate::spec::DecoderSpec;
 use crate::tensor::Plain;
-use crate::{LoadOptions, Model};
+use crate::{KernelClass, LoadOptions, Model};
 
 /// Tokens that are given at once: less than a window, so that windows slide over the prompt too.
 const CHUNK: usize = 7;
@@ -67,6 +67,16 @@ impl Fixture {
             ..LoadOptions::default()
         };
         self.model_for(stored, &options, change)
+    }
+
+    /// As it is, on that class.
+    pub(super) fn model_on(&self, kernel_class: KernelClass, stored: Plain) -> Model {
+        let options = LoadOptions {
+            context_tokens: self.reference.context,
+            kernel_class,
+            ..LoadOptions::default()
+        };
+        self.model_for(stored, &options, |_| {})
     }
 
     pub(super) fn model_for(

@@ -16,7 +16,7 @@ pub const HIDDEN: &str = "embedding_length";
 pub const LAYERS: &str = "block_count";
 /// `intermediate_size`. Phi-3's too, though its `ffn_up` has twice as many rows.
 pub const INTERMEDIATE: &str = "feed_forward_length";
-/// `num_attention_heads`. A number, or a list with one for each layer.
+/// `num_attention_heads`.
 pub const HEADS: &str = "attention.head_count";
 /// `num_key_value_heads`; else [`HEADS`]. A number, or a list with one for each layer, in which a
 /// layer without attention has 0.
