@@ -79,6 +79,11 @@ impl Plan {
         self.weight_bytes
     }
 
+    /// How many tokens the embedding has rows for.
+    pub fn vocabulary(&self) -> u32 {
+        self.opened.spec.vocabulary as u32
+    }
+
     /// The longest sequence that was asked for, or that the model was made for.
     pub fn context_tokens(&self) -> u32 {
         self.context_tokens

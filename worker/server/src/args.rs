@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{ArgAction, Parser};
-use weir_engine::model::{KeyValueType, Quantization};
+use weir_engine::model::{KernelClass, KeyValueType, Quantization};
 use weir_process::{ProcessArgs, parse_duration};
 
 use crate::source::SourceArgs;
@@ -44,6 +44,11 @@ pub struct Args {
     /// A chat template to use instead of the model's own [default: the model's]
     #[arg(long, env = "WEIR_CHAT_TEMPLATE", value_name = "FILE")]
     pub chat_template: Option<PathBuf>,
+
+    /// The instructions to compute with: avx512-bf16, avx512, avx2 or portable; an answer is resumed
+    /// on the same only [default: the best that the processor has]
+    #[arg(long, env = "WEIR_KERNEL_CLASS", value_name = "NAME", value_parser = kernel_class)]
+    pub kernel_class: Option<KernelClass>,
 
     /// Where packed weights are kept for the next start, where there is room; shared by workers and
     /// models. Whoever may write to it may change the model [default: nowhere]
@@ -106,6 +111,17 @@ fn quantization(name: &str) -> Result<Quantization, String> {
             "one of {} is expected",
             all.map(Quantization::name).join(", ")
         )
+    })
+}
+
+/// One that this processor can run.
+fn kernel_class(name: &str) -> Result<KernelClass, String> {
+    let all = KernelClass::ALL.into_iter();
+    let here: Vec<KernelClass> = all.filter(|class| class.is_available()).collect();
+    let found = here.iter().find(|class| class.name() == name);
+    found.copied().ok_or_else(|| {
+        let names: Vec<&str> = here.iter().map(|class| class.name()).collect();
+        format!("this processor has {}", names.join(", "))
     })
 }
 

@@ -14,8 +14,9 @@ use tokio::{
 use weir_engine::{
     Ended, Engine, EngineOptions,
     model::{
-        BLOCK_TOKENS, ChatTemplate, GenerationDefaults, KvCache, LoadError, LoadOptions,
-        LoadReport, Model, Plan, STEP_TOKENS, Tokenizer, Upkeep, available_threads,
+        BLOCK_TOKENS, ChatTemplate, GenerationDefaults, Groups, KernelClass, KvCache, LoadError,
+        LoadOptions, LoadReport, Model, Plan, Quantization, STEP_TOKENS, Tokenizer, Upkeep,
+        available_threads,
     },
 };
 use weir_policy::load::ColdStart;
@@ -148,6 +149,7 @@ fn load_options(args: &Args, memory: Option<Memory>) -> LoadOptions {
         context_tokens: args.context_tokens,
         quantization: args.quantization,
         key_value_type: args.key_value_type,
+        kernel_class: args.kernel_class.unwrap_or_else(KernelClass::detect),
         memory_bytes: memory.map(|memory| memory.bytes),
         threads: threads.unwrap_or_else(available_threads),
         packed_cache: args.packed_cache.clone(),
@@ -173,24 +175,25 @@ impl Loaded {
         memory: Option<Memory>,
         sequences: usize,
     ) -> Result<Self, LoadError> {
-        let plan = Plan::of(folder, options)?;
-        // Before the weights are read: what has no room is to be known at once.
-        let asked = options.context_tokens.is_some();
-        let blocks = room::blocks(&plan, memory, sequences, asked)?;
-        let mut model = plan.load()?;
+        // Before the weights are read, which takes the longest: what has no room, and what is wrong
+        // beside them, is to be known at once.
+        let (plan, blocks) = planned(folder, options, memory, sequences)?;
         let mut took = Took::default();
         let began = Instant::now();
-        let tokenizer = Tokenizer::load(folder, model.facts().vocabulary)?;
+        let tokenizer = Tokenizer::load(folder, plan.vocabulary())?;
+        let template = match template {
+            Some(file) => Some(ChatTemplate::load_file(file, &tokenizer)?),
+            None => ChatTemplate::load(folder, &tokenizer)?,
+        };
+        let defaults = GenerationDefaults::load(folder)?;
         took.tokenizer = began.elapsed();
+        let mut model = plan.load()?;
         let began = Instant::now();
         let cache = KvCache::new(&model, blocks, BLOCK_TOKENS)?;
         took.key_values = began.elapsed();
         Ok(Self {
-            template: match template {
-                Some(file) => Some(ChatTemplate::load_file(file, &tokenizer)?),
-                None => ChatTemplate::load(folder, &tokenizer)?,
-            },
-            defaults: GenerationDefaults::load(folder)?,
+            template,
+            defaults,
             report: model.report().clone(),
             upkeep: model.take_upkeep(),
             took,
@@ -199,6 +202,35 @@ impl Loaded {
             tokenizer,
         })
     }
+}
+
+/// The plan, and the blocks that have room beside its weights. Where it is left to us, weights are
+/// rounded to eight bits when that makes room for the context that was asked for.
+fn planned(
+    folder: &Path,
+    options: &LoadOptions,
+    memory: Option<Memory>,
+    sequences: usize,
+) -> Result<(Plan, Groups<usize>), LoadError> {
+    let plan = Plan::of(folder, options)?;
+    let asked = options.context_tokens.is_some();
+    let error = match room::blocks(&plan, memory, sequences, asked) {
+        Ok(blocks) => return Ok((plan, blocks)),
+        Err(error) => error,
+    };
+    if options.quantization != Quantization::Auto {
+        return Err(error);
+    }
+    let rounded = LoadOptions {
+        quantization: Quantization::Q8,
+        ..options.clone()
+    };
+    // A file that keeps its own types is refused here: it stays with what it said first.
+    let Ok(plan) = Plan::of(folder, &rounded) else {
+        return Err(error);
+    };
+    let blocks = room::blocks(&plan, memory, sequences, asked)?;
+    Ok((plan, blocks))
 }
 
 fn millis(duration: Duration) -> u64 {
@@ -217,7 +249,7 @@ mod tests {
 
     /// Says what a start is refused with, of a copy of the example with a weight that no load
     /// accepts.
-    fn refusal(context_tokens: Option<u32>, memory: Memory) -> LoadError {
+    fn refusal(quantization: Quantization, memory: Memory) -> LoadError {
         let folder = tempfile::tempdir().unwrap();
         for entry in std::fs::read_dir(triage()).unwrap() {
             let entry = entry.unwrap();
@@ -229,7 +261,8 @@ mod tests {
         bytes[end - 64..].fill(0xff);
         std::fs::write(weights, bytes).unwrap();
         let options = LoadOptions {
-            context_tokens,
+            context_tokens: Some(512),
+            quantization,
             memory_bytes: Some(memory.bytes),
             ..LoadOptions::default()
         };
@@ -245,7 +278,7 @@ mod tests {
             bytes: plan.weight_bytes() + 2 * spare,
             is_shared: false,
         };
-        let refused = refusal(Some(512), memory);
+        let refused = refusal(Quantization::None, memory);
         assert_eq!(refused.reason(), "OutOfMemory");
         let LoadError::ContextMemory {
             tokens,
@@ -262,7 +295,10 @@ mod tests {
             bytes: u64::MAX,
             ..memory
         };
-        let refused = refusal(Some(512), ample);
+        let refused = refusal(Quantization::None, ample);
+        assert!(matches!(refused, LoadError::NotFinite { .. }), "{refused}");
+        // Eight bits make room, and so it comes to the weights.
+        let refused = refusal(Quantization::Auto, memory);
         assert!(matches!(refused, LoadError::NotFinite { .. }), "{refused}");
     }
 }

@@ -382,6 +382,9 @@ pub struct DescribeResponse {
     pub cold_start: ::core::option::Option<ColdStart>,
     #[prost(string, tag = "15")]
     pub version: ::prost::alloc::string::String,
+    /// What the source resolved to: a commit, or a digest. Empty for files that lay there.
+    #[prost(string, tag = "16")]
+    pub revision: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct AdapterDescription {

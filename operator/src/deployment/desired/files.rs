@@ -75,7 +75,8 @@ impl Files {
         };
         if claim.is_some() {
             self.writes_to_a_claim = true;
-            self.arguments.push(format!("--packed-cache={CACHE}/packed"));
+            self.arguments
+                .push(format!("--packed-cache={CACHE}/packed"));
         }
         self.mount("cache", volume, CACHE, false);
     }

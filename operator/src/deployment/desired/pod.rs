@@ -36,9 +36,7 @@ pub fn template(valid: &Valid<'_>, settings: &Settings, began: &Began) -> PodTem
     let files = files(valid);
     let security = PodSecurityContext {
         fs_group: files.writes_to_a_claim.then_some(GROUP),
-        fs_group_change_policy: files
-            .writes_to_a_claim
-            .then(|| "OnRootMismatch".to_owned()),
+        fs_group_change_policy: files.writes_to_a_claim.then(|| "OnRootMismatch".to_owned()),
         ..pod_security()
     };
     PodTemplateSpec {
@@ -73,12 +71,7 @@ pub fn template(valid: &Valid<'_>, settings: &Settings, began: &Began) -> PodTem
     }
 }
 
-fn container(
-    valid: &Valid<'_>,
-    settings: &Settings,
-    began: &Began,
-    files: Files,
-) -> Container {
+fn container(valid: &Valid<'_>, settings: &Settings, began: &Began, files: Files) -> Container {
     Container {
         name: labels::WORKER.into(),
         image: Some(began.image.clone()),

@@ -85,7 +85,10 @@ fn a_deployment_whose_model_is_downloaded() {
 
 #[test]
 fn downloads_of_a_deployment_that_names_no_cache_end_with_the_pod() {
-    let made = made("  model: { source: s3://models/triage }\n", Given::default());
+    let made = made(
+        "  model: { source: s3://models/triage }\n",
+        Given::default(),
+    );
     let pod = made.deployment.spec.unwrap().template.spec.unwrap();
     let volumes = pod.volumes.unwrap();
     assert_eq!(volumes.len(), 1);

@@ -27,7 +27,10 @@ async fn a_model_on_its_way_is_told_of_then_served_and_there_for_the_next_start(
     assert!(arriving["total_bytes"].as_u64() > arriving["done_bytes"].as_u64());
     assert_eq!(worker.admin("/readyz").await.0, 503);
     let (_, metrics) = worker.admin("/metrics").await;
-    let total = format!("weir_worker_download_total_bytes {}", arriving["total_bytes"]);
+    let total = format!(
+        "weir_worker_download_total_bytes {}",
+        arriving["total_bytes"]
+    );
     assert!(metrics.contains(&total), "{total} is not in\n{metrics}");
 
     registry.open();
@@ -37,11 +40,15 @@ async fn a_model_on_its_way_is_told_of_then_served_and_there_for_the_next_start(
     assert_eq!(report["model"]["revision"], registry.digest);
     assert_eq!(report["arriving"], json!(null));
     assert!(report["cold_start"]["download_ms"].as_u64() > Some(0));
-    let described = worker.grpc().await.describe(weir_worker_api::DescribeRequest {});
+    let mut grpc = worker.grpc().await;
+    let described = grpc.describe(weir_worker_api::DescribeRequest {});
     let described = described.await.unwrap().into_inner();
     assert_eq!(described.revision, registry.digest);
     let answer = worker.chat(&about(TICKET, json!({}))).await;
-    let local = Worker::start(&[]).await.chat(&about(TICKET, json!({}))).await;
+    let local = Worker::start(&[])
+        .await
+        .chat(&about(TICKET, json!({})))
+        .await;
     let text = |answer: &serde_json::Value| answer["choices"][0]["message"]["content"].clone();
     assert_eq!(text(&answer), text(&local));
 
@@ -49,7 +56,10 @@ async fn a_model_on_its_way_is_told_of_then_served_and_there_for_the_next_start(
     drop((worker, registry));
     let mut again = Worker::fetching(&source, &["--offline", args[0], args[1]]);
     again.listening();
-    assert_eq!(text(&again.chat(&about(TICKET, json!({}))).await), text(&answer));
+    assert_eq!(
+        text(&again.chat(&about(TICKET, json!({}))).await),
+        text(&answer)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -62,7 +72,12 @@ async fn what_a_source_refuses_is_named_with_its_reason() {
     let credentials = folder.path().join("credentials");
     std::fs::create_dir(&credentials).unwrap();
     let credentials = credentials.to_str().unwrap();
-    let args = ["--cache", cache.to_str().unwrap(), "--credentials", credentials];
+    let args = [
+        "--cache",
+        cache.to_str().unwrap(),
+        "--credentials",
+        credentials,
+    ];
     let refused = |source: String| {
         let failed = fail_to_start(&source, &triage(), &args);
         assert_eq!(failed.said.len(), 1, "{:?}", failed.said);
@@ -78,5 +93,8 @@ async fn what_a_source_refuses_is_named_with_its_reason() {
     assert!(said.starts_with("ModelNotFound: "), "{said}");
     let mut worker = Worker::fetching(&registry.source(), &args);
     worker.listening();
-    assert_eq!(worker.report().await["worker"]["model"]["revision"], registry.digest);
+    assert_eq!(
+        worker.report().await["worker"]["model"]["revision"],
+        registry.digest
+    );
 }
