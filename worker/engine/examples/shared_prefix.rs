@@ -1,10 +1,10 @@
 //! How long conversations that begin alike wait for their first tokens.
 //!
-//! `cargo run --release -p weir-engine --example shared_prefix -- FILE CACHE SHARED OWN COUNT AT_ONCE`
-//! asks COUNT conversations of a model, AT_ONCE at a time. Their prompts have SHARED tokens in
-//! common and OWN tokens of their own; CACHE is Enabled or Disabled. Prints the seconds that the
-//! first one waited for its first token, the median of the others, the longest, and the time to the
-//! last of all.
+//! `cargo run --release -p weir-engine --example shared_prefix -- FILE TOKENIZER CACHE SHARED OWN
+//! COUNT AT_ONCE` asks COUNT conversations of a model, AT_ONCE at a time. Their prompts have SHARED
+//! tokens in common and OWN tokens of their own; CACHE is Enabled or Disabled; TOKENIZER is a model
+//! with a tokenizer, which is never asked for text. Prints how long the first one waited for its
+//! first token, the median of the others, the longest, and the time to the last of all.
 
 #![allow(clippy::print_stdout, reason = "its output is what it is for")]
 
@@ -25,8 +25,8 @@ const SEQUENCES: usize = 8;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    let [file, cache, numbers @ ..] = &words[..] else {
-        return Err("FILE CACHE SHARED OWN COUNT AT_ONCE are needed".into());
+    let [file, tokenizer, cache, numbers @ ..] = &words[..] else {
+        return Err("FILE TOKENIZER CACHE SHARED OWN COUNT AT_ONCE are needed".into());
     };
     let numbers: Vec<usize> = numbers
         .iter()
@@ -42,7 +42,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let model = Model::load(Path::new(file), &options)?;
     let vocabulary = model.facts().vocabulary;
-    let tokenizer = Tokenizer::load(Path::new(file), vocabulary)?;
+    let tokenizer = Tokenizer::load(Path::new(tokenizer), vocabulary)?;
     let extent = Extent {
         longest,
         back_to: None,
@@ -57,10 +57,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let (engine, _ended) = Engine::start(model, memory, options)?;
     let id = |seed: usize, at: usize| (seed * 7919 + at * at * 31 + at * 97) as u32 % vocabulary;
+    // Whatever comes ends the answer, so that none of it is text.
+    let ends: Arc<[u32]> = (0..vocabulary).collect();
     let ask = |conversation: usize| {
         let common = (0..shared).map(|at| id(0, at));
         let prompt = common.chain((0..own).map(|at| id(conversation + 1, at)));
-        first_token(&engine, &tokenizer, prompt.collect())
+        first_token(&engine, &tokenizer, prompt.collect(), ends.clone())
     };
     let began = Instant::now();
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
@@ -77,7 +79,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-async fn first_token(engine: &Engine, tokenizer: &Tokenizer, prompt: Arc<[u32]>) -> Duration {
+async fn first_token(
+    engine: &Engine,
+    tokenizer: &Tokenizer,
+    prompt: Arc<[u32]>,
+    ends: Arc<[u32]>,
+) -> Duration {
     let writing = Writing {
         prompt,
         produced: Vec::new(),
@@ -88,7 +95,7 @@ async fn first_token(engine: &Engine, tokenizer: &Tokenizer, prompt: Arc<[u32]>)
         limits: WritingLimits {
             max_tokens: 1,
             min_tokens: 0,
-            ends: Arc::new([]),
+            ends,
         },
         alternatives: 0,
         origin: Origin::default(),
