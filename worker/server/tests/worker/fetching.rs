@@ -9,7 +9,7 @@ use crate::{
 
 const TICKET: &str = "Where is my parcel?";
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_model_on_its_way_is_told_of_then_served_and_there_for_the_next_start() {
     let registry = Registry::with(&triage(), None).await;
     let cache = tempfile::tempdir().unwrap();
