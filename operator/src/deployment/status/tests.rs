@@ -52,6 +52,7 @@ fn replica(ready: bool, status: Value, digest: Option<&str>) -> Replica {
         load: digest.map(|digest| WorkerLoad {
             model: Some(ModelFacts {
                 digest: digest.into(),
+                revision: String::new(),
                 architecture: "Llama".into(),
                 parameters: 3_000_000,
                 bytes: 6_000_000,
