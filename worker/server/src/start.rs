@@ -15,8 +15,8 @@ use weir_engine::{
     Ended, Engine, EngineOptions,
     model::{
         BLOCK_TOKENS, ChatTemplate, GenerationDefaults, Groups, KernelClass, KvCache, LoadError,
-        LoadOptions, LoadReport, Model, Plan, Quantization, STEP_TOKENS, Tokenizer, Upkeep,
-        available_threads,
+        LoadOptions, LoadReport, Model, ModelFacts, Plan, Quantization, STEP_TOKENS, Tokenizer,
+        Upkeep, available_threads,
     },
 };
 use weir_policy::load::ColdStart;
@@ -92,25 +92,12 @@ pub async fn start(
         load_ms,
         warm_up_ms: millis(took.warm_up),
     };
-    tracing::info!(
-        model = args.model_name,
-        digest = facts.digest,
-        revision = fetched.revision,
-        architecture = facts.architecture,
-        parameters = facts.parameters,
-        context_tokens = engine.context_tokens(),
-        kernel_class = %facts.kernel_class,
-        download_ms = cold_start.download_ms,
-        load_ms = cold_start.load_ms,
-        warm_up_ms = cold_start.warm_up_ms,
-        phases = took.told(&report),
-        packed = report.packed,
-        mapped = report.mapped,
-        "model loaded"
+    tell(
+        &args.model_name,
+        (&fetched.revision, &facts),
+        &engine,
+        (cold_start, &took, &report),
     );
-    if let Some(unfit) = &report.unfit {
-        tracing::warn!(path = %unfit.path.display(), why = unfit.why, "packed weights were not used");
-    }
     if let Some(upkeep) = loaded.upkeep {
         keep_up(process, upkeep);
     }
@@ -136,6 +123,34 @@ pub async fn start(
     Ok((serving, ended))
 }
 
+/// One line of what was loaded and how long each part took.
+fn tell(
+    name: &str,
+    (revision, facts): (&str, &ModelFacts),
+    engine: &Engine,
+    (cold_start, took, report): (ColdStart, &Took, &LoadReport),
+) {
+    tracing::info!(
+        model = name,
+        digest = facts.digest,
+        revision,
+        architecture = facts.architecture,
+        parameters = facts.parameters,
+        context_tokens = engine.context_tokens(),
+        kernel_class = %facts.kernel_class,
+        download_ms = cold_start.download_ms,
+        load_ms = cold_start.load_ms,
+        warm_up_ms = cold_start.warm_up_ms,
+        phases = took.told(report),
+        packed = report.packed,
+        mapped = report.mapped,
+        "model loaded"
+    );
+    if let Some(unfit) = &report.unfit {
+        tracing::warn!(path = %unfit.path.display(), why = unfit.why, "packed weights were not used");
+    }
+}
+
 /// What the longest prompt can take: as many tokens as the context has, each as long as the longest
 /// but not longer than any that carries meaning. Some vocabularies have tokens of a hundred spaces.
 fn most_prompt_bytes(tokenizer: &Tokenizer, vocabulary: u32, engine: &Engine) -> usize {
@@ -153,7 +168,6 @@ fn load_options(args: &Args, memory: Option<Memory>) -> LoadOptions {
         memory_bytes: memory.map(|memory| memory.bytes),
         threads: threads.unwrap_or_else(available_threads),
         packed_cache: args.packed_cache.clone(),
-        ..LoadOptions::default()
     }
 }
 
