@@ -23,7 +23,6 @@ use crate::{
 };
 
 /// Work with its place in the queue, which it gives up when it is dropped.
-#[derive(Debug)]
 pub(crate) struct Submitted {
     pub work: Work,
     pub place: OwnedSemaphorePermit,
@@ -53,9 +52,8 @@ enum Job {
 
 /// How a sequence goes on after a step.
 enum Next {
-    /// It has tokens left to compute.
-    Continue,
-    Token(u32),
+    /// More tokens are known; none where there are tokens left to compute.
+    Tokens(Vec<u32>),
     /// Back to the first `shared` tokens, and on from there.
     Branch {
         shared: usize,
@@ -115,8 +113,8 @@ impl ModelThread {
 
     fn begin(&mut self, submitted: Submitted) {
         let (tokens, extent, job) = match submitted.work {
-            Work::Write(writing, tx) => {
-                let writer = Writer::new(writing, tx, self.context_tokens);
+            Work::Write(begun, tx) => {
+                let writer = Writer::new(*begun, tx, self.context_tokens);
                 let extent = Extent {
                     longest: writer.longest(),
                     back_to: None,
@@ -190,10 +188,11 @@ impl ModelThread {
             return;
         };
         match next {
-            Next::Continue => {}
-            Next::Token(token) => {
-                sequence.tokens.push(token);
-                self.schedule.extend(id);
+            Next::Tokens(tokens) => {
+                for token in tokens {
+                    sequence.tokens.push(token);
+                    self.schedule.extend(id);
+                }
             }
             Next::Branch { shared, tokens } => {
                 sequence.tokens.truncate(shared);
@@ -247,7 +246,7 @@ impl Sequence {
 
     fn wanted(&self, positions: &Range<usize>) -> Range<usize> {
         match &self.job {
-            Job::Write(writer) => writer.wanted(positions, self.tokens.len()),
+            Job::Write(writer) => writer.wanted(positions),
             Job::Score(scorer, _) => scorer.wanted(positions),
         }
     }
@@ -256,18 +255,15 @@ impl Sequence {
     fn take(&mut self, chunk: &Chunk, first: usize, rows: &[Row<'_>]) -> Next {
         let complete = chunk.positions.end == self.tokens.len();
         match &mut self.job {
-            Job::Write(writer) => match rows.last() {
-                Some(row) => writer
-                    .take(&self.tokens, row)
-                    .map_or(Next::Over, Next::Token),
-                None => Next::Continue,
-            },
+            Job::Write(writer) => writer
+                .take(&self.tokens, first, rows)
+                .map_or(Next::Over, Next::Tokens),
             Job::Score(scorer, tx) => {
                 for (position, row) in (first..).zip(rows) {
                     scorer.take(position, row);
                 }
                 if !complete {
-                    return Next::Continue;
+                    return Next::Tokens(Vec::new());
                 }
                 match scorer.next_ending() {
                     Some(tokens) => Next::Branch {

@@ -67,6 +67,7 @@ pub async fn warm_up(engine: &Engine, tokenizer: &Tokenizer) -> Result<(), Failu
             ends: Arc::new([]),
         },
         alternatives: 0,
+        guide: weir_engine::Guide::default(),
     };
     let showing = Showing {
         tokenizer: tokenizer.clone(),

@@ -57,13 +57,14 @@ async fn a_wrong_field_is_named_in_the_answer() {
 #[tokio::test]
 async fn what_the_worker_cannot_do_is_refused_by_name_and_not_ignored() {
     let worker = Worker::start(&[]).await;
-    let tool = json!({ "type": "function", "function": { "name": "f" } });
     for (more, param) in [
-        (json!({ "tools": [tool] }), "tools"),
-        (json!({ "tool_choice": "required" }), "tool_choice"),
         (
-            json!({ "response_format": { "type": "json_object" } }),
-            "response_format",
+            json!({ "tool_choice": { "type": "custom" } }),
+            "tool_choice.type",
+        ),
+        (
+            json!({ "structured_outputs": { "structural_tag": "x" } }),
+            "structured_outputs.structural_tag",
         ),
         (json!({ "modalities": ["text", "audio"] }), "modalities"),
         (json!({ "functions": [{ "name": "f" }] }), "functions"),

@@ -4,6 +4,7 @@
 mod chat;
 mod drain;
 mod errors;
+mod forms;
 mod gguf;
 mod grpc;
 mod harness;
@@ -13,3 +14,4 @@ mod lost;
 mod overload;
 mod packed_cache;
 mod start_failures;
+mod tools;
