@@ -10,7 +10,7 @@ mod mask;
 mod masks;
 mod matching;
 
-pub use self::compile::{Constraint, ConstraintError, Constraints, Form, with_white_space};
+pub use self::compile::{Constraint, ConstraintError, Constraints, Form, in_one_line};
 pub(crate) use self::{mask::Mask, masks::Masks, matching::Matching};
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ mod write;
 
 pub use answer::{Answer, Event, Interrupted, Showing};
 pub use call_reader::CallPiece;
-pub use constraint::{Constraint, ConstraintError, Constraints, Form, with_white_space};
+pub use constraint::{Constraint, ConstraintError, Constraints, Form, in_one_line};
 pub use engine::{Ended, Engine, EngineOptions, Load, Refused, StartError};
 pub use guide::{Begin, Calls, Guide};
 pub use penalties::Penalties;

@@ -156,7 +156,7 @@ mod tests {
         for schema in [
             json!({ "properties": names(1_000), "multipleOf": -0.5 }),
             all(4),
-            json!({ "$ref": "#", "allOf": [{ "$ref": "#" }] }),
+            json!({ "anyOf": [{ "$ref": "#" }, { "type": "null" }] }),
         ] {
             assert_eq!(excess(&schema), None);
         }

@@ -26,9 +26,9 @@ const LONGEST_FORM_BYTES: usize = 512 << 10;
 /// Expressions are not that long, and their size counts more.
 const LONGEST_REGEX_BYTES: usize = 16 << 10;
 
-/// White space between the parts of a document: enough for lines indented sixteen levels deep, and
-/// no more than that, because some models never stop.
-const WHITE_SPACE: &str = r"[\x20\x0A\x0D\x09]{1,40}";
+/// White space between the parts of a document: one space, or a new line with its indentation. Some
+/// models never stop where there may be more.
+const WHITE_SPACE: &str = r" |\n( {0,32}|\t{0,8})";
 
 /// Compiled forms that are kept for the next request with the same.
 const KEPT: usize = 16;
@@ -169,6 +169,12 @@ impl Constraint {
         &self.known
     }
 
+    /// Whether an answer of these tokens has the form.
+    pub fn fits(&self, ids: &[u32]) -> bool {
+        let mut matcher = self.matcher();
+        matcher.consume_tokens(ids).is_ok() && matcher.is_accepting().unwrap_or(false)
+    }
+
     /// Whether answers are JSON documents.
     pub fn is_json(&self) -> bool {
         self.json
@@ -222,7 +228,10 @@ fn limits() -> ParserLimits {
 
 fn grammar(form: &Form) -> Result<TopLevelGrammar, ConstraintError> {
     match form {
-        Form::Json(schema) => Ok(TopLevelGrammar::from_json_schema(with_white_space(schema)?)),
+        Form::Json(schema) => {
+            let layout = json!({ "whitespace_pattern": WHITE_SPACE });
+            Ok(TopLevelGrammar::from_json_schema(laid_out(schema, layout)?))
+        }
         Form::Regex(regex) if regex.is_empty() => {
             Err(ConstraintError::refused("the expression is empty"))
         }
@@ -246,8 +255,22 @@ fn grammar(form: &Form) -> Result<TopLevelGrammar, ConstraintError> {
     }
 }
 
+/// The schema of documents on one line, with a space or none behind commas and colons, for a grammar
+/// to have in it. Calls of tools are written so.
+///
+/// # Errors
+/// Where the schema is none, or too much of one.
+pub fn in_one_line(schema: &Value) -> Result<Value, ConstraintError> {
+    let layout = json!({
+        "whitespace_flexible": false,
+        "item_separator": ", ?",
+        "key_separator": ": ?",
+    });
+    laid_out(schema, layout)
+}
+
 /// The schema with our own word on white space, where the library looks for it.
-pub fn with_white_space(schema: &Value) -> Result<Value, ConstraintError> {
+fn laid_out(schema: &Value, layout: Value) -> Result<Value, ConstraintError> {
     if let Some(excess) = bounds::excess(schema) {
         return Err(ConstraintError::refused(excess));
     }
@@ -257,10 +280,7 @@ pub fn with_white_space(schema: &Value) -> Result<Value, ConstraintError> {
         Value::Bool(false) => return Err(ConstraintError::refused("no document fits `false`")),
         _ => return Err(ConstraintError::refused("a schema is an object")),
     };
-    object.insert(
-        "x-guidance".to_owned(),
-        json!({ "whitespace_pattern": WHITE_SPACE }),
-    );
+    object.insert("x-guidance".to_owned(), layout);
     Ok(Value::Object(object))
 }
 

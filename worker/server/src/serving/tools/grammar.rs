@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use serde_json::{Map, Value, json};
-use weir_engine::with_white_space;
+use weir_engine::in_one_line;
 
 use super::{Mark, Style, Tool};
 
@@ -17,53 +17,39 @@ pub(super) struct Callable<'a> {
 
 /// A grammar in the engine's dialect, for calls and nothing else. Nothing where a schema is none.
 pub(super) fn grammar(style: &Style, callable: &Callable<'_>) -> Option<String> {
-    let call = call_schema(callable.tools, style.arguments_name());
-    let mut lark = String::new();
-    match style {
+    let one = call_schema(callable.tools, style.arguments_name());
+    let list = list_of(one.clone(), callable.single);
+    let (start, rules) = match style {
         Style::Hermes { open, close } => {
+            let (open, close) = (open.lark(), close.lark());
+            let call = format!("({open} \"\\n\" one \"\\n\" {close})");
             let more = if callable.single {
-                ""
+                String::new()
             } else {
-                " (\"\\n\" call)*"
+                format!(" (\"\\n\" {call})*")
             };
-            write!(lark, "start: call{more}\n").ok()?;
-            write!(
-                lark,
-                "call: {} \"\\n\" one \"\\n\" {}\n",
-                open.lark(),
-                close.lark()
-            )
-            .ok()?;
-            rule(&mut lark, "one", call)?;
+            (format!("{call}{more}"), vec![("one", one)])
         }
         Style::List { open, close, .. } => {
             let close = close.as_ref().map(Mark::lark).unwrap_or_default();
-            write!(lark, "start: {} list {close}\n", open.lark()).ok()?;
-            rule(&mut lark, "list", list_of(call, callable.single))?;
+            // Mistral's older tokenizers have the bracket with a space before it.
+            let start = format!("{} \" \"? list {close}", open.lark());
+            (start, vec![("list", list)])
         }
         Style::Object { tag } => {
-            let tag = tag.as_ref().filter(|_| callable.free);
-            let tag = tag
-                .map(|tag| format!("{}? ", tag.lark()))
-                .unwrap_or_default();
-            write!(lark, "start: {tag}one\n").ok()?;
-            rule(&mut lark, "one", call)?;
+            let tag = tag.as_ref().filter(|_| callable.free).map(Mark::lark);
+            let tag = tag.map(|tag| format!("{tag}? ")).unwrap_or_default();
+            (format!("{tag}one"), vec![("one", one)])
         }
-        Style::Told => {
-            let several = if callable.single { "" } else { " | list" };
-            write!(lark, "start: one{several}\n").ok()?;
-            if !callable.single {
-                rule(&mut lark, "list", list_of(call.clone(), false))?;
-            }
-            rule(&mut lark, "one", call)?;
-        }
+        Style::Told if callable.single => ("one".to_owned(), vec![("one", one)]),
+        Style::Told => ("one | list".to_owned(), vec![("one", one), ("list", list)]),
+    };
+    let mut lark = format!("start: {start}\n");
+    for (name, schema) in rules {
+        let schema = in_one_line(&schema).ok()?;
+        writeln!(lark, "{name}: %json {schema}").ok()?;
     }
     Some(lark)
-}
-
-fn rule(lark: &mut String, name: &str, schema: Value) -> Option<()> {
-    let schema = with_white_space(&schema).ok()?;
-    write!(lark, "{name}: %json {schema}\n").ok()
 }
 
 /// Definitions stay where references find them: at the root.
