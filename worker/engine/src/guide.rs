@@ -64,6 +64,9 @@ pub(crate) struct Guided {
     masks: Masks,
 }
 
+/// An answer on its way, what each token that was produced before is part of, and what must follow.
+pub(crate) type Guidance = (Guided, Vec<Part>, Vec<(u32, Part)>);
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     /// The model may begin to think.
@@ -100,7 +103,7 @@ impl Guided {
         tokenizer: Tokenizer,
         masks: Masks,
         produced: &[u32],
-    ) -> Result<(Self, Vec<Part>, Vec<(u32, Part)>), ConstraintError> {
+    ) -> Result<Guidance, ConstraintError> {
         let phase = match guide.thinking.map(|thinking| thinking.left) {
             Some(Left::Undecided) => Phase::Undecided,
             Some(Left::Open) => Phase::Thinking,

@@ -46,7 +46,7 @@ struct Sequence {
 }
 
 enum Job {
-    Write(Writer),
+    Write(Box<Writer>),
     Score(Scorer, Option<oneshot::Sender<Vec<f64>>>),
 }
 
@@ -119,7 +119,7 @@ impl ModelThread {
                     longest: writer.longest(),
                     back_to: None,
                 };
-                (writer.tokens(), extent, Job::Write(writer))
+                (writer.tokens(), extent, Job::Write(Box::new(writer)))
             }
             Work::Score(scoring, tx) => {
                 let scorer = Scorer::new(scoring);

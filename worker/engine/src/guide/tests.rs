@@ -92,7 +92,7 @@ impl Marked {
         Begin::Token(self.tokenizer.id("<tool_call>").unwrap())
     }
 
-    fn guided(&self, guide: &Guide, produced: &[u32]) -> (Guided, Vec<Part>, Vec<(u32, Part)>) {
+    fn guided(&self, guide: &Guide, produced: &[u32]) -> Guidance {
         let masks = self.masks.clone();
         Guided::new(guide.clone(), self.tokenizer.clone(), masks, produced).unwrap()
     }

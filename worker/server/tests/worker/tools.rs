@@ -1,6 +1,8 @@
 //! Calls of tools, as an SDK asks for them.
 
+use futures::StreamExt;
 use serde_json::{Value, json};
+use weir_worker_api::{self as api, generate_event::Event};
 
 use crate::harness::{Worker, about, copy, triage};
 
@@ -246,4 +248,86 @@ async fn tools_that_cannot_be_called_are_refused_by_name() {
         answer["choices"][0]["message"]["tool_calls"][0]["function"]["name"],
         "rain"
     );
+}
+
+/// Tokens of an answer over gRPC, with the names and arguments of its calls as one text.
+async fn generated(
+    worker: &Worker,
+    request: api::GenerateRequest,
+) -> (api::Started, Vec<api::Token>, String) {
+    let mut client = worker.grpc().await;
+    let mut events = client.generate(request).await.unwrap().into_inner();
+    let (mut started, mut tokens, mut called) = (None, Vec::new(), String::new());
+    while let Some(event) = events.next().await {
+        match event.unwrap().event.unwrap() {
+            Event::Started(first) => started = Some(first),
+            Event::Tokens(more) => {
+                tokens.extend(more.tokens);
+                for piece in more.tool_calls {
+                    called += &piece.id;
+                    called += &piece.name;
+                    called += &piece.arguments;
+                }
+            }
+            Event::Finished(finished) => {
+                assert_eq!(finished.reason(), api::FinishReason::ToolCalls);
+            }
+        }
+    }
+    (started.unwrap(), tokens, called)
+}
+
+#[tokio::test]
+async fn a_call_resumed_on_another_replica_goes_on_without_a_seam() {
+    let (first, second) = (Worker::start(&[]).await, Worker::start(&[]).await);
+    let ask = || api::GenerateRequest {
+        prompt: Some(api::Prompt {
+            form: Some(api::prompt::Form::Chat(api::Chat {
+                messages: vec![api::Message {
+                    role: "user".to_owned(),
+                    content: "Does it rain?".to_owned(),
+                    ..api::Message::default()
+                }],
+                tools_json: vec![tool("rain", "days").to_string()],
+                tool_use: api::ToolUse::Required.into(),
+                single_call: true,
+                ..api::Chat::default()
+            })),
+        }),
+        sampling: Some(api::Sampling {
+            temperature: Some(2.0),
+            seed: Some(5),
+            ..api::Sampling::default()
+        }),
+        ..api::GenerateRequest::default()
+    };
+    let (started, tokens, called) = generated(&first, ask()).await;
+    let evidence = |token: &api::Token| token.evidence.unwrap();
+    assert!(tokens.iter().any(|token| evidence(token).forced));
+    assert!(tokens.iter().any(|token| evidence(token).value));
+    let described = second.grpc().await.describe(api::DescribeRequest {}).await;
+    let described = described.unwrap().into_inner();
+    for cut in 0..tokens.len() {
+        let resumed = api::GenerateRequest {
+            resume: Some(api::Resume {
+                model_digest: described.model_digest.clone(),
+                adapter_digest: String::new(),
+                tokenizer_digest: described.tokenizer_digest.clone(),
+                kernel_class: described.kernel_class.clone(),
+                prompt_ids: started.prompt_ids.clone(),
+                seed: started.seed,
+                choices: vec![api::ChoiceProgress {
+                    choice: 0,
+                    produced: tokens[..cut].iter().map(|token| token.id).collect(),
+                    // The name alone was sent.
+                    sent_text_bytes: "rain".len() as u64,
+                }],
+            }),
+            ..ask()
+        };
+        let (_, rest, more) = generated(&second, resumed).await;
+        assert_eq!(rest, tokens[cut..], "cut at {cut}");
+        let arguments = called.split_once("rain").unwrap().1;
+        assert_eq!(more, arguments, "cut at {cut}");
+    }
 }
