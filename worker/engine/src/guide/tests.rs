@@ -1,3 +1,5 @@
+//! Thinking, answers and calls, over tokens that are called as other models call theirs.
+
 use std::{fs, path::Path};
 
 use serde_json::{Value, json};

@@ -1,3 +1,5 @@
+//! What is shown of an answer, and what is not shown twice.
+
 use std::path::Path;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Each style on a model that has its marks.
+
 use std::{fs, path::Path};
 
 use super::*;
