@@ -17,7 +17,8 @@ use std::{
 
 use futures::{StreamExt, stream::iter};
 use weir_engine::{
-    Engine, EngineOptions, Event, Origin, Penalties, Sampling, Showing, Writing, WritingLimits,
+    Engine, EngineOptions, Event, Guide, Origin, Penalties, Sampling, Showing, Writing,
+    WritingLimits,
     model::{BLOCK_TOKENS, Extent, Groups, KvCache, LoadOptions, Model, STEP_TOKENS, Tokenizer},
 };
 
@@ -99,6 +100,7 @@ async fn first_token(
         },
         alternatives: 0,
         origin: Origin::default(),
+        guide: Guide::default(),
     };
     let showing = Showing {
         tokenizer: tokenizer.clone(),

@@ -1,4 +1,4 @@
-//! An answer as its reader sees it: tokens as they come, and the text that is safe to show.
+//! An answer as its reader sees it: tokens as they come, and what is safe to show.
 //!
 //! Runs in the reader's task: the model thread never sees text. Resuming replays what was produced
 //! before, so that what follows is the same as if it had been written here from the start.
@@ -7,11 +7,13 @@ use std::collections::VecDeque;
 
 use thiserror::Error;
 use tokio::sync::{mpsc::UnboundedReceiver, oneshot};
-use weir_model::{Detokenizer, TokenizeError, Tokenizer};
+use weir_model::{TokenizeError, Tokenizer};
 
 use crate::{
-    request::{End, Produced, Token, Writing},
-    stop::{Matched, StopMatcher},
+    constraint::ConstraintError,
+    guide::Part,
+    request::{End, Outcome, Produced, Token, Writing},
+    screen::{Screen, Shown},
 };
 
 /// How tokens become text.
@@ -19,15 +21,19 @@ use crate::{
 pub struct Showing {
     pub tokenizer: Tokenizer,
     pub stop: Vec<String>,
-    /// How much of the text was shown before; only with tokens produced before.
+    /// How much was shown before, of thinking, text and calls together; only with tokens produced
+    /// before.
     pub shown_bytes: usize,
 }
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
-    /// Tokens that exist now, and text that is safe to show now. Either may be empty, and they need
-    /// not belong together.
-    Tokens { tokens: Vec<Token>, text: String },
+    /// Tokens that exist now, and what is safe to show now. Either may be empty, and they need not
+    /// belong together.
+    Tokens {
+        tokens: Vec<Token>,
+        shown: Vec<Shown>,
+    },
     /// Always last.
     Finished {
         end: End,
@@ -35,6 +41,8 @@ pub enum Event {
         stop: Option<String>,
         /// Tokens of the whole answer, those produced before included.
         completion_tokens: usize,
+        /// The answer calls a tool.
+        called: bool,
     },
 }
 
@@ -45,54 +53,59 @@ pub enum Interrupted {
     Ended,
     #[error("turn tokens into text")]
     Text(#[source] TokenizeError),
+    #[error("hold the answer to its form")]
+    Form(#[source] ConstraintError),
 }
 
 #[derive(Debug)]
 pub struct Answer {
-    source: UnboundedReceiver<Produced>,
+    source: UnboundedReceiver<Outcome>,
     /// Until it is known how many tokens were found computed.
     begun: Option<oneshot::Receiver<usize>>,
     cached_tokens: usize,
     prompt_tokens: usize,
-    detokenizer: Detokenizer,
-    stop: StopMatcher,
+    screen: Screen,
     completion_tokens: usize,
-    /// Text of the answer that was shown before and must not be shown again.
-    to_skip: usize,
     ready: VecDeque<Event>,
     finished: bool,
 }
 
 impl Answer {
-    /// Says also whether what was produced before is the whole answer already.
+    /// Says also whether what was produced before, with what each token of it is part of, is the
+    /// whole answer already.
     pub(crate) fn new(
         writing: &Writing,
+        parts: &[Part],
         showing: Showing,
         most_tokens: usize,
-        (source, begun): (UnboundedReceiver<Produced>, oneshot::Receiver<usize>),
+        (source, begun): (UnboundedReceiver<Outcome>, oneshot::Receiver<usize>),
     ) -> Result<(Self, bool), Interrupted> {
+        let json = writing.guide.form.as_ref().is_some_and(|f| f.is_json());
+        let Showing {
+            tokenizer,
+            stop,
+            shown_bytes,
+        } = showing;
         let mut answer = Self {
             source,
             begun: Some(begun),
             cached_tokens: 0,
             prompt_tokens: writing.prompt.len(),
-            detokenizer: showing.tokenizer.detokenizer(),
-            stop: StopMatcher::new(showing.stop),
+            screen: Screen::new(&tokenizer, stop, json, shown_bytes),
             completion_tokens: 0,
-            to_skip: showing.shown_bytes,
             ready: VecDeque::new(),
             finished: false,
         };
-        let mut replayed = String::new();
-        for id in &writing.produced {
-            let end = if writing.limits.ends.contains(id) {
-                Some(End::Stop)
+        let mut replayed = Vec::new();
+        for (id, part) in writing.produced.iter().zip(parts) {
+            let (end, part) = if writing.limits.ends.contains(id) {
+                (Some(End::Stop), Part::Mark)
             } else if answer.completion_tokens + 1 >= most_tokens {
-                Some(End::Length)
+                (Some(End::Length), *part)
             } else {
-                None
+                (None, *part)
             };
-            replayed.push_str(&answer.advance(*id, end)?);
+            replayed.extend(answer.advance(*id, part, end)?.0);
             if answer.finished {
                 break;
             }
@@ -100,7 +113,7 @@ impl Answer {
         if !replayed.is_empty() {
             answer.ready.push_front(Event::Tokens {
                 tokens: Vec::new(),
-                text: replayed,
+                shown: replayed,
             });
         }
         let finished = answer.finished;
@@ -131,57 +144,59 @@ impl Answer {
         if self.finished {
             return None;
         }
-        let Some(Produced { token, end }) = self.source.recv().await else {
-            self.finished = true;
-            return Some(Err(Interrupted::Ended));
+        let event = match self.source.recv().await {
+            Some(Ok(produced)) => self.take(produced),
+            Some(Err(error)) => Err(Interrupted::Form(error)),
+            None => Err(Interrupted::Ended),
         };
-        let text = self.advance(token.id, end);
-        self.finished |= text.is_err();
+        self.finished |= event.is_err();
         if self.finished {
             // From here on nobody needs what the model thread may still be writing.
             self.source.close();
         }
-        Some(text.map(|text| Event::Tokens {
-            tokens: vec![token],
-            text,
-        }))
+        Some(event)
     }
 
-    /// Counts one token: gives what text may be shown, and queues the finish if it was the last.
-    fn advance(&mut self, id: u32, end: Option<End>) -> Result<String, Interrupted> {
+    fn take(&mut self, produced: Produced) -> Result<Event, Interrupted> {
+        let Produced {
+            mut token,
+            part,
+            end,
+        } = produced;
+        let (shown, value) = self.advance(token.id, part, end)?;
+        token.marks.value = value;
+        token.marks.thinking = part == Part::Thinking;
+        Ok(Event::Tokens {
+            tokens: vec![token],
+            shown,
+        })
+    }
+
+    /// Counts one token: gives what may be shown and whether the token is a value, and queues the
+    /// finish if it was the last.
+    fn advance(
+        &mut self,
+        id: u32,
+        part: Part,
+        end: Option<End>,
+    ) -> Result<(Vec<Shown>, bool), Interrupted> {
         self.completion_tokens += 1;
-        // The text of a token that ends the answer is not part of the answer.
-        let mut piece = match end {
-            Some(End::Stop) => String::new(),
-            Some(End::Length) | None => self.detokenizer.push(id).map_err(Interrupted::Text)?,
+        let turned = self.screen.push(id, part, end.is_some());
+        let turned = turned.map_err(Interrupted::Text)?;
+        let end = if turned.stop.is_some() {
+            Some(End::Stop)
+        } else {
+            end
         };
-        if end.is_some() {
-            piece.push_str(&self.detokenizer.finish().map_err(Interrupted::Text)?);
-        }
-        let mut stop = None;
-        let mut text = match self.stop.push(&piece) {
-            Matched::Open(text) => text,
-            Matched::Ended { text, stop: found } => {
-                stop = Some(found);
-                text
-            }
-        };
-        let end = if stop.is_some() { Some(End::Stop) } else { end };
         if let Some(end) = end {
-            text.push_str(&self.stop.finish());
             self.finished = true;
             self.ready.push_back(Event::Finished {
                 end,
-                stop,
+                stop: turned.stop,
                 completion_tokens: self.completion_tokens,
+                called: self.screen.has_called(),
             });
         }
-        Ok(self.not_shown_before(text))
-    }
-
-    fn not_shown_before(&mut self, mut text: String) -> String {
-        let skipped = text.floor_char_boundary(self.to_skip);
-        self.to_skip -= skipped;
-        text.split_off(skipped)
+        Ok((turned.shown, turned.value))
     }
 }

@@ -11,7 +11,9 @@ use weir_model::{KvCache, Model, STEP_TOKENS};
 
 use crate::{
     answer::{Answer, Interrupted, Showing},
-    request::{Scoring, Work, Writing},
+    constraint::{ConstraintError, Masks},
+    guide::{Guided, Part},
+    request::{Begun, Scoring, Work, Writing},
     schedule::{Limits, Schedule},
     step::{Step, StepError},
     thread::{ModelThread, Submitted},
@@ -58,6 +60,8 @@ pub enum Refused {
     QueueFull { max_waiting: usize },
     #[error("take up what was produced before")]
     Replay(#[source] Interrupted),
+    #[error("go on with the answer's form")]
+    Form(#[source] ConstraintError),
     #[error("the model thread has ended")]
     Ended,
 }
@@ -65,7 +69,7 @@ pub enum Refused {
 /// Why the engine did not start.
 #[derive(Debug, Error)]
 pub enum StartError {
-    #[error("start the model thread")]
+    #[error("start the threads of the model")]
     Thread(#[source] std::io::Error),
 }
 
@@ -73,11 +77,15 @@ pub enum StartError {
 #[derive(Debug, Clone)]
 pub struct Engine {
     inbox: mpsc::Sender<Submitted>,
+    masks: Masks,
     places: Arc<Semaphore>,
     load: watch::Receiver<Load>,
     options: EngineOptions,
     context_tokens: usize,
 }
+
+/// Where an answer begins, or goes on.
+type Start = (Option<Guided>, Vec<Part>, Vec<(u32, Part)>);
 
 /// Resolves when the model thread has ended, with the reason if that was a failure.
 pub type Ended = oneshot::Receiver<Result<(), StepError>>;
@@ -104,6 +112,7 @@ impl Engine {
         });
         let context_tokens = (model.facts().context_tokens as usize).min(pool.capacity_tokens());
         let step = Step::new(model, cache);
+        let masks = Masks::start().map_err(StartError::Thread)?;
         let (ended_tx, ended) = oneshot::channel();
         thread::Builder::new()
             .name("weir-model".to_owned())
@@ -115,6 +124,7 @@ impl Engine {
             .map_err(StartError::Thread)?;
         let engine = Self {
             inbox,
+            masks,
             places: Arc::new(Semaphore::new(options.max_sequences + options.max_waiting)),
             load,
             options,
@@ -144,12 +154,39 @@ impl Engine {
         let (tx, rx) = tokio::sync::mpsc::unbounded_channel();
         let most = writing.most_tokens(self.context_tokens);
         let (begun_tx, begun) = oneshot::channel();
-        let (answer, ended) =
-            Answer::new(&writing, showing, most, (rx, begun)).map_err(Refused::Replay)?;
+        let (guided, parts, forced) = self.guided(&writing, &showing).map_err(Refused::Form)?;
+        let answer = Answer::new(&writing, &parts, showing, most, (rx, begun));
+        let (answer, ended) = answer.map_err(Refused::Replay)?;
         if !ended {
-            self.submit(Work::Write(writing, tx, begun_tx))?;
+            let begun = Begun {
+                writing,
+                guided,
+                forced,
+            };
+            self.submit(Work::Write(Box::new(begun), tx, begun_tx))?;
         }
         Ok(answer)
+    }
+
+    /// The guide of an answer where what was produced before leaves it, what each token of that is
+    /// part of, and what must follow.
+    fn guided(&self, writing: &Writing, showing: &Showing) -> Result<Start, ConstraintError> {
+        if writing.guide.is_idle() {
+            let parts = vec![Part::Answer; writing.produced.len()];
+            return Ok((None, parts, Vec::new()));
+        }
+        let tokenizer = showing.tokenizer.clone();
+        let produced = writing.produced.as_slice();
+        // What ends an answer is no part of its form.
+        let ended = produced
+            .iter()
+            .position(|id| writing.limits.ends.contains(id));
+        let within = &produced[..ended.unwrap_or(produced.len())];
+        let masks = self.masks.clone();
+        let (guided, mut parts, forced) =
+            Guided::new(writing.guide.clone(), tokenizer, masks, within)?;
+        parts.resize(produced.len(), Part::Mark);
+        Ok((Some(guided), parts, forced))
     }
 
     /// Log-probabilities of several endings of one text. Dropping the future cancels the work.

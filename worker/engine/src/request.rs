@@ -6,7 +6,12 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{penalties::Penalties, sample::Sampling};
+use crate::{
+    constraint::ConstraintError,
+    guide::{Guide, Guided, Part},
+    penalties::Penalties,
+    sample::Sampling,
+};
 
 /// Whose a sequence is, and what its keys and values follow from beside its tokens. Sequences share
 /// what is computed of equal beginnings only where they agree in all of it.
@@ -33,6 +38,7 @@ pub struct Writing {
     /// How many alternatives to report beside each token.
     pub alternatives: usize,
     pub origin: Origin,
+    pub guide: Guide,
 }
 
 #[derive(Debug, Clone)]
@@ -70,6 +76,7 @@ pub struct Scoring {
 pub struct Token {
     pub id: u32,
     pub evidence: Evidence,
+    pub marks: Marks,
     /// The likeliest tokens at this place with their log-probabilities, likeliest first.
     pub alternatives: Vec<(u32, f32)>,
 }
@@ -82,6 +89,19 @@ pub struct Evidence {
     pub margin: f32,
     /// In nats, over the whole vocabulary.
     pub entropy: f32,
+    /// Where not every token was allowed: the log-probability among those that were.
+    pub masked_logprob: Option<f32>,
+}
+
+/// What a token is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Marks {
+    /// No other was allowed.
+    pub forced: bool,
+    /// It belongs to a value of a JSON document, not to its structure.
+    pub value: bool,
+    /// It belongs to the thinking.
+    pub thinking: bool,
 }
 
 /// Why the model stopped writing.
@@ -96,17 +116,29 @@ pub enum End {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Produced {
     pub token: Token,
+    pub part: Part,
     pub end: Option<End>,
+}
+
+/// After an error nothing more comes.
+pub(crate) type Outcome = Result<Produced, ConstraintError>;
+
+/// An answer to write, guided to where what was produced before leaves it.
+pub(crate) struct Begun {
+    pub writing: Writing,
+    /// Nothing where the model writes what it will.
+    pub guided: Option<Guided>,
+    /// Tokens that must come first.
+    pub forced: Vec<(u32, Part)>,
 }
 
 /// Work on its way to the model thread, with the way back for what comes of it. A closed way back
 /// cancels the work. What is written also tells, when it begins, how many of its tokens were found
 /// computed.
-#[derive(Debug)]
 pub(crate) enum Work {
     Write(
-        Writing,
-        mpsc::UnboundedSender<Produced>,
+        Box<Begun>,
+        mpsc::UnboundedSender<Outcome>,
         oneshot::Sender<usize>,
     ),
     Score(Scoring, oneshot::Sender<Vec<f64>>),

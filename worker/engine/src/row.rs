@@ -2,7 +2,7 @@
 
 use weir_model::Summary;
 
-use crate::request::Evidence;
+use crate::{constraint::Mask, request::Evidence};
 
 #[derive(Debug)]
 pub(crate) struct Row<'a> {
@@ -24,6 +24,7 @@ impl<'a> Row<'a> {
             logprob: self.logprob(id) as f32,
             margin: self.summary.margin(),
             entropy: self.summary.entropy,
+            masked_logprob: None,
         }
     }
 
@@ -33,6 +34,27 @@ impl<'a> Row<'a> {
             Some(logit) => f64::from(self.summary.logprob(*logit)),
             None => f64::NEG_INFINITY,
         }
+    }
+
+    /// The log-probability among the tokens that `mask` allows.
+    pub fn masked_logprob(&self, id: u32, mask: &Mask) -> f32 {
+        if !mask.allows(id) {
+            return f32::NEG_INFINITY;
+        }
+        let sum = |ids: &mut dyn Iterator<Item = u32>, unit: f64| -> f64 {
+            ids.map(|id| (self.logprob(id) - unit).exp()).sum()
+        };
+        // Where most are allowed, as within a text, the others are fewer to sum up. What is left of
+        // the whole is exact enough as long as it is not small.
+        let own = self.logprob(id);
+        if mask.count() > self.logits.len() / 2 {
+            let allowed = 1.0 - sum(&mut mask.forbidden(), 0.0);
+            if allowed > 0.1 {
+                // Rounding must not make it likelier than certain.
+                return ((own - allowed.ln()) as f32).min(0.0);
+            }
+        }
+        -sum(&mut mask.allowed(), own).ln() as f32
     }
 
     /// The `count` likeliest tokens with their log-probabilities, likeliest first.
@@ -77,6 +99,26 @@ mod tests {
         assert!((likeliest[0].1 - 0.5_f32.ln()).abs() < 1e-6);
         assert_eq!(row.likeliest(9).len(), 4);
         assert!(row.likeliest(0).is_empty());
+    }
+
+    #[test]
+    fn the_masked_log_probability_is_among_those_allowed() {
+        let logits = [1.0_f32, 2.0, 3.0, 2.0, 4.0].map(f32::ln);
+        let row = row(&logits);
+        let among = |ids: &[u32]| row.masked_logprob(1, &Mask::of(5, ids)).exp();
+        assert!((among(&[1, 2]) - 0.4).abs() < 1e-6);
+        assert!(
+            (among(&[0, 1, 2, 3]) - 0.25).abs() < 1e-6,
+            "most are allowed"
+        );
+        assert!((among(&[1]) - 1.0).abs() < 1e-6);
+        let sure = [50.0, 0.0, 0.0, 0.0_f32];
+        let row = Row::new(&sure, Summary::of(KernelClass::detect(), &sure));
+        let unlikely = row.masked_logprob(1, &Mask::of(4, &[1, 2, 3]));
+        assert!(
+            (unlikely.exp() - 1.0 / 3.0).abs() < 1e-6,
+            "the likeliest is not"
+        );
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! Invariants: the choice depends on the row, the settings and the draw alone; equal logits are
 //! told apart by the lower id. Filters apply in the order temperature, top-k, top-p, min-p.
 
-use crate::row::likelier;
+use crate::{constraint::Mask, row::likelier};
 
 /// How to pick. The defaults pick freely from the whole vocabulary.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -35,9 +35,30 @@ impl Sampling {
         }
     }
 
-    /// The token for a `draw` from `[0, 1)`. Tokens in `banned` are never picked unless all are.
-    pub fn pick(&self, logits: &[f32], banned: &[u32], draw: f64) -> u32 {
-        let all = || (0_u32..).zip(logits.iter().copied());
+    /// The token for a `draw` from `[0, 1)`, out of those that `mask` allows. Tokens in `banned` are
+    /// never picked unless all are.
+    pub(crate) fn pick(
+        &self,
+        logits: &[f32],
+        mask: Option<&Mask>,
+        banned: &[u32],
+        draw: f64,
+    ) -> u32 {
+        match mask {
+            None => self.pick_of(|| (0_u32..).zip(logits.iter().copied()), banned, draw),
+            Some(mask) => {
+                let logit = |id: u32| Some((id, *logits.get(id as usize)?));
+                self.pick_of(|| mask.allowed().filter_map(logit), banned, draw)
+            }
+        }
+    }
+
+    fn pick_of<I: Iterator<Item = (u32, f32)>>(
+        &self,
+        all: impl Fn() -> I,
+        banned: &[u32],
+        draw: f64,
+    ) -> u32 {
         let allowed = || all().filter(|(id, _)| !banned.contains(id));
         if self.temperature <= 0.0 {
             let best = allowed()
@@ -97,11 +118,8 @@ fn choose(candidates: &[(u32, f32)], draw: f64) -> u32 {
         }
     }
     // Rounding can leave a sliver beyond the last weight.
-    candidates
-        .iter()
-        .rev()
-        .find(|c| c.1 > 0.0)
-        .map_or(0, |c| c.0)
+    let last = candidates.iter().rev().find(|c| c.1 > 0.0);
+    last.or(candidates.first()).map_or(0, |c| c.0)
 }
 
 #[cfg(test)]
@@ -115,7 +133,7 @@ mod tests {
 
     fn picked(sampling: Sampling) -> Vec<u32> {
         let mut ids: Vec<u32> = (0..2000)
-            .map(|at| sampling.pick(&LOGITS, &[], uniform(3, 0, at)))
+            .map(|at| sampling.pick(&LOGITS, None, &[], uniform(3, 0, at)))
             .collect();
         ids.sort_unstable();
         ids.dedup();
@@ -124,14 +142,14 @@ mod tests {
 
     #[test]
     fn greedy_takes_the_first_of_the_likeliest() {
-        assert_eq!(Sampling::greedy().pick(&LOGITS, &[], 0.99), 1);
+        assert_eq!(Sampling::greedy().pick(&LOGITS, None, &[], 0.99), 1);
     }
 
     #[test]
     fn a_banned_token_is_not_picked() {
-        assert_eq!(Sampling::greedy().pick(&LOGITS, &[1, 3], 0.0), 2);
+        assert_eq!(Sampling::greedy().pick(&LOGITS, None, &[1, 3], 0.0), 2);
         assert_eq!(
-            Sampling::greedy().pick(&LOGITS, &[0, 1, 2, 3, 4], 0.0),
+            Sampling::greedy().pick(&LOGITS, None, &[0, 1, 2, 3, 4], 0.0),
             1,
             "when every token is banned the ban is void"
         );
@@ -166,7 +184,7 @@ mod tests {
         let draws = 20_000;
         let mut counts = [0_f64; 5];
         for at in 0..draws {
-            counts[sampling.pick(&LOGITS, &[], uniform(11, 0, at)) as usize] += 1.0;
+            counts[sampling.pick(&LOGITS, None, &[], uniform(11, 0, at)) as usize] += 1.0;
         }
         let weights = LOGITS.map(|logit| f64::from(logit / 2.0).exp());
         let total: f64 = weights.iter().sum();
@@ -183,7 +201,7 @@ mod tests {
             draw in 0.0_f64..1.0,
         ) {
             let sampling = Sampling { temperature, top_k, top_p, min_p };
-            prop_assert!((sampling.pick(&logits, &[], draw) as usize) < logits.len());
+            prop_assert!((sampling.pick(&logits, None, &[], draw) as usize) < logits.len());
         }
     }
 }

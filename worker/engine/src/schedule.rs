@@ -111,6 +111,12 @@ impl Running {
         self.known - self.computed
     }
 
+    /// Whether somebody waits for what it computes next: the row after its last token, or after those
+    /// that an answer's form has forced.
+    fn writes(&self) -> bool {
+        self.left() == 1 || (self.left() > 0 && self.computed >= self.needed)
+    }
+
     fn keys(&self) -> &[Key] {
         keys(self.chain.as_ref())
     }

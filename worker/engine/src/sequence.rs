@@ -23,15 +23,14 @@ pub(crate) struct Sequence {
 }
 
 enum Job {
-    Write(Writer),
+    Write(Box<Writer>),
     Score(Scorer, Option<oneshot::Sender<Vec<f64>>>),
 }
 
 /// How a sequence goes on after a step.
 pub(crate) enum Next {
-    /// It has tokens left to compute.
-    Continue,
-    Token(u32),
+    /// More tokens are known; none where there are tokens left to compute.
+    Tokens(Vec<u32>),
     /// Back to the first `shared` tokens, and on from there.
     Branch {
         shared: usize,
@@ -44,13 +43,13 @@ impl Sequence {
     /// No answer may be longer than the context leaves.
     pub fn new(work: Work, place: OwnedSemaphorePermit, context_tokens: usize) -> Self {
         match work {
-            Work::Write(writing, tx, begun) => {
-                let origin = writing.origin.clone();
-                let writer = Writer::new(writing, tx, context_tokens);
+            Work::Write(work, tx, begun) => {
+                let origin = work.writing.origin.clone();
+                let writer = Writer::new(*work, tx, context_tokens);
                 Self {
                     tokens: writer.tokens(),
                     origin,
-                    job: Job::Write(writer),
+                    job: Job::Write(Box::new(writer)),
                     begun: Some(begun),
                     _place: place,
                 }
@@ -104,7 +103,7 @@ impl Sequence {
 
     pub fn wanted(&self, positions: &Range<usize>) -> Range<usize> {
         match &self.job {
-            Job::Write(writer) => writer.wanted(positions, self.tokens.len()),
+            Job::Write(writer) => writer.wanted(positions),
             Job::Score(scorer, _) => scorer.wanted(positions),
         }
     }
@@ -113,18 +112,15 @@ impl Sequence {
     pub fn take(&mut self, chunk: &Chunk, first: usize, rows: &[Row<'_>]) -> Next {
         let complete = chunk.positions.end == self.tokens.len();
         match &mut self.job {
-            Job::Write(writer) => match rows.last() {
-                Some(row) => writer
-                    .take(&self.tokens, row)
-                    .map_or(Next::Over, Next::Token),
-                None => Next::Continue,
-            },
+            Job::Write(writer) => writer
+                .take(&self.tokens, first, rows)
+                .map_or(Next::Over, Next::Tokens),
             Job::Score(scorer, tx) => {
                 for (position, row) in (first..).zip(rows) {
                     scorer.take(position, row);
                 }
                 if !complete {
-                    return Next::Continue;
+                    return Next::Tokens(Vec::new());
                 }
                 match scorer.next_ending() {
                     Some(tokens) => Next::Branch {

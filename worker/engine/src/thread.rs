@@ -22,7 +22,6 @@ use crate::{
 };
 
 /// Work with its place in the queue, which it gives up when it is dropped.
-#[derive(Debug)]
 pub(crate) struct Submitted {
     pub work: Work,
     pub place: OwnedSemaphorePermit,
@@ -170,10 +169,11 @@ impl ModelThread {
             return;
         };
         match next {
-            Next::Continue => {}
-            Next::Token(token) => {
-                sequence.tokens.push(token);
-                self.schedule.extend(id, token);
+            Next::Tokens(tokens) => {
+                for token in tokens {
+                    sequence.tokens.push(token);
+                    self.schedule.extend(id, token);
+                }
             }
             Next::Branch { shared, tokens } => {
                 sequence.tokens.truncate(shared);

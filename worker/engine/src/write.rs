@@ -1,39 +1,67 @@
 //! Writes one answer: picks a token from each row of logits and says when it is the last.
+//!
+//! Tokens that the answer's form forces are known without a step of their own: they are computed
+//! together with the token before them, and each has its row and its evidence like any other.
 
-use std::ops::Range;
+use std::{collections::VecDeque, ops::Range};
 
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::{
+    constraint::{ConstraintError, Mask},
+    guide::{Guided, Part},
     random::uniform,
-    request::{End, Produced, Token, Writing},
+    request::{Begun, End, Marks, Outcome, Produced, Token, Writing},
     row::Row,
 };
 
-#[derive(Debug)]
 pub(crate) struct Writer {
     writing: Writing,
-    /// Tokens of the answer that exist.
+    guided: Option<Guided>,
+    /// What the tokens that are known and were not sent yet are part of.
+    forced: VecDeque<(u32, Part)>,
+    /// Tokens of the answer that were sent, or produced before.
     written: usize,
     /// Tokens of the answer that may exist at most.
     most: usize,
-    tx: UnboundedSender<Produced>,
+    tx: UnboundedSender<Outcome>,
+}
+
+/// A token that is to be sent.
+struct Picked<'a> {
+    id: u32,
+    part: Part,
+    /// Those that were allowed, where not all were.
+    mask: Option<&'a Mask>,
+    forced: bool,
+    over: bool,
 }
 
 impl Writer {
     /// `writing` leaves room in the context for at least one more token.
-    pub fn new(writing: Writing, tx: UnboundedSender<Produced>, context_tokens: usize) -> Self {
-        Self {
-            written: writing.produced.len(),
-            most: writing.most_tokens(context_tokens),
+    pub fn new(begun: Begun, tx: UnboundedSender<Outcome>, context_tokens: usize) -> Self {
+        let Begun {
             writing,
+            guided,
+            forced,
+        } = begun;
+        let (written, most) = (writing.produced.len(), writing.most_tokens(context_tokens));
+        let mut forced = VecDeque::from(forced);
+        forced.truncate(most - written);
+        Self {
+            writing,
+            guided,
+            forced,
+            written,
+            most,
             tx,
         }
     }
 
     /// What is known at the beginning.
     pub fn tokens(&self) -> Vec<u32> {
-        [&self.writing.prompt[..], &self.writing.produced].concat()
+        let forced: Vec<u32> = self.forced.iter().map(|(id, _)| *id).collect();
+        [&self.writing.prompt[..], &self.writing.produced, &forced].concat()
     }
 
     /// How many tokens prompt and answer may have together.
@@ -45,38 +73,109 @@ impl Writer {
         self.tx.is_closed()
     }
 
-    /// Which of the positions of a chunk a row of logits is needed for.
-    pub fn wanted(&self, positions: &Range<usize>, known: usize) -> Range<usize> {
-        let first = if positions.end == known {
-            known - 1
-        } else {
-            positions.end
-        };
-        first..positions.end
+    /// Which of the positions of a chunk a row of logits is needed for: those from the last token
+    /// on that was sent.
+    pub fn wanted(&self, positions: &Range<usize>) -> Range<usize> {
+        let last_sent = (self.writing.prompt.len() + self.written).saturating_sub(1);
+        last_sent.clamp(positions.start, positions.end)..positions.end
     }
 
-    /// Picks the token after `tokens` and sends it. Nothing comes back where it was the last, or
-    /// where nobody listens any more.
-    pub fn take(&mut self, tokens: &[u32], row: &Row<'_>) -> Option<u32> {
-        let id = self.pick(tokens, row);
+    /// Takes the rows after positions from `first` on; sends the tokens of `tokens` that they speak
+    /// of, and picks and sends one more where they reach the end. Gives the tokens that are known
+    /// now; nothing where the answer is over, or where nobody listens any more.
+    pub fn take(&mut self, tokens: &[u32], first: usize, rows: &[Row<'_>]) -> Option<Vec<u32>> {
+        for (next, row) in (first + 1..).zip(rows) {
+            if next == tokens.len() {
+                return self.go_on(tokens, row);
+            }
+            let (id, part) = self.forced.pop_front()?;
+            debug_assert_eq!(id, tokens[next]);
+            let picked = Picked {
+                id,
+                part,
+                mask: None,
+                forced: true,
+                over: false,
+            };
+            if !self.send(picked, row) {
+                return None;
+            }
+        }
+        Some(Vec::new())
+    }
+
+    fn go_on(&mut self, tokens: &[u32], row: &Row<'_>) -> Option<Vec<u32>> {
+        match self.next(tokens, row) {
+            Ok(known) => known,
+            Err(error) => {
+                // Nobody needs to know where nobody listens.
+                let _ = self.tx.send(Err(error));
+                None
+            }
+        }
+    }
+
+    /// Picks the token after `tokens`, sends it, and gives it with those that it forces.
+    fn next(&mut self, tokens: &[u32], row: &Row<'_>) -> Result<Option<Vec<u32>>, ConstraintError> {
+        let mask = match &mut self.guided {
+            Some(guided) => guided.mask()?,
+            None => None,
+        };
+        let id = self.pick(tokens, row, mask.as_ref());
+        let mut picked = Picked {
+            id,
+            part: Part::Answer,
+            mask: mask.as_ref(),
+            forced: mask.as_ref().is_some_and(|mask| mask.count() == 1),
+            over: false,
+        };
+        if self.writing.limits.ends.contains(&id) {
+            picked.part = Part::Mark;
+        } else if let Some(guided) = &mut self.guided {
+            let accepted = guided.accept(id)?;
+            picked.part = accepted.part;
+            picked.over = accepted.over;
+            self.forced = accepted.forced.into();
+        }
+        if !self.send(picked, row) {
+            return Ok(None);
+        }
+        self.forced.truncate(self.most - self.written);
+        let forced = self.forced.iter().map(|(id, _)| *id);
+        Ok(Some(std::iter::once(id).chain(forced).collect()))
+    }
+
+    /// Whether more may come.
+    fn send(&mut self, picked: Picked<'_>, row: &Row<'_>) -> bool {
+        let Picked { id, part, mask, .. } = picked;
         self.written += 1;
-        let end = if self.writing.limits.ends.contains(&id) {
+        let ends = picked.over || self.writing.limits.ends.contains(&id);
+        let end = if ends {
             Some(End::Stop)
         } else if self.written >= self.most {
             Some(End::Length)
         } else {
             None
         };
+        let mut evidence = row.evidence(id);
+        evidence.masked_logprob = match mask {
+            Some(mask) => Some(row.masked_logprob(id, mask)),
+            None => picked.forced.then_some(0.0),
+        };
         let token = Token {
             id,
-            evidence: row.evidence(id),
+            evidence,
+            marks: Marks {
+                forced: picked.forced,
+                ..Marks::default()
+            },
             alternatives: row.likeliest(self.writing.alternatives),
         };
-        let heard = self.tx.send(Produced { token, end }).is_ok();
-        (heard && end.is_none()).then_some(id)
+        let heard = self.tx.send(Ok(Produced { token, part, end })).is_ok();
+        heard && end.is_none()
     }
 
-    fn pick(&self, tokens: &[u32], row: &Row<'_>) -> u32 {
+    fn pick(&self, tokens: &[u32], row: &Row<'_>, mask: Option<&Mask>) -> u32 {
         let writing = &self.writing;
         let limits = &writing.limits;
         let banned: &[u32] = if self.written < limits.min_tokens {
@@ -86,12 +185,12 @@ impl Writer {
         };
         let draw = uniform(writing.seed, writing.choice, self.written as u64);
         if writing.penalties.change_nothing() {
-            return writing.sampling.pick(row.logits(), banned, draw);
+            return writing.sampling.pick(row.logits(), mask, banned, draw);
         }
         let mut logits = row.logits().to_vec();
         writing
             .penalties
             .apply(&mut logits, tokens, writing.prompt.len());
-        writing.sampling.pick(&logits, banned, draw)
+        writing.sampling.pick(&logits, mask, banned, draw)
     }
 }

@@ -57,4 +57,4 @@ pub use self::report::{LoadPhases, LoadReport};
 pub use self::template::{
     ChatTemplate, Conversation, Message, TRIAL_BYTES, TRIAL_TIME, TemplateError, TrialError,
 };
-pub use self::tokenizer::{Detokenizer, TokenizeError, Tokenizer};
+pub use self::tokenizer::{Detokenizer, TokenBytes, TokenizeError, Tokenizer};

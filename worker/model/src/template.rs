@@ -129,6 +129,14 @@ impl ChatTemplate {
         }
     }
 
+    /// Whether the source has this text in it, in any of its templates.
+    pub fn mentions(&self, text: &str) -> bool {
+        [DEFAULT, TOOL_USE].into_iter().any(|name| {
+            let template = self.environment.get_template(name);
+            template.is_ok_and(|template| template.source().contains(text))
+        })
+    }
+
     /// The text to be encoded without more special tokens: a template writes them itself.
     pub fn render(&self, conversation: &Conversation<'_>) -> Result<String, TemplateError> {
         let mut text = Bounded::default();

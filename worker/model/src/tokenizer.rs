@@ -1,5 +1,6 @@
 //! Text to token ids and back.
 
+mod bytes;
 mod from_gguf;
 mod pairs;
 mod pre;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
+pub use self::bytes::TokenBytes;
 use self::sentence_piece::SentencePiece;
 use crate::open::gguf_at;
 use crate::{Gguf, LoadError, files};

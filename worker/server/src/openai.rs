@@ -2,9 +2,11 @@
 
 mod error;
 mod fields;
+mod form;
 mod request;
 mod response;
 mod stream;
+mod tools;
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -113,7 +115,13 @@ async fn chat(State(wire): State<Wire>, body: Body) -> Result<Response, WireErro
         logprobs,
         choices: chat.generate.choices,
     };
-    let generation = serving.generate(chat.generate).await?;
+    let form_field = chat.form_field;
+    let named = |field: &str| match form_field {
+        Some(name) if field == "constraint" => name.to_owned(),
+        _ => field.to_owned(),
+    };
+    let generation = serving.generate(chat.generate).await;
+    let generation = generation.map_err(|refusal| refusal.with_field_named(named))?;
     let mut response = if streamed {
         stream::answer(serving, envelope, generation, asked)
     } else {

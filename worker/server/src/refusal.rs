@@ -1,7 +1,7 @@
 //! Why a request is not served, in our own words: each wire puts it into its own.
 
 use thiserror::Error;
-use weir_engine::Refused;
+use weir_engine::{Interrupted, Refused};
 use weir_worker_api::ErrorCode;
 
 /// How long a client should wait before it tries again when the queue is full. Answers of a small
@@ -131,9 +131,19 @@ impl From<Refused> for Refusal {
             Refused::Replay(_) => Self::Internal {
                 step: "taking up what was produced before",
             },
+            Refused::Form(error) => Self::invalid("constraint", error.to_string()),
             Refused::Ended => Self::Internal {
                 step: "the model thread",
             },
+        }
+    }
+}
+
+impl From<Interrupted> for Refusal {
+    fn from(interrupted: Interrupted) -> Self {
+        match interrupted {
+            Interrupted::Form(error) => Self::invalid("constraint", error.to_string()),
+            Interrupted::Ended | Interrupted::Text(_) => Self::Internal { step: "writing" },
         }
     }
 }

@@ -1,23 +1,27 @@
 //! What a worker does, in the contract's words and on no particular wire.
 
+mod call_id;
 mod check;
 mod choose;
 mod describe;
 mod generate;
+mod guide;
 mod prompt;
 mod resume;
+pub mod tools;
 
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 use weir_engine::{
-    Engine,
+    Constraints, Engine,
     model::{ChatTemplate, GenerationDefaults, ModelFacts, Tokenizer},
 };
 use weir_policy::load::ColdStart;
 use weir_process::Shutdown;
 
 pub use self::generate::Generation;
+use self::tools::Style;
 use crate::{draining::Cutoff, metrics::Metrics, refusal::Refusal};
 
 /// A loaded model behind its engine, with all that turns requests into work for it.
@@ -28,6 +32,10 @@ pub struct Serving {
     pub tokenizer: Tokenizer,
     /// Absent where the model brings none: then it takes no chats.
     pub template: Option<ChatTemplate>,
+    /// How the model writes calls of tools.
+    pub tool_style: Style,
+    /// Compiles forms that answers must have.
+    pub constraints: Constraints,
     pub defaults: GenerationDefaults,
     pub facts: ModelFacts,
     /// What its source resolved to; empty for files that lay there.

@@ -12,7 +12,7 @@ use tokio::{
     task::spawn_blocking,
 };
 use weir_engine::{
-    Ended, Engine, EngineOptions,
+    Constraints, Ended, Engine, EngineOptions,
     model::{
         BLOCK_TOKENS, ChatTemplate, GenerationDefaults, Groups, KernelClass, KvCache, LoadError,
         LoadOptions, LoadReport, Model, ModelFacts, Plan, Quantization, STEP_TOKENS, Tokenizer,
@@ -31,7 +31,7 @@ use crate::{
     memory::Memory,
     metrics::Metrics,
     room,
-    serving::Serving,
+    serving::{Serving, tools::Style},
     trial,
     warm_up::{try_out, warm_up},
 };
@@ -109,6 +109,8 @@ pub async fn start(
         engine,
         reading_prompts: Arc::new(Semaphore::new(PROMPTS_AT_ONCE)),
         eos: loaded.tokenizer.ends().into(),
+        tool_style: Style::of(loaded.template.as_ref(), &loaded.tokenizer),
+        constraints: Constraints::new(loaded.tokenizer.clone(), facts.vocabulary),
         tokenizer: loaded.tokenizer,
         template: loaded.template,
         defaults: loaded.defaults,

@@ -68,6 +68,7 @@ pub async fn warm_up(engine: &Engine, tokenizer: &Tokenizer) -> Result<(), Failu
         },
         alternatives: 0,
         origin: Origin::default(),
+        guide: weir_engine::Guide::default(),
     };
     let showing = Showing {
         tokenizer: tokenizer.clone(),

@@ -36,6 +36,15 @@ pub struct Chat {
     /// Extra variables for the template, one JSON object.
     #[prost(string, tag = "3")]
     pub template_kwargs_json: ::prost::alloc::string::String,
+    /// What the model may do with the tools.
+    #[prost(enumeration = "ToolUse", tag = "4")]
+    pub tool_use: i32,
+    /// The only tool that may be called, for REQUIRED; empty means any.
+    #[prost(string, tag = "5")]
+    pub tool_name: ::prost::alloc::string::String,
+    /// One call at most.
+    #[prost(bool, tag = "6")]
+    pub single_call: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Message {
@@ -84,7 +93,8 @@ pub struct Limits {
     pub max_tokens: ::core::option::Option<u32>,
     #[prost(uint32, optional, tag = "2")]
     pub min_tokens: ::core::option::Option<u32>,
-    /// Writing ends before any of these strings; none of their text is sent.
+    /// Writing ends before any of these strings in the answer's text; none of theirs is sent. What is
+    /// thought, and what tools are called with, is not looked through.
     #[prost(string, repeated, tag = "3")]
     pub stop: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     #[prost(uint32, repeated, tag = "4")]
@@ -92,7 +102,8 @@ pub struct Limits {
     #[prost(bool, tag = "5")]
     pub ignore_eos: bool,
 }
-/// What an answer must look like: at most one form.
+/// What an answer must look like: at most one form. It holds for the answer's text, behind the
+/// thinking; calls of tools have a form of their own.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Constraint {
     #[prost(oneof = "constraint::Form", tags = "1, 2, 3, 4")]
@@ -106,6 +117,7 @@ pub mod constraint {
         JsonSchema(::prost::alloc::string::String),
         #[prost(string, tag = "2")]
         Regex(::prost::alloc::string::String),
+        /// In llguidance's dialect of Lark.
         #[prost(string, tag = "3")]
         Grammar(::prost::alloc::string::String),
         #[prost(message, tag = "4")]
@@ -172,7 +184,8 @@ pub struct ChoiceProgress {
     pub choice: u32,
     #[prost(uint32, repeated, tag = "2")]
     pub produced: ::prost::alloc::vec::Vec<u32>,
-    /// How many bytes of the choice's text were already sent by the worker before.
+    /// How many bytes of the choice were already sent by the worker before: text of either channel,
+    /// and names and arguments of calls.
     #[prost(uint64, tag = "3")]
     pub sent_text_bytes: u64,
 }
@@ -220,6 +233,23 @@ pub struct Tokens {
     /// The part of an answer that `text` belongs to.
     #[prost(enumeration = "Channel", tag = "4")]
     pub channel: i32,
+    /// More of the calls that the answer makes of tools.
+    #[prost(message, repeated, tag = "5")]
+    pub tool_calls: ::prost::alloc::vec::Vec<ToolCallPiece>,
+}
+/// A call comes in pieces: first its id and name, then its arguments.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ToolCallPiece {
+    /// Which of the choice's calls.
+    #[prost(uint32, tag = "1")]
+    pub index: u32,
+    #[prost(string, tag = "2")]
+    pub id: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub name: ::prost::alloc::string::String,
+    /// More of one JSON object.
+    #[prost(string, tag = "4")]
+    pub arguments: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Token {
@@ -436,6 +466,38 @@ pub struct ErrorDetail {
     /// For OVERLOADED: when to come back.
     #[prost(uint32, optional, tag = "4")]
     pub retry_after_seconds: ::core::option::Option<u32>,
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum ToolUse {
+    /// Call them or answer, as the model decides.
+    Auto = 0,
+    /// The model is not told of them.
+    None = 1,
+    /// The answer is calls and nothing else.
+    Required = 2,
+}
+impl ToolUse {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Auto => "TOOL_USE_AUTO",
+            Self::None => "TOOL_USE_NONE",
+            Self::Required => "TOOL_USE_REQUIRED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "TOOL_USE_AUTO" => Some(Self::Auto),
+            "TOOL_USE_NONE" => Some(Self::None),
+            "TOOL_USE_REQUIRED" => Some(Self::Required),
+            _ => None,
+        }
+    }
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]

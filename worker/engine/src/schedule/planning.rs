@@ -29,19 +29,16 @@ impl Schedule {
         plan
     }
 
-    /// How many tokens of the step each running sequence may have: those that write one each, and
-    /// those that read the others, first begun first.
+    /// How many tokens of the step each running sequence may have: one for each that writes, so that
+    /// all of them move on, and the others for whoever has more to compute, first begun first.
     fn share_out(&self) -> Vec<usize> {
-        let writing = |left: &usize| *left == 1;
-        let left: Vec<usize> = self.running.iter().map(|running| running.left()).collect();
-        let mut room = self.limits.step_tokens - left.iter().filter(|left| writing(left)).count();
-        let counts = left.into_iter().map(|left| match left {
-            0 | 1 => left,
-            left => {
-                let count = left.min(room);
-                room -= count;
-                count
-            }
+        let writing = self.running.iter().filter(|running| running.writes());
+        let mut room = self.limits.step_tokens - writing.count();
+        let counts = self.running.iter().map(|running| {
+            let own = usize::from(running.writes());
+            let more = (running.left() - own).min(room);
+            room -= more;
+            own + more
         });
         counts.collect()
     }

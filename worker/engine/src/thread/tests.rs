@@ -17,7 +17,9 @@ use weir_model::{BLOCK_TOKENS, BlockLayout, Extent, Groups, KernelClass, KvCache
 
 use super::*;
 use crate::{
-    Penalties, Sampling, Scoring, Writing, WritingLimits, random::uniform, request::Produced,
+    Guide, Penalties, Sampling, Scoring, Writing, WritingLimits,
+    random::uniform,
+    request::{self, Begun, Produced},
     schedule::Limits,
 };
 
@@ -119,6 +121,7 @@ fn what(dice: &mut Dice) -> What {
         },
         alternatives: 0,
         origin,
+        guide: Guide::default(),
     })
 }
 
@@ -168,7 +171,7 @@ fn least(layout: BlockLayout, step_tokens: usize) -> Groups<usize> {
 
 /// The way back of one request.
 enum Heard {
-    Write(channel::UnboundedReceiver<Produced>, Vec<Produced>),
+    Write(channel::UnboundedReceiver<request::Outcome>, Vec<Produced>),
     Score(oneshot::Receiver<Vec<f64>>, Option<Vec<f64>>),
 }
 
@@ -177,7 +180,7 @@ impl Heard {
         match self {
             Self::Write(rx, written) => {
                 while let Ok(produced) = rx.try_recv() {
-                    written.push(produced);
+                    written.push(produced.unwrap());
                 }
             }
             Self::Score(rx, scores) => {
@@ -206,7 +209,12 @@ fn submit(inbox: &mpsc::Sender<Submitted>, places: &Arc<Semaphore>, what: What) 
     let (work, heard) = match what {
         What::Write(writing) => {
             let (tx, rx) = channel::unbounded_channel();
-            let work = Work::Write(writing, tx, oneshot::channel().0);
+            let begun = Begun {
+                writing,
+                guided: None,
+                forced: Vec::new(),
+            };
+            let work = Work::Write(Box::new(begun), tx, oneshot::channel().0);
             (work, Heard::Write(rx, Vec::new()))
         }
         What::Score(scoring) => {

@@ -9,8 +9,8 @@ use std::{
 
 use tokio::time::timeout;
 use weir_engine::{
-    Answer, End, Ended, Engine, EngineOptions, Event, Load, Origin, Penalties, Refused, Sampling,
-    Showing, Token, Writing, WritingLimits,
+    Answer, Constraints, End, Ended, Engine, EngineOptions, Event, Form, Guide, Load, Origin,
+    Penalties, Refused, Sampling, Showing, Shown, Token, Writing, WritingLimits,
     model::{
         ChatTemplate, Conversation, Extent, Groups, KvCache, LoadOptions, Message, Model,
         STEP_TOKENS, Tokenizer,
@@ -24,6 +24,7 @@ pub struct Harness {
     pub engine: Engine,
     pub ended: Ended,
     pub tokenizer: Tokenizer,
+    pub constraints: Constraints,
     template: ChatTemplate,
 }
 
@@ -109,13 +110,15 @@ impl Harness {
             ..LoadOptions::default()
         };
         let model = Model::load(folder, &load).unwrap();
-        let tokenizer = Tokenizer::load(folder, model.facts().vocabulary).unwrap();
+        let vocabulary = model.facts().vocabulary;
+        let tokenizer = Tokenizer::load(folder, vocabulary).unwrap();
         let template = ChatTemplate::load(folder, &tokenizer).unwrap().unwrap();
         let cache = KvCache::new(&model, blocks(&model), 16).unwrap();
         let (engine, ended) = Engine::start(model, cache, options).unwrap();
         Self {
             engine,
             ended,
+            constraints: Constraints::new(tokenizer.clone(), vocabulary),
             tokenizer,
             template,
         }
@@ -158,6 +161,7 @@ impl Harness {
             },
             alternatives: 0,
             origin: Origin::default(),
+            guide: Guide::default(),
         }
     }
 
@@ -172,6 +176,14 @@ impl Harness {
         writing.seed = seed;
         writing.limits.max_tokens = max_tokens;
         writing.limits.ends = Arc::new([]);
+        writing
+    }
+
+    /// Rambles within a form, to the end of it.
+    pub fn formed(&self, form: &Form, seed: u64, max_tokens: usize) -> Writing {
+        let mut writing = self.ramble("Where is my parcel?", seed, max_tokens);
+        writing.limits.ends = self.tokenizer.ends().into();
+        writing.guide.form = Some(self.constraints.compile(form).unwrap());
         writing
     }
 
@@ -212,15 +224,21 @@ pub async fn finish(mut answer: Answer) -> Written {
         match event.expect("the answer stalled").unwrap().unwrap() {
             Event::Tokens {
                 tokens: more,
-                text: shown,
+                shown,
             } => {
                 tokens.extend(more);
-                text.push_str(&shown);
+                for shown in shown {
+                    match shown {
+                        Shown::Answer(more) => text.push_str(&more),
+                        Shown::Thinking(_) | Shown::Call(_) => panic!("no answer: {shown:?}"),
+                    }
+                }
             }
             Event::Finished {
                 end,
                 stop,
                 completion_tokens,
+                called: _,
             } => {
                 assert!(
                     answer.next().await.is_none(),

@@ -3,6 +3,7 @@
 
 mod cache;
 mod choose;
+mod forms;
 mod harness;
 mod queue;
 mod resume;

@@ -10,6 +10,7 @@ use std::collections::{BinaryHeap, HashMap};
 
 use self::chain::{Chain, Pair};
 use super::TokenizeError;
+use super::bytes::{TokenBytes, byte_named};
 use super::specials::{Piece, Specials};
 use super::vocabulary::{Kind, Vocabulary};
 use crate::LoadError;
@@ -94,7 +95,7 @@ impl SentencePiece {
             Kind::Normal => Token::Text(text.replace(SPACE, " ")),
             Kind::UserDefined => Token::Text(text.to_owned()),
             Kind::Byte => {
-                let Some(byte) = byte(text) else {
+                let Some(byte) = byte_named(text) else {
                     return false;
                 };
                 self.bytes.insert(byte, id);
@@ -114,6 +115,18 @@ impl SentencePiece {
 
     pub(super) fn spelling(&self, id: u32) -> Option<String> {
         self.spellings.get(id as usize).cloned()
+    }
+
+    pub(super) fn bytes(&self, id: u32) -> TokenBytes {
+        match self.tokens.get(id as usize) {
+            Some(Token::Text(text)) => TokenBytes::Text(text.as_bytes().to_vec()),
+            Some(Token::Byte(byte)) => TokenBytes::Text(vec![*byte]),
+            Some(Token::Silent) => match self.spelling(id) {
+                Some(name) => TokenBytes::Special(name),
+                None => TokenBytes::Unknown,
+            },
+            None => TokenBytes::Unknown,
+        }
     }
 
     pub(super) fn encode(&self, text: &str) -> Result<Vec<u32>, TokenizeError> {
@@ -219,11 +232,4 @@ impl SentencePiece {
         }
         Ok(())
     }
-}
-
-/// `<0x0A>` is 10.
-fn byte(token: &str) -> Option<u8> {
-    let digits = token.strip_prefix("<0x")?.strip_suffix('>')?;
-    let two = digits.len() == 2 && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
-    two.then(|| u8::from_str_radix(digits, 16).ok())?
 }

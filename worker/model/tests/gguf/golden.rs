@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 use serde_json::Value as Json;
-use weir_model::{Gguf, Tokenizer};
+use weir_model::{Gguf, TokenBytes, Tokenizer};
 
 use crate::small::{NORMAL, fill, open};
 use crate::vocabularies;
@@ -63,6 +63,16 @@ fn read_back(tokenizer: &Tokenizer, ids: &[u32]) -> (String, String) {
     (shown, tokenizer.decode(ids).unwrap())
 }
 
+/// What the tokens' bytes are together; nothing where one is no text.
+fn spelled(bytes: &[TokenBytes], ids: &[u32]) -> Option<Vec<u8>> {
+    let of = |id: &u32| match &bytes[*id as usize] {
+        TokenBytes::Text(text) => Some(text.clone()),
+        TokenBytes::Special(_) | TokenBytes::Unknown => None,
+    };
+    let texts: Option<Vec<Vec<u8>>> = ids.iter().map(of).collect();
+    texts.map(|texts| texts.concat())
+}
+
 /// How many cases there were, all of them right.
 fn check(name: &str) -> usize {
     let Some(folder) = vocabularies::folder() else {
@@ -70,6 +80,7 @@ fn check(name: &str) -> usize {
     };
     let tokenizer = tokenizer(folder, name);
     let cases = cases(folder, name);
+    let bytes = tokenizer.bytes(300_000);
     let mut wrong = Vec::new();
     for case in &cases {
         let ids = tokenizer.encode(&case.text, false).unwrap();
@@ -80,6 +91,11 @@ fn check(name: &str) -> usize {
         let (shown, decoded) = read_back(&tokenizer, &ids);
         assert_eq!(shown, decoded, "{name}");
         assert_eq!(decoded, case.text, "{name}");
+        let spelled = spelled(&bytes, &ids).expect("no text is a special token's name");
+        // Some put a space before a text.
+        let marked = [b" ", case.text.as_bytes()].concat();
+        let same = spelled == case.text.as_bytes() || spelled == marked;
+        assert!(same, "{name}: {:?} is spelled {spelled:?}", case.text);
     }
     assert!(wrong.is_empty(), "{name}:\n{}", wrong.join("\n"));
     cases.len()

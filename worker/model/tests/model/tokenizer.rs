@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use safetensors::Dtype;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use weir_model::{GenerationDefaults, Tokenizer};
+use weir_model::{GenerationDefaults, TokenBytes, Tokenizer};
 
 use crate::logits::{fixtures, triage};
 use crate::tiny::{Tiny, word_level};
@@ -129,7 +129,34 @@ fn bytes_that_spoil_the_character_before_them_take_nothing_back() {
     assert_eq!(pieces, ["", "", "", "🙂", "", "\u{fffd} world", ""]);
 }
 
+#[test]
+fn the_bytes_of_a_token_are_known_where_it_is_text() {
+    let text = |bytes: &[u8]| TokenBytes::Text(bytes.to_vec());
+    let bytes = sentence_piece().bytes(9);
+    assert_eq!(
+        bytes[..4],
+        [text(b" hello"), text(b" world"), text(b"!"), text(&[0xf0])]
+    );
+    assert_eq!(bytes[7..], [TokenBytes::Unknown, TokenBytes::Unknown]);
+    let special = TokenBytes::Special("<|end|>".to_owned());
+    assert_eq!(tokenizer().bytes(1536)[2], special);
+}
+
 proptest! {
+    #[test]
+    fn bytes_of_tokens_add_up_to_the_text(text in "[a-zA-Z0-9 .,!?äößéλ漢字🙂\n\t\u{0}]{0,60}") {
+        let tokenizer = tokenizer();
+        let bytes = tokenizer.bytes(1536);
+        let mut spelled = Vec::new();
+        for id in tokenizer.encode(&text, false).unwrap() {
+            let TokenBytes::Text(more) = &bytes[id as usize] else {
+                panic!("{id} is no text");
+            };
+            spelled.extend_from_slice(more);
+        }
+        prop_assert_eq!(spelled, text.into_bytes());
+    }
+
     #[test]
     fn pieces_add_up_to_the_text(text in "[a-zA-Z0-9 .,!?äößéλ漢字🙂\n]{0,60}") {
         let tokenizer = tokenizer();

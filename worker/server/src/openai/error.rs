@@ -137,6 +137,7 @@ fn on_this_wire(field: &str) -> String {
     match field {
         "prompt" | "prompt.chat" => "messages",
         "choices" => "n",
+        "prompt.chat.tool_use" => "tool_choice",
         other => other
             .strip_prefix("sampling.")
             .or_else(|| other.strip_prefix("limits."))

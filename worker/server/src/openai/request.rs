@@ -9,26 +9,24 @@ use serde::Deserialize;
 use serde_json::Value;
 use weir_worker_api as api;
 
-use super::fields::Fields;
+use super::{fields::Fields, form, tools};
 use crate::refusal::Refusal;
 
 /// Asking for any of these and not getting it would be a wrong answer.
-const UNSUPPORTED: [&str; 9] = [
-    "tools",
+const UNSUPPORTED: [&str; 5] = [
     "functions",
     "function_call",
     "audio",
     "prediction",
     "web_search_options",
-    "guided_json",
-    "guided_regex",
-    "guided_choice",
 ];
 
 #[derive(Debug)]
 pub struct ChatRequest {
     pub model: String,
     pub generate: api::GenerateRequest,
+    /// The field that asks for the answer's form.
+    pub form_field: Option<&'static str>,
     pub stream: bool,
     pub include_usage: bool,
     pub logprobs: bool,
@@ -46,13 +44,17 @@ impl ChatRequest {
         refuse_unsupported(&mut fields)?;
         let (logprobs, top_logprobs) = logprobs(&mut fields)?;
         let (stream, include_usage) = streaming(&mut fields)?;
+        let (form_field, form) = form::form(&mut fields)?.unzip();
+        let mut chat = conversation(&mut fields)?;
+        tools::offer(&mut fields, &mut chat)?;
         let generate = api::GenerateRequest {
             model: model.clone(),
             prompt: Some(api::Prompt {
-                form: Some(api::prompt::Form::Chat(conversation(&mut fields)?)),
+                form: Some(api::prompt::Form::Chat(chat)),
             }),
             sampling: Some(sampling(&mut fields)?),
             limits: Some(limits(&mut fields)?),
+            constraint: form.map(|form| api::Constraint { form: Some(form) }),
             choices: fields.take("n")?.unwrap_or(1),
             top_logprobs,
             cache_salt: fields.take("cache_salt")?.unwrap_or_default(),
@@ -67,6 +69,7 @@ impl ChatRequest {
         Ok(Self {
             model,
             generate,
+            form_field,
             stream,
             include_usage,
             logprobs,
@@ -82,16 +85,6 @@ fn refuse_unsupported(fields: &mut Fields) -> Result<(), Refusal> {
             Some(Value::Array(list)) if list.is_empty() => {}
             Some(_) => return Err(Refusal::unsupported(name)),
         }
-    }
-    if let Some(choice) = fields.take::<Value>("tool_choice")?
-        && !matches!(choice.as_str(), Some("none" | "auto"))
-    {
-        return Err(Refusal::unsupported("tool_choice"));
-    }
-    if let Some(format) = fields.take::<Value>("response_format")?
-        && format.get("type").and_then(Value::as_str) != Some("text")
-    {
-        return Err(Refusal::unsupported("response_format"));
     }
     if let Some(modalities) = fields.take::<Vec<String>>("modalities")?
         && modalities != ["text"]
@@ -180,8 +173,8 @@ fn conversation(fields: &mut Fields) -> Result<api::Chat, Refusal> {
         messages: messages
             .map(|(index, message)| message_of(index, message))
             .collect::<Result<_, _>>()?,
-        tools_json: Vec::new(),
         template_kwargs_json: kwargs.map_or_else(String::new, |k| Value::Object(k).to_string()),
+        ..api::Chat::default()
     })
 }
 

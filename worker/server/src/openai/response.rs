@@ -49,9 +49,16 @@ pub struct Usage {
     /// Those of the prompt that were found computed.
     pub cached_tokens: u32,
     pub completion_tokens: u32,
+    reasoning_tokens: u32,
 }
 
 impl Usage {
+    /// Counts what is thinking of these.
+    pub fn see(&mut self, tokens: &[api::Token]) {
+        let thinking = |token: &&api::Token| token.evidence.is_some_and(|e| e.thinking);
+        self.reasoning_tokens += tokens.iter().filter(thinking).count() as u32;
+    }
+
     pub fn add(&mut self, finished: &api::Finished) {
         self.prompt_tokens = finished.prompt_tokens;
         self.completion_tokens += finished.completion_tokens;
@@ -63,7 +70,7 @@ impl Usage {
             "completion_tokens": self.completion_tokens,
             "total_tokens": self.prompt_tokens + self.completion_tokens,
             "prompt_tokens_details": { "cached_tokens": self.cached_tokens, "audio_tokens": 0 },
-            "completion_tokens_details": { "reasoning_tokens": 0, "audio_tokens": 0 },
+            "completion_tokens_details": { "reasoning_tokens": self.reasoning_tokens, "audio_tokens": 0 },
         })
     }
 }
@@ -72,8 +79,47 @@ impl Usage {
 #[derive(Default)]
 struct Choice {
     text: String,
+    reasoning: String,
+    calls: Vec<api::ToolCallPiece>,
     logprobs: Vec<Value>,
     finish: Value,
+}
+
+impl Choice {
+    fn grow(&mut self, tokens: &api::Tokens) {
+        match tokens.channel() {
+            api::Channel::Answer => self.text.push_str(&tokens.text),
+            api::Channel::Reasoning => self.reasoning.push_str(&tokens.text),
+        }
+        for piece in &tokens.tool_calls {
+            match self.calls.iter_mut().find(|call| call.index == piece.index) {
+                Some(call) => call.arguments.push_str(&piece.arguments),
+                None => self.calls.push(piece.clone()),
+            }
+        }
+    }
+
+    fn message(&self) -> Value {
+        let content = match self.text.as_str() {
+            "" if !self.calls.is_empty() => Value::Null,
+            text => text.into(),
+        };
+        let mut message = json!({ "role": "assistant", "content": content, "refusal": null });
+        if !self.reasoning.is_empty() {
+            message["reasoning_content"] = self.reasoning.as_str().into();
+        }
+        if !self.calls.is_empty() {
+            let calls = self.calls.iter().map(|call| {
+                json!({
+                    "id": call.id,
+                    "type": "function",
+                    "function": { "name": call.name, "arguments": call.arguments },
+                })
+            });
+            message["tool_calls"] = calls.collect();
+        }
+        message
+    }
 }
 
 /// The whole answer as one object.
@@ -89,8 +135,9 @@ pub async fn whole(
         match event? {
             Event::Started(started) => usage.cached_tokens = started.cached_tokens,
             Event::Tokens(tokens) => {
+                usage.see(&tokens.tokens);
                 let choice = at(&mut choices, tokens.choice);
-                choice.text.push_str(&tokens.text);
+                choice.grow(&tokens);
                 if logprobs {
                     let shown = shown_logprobs(serving, &tokens.tokens);
                     choice.logprobs.extend(shown);
@@ -106,11 +153,7 @@ pub async fn whole(
     let choices = choices.into_iter().enumerate().map(|(index, choice)| {
         json!({
             "index": index,
-            "message": {
-                "role": "assistant",
-                "content": choice.text,
-                "refusal": null,
-            },
+            "message": choice.message(),
             "logprobs": logprobs.then(|| logprobs_object(choice.logprobs)),
             "finish_reason": choice.finish,
         })

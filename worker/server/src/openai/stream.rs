@@ -14,8 +14,8 @@ use futures::{
     StreamExt,
     stream::{iter, unfold},
 };
-use serde_json::{Value, json};
-use weir_worker_api::generate_event::Event;
+use serde_json::{Map, Value, json};
+use weir_worker_api::{self as api, generate_event::Event};
 
 use super::{
     error::WireError,
@@ -93,10 +93,15 @@ impl Writing {
                     .logprobs
                     .then(|| shown_logprobs(&self.serving, &tokens.tokens))
                     .filter(|shown| !shown.is_empty());
-                if tokens.text.is_empty() && logprobs.is_none() {
-                    return Vec::new();
+                self.usage.see(&tokens.tokens);
+                let mut delta = delta(&tokens);
+                if delta.is_empty() {
+                    if logprobs.is_none() {
+                        return Vec::new();
+                    }
+                    delta.insert("content".into(), "".into());
                 }
-                let mut piece = self.piece(tokens.choice, json!({ "content": tokens.text }));
+                let mut piece = self.piece(tokens.choice, delta.into());
                 if let Some(shown) = logprobs {
                     piece["choices"][0]["logprobs"] = logprobs_object(shown);
                 }
@@ -134,4 +139,34 @@ impl Writing {
         }
         piece.into()
     }
+}
+
+/// What is new of a choice.
+fn delta(tokens: &api::Tokens) -> Map<String, Value> {
+    let mut delta = Map::new();
+    if !tokens.text.is_empty() {
+        let name = match tokens.channel() {
+            api::Channel::Answer => "content",
+            api::Channel::Reasoning => "reasoning_content",
+        };
+        delta.insert(name.into(), tokens.text.clone().into());
+    }
+    if !tokens.tool_calls.is_empty() {
+        let calls = tokens.tool_calls.iter().map(|piece| {
+            if piece.name.is_empty() {
+                return json!({
+                    "index": piece.index,
+                    "function": { "arguments": piece.arguments },
+                });
+            }
+            json!({
+                "index": piece.index,
+                "id": piece.id,
+                "type": "function",
+                "function": { "name": piece.name, "arguments": piece.arguments },
+            })
+        });
+        delta.insert("tool_calls".into(), calls.collect());
+    }
+    delta
 }

@@ -40,9 +40,6 @@ pub struct Checker<'a> {
 
 impl Checker<'_> {
     pub fn check(&self, request: &api::GenerateRequest) -> Result<Settings, Refusal> {
-        if request.constraint.is_some() {
-            return Err(Refusal::unsupported("constraint"));
-        }
         let sampling = request.sampling.clone().unwrap_or_default();
         let limits = request.limits.clone().unwrap_or_default();
         Ok(Settings {

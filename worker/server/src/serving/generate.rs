@@ -9,11 +9,12 @@ use futures::{
     StreamExt,
     stream::{BoxStream, iter, once, select_all, unfold},
 };
-use weir_engine::{Answer, End, Event, Origin, Refused, Showing, Writing};
+use weir_engine::{Answer, End, Event, Guide, Origin, Refused, Showing, Shown, Writing};
 use weir_worker_api::{self as api, generate_event};
 
 use super::{
     Serving,
+    call_id::CallIds,
     check::{Checker, Settings},
     resume::Progress,
 };
@@ -72,12 +73,13 @@ impl Serving {
                 (resume.prompt_ids.clone(), resume.seed, progress)
             }
             None => {
-                let prompt_ids = self.prompt_tokens(request.prompt).await?;
+                let prompt_ids = self.prompt_tokens(request.prompt.clone()).await?;
                 let seed = settings.seed.unwrap_or_else(any_seed);
                 let none = vec![Progress::default(); settings.choices as usize];
                 (prompt_ids, seed, none)
             }
         };
+        let guide = self.guide(&request, &prompt_ids).await?;
         let prompt: Arc<[u32]> = prompt_ids.as_slice().into();
         let origin = Origin {
             tenant: request.cache_salt.into(),
@@ -88,8 +90,9 @@ impl Serving {
             .map(|(choice, progress)| {
                 let writing = Writing {
                     produced: progress.produced,
+                    seed,
                     choice,
-                    ..writing(&settings, &prompt, seed, &origin)
+                    ..writing(&settings, &prompt, &guide, &origin)
                 };
                 let showing = Showing {
                     tokenizer: self.tokenizer.clone(),
@@ -113,9 +116,17 @@ impl Queued {
     fn events(self) -> BoxStream<'static, Result<generate_event::Event, Refusal>> {
         once(self.begun())
             .flat_map(|Self { started, answers }| {
+                let ids = CallIds::of(&started.prompt_ids, started.seed);
                 let prompt_tokens = started.prompt_ids.len() as u32;
                 let choices = (0_u32..).zip(answers);
-                let streams = choices.map(|(choice, answer)| events(choice, prompt_tokens, answer));
+                let streams = choices.map(|(choice, answer)| {
+                    let told = Told {
+                        choice,
+                        prompt_tokens,
+                        ids,
+                    };
+                    events(told, answer)
+                });
                 let streams = select_all(streams.collect::<Vec<_>>());
                 iter([Ok(generate_event::Event::Started(started))]).chain(streams)
             })
@@ -154,18 +165,19 @@ impl Generation {
     }
 }
 
-/// The first choice, as it is begun.
-fn writing(settings: &Settings, prompt: &Arc<[u32]>, seed: u64, origin: &Origin) -> Writing {
+/// The first choice with any seed.
+fn writing(settings: &Settings, prompt: &Arc<[u32]>, guide: &Guide, origin: &Origin) -> Writing {
     Writing {
         prompt: prompt.clone(),
         produced: Vec::new(),
         sampling: settings.sampling,
         penalties: settings.penalties.clone(),
-        seed,
+        seed: 0,
         choice: 0,
         limits: settings.limits.clone(),
         alternatives: settings.alternatives,
         origin: origin.clone(),
+        guide: guide.clone(),
     }
 }
 
@@ -174,44 +186,92 @@ fn any_seed() -> u64 {
     RandomState::new().hash_one(0_u8)
 }
 
-/// The events of one choice, in the contract's words.
-fn events(
+/// What every event of one choice is told with.
+#[derive(Debug, Clone, Copy)]
+struct Told {
     choice: u32,
     prompt_tokens: u32,
+    ids: CallIds,
+}
+
+/// The events of one choice, in the contract's words.
+fn events(
+    told: Told,
     answer: Answer,
 ) -> BoxStream<'static, Result<generate_event::Event, Refusal>> {
     unfold(answer, move |mut answer| async move {
-        let event = answer.next().await?;
-        let event = event
-            .map(|event| in_contract(choice, prompt_tokens, event))
-            .map_err(|_| Refusal::Internal { step: "writing" });
-        Some((event, answer))
+        let events = match answer.next().await? {
+            Ok(event) => told.in_contract(event).into_iter().map(Ok).collect(),
+            Err(interrupted) => vec![Err(interrupted.into())],
+        };
+        Some((iter(events), answer))
     })
+    .flatten()
     .boxed()
 }
 
-fn in_contract(choice: u32, prompt_tokens: u32, event: Event) -> generate_event::Event {
-    match event {
-        Event::Tokens { tokens, text } => generate_event::Event::Tokens(api::Tokens {
-            choice,
-            tokens: tokens.into_iter().map(token).collect(),
-            text,
-            channel: api::Channel::Answer.into(),
-        }),
-        Event::Finished {
-            end,
-            stop,
-            completion_tokens,
-        } => generate_event::Event::Finished(api::Finished {
-            choice,
-            reason: match end {
-                End::Stop => api::FinishReason::Stop.into(),
-                End::Length => api::FinishReason::Length.into(),
-            },
-            stop,
-            prompt_tokens,
-            completion_tokens: completion_tokens as u32,
-        }),
+impl Told {
+    fn in_contract(&self, event: Event) -> Vec<generate_event::Event> {
+        match event {
+            Event::Tokens { tokens, shown } => {
+                let tokens: Vec<api::Token> = tokens.into_iter().map(token).collect();
+                let mut events: Vec<api::Tokens> =
+                    shown.into_iter().map(|shown| self.shown(shown)).collect();
+                match events.first_mut() {
+                    Some(first) => first.tokens = tokens,
+                    None => events.push(api::Tokens {
+                        choice: self.choice,
+                        tokens,
+                        ..api::Tokens::default()
+                    }),
+                }
+                let events = events.into_iter().map(generate_event::Event::Tokens);
+                events.collect()
+            }
+            Event::Finished {
+                end,
+                stop,
+                completion_tokens,
+                called,
+            } => {
+                let reason = match end {
+                    End::Stop if called => api::FinishReason::ToolCalls,
+                    End::Stop => api::FinishReason::Stop,
+                    End::Length => api::FinishReason::Length,
+                };
+                vec![generate_event::Event::Finished(api::Finished {
+                    choice: self.choice,
+                    reason: reason.into(),
+                    stop,
+                    prompt_tokens: self.prompt_tokens,
+                    completion_tokens: completion_tokens as u32,
+                })]
+            }
+        }
+    }
+
+    fn shown(&self, shown: Shown) -> api::Tokens {
+        let mut tokens = api::Tokens {
+            choice: self.choice,
+            ..api::Tokens::default()
+        };
+        match shown {
+            Shown::Answer(text) => tokens.text = text,
+            Shown::Thinking(text) => {
+                tokens.text = text;
+                tokens.channel = api::Channel::Reasoning.into();
+            }
+            Shown::Call(piece) => tokens.tool_calls.push(api::ToolCallPiece {
+                index: piece.index,
+                id: match &piece.name {
+                    Some(_) => self.ids.id(self.choice, piece.index),
+                    None => String::new(),
+                },
+                name: piece.name.unwrap_or_default(),
+                arguments: piece.arguments,
+            }),
+        }
+        tokens
     }
 }
 
@@ -223,7 +283,10 @@ fn token(token: weir_engine::Token) -> api::Token {
             logprob: token.evidence.logprob,
             margin: token.evidence.margin,
             entropy: token.evidence.entropy,
-            ..api::Evidence::default()
+            masked_logprob: token.evidence.masked_logprob,
+            forced: token.marks.forced,
+            value: token.marks.value,
+            thinking: token.marks.thinking,
         }),
         alternatives: alternatives
             .map(|(id, logprob)| api::Alternative { id, logprob })

@@ -7,7 +7,11 @@ use tokio::task::spawn_blocking;
 use weir_engine::model::{Conversation, Message, TemplateError};
 use weir_worker_api::{self as api, prompt::Form};
 
-use super::{Serving, check::check_token};
+use super::{
+    Serving,
+    check::check_token,
+    tools::{Offered, Style, in_system, told},
+};
 use crate::refusal::Refusal;
 
 /// A prompt as text, and whether the tokenizer adds its special tokens to it.
@@ -89,7 +93,6 @@ impl Serving {
         if chat.messages.is_empty() {
             return Err(Refusal::invalid("prompt.chat.messages", "is empty"));
         }
-        let tools = objects("prompt.chat.tools_json", &chat.tools_json)?;
         let field = "prompt.chat.template_kwargs_json";
         let variables = match chat.template_kwargs_json.as_str() {
             "" => Map::new(),
@@ -98,6 +101,7 @@ impl Serving {
         };
         let messages = chat.messages.iter().map(message);
         let messages = messages.collect::<Result<Vec<_>, _>>()?;
+        let (messages, tools) = self.with_tools(messages, Offered::read(chat)?.as_ref());
         let rendered = template.render(&Conversation {
             messages: &messages,
             tools: &tools,
@@ -114,6 +118,26 @@ impl Serving {
                 format!("could not be rendered by the model's template: {cause}"),
             ),
         })
+    }
+}
+
+impl Serving {
+    /// The conversation as the template is to have it, and the tools that it is given.
+    fn with_tools(
+        &self,
+        messages: Vec<Message>,
+        offered: Option<&Offered>,
+    ) -> (Vec<Message>, Vec<Value>) {
+        let definitions = offered.map(Offered::definitions).unwrap_or_default();
+        match &self.tool_style {
+            Style::Told => (told(messages, offered), Vec::new()),
+            Style::List {
+                in_system: true, ..
+            } => (in_system(messages, &definitions), Vec::new()),
+            Style::Hermes { .. } | Style::List { .. } | Style::Object { .. } => {
+                (messages, definitions)
+            }
+        }
     }
 }
 

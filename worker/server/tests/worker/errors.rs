@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Worker, about, error_of};
+use crate::harness::{Worker, about, copy, error_of};
 
 async fn still_serves(worker: &Worker) {
     let answer = worker.chat(&about("Where is my parcel?", json!({}))).await;
@@ -57,13 +57,14 @@ async fn a_wrong_field_is_named_in_the_answer() {
 #[tokio::test]
 async fn what_the_worker_cannot_do_is_refused_by_name_and_not_ignored() {
     let worker = Worker::start(&[]).await;
-    let tool = json!({ "type": "function", "function": { "name": "f" } });
     for (more, param) in [
-        (json!({ "tools": [tool] }), "tools"),
-        (json!({ "tool_choice": "required" }), "tool_choice"),
         (
-            json!({ "response_format": { "type": "json_object" } }),
-            "response_format",
+            json!({ "tool_choice": { "type": "custom" } }),
+            "tool_choice.type",
+        ),
+        (
+            json!({ "structured_outputs": { "structural_tag": "x" } }),
+            "structured_outputs.structural_tag",
         ),
         (json!({ "modalities": ["text", "audio"] }), "modalities"),
         (json!({ "functions": [{ "name": "f" }] }), "functions"),
@@ -173,11 +174,11 @@ async fn a_body_over_the_limit_is_refused() {
 
 #[tokio::test]
 async fn a_template_that_refuses_a_conversation_is_quoted() {
-    let worker = Worker::start(&[]).await;
-    let body = about(
-        "x",
-        json!({ "messages": [{ "role": "tool", "content": "x" }] }),
-    );
+    let model = copy();
+    let template = "{{ raise_exception('the role must be another') }}";
+    std::fs::write(model.path().join("chat_template.jinja"), template).unwrap();
+    let worker = Worker::serving(model.path(), &[]).await;
+    let body = about("x", json!({}));
     let (status, error): (u16, Value) = worker.refused(&body).await;
     assert_eq!((status, &error["param"]), (400, &json!("messages")));
     let message = error["message"].as_str().unwrap();

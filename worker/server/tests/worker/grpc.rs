@@ -230,7 +230,7 @@ async fn what_is_not_done_here_is_refused_by_name() {
     let mut client = worker.grpc().await;
     let constrained = GenerateRequest {
         constraint: Some(api::Constraint {
-            form: Some(api::constraint::Form::Regex("a+".to_owned())),
+            form: Some(api::constraint::Form::Regex("a(".to_owned())),
         }),
         ..request("x")
     };
@@ -251,7 +251,7 @@ async fn what_is_not_done_here_is_refused_by_name() {
         ..GenerateRequest::default()
     };
     for (request, code, field) in [
-        (constrained, ErrorCode::Unsupported, "constraint"),
+        (constrained, ErrorCode::Invalid, "constraint"),
         (adapted, ErrorCode::UnknownModel, "model"),
         (long, ErrorCode::TooLong, "prompt"),
         (foreign, ErrorCode::Invalid, "prompt.tokens"),
