@@ -102,7 +102,6 @@ pub async fn start(
         keep_up(process, upkeep);
     }
     let idle = Idle::new(process.shutdown().clone(), engine.load());
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
     let serving = Serving {
         name: args.model_name.clone(),
         most_prompt_bytes: most_prompt_bytes(&loaded.tokenizer, facts.vocabulary, &engine),
@@ -117,7 +116,7 @@ pub async fn start(
         facts,
         revision: fetched.revision,
         cold_start,
-        created_seconds: since.map_or(0, |since| since.as_secs()),
+        created_seconds: seconds_now(),
         metrics: Metrics::register(process),
         shutdown: process.shutdown().clone(),
         cutoff: Cutoff::after(args.drain, idle, process.tasks()),
@@ -247,6 +246,12 @@ fn planned(
     };
     let blocks = room::blocks(&plan, memory, sequences, asked)?;
     Ok((plan, blocks))
+}
+
+/// Since 1970.
+fn seconds_now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
 }
 
 fn millis(duration: Duration) -> u64 {
