@@ -199,6 +199,22 @@ mod tests {
     }
 
     #[test]
+    fn certificates_that_are_not_here_are_named_and_credentials_are_known() {
+        let yaml = "---\napiVersion: weir.dev/v1alpha1\nkind: SLMDeployment\nmetadata: { name: triage }\n\
+                    spec: { model: { source: 'hf://a/b', credentialsSecretRef: { name: hub }, \
+                    caBundle: { configMapRef: { name: ours, key: ca.pem } } } }\n";
+        let checked = check(yaml).unwrap();
+        assert_eq!(checked.replicas[0].credentials.as_deref(), Some("hub"));
+        assert_eq!(
+            checked.left_out,
+            [
+                "spec.model.caBundle of SLMDeployment/triage: this machine's own certificates are \
+              trusted, not those of ConfigMap/ours"
+            ]
+        );
+    }
+
+    #[test]
     fn what_the_deployment_says_of_cpu_and_variables_holds_here() {
         let rest = "resources: { cpu: '3' }, placement: { env: [{ name: RUST_BACKTRACE, value: '1' }, \
                     { name: TOKEN, valueFrom: { secretKeyRef: { name: hub, key: token } } }] }";

@@ -188,6 +188,22 @@ mod tests {
     }
 
     #[test]
+    fn what_stands_in_the_way_of_a_download_is_a_reason_of_its_own() {
+        for (reason, is_final) in [
+            ("SourceUnavailable", false),
+            ("DiskFull", false),
+            ("Unauthorized", false),
+            ("AmbiguousSource", true),
+            ("DigestMismatch", true),
+        ] {
+            let line = format!("{reason}: hf://a/b: why\n");
+            let expected = Some((reason, "hf://a/b: why".into()));
+            assert_eq!(cause(ended(1, "Error", &line)), expected);
+            assert_eq!(FINAL.contains(&reason), is_final, "{reason}");
+        }
+    }
+
+    #[test]
     fn a_worker_that_ends_without_a_reason_is_in_a_crash_loop() {
         assert_eq!(
             cause(ended(101, "Error", "thread panicked: Surprise: x")),

@@ -6,15 +6,11 @@ use tokio::{sync::watch, time::sleep};
 use weir_policy::load::Arriving;
 use weir_process::{
     Process,
-    prometheus_client::{
-        collector::Collector,
-        encoding::{DescriptorEncoder, EncodeMetric},
-        metrics::gauge::ConstGauge,
-    },
+    prometheus_client::{collector::Collector, encoding::DescriptorEncoder},
 };
 use weir_sources::{Phase, Progress};
 
-use crate::load::Reports;
+use crate::{load::Reports, metrics::encode_gauges};
 
 /// Between two reports: a download brings news with every packet.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -60,25 +56,23 @@ impl Collector for Gauges {
             (
                 "download_done_bytes",
                 "Of the model's files: what is here",
-                Some(progress.done_bytes),
-            ),
-            (
-                "download_total_bytes",
-                "Of the model's files: all there is to come, where the source says it",
-                progress.total_bytes,
+                progress.done_bytes as f64,
             ),
             (
                 "download_bytes_per_second",
                 "How fast the model's files come, over ten seconds",
-                Some(rate),
+                rate as f64,
             ),
         ];
-        for (name, help, value) in gauges {
-            let Some(value) = value else { continue };
-            let gauge = ConstGauge::new(value as f64);
-            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
-        }
-        Ok(())
+        encode_gauges(&mut encoder, &gauges)?;
+        // Where the source says it.
+        progress.total_bytes.map_or(Ok(()), |total| {
+            let help = "Of the model's files: all there is to come";
+            encode_gauges(
+                &mut encoder,
+                &[("download_total_bytes", help, total as f64)],
+            )
+        })
     }
 }
 

@@ -191,10 +191,7 @@ impl Collector for LoadGauges {
                 f64::from(load.blocks_total),
             ),
         ];
-        for (name, help, value) in gauges {
-            let gauge = ConstGauge::new(value);
-            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
-        }
+        encode_gauges(&mut encoder, &gauges)?;
         let counters = [
             (
                 "preemptions",
@@ -223,4 +220,16 @@ impl Collector for LoadGauges {
         }
         Ok(())
     }
+}
+
+/// Names, what they mean, and what they are now.
+pub(crate) fn encode_gauges(
+    encoder: &mut DescriptorEncoder<'_>,
+    gauges: &[(&str, &str, f64)],
+) -> Result<(), std::fmt::Error> {
+    for (name, help, value) in gauges {
+        let gauge = ConstGauge::new(*value);
+        gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
+    }
+    Ok(())
 }

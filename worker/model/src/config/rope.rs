@@ -33,7 +33,7 @@ pub(super) struct Beside {
 }
 
 impl Beside {
-    fn base(self) -> f64 {
+    pub(super) fn base(self) -> f64 {
         self.theta.unwrap_or(self.usual)
     }
 }

@@ -160,32 +160,24 @@ impl<'a, 'b> Common<'a, 'b> {
                 return Ok(());
             }
         };
-        let of = |kind, theta: Option<f64>, usual| match nested.table(kind)? {
-            Some(table) => {
-                let dim = self.spec.head_dim;
-                let original = None;
-                let beside = Beside {
-                    theta,
-                    usual,
-                    dim,
-                    original,
-                };
-                self.rope.of_table(&table, beside)
-            }
-            None => Ok(Rope::plain(theta.unwrap_or(usual), self.spec.head_dim)),
+        let dim = self.spec.head_dim;
+        let beside = |theta, usual| Beside {
+            theta,
+            usual,
+            dim,
+            original: None,
+        };
+        let of = |kind, beside: Beside| match nested.table(kind)? {
+            Some(table) => self.rope.of_table(&table, beside),
+            None => Ok(Rope::plain(beside.base(), dim)),
         };
         let outer = self.keys.number_if("rope_theta", BASE)?;
-        let global = of("full_attention", outer, self.rope.theta)?;
-        let local = of("sliding_attention", said, theta)?;
+        let global = of("full_attention", beside(outer, self.rope.theta))?;
+        let local = of("sliding_attention", beside(said, theta))?;
         nested.finish(|_, _| false)?;
         if let Some(older) = self.keys.filled_table("rope_scaling")? {
-            let beside = Beside {
-                theta: None,
-                usual: global.base,
-                dim: self.spec.head_dim,
-                original: None,
-            };
-            refuse_other(self.keys, &global, &self.rope.of_table(&older, beside)?)?;
+            let older = self.rope.of_table(&older, beside(None, global.base))?;
+            refuse_other(self.keys, &global, &older)?;
         }
         self.two_ropes(global, local);
         Ok(())
