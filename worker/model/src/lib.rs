@@ -55,6 +55,7 @@ pub use self::plan::Plan;
 pub use self::quantization::Quantization;
 pub use self::report::{LoadPhases, LoadReport};
 pub use self::template::{
-    ChatTemplate, Conversation, Message, TRIAL_BYTES, TRIAL_TIME, TemplateError, TrialError,
+    ApartError, ChatTemplate, Conversation, MOST_BYTES, MOST_TIME, Message, Said, TemplateError,
+    TemplateSource, TrialError, render_apart,
 };
 pub use self::tokenizer::{Detokenizer, TokenBytes, TokenizeError, Tokenizer};

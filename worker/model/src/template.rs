@@ -4,14 +4,15 @@
 //! them, and reach nothing but the conversation.
 //!
 //! Bounded in every rendering: the steps, the depth of calls, and the text that is written. Bounded
-//! when it is loaded: the length of the source. What a template builds up in variables, how deep
-//! its expressions nest and what one step costs is bounded only while it is tried out
-//! ([`ChatTemplate::try_out`]), over conversations of every kind that templates tell apart. One
-//! that waits for another kind and then grows is stopped by nothing but the machine's memory:
-//! whoever chooses the model is trusted that far.
+//! when it is read: the length of the source. What a template builds up in variables, how deep its
+//! expressions nest and what one step costs is bounded where it runs in a process of its own
+//! ([`render_apart`]): so it does for a worker, for every conversation. [`ChatTemplate::load`] is for
+//! those who trust the template.
 
+mod apart;
 mod dialect;
 mod json;
+mod limits;
 mod source;
 mod trial;
 
@@ -21,13 +22,15 @@ use std::time::SystemTime;
 
 use minijinja::value::Serde;
 use minijinja::{Environment, ErrorKind, Value as Jinja};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use thiserror::Error;
 
-use self::source::Sources;
-pub use self::trial::{TRIAL_BYTES, TRIAL_TIME, TrialError};
-use crate::{LoadError, Tokenizer};
+pub use self::apart::{ApartError, Said, render_apart};
+pub use self::limits::{MOST_BYTES, MOST_TIME};
+pub use self::source::TemplateSource;
+pub use self::trial::TrialError;
+use crate::LoadError;
 
 /// Steps of one rendering: a message takes some fifty, so that this is a conversation of tens of
 /// thousands, and a tenth of a second where a template never ends by itself.
@@ -47,28 +50,32 @@ pub struct ChatTemplate {
 }
 
 /// One message, as templates know it.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Message {
     pub role: String,
     pub content: String,
     /// On a tool's message: which call it answers.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tool_call_id: Option<String>,
     /// As on the OpenAI wire. Arguments may be an object or its JSON text.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tool_calls: Vec<Value>,
-    #[serde(rename = "reasoning_content", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        rename = "reasoning_content",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub reasoning: Option<String>,
 }
 
 /// What a rendering depends on, the time included.
-#[derive(Clone, Copy, Debug)]
-pub struct Conversation<'a> {
-    pub messages: &'a [Message],
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Conversation {
+    pub messages: Vec<Message>,
     /// Definitions as on the OpenAI wire.
-    pub tools: &'a [Value],
+    pub tools: Vec<Value>,
     /// More variables for the template; they cannot replace the conversation.
-    pub variables: &'a Map<String, Value>,
+    pub variables: Map<String, Value>,
     /// End with the beginning of an answer.
     pub add_generation_prompt: bool,
     /// What templates that tell the model the date are told, in UTC.
@@ -76,7 +83,7 @@ pub struct Conversation<'a> {
 }
 
 /// The conversation cannot be rendered.
-#[derive(Debug, Error)]
+#[derive(Debug, Error, Serialize, Deserialize)]
 pub enum TemplateError {
     /// The template refuses the conversation, in its own words.
     #[error("the chat template says: {message}")]
@@ -85,60 +92,40 @@ pub enum TemplateError {
     Endless,
     #[error("the chat template wrote more than {LONGEST} bytes")]
     TooLong,
-    #[error("the chat template failed")]
-    Failed(#[source] minijinja::Error),
+    #[error("the chat template failed: {why}")]
+    Failed { why: String },
 }
 
 impl ChatTemplate {
-    /// Compiles `chat_template.jinja`, or else the `chat_template` of `tokenizer_config.json`, or
-    /// the templates of a GGUF file; none where the model has none. One that comes from elsewhere
-    /// is tried out first.
+    /// Compiles the template of a model's folder or GGUF file; none where the model has none.
     ///
     /// # Errors
     /// Where a file is malformed or the template does not compile.
-    pub fn load(path: &Path, tokenizer: &Tokenizer) -> Result<Option<Self>, LoadError> {
-        match Sources::read(path)? {
-            Some(sources) => Self::compiled(sources, tokenizer.names().clone()).map(Some),
-            None => Ok(None),
-        }
+    pub fn load(path: &Path) -> Result<Option<Self>, LoadError> {
+        let source = TemplateSource::read(path, None)?;
+        source.as_ref().map(Self::compiled).transpose()
     }
 
-    /// Compiles the template in `file`, in the place of the model's own.
-    ///
-    /// # Errors
-    /// Where the file is missing or malformed or the template does not compile.
-    pub fn load_file(file: &Path, tokenizer: &Tokenizer) -> Result<Self, LoadError> {
-        Self::compiled(Sources::read_file(file)?, tokenizer.names().clone())
-    }
-
-    fn compiled(sources: Sources, names: Map<String, Value>) -> Result<Self, LoadError> {
+    fn compiled(written: &TemplateSource) -> Result<Self, LoadError> {
         let mut template = Self {
             environment: dialect::environment(FUEL),
-            names,
+            names: written.names.clone(),
         };
-        for (name, source) in &sources.named {
+        for (name, source) in &written.named {
             let source = dialect::without_generation_tags(source);
             template
                 .environment
                 .add_template_owned(name.clone(), source)
-                .map_err(|error| sources.refuse(format!("chat template: {error}")))?;
+                .map_err(|error| written.refuse(format!("chat template: {error}")))?;
         }
         match template.environment.get_template(DEFAULT) {
             Ok(_) => Ok(template),
-            Err(_) => Err(sources.refuse("`chat_template` has no default template".to_owned())),
+            Err(_) => Err(written.refuse("`chat_template` has no default template".to_owned())),
         }
     }
 
-    /// Whether the source has this text in it, in any of its templates.
-    pub fn mentions(&self, text: &str) -> bool {
-        [DEFAULT, TOOL_USE].into_iter().any(|name| {
-            let template = self.environment.get_template(name);
-            template.is_ok_and(|template| template.source().contains(text))
-        })
-    }
-
     /// The text to be encoded without more special tokens: a template writes them itself.
-    pub fn render(&self, conversation: &Conversation<'_>) -> Result<String, TemplateError> {
+    pub fn render(&self, conversation: &Conversation) -> Result<String, TemplateError> {
         let mut text = Bounded::default();
         let name = match self.environment.get_template(TOOL_USE) {
             Ok(_) if !conversation.tools.is_empty() => TOOL_USE,
@@ -158,7 +145,7 @@ impl ChatTemplate {
         }
     }
 
-    fn variables(&self, conversation: &Conversation<'_>) -> Jinja {
+    fn variables(&self, conversation: &Conversation) -> Jinja {
         let mut variables = self.names.clone();
         variables.extend(conversation.variables.clone());
         let messages = conversation.messages.iter().map(read_arguments);
@@ -168,7 +155,7 @@ impl ChatTemplate {
         let tools = if conversation.tools.is_empty() {
             Value::Null
         } else {
-            Value::from(conversation.tools)
+            Value::from(conversation.tools.clone())
         };
         variables.insert("tools".to_owned(), tools);
         variables.insert("documents".to_owned(), Value::Null);
@@ -212,7 +199,9 @@ fn explain(error: minijinja::Error) -> TemplateError {
         }
         cause = source.source();
     }
-    TemplateError::Failed(error)
+    TemplateError::Failed {
+        why: error.to_string(),
+    }
 }
 
 /// Collects what is written, up to [`LONGEST`].

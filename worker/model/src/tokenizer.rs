@@ -33,7 +33,6 @@ struct Inner {
     specials: BTreeSet<u32>,
     ends: Vec<u32>,
     bos: Option<u32>,
-    names: Map<String, Value>,
 }
 
 /// What does the work.
@@ -118,7 +117,6 @@ impl Tokenizer {
             specials,
             ends: ends.into_iter().collect(),
             bos,
-            names,
             codec: Codec::Hub(Box::new(tokenizer)),
             around: Around::default(),
         })))
@@ -196,14 +194,9 @@ impl Tokenizer {
     pub fn is_special(&self, id: u32) -> bool {
         self.0.specials.contains(&id)
     }
-
-    /// The names of special tokens by role, as templates want them.
-    pub(crate) fn names(&self) -> &Map<String, Value> {
-        &self.0.names
-    }
 }
 
-/// The names of special tokens, without the tokenizer.
+/// The names of special tokens by role, as templates want them.
 pub(crate) fn names_at(path: &Path) -> Result<Map<String, Value>, LoadError> {
     match gguf_at(path)? {
         Some(file) => from_gguf::names_in(Gguf::open(&file)?.metadata()),

@@ -87,9 +87,9 @@ pub struct Args {
     #[arg(long, env = "WEIR_TERMINATION_LOG", value_name = "FILE")]
     pub termination_log: Option<PathBuf>,
 
-    /// Tries the chat template of this model and ends; what a worker starts beside itself.
-    #[arg(long, hide = true, value_name = "PATH")]
-    pub try_template: Option<PathBuf>,
+    /// Renders what comes on standard input; what a worker starts beside itself.
+    #[arg(long, hide = true)]
+    pub render_apart: bool,
 
     #[command(flatten)]
     pub process: ProcessArgs,

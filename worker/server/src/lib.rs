@@ -14,11 +14,11 @@ mod memory;
 mod metrics;
 mod openai;
 mod refusal;
+mod renderer;
 mod room;
 mod serving;
 mod source;
 mod start;
-mod trial;
 mod warm_up;
 
 use std::{
@@ -50,8 +50,8 @@ const NAME: &str = "weir-worker";
 /// Runs a worker to its end. One that cannot start or go on says why in one line on standard error,
 /// and the same in the termination log, where it has one.
 pub fn run(args: Args) -> ExitCode {
-    if let Some(model) = &args.try_template {
-        return trial::main(model, args.chat_template.as_deref());
+    if args.render_apart {
+        return renderer::main();
     }
     // Without it a file that shrinks while it is mapped ends the process all the same, but wordlessly.
     if let Err(error) = tell_of_lost_pages() {

@@ -15,14 +15,14 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 use weir_engine::{
     Constraints, Engine,
-    model::{ChatTemplate, GenerationDefaults, ModelFacts, Tokenizer},
+    model::{GenerationDefaults, ModelFacts, Tokenizer},
 };
 use weir_policy::load::ColdStart;
 use weir_process::Shutdown;
 
 pub use self::generate::Generation;
 use self::tools::Style;
-use crate::{draining::Cutoff, metrics::Metrics, refusal::Refusal};
+use crate::{draining::Cutoff, metrics::Metrics, refusal::Refusal, renderer::Renderer};
 
 /// A loaded model behind its engine, with all that turns requests into work for it.
 pub struct Serving {
@@ -31,7 +31,7 @@ pub struct Serving {
     pub engine: Engine,
     pub tokenizer: Tokenizer,
     /// Absent where the model brings none: then it takes no chats.
-    pub template: Option<ChatTemplate>,
+    pub template: Option<Renderer>,
     /// How the model writes calls of tools.
     pub tool_style: Style,
     /// Compiles forms that answers must have.

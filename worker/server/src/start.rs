@@ -14,9 +14,9 @@ use tokio::{
 use weir_engine::{
     Constraints, Ended, Engine, EngineOptions,
     model::{
-        BLOCK_TOKENS, ChatTemplate, GenerationDefaults, Groups, KernelClass, KvCache, LoadError,
-        LoadOptions, LoadReport, Model, ModelFacts, Plan, Quantization, STEP_TOKENS, Tokenizer,
-        Upkeep, available_threads,
+        BLOCK_TOKENS, GenerationDefaults, Groups, KernelClass, KvCache, LoadError, LoadOptions,
+        LoadReport, Model, ModelFacts, Plan, Quantization, STEP_TOKENS, Tokenizer, Upkeep,
+        available_threads,
     },
 };
 use weir_policy::load::ColdStart;
@@ -30,9 +30,9 @@ use crate::{
     loading::{Took, keep_up},
     memory::Memory,
     metrics::Metrics,
+    renderer::Renderer,
     room,
     serving::{Serving, tools::Style},
-    trial,
     warm_up::{try_out, warm_up},
 };
 
@@ -53,11 +53,12 @@ pub async fn start(
     let download = began.elapsed();
     let folder = fetched.path.clone();
     let began = Instant::now();
-    // First, while the memory that weights will take is there for it.
-    trial::of(&folder).await?;
+    let (at, own) = (folder.clone(), args.chat_template.clone());
+    // First, while the memory that weights will take is there for the template's trial.
+    let template = spawn_blocking(move || Renderer::of(&at, own.as_deref())).await;
+    let template = template.map_err(|error| Failure::new("CrashLoop", &error))??;
     let memory = Memory::available();
     let options = load_options(args, memory);
-    let own_template = args.chat_template.clone();
     let name = args.model_name.clone();
     let engine_options = EngineOptions {
         max_sequences: usize::from(args.max_sequences).min(STEP_TOKENS),
@@ -66,8 +67,7 @@ pub async fn start(
     };
     let sequences = engine_options.max_sequences;
     let loading = spawn_blocking(move || {
-        let files = (&*folder, own_template.as_deref());
-        let mut loaded = Loaded::load(files, &options, memory, sequences)
+        let mut loaded = Loaded::load(&folder, &options, memory, sequences)
             .map_err(|error| Failure::new(error.reason(), &error))?;
         let model = (&mut loaded.model, &mut loaded.cache);
         try_out(model, &loaded.tokenizer, &name)?;
@@ -108,10 +108,10 @@ pub async fn start(
         engine,
         reading_prompts: Arc::new(Semaphore::new(PROMPTS_AT_ONCE)),
         eos: loaded.tokenizer.ends().into(),
-        tool_style: Style::of(loaded.template.as_ref(), &loaded.tokenizer),
+        tool_style: Style::of(template.as_ref().map(Renderer::source), &loaded.tokenizer),
         constraints: Constraints::new(loaded.tokenizer.clone(), facts.vocabulary),
         tokenizer: loaded.tokenizer,
-        template: loaded.template,
+        template,
         defaults: loaded.defaults,
         facts,
         revision: fetched.revision,
@@ -176,7 +176,6 @@ struct Loaded {
     model: Model,
     cache: KvCache,
     tokenizer: Tokenizer,
-    template: Option<ChatTemplate>,
     defaults: GenerationDefaults,
     report: LoadReport,
     upkeep: Option<Upkeep>,
@@ -185,7 +184,7 @@ struct Loaded {
 
 impl Loaded {
     fn load(
-        (folder, template): (&Path, Option<&Path>),
+        folder: &Path,
         options: &LoadOptions,
         memory: Option<Memory>,
         sequences: usize,
@@ -196,10 +195,6 @@ impl Loaded {
         let mut took = Took::default();
         let began = Instant::now();
         let tokenizer = Tokenizer::load(folder, plan.vocabulary())?;
-        let template = match template {
-            Some(file) => Some(ChatTemplate::load_file(file, &tokenizer)?),
-            None => ChatTemplate::load(folder, &tokenizer)?,
-        };
         let defaults = GenerationDefaults::load(folder)?;
         took.tokenizer = began.elapsed();
         let mut model = plan.load()?;
@@ -207,7 +202,6 @@ impl Loaded {
         let cache = KvCache::new(&model, blocks, BLOCK_TOKENS)?;
         took.key_values = began.elapsed();
         Ok(Self {
-            template,
             defaults,
             report: model.report().clone(),
             upkeep: model.take_upkeep(),
@@ -287,7 +281,7 @@ mod tests {
             memory_bytes: Some(memory.bytes),
             ..LoadOptions::default()
         };
-        let loaded = Loaded::load((folder.path(), None), &options, Some(memory), 8);
+        let loaded = Loaded::load(folder.path(), &options, Some(memory), 8);
         loaded.map(|loaded| loaded.report).unwrap_err()
     }
 

@@ -112,7 +112,7 @@ impl Harness {
         let model = Model::load(folder, &load).unwrap();
         let vocabulary = model.facts().vocabulary;
         let tokenizer = Tokenizer::load(folder, vocabulary).unwrap();
-        let template = ChatTemplate::load(folder, &tokenizer).unwrap().unwrap();
+        let template = ChatTemplate::load(folder).unwrap().unwrap();
         let cache = KvCache::new(&model, blocks(&model), 16).unwrap();
         let (engine, ended) = Engine::start(model, cache, options).unwrap();
         Self {
@@ -132,9 +132,9 @@ impl Harness {
             ..Message::default()
         };
         let conversation = Conversation {
-            messages: &[message],
-            tools: &[],
-            variables: &serde_json::Map::new(),
+            messages: vec![message],
+            tools: Vec::new(),
+            variables: serde_json::Map::new(),
             add_generation_prompt: true,
             now: std::time::UNIX_EPOCH,
         };

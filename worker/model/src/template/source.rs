@@ -2,10 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::DEFAULT;
+use super::{DEFAULT, TOOL_USE};
 use crate::open::gguf_at;
+use crate::tokenizer::names_at;
 use crate::{Gguf, LoadError, files};
 
 /// Bytes of a model's templates together; the longest that are known have fifty thousand.
@@ -17,36 +19,48 @@ const PLACES: usize = u16::MAX as usize;
 
 const KEY: &str = "chat_template";
 
-/// A model's templates by name.
-#[derive(Debug)]
-pub(super) struct Sources {
+/// A model's templates by name, and the names of tokens that they may use.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct TemplateSource {
     /// Where they are written.
     pub(super) file: PathBuf,
     pub(super) named: Vec<(String, String)>,
+    pub(super) names: Map<String, Value>,
 }
 
-impl Sources {
-    /// None where the model has none.
+impl TemplateSource {
+    /// `chat_template.jinja` of a model's folder, or else the `chat_template` of its
+    /// `tokenizer_config.json`, or the templates of a GGUF file; what is in the file `own` in the
+    /// place of all these. None where the model has none.
     ///
     /// # Errors
     /// Names the file, and the key that is not what it should be.
-    pub(super) fn read(path: &Path) -> Result<Option<Self>, LoadError> {
-        let sources = Self::of_model(path)?;
-        sources.map(Self::within_bounds).transpose()
+    pub fn read(model: &Path, own: Option<&Path>) -> Result<Option<Self>, LoadError> {
+        let source = match own {
+            None => Self::of_model(model)?,
+            Some(file) => {
+                let missing = || LoadError::FileMissing {
+                    file: "chat template",
+                    path: file.to_owned(),
+                };
+                Some(Self::in_file(file.to_owned())?.ok_or_else(missing)?)
+            }
+        };
+        let Some(mut source) = source else {
+            return Ok(None);
+        };
+        if let Some(why) = source.excess() {
+            return Err(source.refuse(why));
+        }
+        source.names = names_at(model)?;
+        Ok(Some(source))
     }
 
-    /// Of a file that holds one.
-    ///
-    /// # Errors
-    /// Names the file, which has to be there.
-    pub(super) fn read_file(path: &Path) -> Result<Self, LoadError> {
-        match Self::in_file(path.to_owned())? {
-            Some(sources) => sources.within_bounds(),
-            None => Err(LoadError::FileMissing {
-                file: "chat template",
-                path: path.to_owned(),
-            }),
-        }
+    /// Whether one of the templates has this text in it.
+    pub fn mentions(&self, text: &str) -> bool {
+        let known = |name: &str| [DEFAULT, TOOL_USE].contains(&name);
+        let mut named = self.named.iter();
+        named.any(|(name, source)| known(name) && source.contains(text))
     }
 
     fn of_model(path: &Path) -> Result<Option<Self>, LoadError> {
@@ -57,13 +71,6 @@ impl Sources {
                 None => Self::in_config(path.join("tokenizer_config.json"))?,
             },
         })
-    }
-
-    fn within_bounds(self) -> Result<Self, LoadError> {
-        match self.excess() {
-            Some(why) => Err(self.refuse(why)),
-            None => Ok(self),
-        }
     }
 
     /// What there is too much of, if anything.
@@ -83,23 +90,31 @@ impl Sources {
         })
     }
 
+    fn none_in(file: PathBuf) -> Self {
+        Self {
+            file,
+            named: Vec::new(),
+            names: Map::new(),
+        }
+    }
+
     fn in_gguf(file: PathBuf) -> Result<Option<Self>, LoadError> {
         let gguf = Gguf::open(&file)?;
         let named = gguf.chat_templates()?.into_iter();
         let named: Vec<(String, String)> = named
             .map(|(name, source)| (name, source.to_owned()))
             .collect();
-        Ok((!named.is_empty()).then_some(Self { file, named }))
+        Ok((!named.is_empty()).then_some(Self {
+            named,
+            ..Self::none_in(file)
+        }))
     }
 
     fn in_file(file: PathBuf) -> Result<Option<Self>, LoadError> {
         let Some(bytes) = files::read(&file)? else {
             return Ok(None);
         };
-        let mut sources = Self {
-            file,
-            named: Vec::new(),
-        };
+        let mut sources = Self::none_in(file);
         let source = String::from_utf8(bytes).map_err(|error| sources.refuse(error.to_string()))?;
         sources.named.push((DEFAULT.to_owned(), source));
         Ok(Some(sources))
@@ -107,10 +122,7 @@ impl Sources {
 
     fn in_config(file: PathBuf) -> Result<Option<Self>, LoadError> {
         let config: Map<String, Value> = files::read_json(&file)?.unwrap_or_default();
-        let mut sources = Self {
-            file,
-            named: Vec::new(),
-        };
+        let mut sources = Self::none_in(file);
         match config.get(KEY) {
             None | Some(Value::Null) => return Ok(None),
             Some(Value::String(source)) => {

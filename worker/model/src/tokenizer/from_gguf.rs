@@ -69,7 +69,6 @@ impl Tokenizer {
         let bos = vocabulary.id(BOS)?.or(usual.0.filter(known));
         let eos = vocabulary.id(EOS)?.or(usual.1.filter(known));
         let ends = ends(&vocabulary, eos)?;
-        let names = names(&vocabulary);
         let specials = vocabulary
             .iter()
             .filter(|(_, _, kind)| matches!(kind, Kind::Control | Kind::Unknown | Kind::Unused))
@@ -86,7 +85,6 @@ impl Tokenizer {
             specials,
             ends,
             bos,
-            names,
         })))
     }
 }
@@ -144,26 +142,15 @@ fn ends(vocabulary: &Vocabulary<'_>, eos: Option<u32>) -> Result<Vec<u32>, LoadE
 }
 
 /// What templates call the special tokens.
-fn names(vocabulary: &Vocabulary<'_>) -> Map<String, Value> {
-    let token = |id: u32| vocabulary.tokens.get(id as usize).map(String::as_str);
-    named(vocabulary.metadata, token)
-}
-
-/// The same without the rest of the vocabulary.
 pub(super) fn names_in(metadata: &Metadata) -> Result<Map<String, Value>, LoadError> {
     let tokens: Vec<&str> = metadata.need(TOKENS)?;
-    Ok(named(metadata, |id| tokens.get(id as usize).copied()))
-}
-
-/// Old converters wrote ids of padding that there is not.
-fn named<'a>(metadata: &Metadata, token: impl Fn(u32) -> Option<&'a str>) -> Map<String, Value> {
-    ROLES
-        .into_iter()
-        .filter_map(|(role, key)| {
-            let id = metadata.get::<u32>(key).ok()??;
-            Some((role.to_owned(), Value::from(token(id)?)))
-        })
-        .collect()
+    // Old converters wrote ids of padding that there is not.
+    let token = |id: u32| tokens.get(id as usize).copied();
+    let named = ROLES.into_iter().filter_map(|(role, key)| {
+        let id = metadata.get::<u32>(key).ok()??;
+        Some((role.to_owned(), Value::from(token(id)?)))
+    });
+    Ok(named.collect())
 }
 
 impl Gguf {

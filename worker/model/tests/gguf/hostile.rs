@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use serde_json::Map;
-use weir_model::{ChatTemplate, Conversation, LoadError, Message, Tokenizer};
+use weir_model::{ChatTemplate, Conversation, LoadError, Message};
 
 use crate::trial::{Outcome, tried};
 
@@ -27,16 +27,15 @@ pub fn folder(source: &str) -> tempfile::TempDir {
 
 /// Loads what was accepted, and renders one turn.
 pub fn used(folder: &Path) -> Result<Option<String>, LoadError> {
-    let tokenizer = Tokenizer::load(folder, 1)?;
-    let template = ChatTemplate::load(folder, &tokenizer)?.unwrap();
+    let template = ChatTemplate::load(folder)?.unwrap();
     let rendered = template.render(&Conversation {
-        messages: &[Message {
+        messages: vec![Message {
             role: "user".to_owned(),
             content: "hello".to_owned(),
             ..Message::default()
         }],
-        tools: &[],
-        variables: &Map::new(),
+        tools: Vec::new(),
+        variables: Map::new(),
         add_generation_prompt: true,
         now: std::time::UNIX_EPOCH,
     });

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use nix::sys::signal::Signal;
-use weir_model::ChatTemplate;
+use weir_model::{TemplateSource, TrialError};
 
 use crate::settings::{TRIAL, setting};
 
@@ -28,7 +28,13 @@ pub enum Outcome {
 fn the_process_that_tries() {
     if let Some(path) = setting(TRIAL) {
         let mut say = |what: &str| println!("tries {what}");
-        ChatTemplate::try_out(Path::new(&path), None, &mut say).unwrap();
+        let source = TemplateSource::read(Path::new(&path), None);
+        let Ok(Some(source)) = source else { return };
+        match source.tried(&mut say) {
+            // Loading says the same.
+            Ok(_) | Err(TrialError::Source(_)) => {}
+            Err(error) => panic!("{error:?}"),
+        }
     }
 }
 
@@ -57,7 +63,7 @@ fn outcome(output: &Output, last: &str) -> Outcome {
         .and_then(|signal| Signal::try_from(signal).ok());
     match signal {
         None if output.status.success() => Outcome::Accepted,
-        None if died.contains("Refused(") => Outcome::Refused,
+        None if died.contains("Refused {") => Outcome::Refused,
         Some(Signal::SIGABRT) if died.contains("memory allocation of") => Outcome::Memory,
         Some(Signal::SIGABRT) if died.contains("overflowed its stack") => Outcome::Stack,
         Some(Signal::SIGXCPU | Signal::SIGKILL) => Outcome::Time,

@@ -12,7 +12,7 @@ use super::{
     check::check_token,
     tools::{Offered, Style, in_system, told},
 };
-use crate::refusal::Refusal;
+use crate::{refusal::Refusal, renderer::RenderError};
 
 /// A prompt as text, and whether the tokenizer adds its special tokens to it.
 pub(super) struct PromptText {
@@ -103,20 +103,26 @@ impl Serving {
         let messages = messages.collect::<Result<Vec<_>, _>>()?;
         let (messages, tools) = self.with_tools(messages, Offered::read(chat)?.as_ref());
         let rendered = template.render(&Conversation {
-            messages: &messages,
-            tools: &tools,
-            variables: &variables,
+            messages,
+            tools,
+            variables,
             add_generation_prompt: true,
             now: SystemTime::now(),
         });
         rendered.map_err(|error| match error {
-            TemplateError::Refused { .. } | TemplateError::TooLong | TemplateError::Endless => {
+            RenderError::Process(cause) => {
+                tracing::error!(%cause, "no process renders");
+                Refusal::Internal {
+                    step: "rendering the prompt",
+                }
+            }
+            RenderError::Template(TemplateError::Failed { why }) => Refusal::invalid(
+                "prompt.chat",
+                format!("could not be rendered by the model's template: {why}"),
+            ),
+            RenderError::Template(_) | RenderError::Died(_) => {
                 Refusal::invalid("prompt.chat", format!("is refused: {error}"))
             }
-            TemplateError::Failed(cause) => Refusal::invalid(
-                "prompt.chat",
-                format!("could not be rendered by the model's template: {cause}"),
-            ),
         })
     }
 }

@@ -6,7 +6,7 @@ mod told;
 use serde_json::{Map, Value, json};
 use weir_engine::{
     Begin, Calls, ConstraintError, Constraints, Form,
-    model::{ChatTemplate, Tokenizer},
+    model::{TemplateSource, Tokenizer},
 };
 use weir_worker_api as api;
 
@@ -69,7 +69,7 @@ pub struct Offered {
 }
 
 impl Style {
-    pub fn of(template: Option<&ChatTemplate>, tokenizer: &Tokenizer) -> Self {
+    pub fn of(template: Option<&TemplateSource>, tokenizer: &Tokenizer) -> Self {
         let mark = |text: &str| Mark::of(text, tokenizer);
         let has = |text: &str| template.is_some_and(|template| template.mentions(text));
         if has("<tool_call>") {

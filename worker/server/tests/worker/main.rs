@@ -15,5 +15,6 @@ mod lost;
 mod overload;
 mod packed_cache;
 mod registry;
+mod rendering;
 mod start_failures;
 mod tools;

@@ -27,7 +27,7 @@ fn model(template: &str, tokens: &[(&str, bool)]) -> (Style, Tokenizer, Constrai
     }
     fs::write(folder.path().join("tokenizer.json"), file.to_string()).unwrap();
     let tokenizer = Tokenizer::load(folder.path(), 1536).unwrap();
-    let template = ChatTemplate::load(folder.path(), &tokenizer).unwrap();
+    let template = TemplateSource::read(folder.path(), None).unwrap();
     let style = Style::of(template.as_ref(), &tokenizer);
     let constraints = Constraints::new(tokenizer.clone(), 1536);
     (style, tokenizer, constraints)

@@ -1,0 +1,51 @@
+//! What a process may take that renders a template.
+
+use std::time::Duration;
+
+use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage, rlim_t, setrlimit};
+use nix::unistd::{SysconfVar, sysconf};
+
+/// Memory beyond what the process has when it begins. The longest conversation that is tried has
+/// a thousandth of that; the system takes a part for the thread's own heap.
+pub const MOST_BYTES: u64 = 256 << 20;
+
+/// Processor time for all that is tried, and then for each conversation. Of the longest templates
+/// that are known the trial takes a fiftieth.
+pub const MOST_TIME: Duration = Duration::from_secs(2);
+
+/// No more memory from here on, and no core files. Where memory runs out all the same, this process
+/// is the one to end.
+pub(super) fn limit_memory() -> nix::Result<()> {
+    // Where the system has no such file, it chooses by itself.
+    let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
+    let most = address_space().saturating_add(MOST_BYTES);
+    lower(Resource::RLIMIT_AS, most)?;
+    lower(Resource::RLIMIT_CORE, 0)
+}
+
+/// So much processor time from now on; the process ends where it takes more. The system counts in
+/// seconds, and so it may be given one second more.
+pub(super) fn limit_time() -> nix::Result<()> {
+    let usage = getrusage(UsageWho::RUSAGE_SELF)?;
+    let used = usage.user_time().tv_sec() + usage.system_time().tv_sec() + 1;
+    let used = rlim_t::try_from(used).unwrap_or(0);
+    let (_, most) = getrlimit(Resource::RLIMIT_CPU)?;
+    let until = used.saturating_add(MOST_TIME.as_secs()).min(most);
+    setrlimit(Resource::RLIMIT_CPU, until, most)
+}
+
+fn lower(resource: Resource, to: rlim_t) -> nix::Result<()> {
+    let (_, most) = getrlimit(resource)?;
+    let to = to.min(most);
+    setrlimit(resource, to, to)
+}
+
+/// What the process has by now, threads' stacks and the program itself among it. Nothing where the
+/// system does not say.
+fn address_space() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages: Option<u64> = statm.split(' ').next().and_then(|pages| pages.parse().ok());
+    let page = sysconf(SysconfVar::PAGE_SIZE).ok().flatten();
+    let page = page.and_then(|bytes| u64::try_from(bytes).ok());
+    pages.unwrap_or(0).saturating_mul(page.unwrap_or(4096))
+}

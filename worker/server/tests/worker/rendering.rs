@@ -1,0 +1,107 @@
+//! Conversations are rendered in a process that a template may take along, and the worker goes on.
+
+use std::{fs, process::Command, time::Duration};
+
+use serde_json::{Value, json};
+
+use crate::harness::{PATIENCE, Worker, about, copy};
+
+async fn still_serves(worker: &Worker) {
+    let answer = worker.chat(&about("Where is my parcel?", json!({}))).await;
+    assert!(answer["choices"][0]["message"]["content"].is_string());
+}
+
+/// The processes that this one started and that have not been asked for since.
+fn children(id: u32) -> Vec<u32> {
+    let tasks = fs::read_dir(format!("/proc/{id}/task")).unwrap();
+    let of_task = tasks.flat_map(|task| {
+        let children = fs::read_to_string(task.unwrap().path().join("children"));
+        let children = children.unwrap_or_default();
+        let ids = children.split_whitespace().map(|id| id.parse().unwrap());
+        ids.collect::<Vec<u32>>()
+    });
+    of_task.collect()
+}
+
+/// The most memory that a process ever had at once.
+fn peak_bytes(id: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kilobytes: u64 = peak
+        .unwrap()
+        .trim()
+        .split(' ')
+        .next()
+        .unwrap()
+        .parse()
+        .unwrap();
+    kilobytes << 10
+}
+
+fn kill(id: u32) {
+    let id = id.to_string();
+    assert!(
+        Command::new("kill")
+            .args(["-KILL", &id])
+            .status()
+            .unwrap()
+            .success()
+    );
+}
+
+/// None of these words is in what a trial tries.
+const WAITING: &str = "{% set said = messages[-1].content %}\
+    {% if said == 'grow' %}{% set ns = namespace(x=said) %}\
+    {% for i in range(40) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}{% endif %}\
+    {% if said == 'linger' %}{% for i in range(99999) %}{% set x = ('x' * 9999999)|upper %}\
+    {% endfor %}{% endif %}\
+    {% if said == 'sink' %}{% set ns = namespace(x=1) %}{% set ns.x = ns %}{{ ns }}{% endif %}\
+    {{ said }}";
+
+#[tokio::test]
+async fn a_template_that_waited_for_a_conversation_is_refused_with_it_and_takes_nobody_along() {
+    let model = copy();
+    fs::write(model.path().join("chat_template.jinja"), WAITING).unwrap();
+    let worker = Worker::serving(model.path(), &[]).await;
+    for (said, why) in [
+        ("grow", "takes more than 256 MiB of memory"),
+        ("linger", "does not end within 2 s of processor time"),
+        ("sink", "nests or calls itself too deep"),
+    ] {
+        let (status, error): (u16, Value) = worker.refused(&about(said, json!({}))).await;
+        assert_eq!((status, &error["param"]), (400, &json!("messages")));
+        let message = error["message"].as_str().unwrap();
+        assert!(message.contains(why), "{said}: {message}");
+        still_serves(&worker).await;
+    }
+    // The worker itself has grown by none of it.
+    assert!(peak_bytes(worker.id()) < 200 << 20);
+}
+
+#[tokio::test]
+async fn a_process_that_is_gone_is_replaced_and_nobody_notices() {
+    let worker = Worker::start(&[]).await;
+    for _ in 0..3 {
+        let before = children(worker.id());
+        assert_eq!(before.len(), 1);
+        kill(before[0]);
+        still_serves(&worker).await;
+        assert_ne!(children(worker.id()), before);
+    }
+}
+
+#[tokio::test]
+async fn a_worker_that_is_killed_leaves_no_process_behind() {
+    let mut worker = Worker::start(&[]).await;
+    let child = children(worker.id())[0];
+    kill(worker.id());
+    worker.wait().await;
+    let gone = async {
+        // Where nobody asks for it any more, it may stay as the shell of one.
+        let lives = || fs::read_to_string(format!("/proc/{child}/stat"));
+        while lives().is_ok_and(|stat| !stat.contains(") Z ")) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, gone).await.unwrap();
+}
