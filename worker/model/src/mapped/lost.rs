@@ -108,9 +108,12 @@ pub fn tell_of_lost_pages() -> io::Result<()> {
     Ok(())
 }
 
-/// Codes of the faults of an instruction, which comes again when the handler returns. What another
-/// process sends has others.
+/// Codes of faults that the system found. What another process sends has others.
 const FAULTS: std::ops::RangeInclusive<c_int> = 1..=0x80;
+
+/// The only one that is no instruction's, which would come again when the handler returns: memory
+/// broke that nobody has read yet.
+const FOUND_BROKEN: c_int = 5;
 
 extern "C" fn tell(_: c_int, info: *mut siginfo_t, _: *mut c_void) {
     #[allow(
@@ -142,7 +145,7 @@ extern "C" fn tell(_: c_int, info: *mut siginfo_t, _: *mut c_void) {
     // SAFETY: it is the action that was there, or the system's own.
     let restored = unsafe { sigaction(Signal::SIGBUS, before) };
     restored.ok();
-    if !is_fault {
+    if !is_fault || code == FOUND_BROKEN {
         // It waits until this handler returns.
         raise(Signal::SIGBUS).ok();
     }
