@@ -79,6 +79,7 @@ fn shown(load: &Load) -> Load {
         worker: load.worker.clone().map(|worker| WorkerLoad {
             model: worker.model,
             cold_start: worker.cold_start,
+            capacity: worker.capacity,
             ..WorkerLoad::default()
         }),
         router: load.router.clone().map(|router| RouterLoad {

@@ -43,6 +43,9 @@ pub struct WorkerLoad {
     /// Absent until the replica is ready.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cold_start: Option<ColdStart>,
+    /// As measured when the replica got ready; absent until then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capacity: Option<Capacity>,
     /// Present while the model's files are on their way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arriving: Option<Arriving>,
@@ -83,6 +86,15 @@ pub struct ColdStart {
     pub download_ms: u64,
     pub load_ms: u64,
     pub warm_up_ms: u64,
+}
+
+/// What a replica can do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Capacity {
+    /// More than that at once bring no more tokens.
+    pub sequences: u32,
+    /// Over all of them, when none is long.
+    pub tokens_per_second: u64,
 }
 
 /// What one router has in hand.

@@ -8,8 +8,8 @@ use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use weir_crds::value::duration_text;
 use weir_crds::{
-    ColdStartStatus, ModelStatus, RolloutStatus, SLMDeploymentStatus, Urls, conditions, labels,
-    reasons,
+    CapacityStatus, ColdStartStatus, ModelStatus, RolloutStatus, SLMDeploymentStatus, Urls,
+    conditions, labels, reasons,
 };
 use weir_policy::load::ColdStart;
 use weir_policy::validate::Problem;
@@ -58,8 +58,8 @@ pub fn status(observed: &Observed, decided: &Decided<'_>, now: Timestamp) -> SLM
         model: facts.model().or(before.model.clone()),
         rollout: facts.rollout(before.rollout.clone()),
         cold_start: facts.cold_start().or(before.cold_start.clone()),
-        // Nobody measures or decides these yet.
-        capacity: None,
+        capacity: facts.capacity(before.capacity.as_ref(), now),
+        // Nobody decides these yet.
         adapters: Vec::new(),
         scaling: None,
     }
@@ -367,6 +367,24 @@ impl<'a> Facts<'a> {
             load.cold_start.as_ref()?,
             before_start(&replica.pod),
         ))
+    }
+
+    /// What the youngest replica measured. A status that says the same already keeps its time.
+    fn capacity(&self, before: Option<&CapacityStatus>, now: Timestamp) -> Option<CapacityStatus> {
+        let replica = self.youngest_ready();
+        let measured = replica.and_then(|replica| replica.load.as_ref()?.capacity);
+        let Some(measured) = measured else {
+            return before.cloned();
+        };
+        let same = before.filter(|before| {
+            before.concurrency == measured.sequences
+                && before.tokens_per_second == measured.tokens_per_second
+        });
+        Some(same.cloned().unwrap_or(CapacityStatus {
+            concurrency: measured.sequences,
+            tokens_per_second: measured.tokens_per_second,
+            measured_at: Some(Time(now)),
+        }))
     }
 
     fn youngest_ready(&self) -> Option<&Replica> {

@@ -60,10 +60,9 @@ pub struct Args {
     pub threads: Option<usize>,
 
     /// Sequences computed at the same time, at most; more than 256 do not fit into one step
-    // Eight rows share one pass over the weights, and more would make each of them slower than a
-    // person reads on two cores.
-    #[arg(long, env = "WEIR_MAX_SEQUENCES", value_name = "COUNT", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1024))]
-    pub max_sequences: u16,
+    /// [default: as many as bring more tokens a second, measured at the start; 8 at the least]
+    #[arg(long, env = "WEIR_MAX_SEQUENCES", value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub max_sequences: Option<u16>,
 
     /// Whether prompts that begin alike share what is computed of that: Enabled or Disabled
     #[arg(long, env = "WEIR_PREFIX_CACHE", value_name = "NAME", default_value = "Enabled", value_parser = enabled, action = ArgAction::Set)]
@@ -153,9 +152,9 @@ mod tests {
             Args::try_parse_from(least.iter().chain(more))
         };
         let default = parse(&[]).unwrap();
-        assert_eq!((default.max_sequences, default.prefix_cache), (8, true));
+        assert_eq!((default.max_sequences, default.prefix_cache), (None, true));
         let other = parse(&["--max-sequences=3", "--prefix-cache=Disabled"]).unwrap();
-        assert_eq!((other.max_sequences, other.prefix_cache), (3, false));
+        assert_eq!((other.max_sequences, other.prefix_cache), (Some(3), false));
         for wrong in ["--max-sequences=0", "--prefix-cache=Off"] {
             assert!(parse(&[wrong]).is_err(), "{wrong}");
         }

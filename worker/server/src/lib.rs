@@ -5,6 +5,7 @@
 
 mod args;
 mod arriving;
+mod capacity;
 mod draining;
 mod failure;
 mod grpc;

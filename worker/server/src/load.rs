@@ -9,7 +9,7 @@ use axum::{
 };
 use serde::Deserialize;
 use tokio::{sync::watch, time};
-use weir_policy::load::{Arriving, Load, WorkerLoad};
+use weir_policy::load::{self, Arriving, Load, WorkerLoad};
 
 use crate::{draining::Idle, serving::Serving};
 
@@ -33,9 +33,9 @@ impl Reports {
 
     /// Reports what `serving` does until it has nothing left to do.
     pub async fn follow(&self, serving: &Serving, idle: &Idle) {
-        let mut load = serving.engine.load();
+        let mut engine = serving.engine.load();
         loop {
-            let now = *load.borrow_and_update();
+            let now = *engine.borrow_and_update();
             self.publish(WorkerLoad {
                 running: now.running,
                 waiting: now.waiting,
@@ -47,10 +47,14 @@ impl Reports {
                 hit_tokens: now.hit_tokens,
                 model: Some(serving.model_facts()),
                 cold_start: Some(serving.cold_start),
+                capacity: Some(load::Capacity {
+                    sequences: serving.capacity.sequences,
+                    tokens_per_second: serving.capacity.tokens_per_second,
+                }),
                 arriving: None,
             });
             tokio::select! {
-                changed = load.changed() => if changed.is_err() { return },
+                changed = engine.changed() => if changed.is_err() { return },
                 () = idle.when_drained() => return,
             }
         }

@@ -22,7 +22,9 @@ use weir_process::Shutdown;
 
 pub use self::generate::Generation;
 use self::tools::Style;
-use crate::{draining::Cutoff, metrics::Metrics, refusal::Refusal, renderer::Renderer};
+use crate::{
+    capacity::Capacity, draining::Cutoff, metrics::Metrics, refusal::Refusal, renderer::Renderer,
+};
 
 /// A loaded model behind its engine, with all that turns requests into work for it.
 pub struct Serving {
@@ -48,6 +50,8 @@ pub struct Serving {
     /// Tokens with which the model ends its turn.
     pub eos: Arc<[u32]>,
     pub cold_start: ColdStart,
+    /// As measured before it was ready.
+    pub capacity: Capacity,
     /// When the model was loaded, in seconds since 1970.
     pub created_seconds: u64,
     pub metrics: Metrics,

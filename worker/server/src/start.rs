@@ -25,6 +25,7 @@ use weir_sources::{Origin, Progress};
 
 use crate::{
     args::Args,
+    capacity::Capacity,
     draining::{Cutoff, Idle},
     failure::Failure,
     loading::{Took, keep_up},
@@ -38,6 +39,13 @@ use crate::{
 
 /// Prompts rendered and tokenized at the same time; most take less than a millisecond.
 const PROMPTS_AT_ONCE: usize = 4;
+
+/// Sequences that there is to be room for where nobody asked for a number: what they bring is
+/// measured after the room is taken.
+const PLANNED_SEQUENCES: usize = 64;
+
+/// Fewer would make the next one wait for a whole answer, which is worse than a slower one.
+const LEAST_SEQUENCES: usize = 8;
 
 /// Longer tokens are runs of spaces or dashes, of which nobody fills a whole context.
 const LONGEST_TOKEN_BYTES: usize = 64;
@@ -60,17 +68,15 @@ pub async fn start(
     let memory = Memory::available();
     let options = load_options(args, memory);
     let name = args.model_name.clone();
-    let engine_options = EngineOptions {
-        max_sequences: usize::from(args.max_sequences).min(STEP_TOKENS),
-        max_waiting: args.max_waiting,
-        prefix_cache: args.prefix_cache,
-    };
-    let sequences = engine_options.max_sequences;
+    let asked = args.max_sequences.map(usize::from);
     let loading = spawn_blocking(move || {
+        let sequences = asked.unwrap_or(PLANNED_SEQUENCES).min(STEP_TOKENS);
         let mut loaded = Loaded::load(&folder, &options, memory, sequences)
             .map_err(|error| Failure::new(error.reason(), &error))?;
+        let began = Instant::now();
         let model = (&mut loaded.model, &mut loaded.cache);
-        try_out(model, &loaded.tokenizer, &name)?;
+        loaded.capacity = try_out(model, &loaded.tokenizer, &name)?;
+        loaded.took.warm_up = began.elapsed();
         Ok(loaded)
     });
     let loaded = loading
@@ -79,11 +85,17 @@ pub async fn start(
     let load_ms = millis(began.elapsed());
     let facts = loaded.model.facts().clone();
     let (report, mut took) = (loaded.report, loaded.took);
+    let measured = loaded.capacity.sequences as usize;
+    let engine_options = EngineOptions {
+        max_sequences: asked.unwrap_or(measured.max(LEAST_SEQUENCES)),
+        max_waiting: args.max_waiting,
+        prefix_cache: args.prefix_cache,
+    };
     let (engine, ended) = Engine::start(loaded.model, loaded.cache, engine_options)
         .map_err(|error| Failure::new("CrashLoop", &error))?;
     let began = Instant::now();
     warm_up(&engine, &loaded.tokenizer).await?;
-    took.warm_up = began.elapsed();
+    took.warm_up += began.elapsed();
     let cold_start = ColdStart {
         download_ms: match fetched.origin {
             Origin::Local => 0,
@@ -97,6 +109,7 @@ pub async fn start(
         (&fetched.revision, &facts),
         &engine,
         (cold_start, &took, &report),
+        loaded.capacity,
     );
     if let Some(upkeep) = loaded.upkeep {
         keep_up(process, upkeep);
@@ -116,6 +129,7 @@ pub async fn start(
         facts,
         revision: fetched.revision,
         cold_start,
+        capacity: loaded.capacity,
         created_seconds: seconds_now(),
         metrics: Metrics::register(process),
         shutdown: process.shutdown().clone(),
@@ -130,6 +144,7 @@ fn tell(
     (revision, facts): (&str, &ModelFacts),
     engine: &Engine,
     (cold_start, took, report): (ColdStart, &Took, &LoadReport),
+    capacity: Capacity,
 ) {
     tracing::info!(
         model = name,
@@ -142,6 +157,8 @@ fn tell(
         download_ms = cold_start.download_ms,
         load_ms = cold_start.load_ms,
         warm_up_ms = cold_start.warm_up_ms,
+        capacity_sequences = capacity.sequences,
+        capacity_tokens_per_second = capacity.tokens_per_second,
         phases = took.told(report),
         packed = report.packed,
         mapped = report.mapped,
@@ -180,6 +197,8 @@ struct Loaded {
     report: LoadReport,
     upkeep: Option<Upkeep>,
     took: Took,
+    /// Measured after all is loaded.
+    capacity: Capacity,
 }
 
 impl Loaded {
@@ -206,6 +225,7 @@ impl Loaded {
             report: model.report().clone(),
             upkeep: model.take_upkeep(),
             took,
+            capacity: Capacity::default(),
             model,
             cache,
             tokenizer,

@@ -7,10 +7,13 @@ use weir_engine::{
     model::{Batch, Groups, KvCache, Logits, Model, SequenceSlice, Tokenizer},
 };
 
-use crate::failure::Failure;
+use crate::{
+    capacity::{Capacity, measure},
+    failure::Failure,
+};
 
 /// Computes one token, to see that the model's numbers lead to an answer: of those that are finite
-/// one by one, a sum or a product may not be.
+/// one by one, a sum or a product may not be. Then measures what the replica can do.
 ///
 /// # Errors
 /// Says of the model's logits what no answer can be written by.
@@ -18,7 +21,7 @@ pub fn try_out(
     (model, cache): (&mut Model, &mut KvCache),
     tokenizer: &Tokenizer,
     name: &str,
-) -> Result<(), Failure> {
+) -> Result<Capacity, Failure> {
     let batch = Batch {
         tokens: &[first(tokenizer)],
         positions: &[0],
@@ -41,7 +44,11 @@ pub fn try_out(
         [first, second, ..] if first == second && row.iter().all(|logit| logit == first) => {
             "are all the same"
         }
-        _ => return Ok(()),
+        _ => {
+            let points = measure((model, cache), first(tokenizer));
+            let points = points.map_err(|error| Failure::new("CrashLoop", &error))?;
+            return Ok(Capacity::of(&points).unwrap_or_default());
+        }
     };
     let message = format!("model {name}: its logits {why}");
     Err(Failure::of("Unsupported", &message))

@@ -415,6 +415,18 @@ pub struct DescribeResponse {
     /// What the source resolved to: a commit, or a digest. Empty for files that lay there.
     #[prost(string, tag = "16")]
     pub revision: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "17")]
+    pub capacity: ::core::option::Option<Capacity>,
+}
+/// What the replica can do, measured when it got ready.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Capacity {
+    /// More sequences than that at once bring no more tokens.
+    #[prost(uint32, tag = "1")]
+    pub sequences: u32,
+    /// Over all of them, when none is long.
+    #[prost(uint64, tag = "2")]
+    pub tokens_per_second: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct AdapterDescription {

@@ -9,7 +9,7 @@ use crate::deployment::began::Began;
 use crate::expected::check;
 use crate::reach::Reach;
 use weir_crds::SLMDeployment;
-use weir_policy::load::{ModelFacts, WorkerLoad};
+use weir_policy::load::{Capacity, ModelFacts, WorkerLoad};
 
 const NOW: &str = "2026-11-21T06:00:00Z";
 
@@ -63,6 +63,10 @@ fn replica(ready: bool, status: Value, digest: Option<&str>) -> Replica {
                 download_ms: 0,
                 load_ms: 120,
                 warm_up_ms: 30,
+            }),
+            capacity: Some(Capacity {
+                sequences: 16,
+                tokens_per_second: 900,
             }),
             ..WorkerLoad::default()
         }),
@@ -355,4 +359,39 @@ fn what_replicas_reported_holds_until_they_report_again() {
                 .any(|c| c.starts_with("ModelReady=False Starting"))
         );
     }
+}
+
+#[test]
+fn capacity_keeps_the_time_of_its_measurement_until_it_is_another() {
+    let mut seen = observed(
+        vec![revision("new", 1)],
+        vec![replica(true, running(), Some("sha256:abc"))],
+    );
+    let plan = plan("new", None);
+    let applied = Applied::default();
+    let capacity = |seen: &Observed, now: &str| {
+        let decided = Decided::Made {
+            plan: &plan,
+            replicas: 1,
+            applied: &applied,
+        };
+        status(seen, &decided, now.parse().unwrap())
+            .capacity
+            .unwrap()
+    };
+    let first = capacity(&seen, NOW);
+    assert_eq!((first.concurrency, first.tokens_per_second), (16, 900));
+    seen.deployment.status = Some(SLMDeploymentStatus {
+        capacity: Some(first.clone()),
+        ..Default::default()
+    });
+    assert_eq!(capacity(&seen, "2026-11-21T07:00:00Z"), first);
+    let again = seen.replicas[0].load.as_mut().unwrap();
+    again.capacity = Some(Capacity {
+        sequences: 8,
+        tokens_per_second: 500,
+    });
+    let later = capacity(&seen, "2026-11-21T07:00:00Z");
+    assert_eq!(later.concurrency, 8);
+    assert_ne!(later.measured_at, first.measured_at);
 }

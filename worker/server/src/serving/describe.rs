@@ -28,6 +28,10 @@ impl Serving {
                 load_millis: self.cold_start.load_ms,
                 warm_up_millis: self.cold_start.warm_up_ms,
             }),
+            capacity: Some(api::Capacity {
+                sequences: self.capacity.sequences,
+                tokens_per_second: self.capacity.tokens_per_second,
+            }),
             revision: self.revision.clone(),
             version: weir_process::VERSION.to_owned(),
         }

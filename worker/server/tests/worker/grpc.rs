@@ -270,7 +270,7 @@ async fn what_is_not_done_here_is_refused_by_name() {
 
 #[tokio::test]
 async fn a_closed_stream_frees_its_place_and_watch_tells_of_it() {
-    let worker = Worker::start(&[]).await;
+    let worker = Worker::start(&["--max-sequences=8"]).await;
     let mut client = worker.grpc().await;
     let mut watch = client
         .watch(api::WatchRequest {})

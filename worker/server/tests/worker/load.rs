@@ -15,6 +15,12 @@ async fn a_report_says_what_is_served_and_its_version_grows_with_changes() {
     assert_eq!(model["context_tokens"], 512);
     assert!(model["parameters"].as_u64().unwrap() > 1_000_000);
     assert!(before["worker"]["cold_start"]["load_ms"].is_u64());
+    let number = |of: &Value| of.as_u64().unwrap();
+    let capacity = &before["worker"]["capacity"];
+    assert!(number(&capacity["tokens_per_second"]) > 0);
+    // Nobody asked for a number.
+    let most = number(&before["worker"]["max_sequences"]);
+    assert_eq!(most, number(&capacity["sequences"]).max(8));
     worker.chat(&about("Where is my parcel?", json!({}))).await;
     worker.until_idle().await;
     let after = worker.report().await;

@@ -9,7 +9,7 @@ use crate::harness::{Worker, about, endless, error_of};
 
 #[tokio::test]
 async fn a_full_queue_answers_429_with_a_time_to_come_back_and_loses_nobody() {
-    let worker = Worker::start(&["--max-waiting", "4"]).await;
+    let worker = Worker::start(&["--max-sequences=8", "--max-waiting=4"]).await;
     let body = endless(json!({ "max_tokens": 120 }));
     let responses = join_all((0..40).map(|_| worker.post(&body).send())).await;
     let (mut answered, mut refused) = (0, 0);
