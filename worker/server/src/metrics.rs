@@ -7,6 +7,7 @@
 use std::time::Instant;
 
 use tokio::sync::watch;
+use tracing::{Span, field};
 use weir_engine::Load;
 use weir_process::{
     Process,
@@ -31,6 +32,7 @@ pub struct Metrics {
     seconds: Family<CallLabels, Histogram>,
     prompt_tokens: Counter,
     completion_tokens: Counter,
+    queue: Histogram,
     time_to_first_token: Histogram,
     token_interval: Histogram,
 }
@@ -57,6 +59,7 @@ impl Metrics {
             prompt_tokens: Counter::default(),
             completion_tokens: Counter::default(),
             // From 1 ms to about 32 s.
+            queue: Histogram::new(exponential_buckets(0.001, 2.0, 16)),
             time_to_first_token: Histogram::new(exponential_buckets(0.001, 2.0, 16)),
             // From a quarter of a millisecond to about 2 s.
             token_interval: Histogram::new(exponential_buckets(0.000_25, 2.0, 14)),
@@ -73,6 +76,12 @@ impl Metrics {
             registry.register("prompt_tokens", "Tokens read", all.prompt_tokens);
             registry.register("completion_tokens", "Tokens written", all.completion_tokens);
             registry.register_with_unit(
+                "queue",
+                "Time from a request to the step that began its first choice",
+                Unit::Seconds,
+                all.queue,
+            );
+            registry.register_with_unit(
                 "time_to_first_token",
                 "Time from a request to its first token",
                 Unit::Seconds,
@@ -88,16 +97,43 @@ impl Metrics {
         metrics
     }
 
-    /// Begins to measure a request, which counts as cancelled unless something else is said.
-    pub fn begin(&self, call: &'static str) -> Measured {
+    /// Begins to measure a request for `model`, which counts as cancelled unless something else is
+    /// said.
+    pub fn begin(&self, call: &'static str, model: &str) -> Measured {
         Measured {
             metrics: self.clone(),
             call,
             began: Instant::now(),
             last_token: None,
+            prompt_tokens: 0,
+            completion_tokens: 0,
             outcome: "cancelled",
+            span: span(call, model),
         }
     }
+}
+
+/// In the words of OpenTelemetry's conventions for generative models, where these have one.
+fn span(call: &'static str, model: &str) -> Span {
+    let operation = match call {
+        "generate" => "chat",
+        other => other,
+    };
+    tracing::info_span!(
+        "inference",
+        otel.name = format!("{operation} {model}"),
+        otel.kind = "server",
+        otel.status_code = field::Empty,
+        gen_ai.operation.name = operation,
+        gen_ai.provider.name = "weir",
+        gen_ai.request.model = model,
+        gen_ai.usage.input_tokens = field::Empty,
+        gen_ai.usage.output_tokens = field::Empty,
+        weir.cached_tokens = field::Empty,
+        weir.queue_seconds = field::Empty,
+        weir.time_to_first_token = field::Empty,
+        weir.outcome = field::Empty,
+    )
 }
 
 /// One request that is being measured, to its drop.
@@ -107,25 +143,45 @@ pub struct Measured {
     call: &'static str,
     began: Instant,
     last_token: Option<Instant>,
+    prompt_tokens: u64,
+    completion_tokens: u64,
     outcome: &'static str,
+    span: Span,
 }
 
 impl Measured {
-    pub fn prompt(&self, tokens: usize) {
+    pub fn prompt(&mut self, tokens: usize) {
+        self.prompt_tokens += tokens as u64;
         self.metrics.prompt_tokens.inc_by(tokens as u64);
+    }
+
+    /// The first choice is computed from now on, but for what was found computed.
+    pub fn started(&mut self, cached_tokens: u32) {
+        let waited = self.began.elapsed().as_secs_f64();
+        self.metrics.queue.observe(waited);
+        self.span.record("weir.queue_seconds", waited);
+        self.span
+            .record("weir.cached_tokens", i64::from(cached_tokens));
     }
 
     pub fn tokens(&mut self, tokens: usize) {
         if tokens == 0 {
             return;
         }
+        self.completion_tokens += tokens as u64;
         self.metrics.completion_tokens.inc_by(tokens as u64);
         let now = Instant::now();
-        let (histogram, since) = match self.last_token {
-            None => (&self.metrics.time_to_first_token, self.began),
-            Some(last) => (&self.metrics.token_interval, last),
-        };
-        histogram.observe((now - since).as_secs_f64());
+        match self.last_token {
+            None => {
+                let waited = (now - self.began).as_secs_f64();
+                self.metrics.time_to_first_token.observe(waited);
+                self.span.record("weir.time_to_first_token", waited);
+            }
+            Some(last) => {
+                let interval = (now - last).as_secs_f64();
+                self.metrics.token_interval.observe(interval);
+            }
+        }
         self.last_token = Some(now);
     }
 
@@ -149,6 +205,14 @@ impl Drop for Measured {
         let seconds = self.began.elapsed().as_secs_f64();
         let histogram = self.metrics.seconds.get_or_create(&CallLabels { call });
         histogram.observe(seconds);
+        let span = &self.span;
+        span.record("weir.outcome", outcome);
+        // Attributes are signed: a number without sign would become a text.
+        span.record("gen_ai.usage.input_tokens", self.prompt_tokens as i64);
+        span.record("gen_ai.usage.output_tokens", self.completion_tokens as i64);
+        if outcome == "failed" {
+            span.record("otel.status_code", "ERROR");
+        }
     }
 }
 

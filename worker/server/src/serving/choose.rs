@@ -17,7 +17,7 @@ impl Serving {
         self: &Arc<Self>,
         request: api::ChooseRequest,
     ) -> Result<api::ChooseResponse, Refusal> {
-        let mut measured = self.metrics.begin("choose");
+        let mut measured = self.metrics.begin("choose", &self.name);
         let result = self.score(request).await;
         match &result {
             Ok(response) => {

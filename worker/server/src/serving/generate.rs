@@ -41,7 +41,7 @@ impl Serving {
         self: &Arc<Self>,
         request: api::GenerateRequest,
     ) -> Result<Generation, Refusal> {
-        let mut measured = self.metrics.begin("generate");
+        let mut measured = self.metrics.begin("generate", &self.name);
         match self.begin(request).await {
             Ok(queued) => {
                 measured.prompt(queued.started.prompt_ids.len());
@@ -156,6 +156,9 @@ impl Generation {
         match &event {
             Some(Ok(generate_event::Event::Tokens(tokens))) => {
                 self.measured.tokens(tokens.tokens.len());
+            }
+            Some(Ok(generate_event::Event::Started(started))) => {
+                self.measured.started(started.cached_tokens);
             }
             Some(Ok(_)) => {}
             Some(Err(refusal)) => self.measured.refused(refusal),

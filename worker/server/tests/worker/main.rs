@@ -18,3 +18,4 @@ mod registry;
 mod rendering;
 mod start_failures;
 mod tools;
+mod traces;
