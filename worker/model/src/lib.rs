@@ -55,7 +55,7 @@ pub use self::plan::Plan;
 pub use self::quantization::Quantization;
 pub use self::report::{LoadPhases, LoadReport};
 pub use self::template::{
-    ApartError, ChatTemplate, Conversation, MOST_BYTES, MOST_TIME, Message, Said, TemplateError,
-    TemplateSource, TrialError, render_apart,
+    ApartError, Begin, ChatTemplate, Conversation, MOST_BYTES, MOST_TIME, Message, Said,
+    TemplateError, TemplateSource, TrialError, render_apart,
 };
 pub use self::tokenizer::{Detokenizer, TokenBytes, TokenizeError, Tokenizer};

@@ -13,10 +13,12 @@ mod apart;
 mod dialect;
 mod json;
 mod limits;
+mod rewrite;
 mod source;
 mod trial;
 
 use std::io::{self, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -26,7 +28,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use thiserror::Error;
 
-pub use self::apart::{ApartError, Said, render_apart};
+pub use self::apart::{ApartError, Begin, Said, render_apart};
 pub use self::limits::{MOST_BYTES, MOST_TIME};
 pub use self::source::TemplateSource;
 pub use self::trial::TrialError;
@@ -112,7 +114,7 @@ impl ChatTemplate {
             names: written.names.clone(),
         };
         for (name, source) in &written.named {
-            let source = dialect::without_generation_tags(source);
+            let source = rewrite::rewritten(source);
             template
                 .environment
                 .add_template_owned(name.clone(), source)
@@ -143,6 +145,17 @@ impl ChatTemplate {
             Err(_) if text.overflowed => Err(TemplateError::TooLong),
             Err(error) => Err(explain(error)),
         }
+    }
+
+    /// The same where the engine itself panics over it.
+    fn render_whatever_comes(&self, conversation: &Conversation) -> Result<String, TemplateError> {
+        let rendered = catch_unwind(AssertUnwindSafe(|| self.render(conversation)));
+        rendered.unwrap_or_else(|panic| {
+            let why = panic.downcast_ref::<String>().map(String::as_str);
+            let why = why.or_else(|| panic.downcast_ref::<&str>().copied());
+            let why = format!("it panics: {}", why.unwrap_or("without a word"));
+            Err(TemplateError::Failed { why })
+        })
     }
 
     fn variables(&self, conversation: &Conversation) -> Jinja {

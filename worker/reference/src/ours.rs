@@ -16,7 +16,8 @@ pub struct Ours {
     done: usize,
 }
 
-/// Our model with its weights as the file has them, and all else in f32.
+/// Our model with its weights as the file has them, and all else in f32 but for what packed weights
+/// multiply, which is rounded to eight bits.
 ///
 /// # Errors
 /// Names the file, key or tensor that is missing or that cannot be served.

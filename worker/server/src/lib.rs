@@ -14,6 +14,7 @@ mod loading;
 mod memory;
 mod metrics;
 mod openai;
+mod planned;
 mod refusal;
 mod renderer;
 mod room;

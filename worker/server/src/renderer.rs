@@ -5,24 +5,20 @@
 //! arguments and one more. It tries the template before anything is loaded, and a template that it
 //! dies of, or does not accept, is refused then.
 
+mod process;
+
 use std::{
-    io::{self, BufRead, BufReader, Read, Write},
-    os::unix::process::CommandExt,
+    io::{self, BufReader, Write},
     path::Path,
-    process::{Child, ChildStdin, ChildStdout, Command, ExitCode, ExitStatus, Stdio},
-    sync::{Mutex, PoisonError},
+    process::ExitCode,
 };
 
-use serde::Serialize;
 use thiserror::Error;
-use weir_engine::model::{
-    Conversation, MOST_BYTES, MOST_TIME, Said, TemplateError, TemplateSource, render_apart,
-};
+use tokio::{sync::Mutex, task::spawn_blocking};
+use weir_engine::model::{Begin, Conversation, TemplateError, TemplateSource, render_apart};
 
+use self::process::{Death, Rendering, StartError};
 use crate::failure::Failure;
-
-/// The argument that makes this program the one that renders.
-const ARGUMENT: &str = "--render-apart";
 
 /// There is no text.
 #[derive(Debug, Error)]
@@ -63,21 +59,29 @@ impl Renderer {
     ///
     /// # Errors
     /// Where it cannot be read or is not to be used.
-    pub fn of(model: &Path, own: Option<&Path>) -> Result<Option<Self>, Failure> {
-        let source = TemplateSource::read(model, own);
+    pub async fn of(model: &Path, own: Option<&Path>) -> Result<Option<Self>, Failure> {
+        let (model, own) = (model.to_owned(), own.map(Path::to_owned));
+        let reading = spawn_blocking(move || TemplateSource::read(&model, own.as_deref()));
+        let source = reading
+            .await
+            .map_err(|error| Failure::new("CrashLoop", &error))?;
         let source = source.map_err(|error| Failure::new(error.reason(), &error))?;
-        source.map(Self::start).transpose()
-    }
-
-    fn start(source: TemplateSource) -> Result<Self, Failure> {
-        let process = Rendering::start(&source).map_err(|error| match error {
+        let Some(source) = source else {
+            return Ok(None);
+        };
+        let begin = Begin {
+            source,
+            is_tried: false,
+        };
+        let process = Rendering::start(&begin).await;
+        let process = process.map_err(|error| match error {
             StartError::Unfit(why) => Failure::of("Unsupported", &why),
             StartError::Process(error) => Failure::new("CrashLoop", &RenderError::Process(error)),
         })?;
-        Ok(Self {
-            source,
+        Ok(Some(Self {
+            source: begin.source,
             process: Mutex::new(Some(process)),
-        })
+        }))
     }
 
     /// What is written in the template, as far as anybody outside needs to know.
@@ -85,171 +89,46 @@ impl Renderer {
         &self.source
     }
 
-    /// The text to be encoded without more special tokens. One conversation is rendered at a time.
-    pub fn render(&self, conversation: &Conversation) -> Result<String, RenderError> {
-        let mut process = self.process.lock().unwrap_or_else(PoisonError::into_inner);
-        let idle = process.take();
-        let was_idle = idle.is_some();
+    /// The text to be encoded without more special tokens. One conversation is rendered at a time,
+    /// which takes a fraction of a millisecond where the template is an honest one.
+    ///
+    /// # Errors
+    /// Where the template refuses the conversation, fails over it, or takes too much.
+    pub async fn render(&self, conversation: &Conversation) -> Result<String, RenderError> {
+        let mut place = self.process.lock().await;
+        let idle = place.take();
+        let is_fresh = idle.is_none();
         let mut rendering = match idle {
             Some(rendering) => rendering,
-            None => self.start_again()?,
+            None => self.start_again().await?,
         };
-        let mut answer = rendering.ask(conversation);
-        if answer.is_err() && was_idle {
-            // It may have been gone before, or full of what it rendered before.
-            rendering = self.start_again()?;
-            answer = rendering.ask(conversation);
+        let mut answer = rendering.ask(conversation).await;
+        if !is_fresh && answer.as_ref().is_err_and(Death::may_be_old) {
+            rendering = self.start_again().await?;
+            answer = rendering.ask(conversation).await;
         }
         match answer {
             Ok(answer) => {
-                *process = Some(rendering);
+                *place = Some(rendering);
                 answer.map_err(RenderError::Template)
             }
-            Err(how) => {
+            Err(death) => {
+                let how = death.to_string();
                 tracing::warn!(how, "a conversation ended the process that renders");
                 Err(RenderError::Died(how))
             }
         }
     }
 
-    fn start_again(&self) -> Result<Rendering, RenderError> {
-        Rendering::start(&self.source).map_err(|error| match error {
+    async fn start_again(&self) -> Result<Rendering, RenderError> {
+        let begin = Begin {
+            source: self.source.clone(),
+            is_tried: true,
+        };
+        let started = Rendering::start(&begin).await;
+        started.map_err(|error| match error {
             StartError::Unfit(how) => RenderError::Process(io::Error::other(how)),
             StartError::Process(error) => RenderError::Process(error),
         })
     }
-}
-
-enum StartError {
-    /// The template is, and why.
-    Unfit(String),
-    Process(io::Error),
-}
-
-impl From<io::Error> for StartError {
-    fn from(error: io::Error) -> Self {
-        Self::Process(error)
-    }
-}
-
-/// A process that renders; gone when dropped.
-#[derive(Debug)]
-struct Rendering {
-    child: Child,
-    input: ChildStdin,
-    output: BufReader<ChildStdout>,
-}
-
-impl Rendering {
-    fn start(source: &TemplateSource) -> Result<Self, StartError> {
-        let mut rendering = Self::spawn()?;
-        let written = rendering.write(source);
-        let mut trying = None;
-        loop {
-            match rendering.read() {
-                Some(Said::Trying(what)) => trying = Some(what),
-                Some(Said::Unfit(why)) => return Err(StartError::Unfit(why)),
-                Some(Said::Ready) => return Ok(rendering),
-                Some(said) => return Err(out_of_turn(&said).into()),
-                None => break,
-            }
-        }
-        let how = rendering.end();
-        match trying {
-            Some(what) => Err(StartError::Unfit(format!("{what} {how}"))),
-            None => Err(written.err().unwrap_or(io::Error::other(how)).into()),
-        }
-    }
-
-    fn spawn() -> io::Result<Self> {
-        let mut child = Command::new(std::env::current_exe()?)
-            .args(std::env::args_os().skip(1))
-            .arg(ARGUMENT)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            // What ends the worker from a terminal leaves it time to finish its answers, with this.
-            .process_group(0)
-            .spawn()?;
-        let (input, output) = (child.stdin.take(), child.stdout.take());
-        let no_pipe = || io::Error::from(io::ErrorKind::BrokenPipe);
-        Ok(Self {
-            input: input.ok_or_else(no_pipe)?,
-            output: BufReader::new(output.ok_or_else(no_pipe)?),
-            child,
-        })
-    }
-
-    /// What a conversation became, or how the process ended over it.
-    fn ask(
-        &mut self,
-        conversation: &Conversation,
-    ) -> Result<Result<String, TemplateError>, String> {
-        // Where this fails there is nothing to read either.
-        let _ = self.write(conversation);
-        match self.read() {
-            Some(Said::Rendered(text)) => Ok(Ok(text)),
-            Some(Said::NotRendered(error)) => Ok(Err(error)),
-            Some(said) => Err(out_of_turn(&said).to_string()),
-            None => Err(self.end()),
-        }
-    }
-
-    fn write(&mut self, what: &impl Serialize) -> io::Result<()> {
-        let mut line = serde_json::to_vec(what)?;
-        line.push(b'\n');
-        self.input.write_all(&line)?;
-        self.input.flush()
-    }
-
-    /// The next line, unless the process ended or there is no sense in it.
-    fn read(&mut self) -> Option<Said> {
-        let mut line = Vec::new();
-        self.output.read_until(b'\n', &mut line).ok()?;
-        serde_json::from_slice(&line).ok()
-    }
-
-    /// Ends it, if it has not ended by itself, and says how it did. What the standard library says at
-    /// the end tells memory from stack; the rest is the signal.
-    fn end(&mut self) -> String {
-        // Too late for one that has ended.
-        let _ = self.child.kill();
-        let mut said = String::new();
-        if let Some(errors) = &mut self.child.stderr {
-            let _ = errors.take(4096).read_to_string(&mut said);
-        }
-        if said.contains("memory allocation of") {
-            return format!("takes more than {} MiB of memory", MOST_BYTES >> 20);
-        }
-        if said.contains("overflowed its stack") {
-            return "nests or calls itself too deep".to_owned();
-        }
-        match self.child.wait() {
-            Ok(status) if took_too_long(status) => {
-                let most = MOST_TIME.as_secs();
-                format!("does not end within {most} s of processor time")
-            }
-            Ok(status) => format!("breaks the process that renders it ({status})"),
-            Err(error) => format!("breaks the process that renders it: {error}"),
-        }
-    }
-}
-
-impl Drop for Rendering {
-    fn drop(&mut self) {
-        // Either may say that it has ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn took_too_long(status: ExitStatus) -> bool {
-    use std::os::unix::process::ExitStatusExt;
-    // The kernel's own number for it is the same on all processors we build for.
-    const SIGXCPU: i32 = 24;
-    status.signal() == Some(SIGXCPU)
-}
-
-fn out_of_turn(said: &Said) -> io::Error {
-    io::Error::other(format!("it said {said:.100?}"))
 }

@@ -45,7 +45,7 @@ pub struct Serving {
     /// What a prompt takes that can fit the context at all: tokenizing takes hundreds of times a
     /// text's own memory, and seconds for some megabytes of it.
     pub most_prompt_bytes: usize,
-    /// One permit for each prompt that may be rendered and tokenized at once.
+    /// One permit for each prompt that may be tokenized at once.
     pub reading_prompts: Arc<Semaphore>,
     /// Tokens with which the model ends its turn.
     pub eos: Arc<[u32]>,

@@ -14,9 +14,8 @@ use tokio::{
 use weir_engine::{
     Constraints, Ended, Engine, EngineOptions,
     model::{
-        BLOCK_TOKENS, GenerationDefaults, Groups, KernelClass, KvCache, LoadError, LoadOptions,
-        LoadReport, Model, ModelFacts, Plan, Quantization, STEP_TOKENS, Tokenizer, Upkeep,
-        available_threads,
+        BLOCK_TOKENS, GenerationDefaults, KernelClass, KvCache, LoadError, LoadOptions, LoadReport,
+        Model, ModelFacts, STEP_TOKENS, Tokenizer, Upkeep, available_threads,
     },
 };
 use weir_policy::load::ColdStart;
@@ -31,13 +30,13 @@ use crate::{
     loading::{Took, keep_up},
     memory::Memory,
     metrics::Metrics,
+    planned::planned,
     renderer::Renderer,
-    room,
     serving::{Serving, tools::Style},
     warm_up::{try_out, warm_up},
 };
 
-/// Prompts rendered and tokenized at the same time; most take less than a millisecond.
+/// Prompts tokenized at the same time; most take less than a millisecond.
 const PROMPTS_AT_ONCE: usize = 4;
 
 /// Sequences that there is to be room for where nobody asked for a number: what they bring is
@@ -61,10 +60,8 @@ pub async fn start(
     let download = began.elapsed();
     let folder = fetched.path.clone();
     let began = Instant::now();
-    let (at, own) = (folder.clone(), args.chat_template.clone());
     // First, while the memory that weights will take is there for the template's trial.
-    let template = spawn_blocking(move || Renderer::of(&at, own.as_deref())).await;
-    let template = template.map_err(|error| Failure::new("CrashLoop", &error))??;
+    let template = Renderer::of(&folder, args.chat_template.as_deref()).await?;
     let memory = Memory::available();
     let options = load_options(args, memory);
     let name = args.model_name.clone();
@@ -152,6 +149,7 @@ fn tell(
         revision,
         architecture = facts.architecture,
         parameters = facts.parameters,
+        quantization = facts.quantization,
         context_tokens = engine.context_tokens(),
         kernel_class = %facts.kernel_class,
         download_ms = cold_start.download_ms,
@@ -233,35 +231,6 @@ impl Loaded {
     }
 }
 
-/// The plan, and the blocks that have room beside its weights. Where it is left to us, weights are
-/// rounded to eight bits when that makes room for the context that was asked for.
-fn planned(
-    folder: &Path,
-    options: &LoadOptions,
-    memory: Option<Memory>,
-    sequences: usize,
-) -> Result<(Plan, Groups<usize>), LoadError> {
-    let plan = Plan::of(folder, options)?;
-    let asked = options.context_tokens.is_some();
-    let error = match room::blocks(&plan, memory, sequences, asked) {
-        Ok(blocks) => return Ok((plan, blocks)),
-        Err(error) => error,
-    };
-    if options.quantization != Quantization::Auto {
-        return Err(error);
-    }
-    let rounded = LoadOptions {
-        quantization: Quantization::Q8,
-        ..options.clone()
-    };
-    // A file that keeps its own types is refused here: it stays with what it said first.
-    let Ok(plan) = Plan::of(folder, &rounded) else {
-        return Err(error);
-    };
-    let blocks = room::blocks(&plan, memory, sequences, asked)?;
-    Ok((plan, blocks))
-}
-
 /// Since 1970.
 fn seconds_now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
@@ -270,70 +239,4 @@ fn seconds_now() -> u64 {
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::path::PathBuf;
-
-    use super::*;
-
-    fn triage() -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/triage/model")
-    }
-
-    /// Says what a start is refused with, of a copy of the example with a weight that no load
-    /// accepts.
-    fn refusal(quantization: Quantization, memory: Memory) -> LoadError {
-        let folder = tempfile::tempdir().unwrap();
-        for entry in std::fs::read_dir(triage()).unwrap() {
-            let entry = entry.unwrap();
-            std::fs::copy(entry.path(), folder.path().join(entry.file_name())).unwrap();
-        }
-        let weights = folder.path().join("model.safetensors");
-        let mut bytes = std::fs::read(&weights).unwrap();
-        let end = bytes.len();
-        bytes[end - 64..].fill(0xff);
-        std::fs::write(weights, bytes).unwrap();
-        let options = LoadOptions {
-            context_tokens: Some(512),
-            quantization,
-            memory_bytes: Some(memory.bytes),
-            ..LoadOptions::default()
-        };
-        let loaded = Loaded::load(folder.path(), &options, Some(memory), 8);
-        loaded.map(|loaded| loaded.report).unwrap_err()
-    }
-
-    #[test]
-    fn a_context_without_room_is_refused_before_weights_are_read() {
-        let plan = Plan::of(&triage(), &LoadOptions::default()).unwrap();
-        let spare = 100_000;
-        let memory = Memory {
-            bytes: plan.weight_bytes() + 2 * spare,
-            is_shared: false,
-        };
-        let refused = refusal(Quantization::None, memory);
-        assert_eq!(refused.reason(), "OutOfMemory");
-        let LoadError::ContextMemory {
-            tokens,
-            needed,
-            available,
-        } = refused
-        else {
-            panic!("{refused}");
-        };
-        let each = plan.block_bytes(BLOCK_TOKENS).global as u64;
-        let blocks = 512 / BLOCK_TOKENS as u64;
-        assert_eq!((tokens, needed, available), (512, blocks * each, spare));
-        let ample = Memory {
-            bytes: u64::MAX,
-            ..memory
-        };
-        let refused = refusal(Quantization::None, ample);
-        assert!(matches!(refused, LoadError::NotFinite { .. }), "{refused}");
-        // Eight bits make room, and so it comes to the weights.
-        let refused = refusal(Quantization::Auto, memory);
-        assert!(matches!(refused, LoadError::NotFinite { .. }), "{refused}");
-    }
 }

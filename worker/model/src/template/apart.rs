@@ -1,9 +1,9 @@
 //! Renders in a process of its own, which a template may take along: whoever started it begins
 //! another one, and has lost nothing but that conversation.
 //!
-//! Both sides write a line of JSON at a time. First comes the source; what goes back are the things
-//! that are tried, each before it is, and that all is well. Then one conversation comes at a time, and
-//! what it became goes back.
+//! Both sides write a line of JSON at a time. First comes what to [`Begin`] with; what goes back are
+//! the things that are tried, each before it is, and that all is well. Then one conversation comes at
+//! a time, and what it became goes back.
 
 use std::io::{self, BufRead, Write};
 use std::thread;
@@ -14,6 +14,14 @@ use thiserror::Error;
 use super::{ChatTemplate, Conversation, TemplateError, TemplateSource, TrialError, limits};
 
 const STACK_BYTES: usize = 2 << 20;
+
+/// The first line to the process that renders.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Begin {
+    pub source: TemplateSource,
+    /// By an earlier process, and it was well.
+    pub is_tried: bool,
+}
 
 /// One line of the process that renders.
 #[derive(Debug, Serialize, Deserialize)]
@@ -52,14 +60,17 @@ pub fn render_apart(
     output: impl Write + Send,
 ) -> Result<(), ApartError> {
     let mut output = Lines(output);
-    let Some(source) = read::<TemplateSource>(&mut input)? else {
+    let Some(begin) = read::<Begin>(&mut input)? else {
         return Ok(());
     };
+    // What panicked is told in its place. Nobody reads standard error before the end, and it would
+    // be full one day.
+    std::panic::set_hook(Box::new(|_| {}));
     let mut trying = |what: &str| {
         // With the other side gone there is nobody left to tell.
         let _ = output.say(&Said::Trying(what.to_owned()));
     };
-    let template = match source.tried(&mut trying) {
+    let template = match begin.source.made(begin.is_tried, &mut trying) {
         Ok(template) => template,
         Err(error) => return output.say(&Said::Unfit(told(&error))),
     };
@@ -79,10 +90,17 @@ fn render_all(
     output.say(&Said::Ready)?;
     loop {
         limits::limit_time().map_err(ApartError::Limits)?;
-        let Some(conversation) = read::<Conversation>(input)? else {
-            return Ok(());
+        let rendered = match read::<Conversation>(input) {
+            Ok(Some(conversation)) => template.render_whatever_comes(&conversation),
+            Ok(None) => return Ok(()),
+            // JSON within JSON may be nested deeper than either alone.
+            Err(ApartError::Read(error)) if error.kind() == io::ErrorKind::InvalidData => {
+                let why = error.to_string();
+                Err(TemplateError::Failed { why })
+            }
+            Err(error) => return Err(error),
         };
-        output.say(&match template.render(&conversation) {
+        output.say(&match rendered {
             Ok(text) => Said::Rendered(text),
             Err(error) => Said::NotRendered(error),
         })?;

@@ -8,7 +8,7 @@ use minijinja::{Environment, Error, ErrorKind, Output, State, Value, escape_form
 use minijinja_contrib::pycompat;
 use thiserror::Error as ThisError;
 
-use super::json::{Style, python_json};
+use super::json::{self, Style, python_json};
 
 /// The variable that holds the time of the rendering, in seconds since 1970.
 pub(super) const NOW: &str = "__now";
@@ -37,36 +37,11 @@ pub(super) fn environment(fuel: u64) -> Environment<'static> {
     environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
     environment.set_unknown_method_callback(pycompat::unknown_method_callback);
     environment.set_formatter(write_as_python);
+    environment.add_test("iterable", is_iterable);
     environment.add_filter("tojson", to_json);
     environment.add_function("raise_exception", raise_exception);
     environment.add_function("strftime_now", strftime_now);
     environment
-}
-
-/// `{% generation %}` marks the model's own words for training and writes nothing itself.
-pub(super) fn without_generation_tags(source: &str) -> String {
-    let mut written = String::with_capacity(source.len());
-    let mut rest = source;
-    while let Some(start) = rest.find("{%") {
-        let (before, tag) = rest.split_at(start);
-        written.push_str(before);
-        let Some(length) = tag[2..].find("%}") else {
-            rest = tag;
-            break;
-        };
-        let (tag, after) = tag.split_at(2 + length + 2);
-        let body =
-            tag[2..][..length].trim_matches(|c: char| c.is_whitespace() || c == '-' || c == '+');
-        match body {
-            // A condition trims white space as the tag does, and changes nothing else.
-            "generation" => written.push_str(&tag.replace("generation", "if true")),
-            "endgeneration" => written.push_str(&tag.replace("endgeneration", "endif")),
-            _ => written.push_str(tag),
-        }
-        rest = after;
-    }
-    written.push_str(rest);
-    written
 }
 
 pub(super) fn seconds(now: SystemTime) -> i64 {
@@ -82,6 +57,15 @@ fn write_as_python(output: &mut Output, state: &mut State, value: &Value) -> Res
         _ => return escape_formatter(output, state, value),
     };
     Ok(output.write_str(word)?)
+}
+
+/// As in Python, where `none` is not and what is not defined is like an empty list.
+fn is_iterable(value: &Value) -> bool {
+    match value.kind() {
+        ValueKind::None | ValueKind::Bool | ValueKind::Number => false,
+        ValueKind::Undefined | ValueKind::String => true,
+        _ => value.try_iter().is_ok(),
+    }
 }
 
 fn raise_exception(message: String) -> Result<Value, Error> {
@@ -107,21 +91,22 @@ fn to_json(value: Value, options: Kwargs) -> Result<String, Error> {
         .unwrap_or(false);
     let sorted = options.get::<Option<bool>>("sort_keys")?.unwrap_or(false);
     options.assert_all_used()?;
-    if ascii || sorted {
-        return Err(Error::new(
-            ErrorKind::InvalidOperation,
-            "tojson: `ensure_ascii` and `sort_keys` are not supported",
-        ));
-    }
     if indent.is_some_and(|spaces| spaces > WIDEST) {
         let why = format!("tojson: an indent of more than {WIDEST} is not supported");
         return Err(Error::new(ErrorKind::InvalidOperation, why));
     }
     let mut style = Style::new(indent);
+    style.ascii = ascii;
     if let Some([item, key]) = separators.as_deref() {
         (style.item, style.key) = (item.clone(), key.clone());
     }
-    python_json(&value, &style).map_err(|error| {
+    let written = match sorted {
+        true => {
+            serde_json::to_value(&value).and_then(|value| python_json(&json::sorted(value), &style))
+        }
+        false => python_json(&value, &style),
+    };
+    written.map_err(|error| {
         Error::new(ErrorKind::BadSerialization, "tojson failed").with_source(error)
     })
 }

@@ -3,8 +3,8 @@
 use std::io;
 
 use serde::Serialize;
-use serde_json::Serializer;
 use serde_json::ser::Formatter;
+use serde_json::{Serializer, Value};
 
 /// What goes between the parts.
 pub(super) struct Style {
@@ -14,6 +14,8 @@ pub(super) struct Style {
     pub(super) key: String,
     /// One member a line, indented by this many spaces a level.
     indent: Option<usize>,
+    /// Other characters are written by their UTF-16 numbers.
+    pub(super) ascii: bool,
 }
 
 impl Style {
@@ -24,7 +26,22 @@ impl Style {
             item: item.to_owned(),
             key: ": ".to_owned(),
             indent,
+            ascii: false,
         }
+    }
+}
+
+/// The same with the keys of all objects in order.
+pub(super) fn sorted(value: Value) -> Value {
+    match value {
+        Value::Object(members) => {
+            let mut members: Vec<(String, Value)> = members.into_iter().collect();
+            members.sort_by(|(one, _), (other, _)| one.cmp(other));
+            let members = members.into_iter();
+            members.map(|(key, value)| (key, sorted(value))).collect()
+        }
+        Value::Array(items) => items.into_iter().map(sorted).collect(),
+        other => other,
     }
 }
 
@@ -121,5 +138,25 @@ impl Formatter for Writer<'_> {
 
     fn begin_object_value<W: io::Write + ?Sized>(&mut self, to: &mut W) -> io::Result<()> {
         to.write_all(self.style.key.as_bytes())
+    }
+
+    fn write_string_fragment<W: io::Write + ?Sized>(
+        &mut self,
+        to: &mut W,
+        fragment: &str,
+    ) -> io::Result<()> {
+        if !self.style.ascii || fragment.is_ascii() {
+            return to.write_all(fragment.as_bytes());
+        }
+        let mut units = [0; 2];
+        fragment
+            .chars()
+            .try_for_each(|character| match character.is_ascii() {
+                true => write!(to, "{character}"),
+                false => {
+                    let mut units = character.encode_utf16(&mut units).iter();
+                    units.try_for_each(|unit| write!(to, "\\u{unit:04x}"))
+                }
+            })
     }
 }

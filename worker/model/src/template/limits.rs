@@ -5,16 +5,17 @@ use std::time::Duration;
 use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage, rlim_t, setrlimit};
 use nix::unistd::{SysconfVar, sysconf};
 
-/// Memory beyond what the process has when it begins. The longest conversation that is tried has
-/// a thousandth of that; the system takes a part for the thread's own heap.
+/// Memory beyond what the process has when it begins. A request has eight megabytes at most, and
+/// what is made of them takes some ten times that; the system takes a part for the thread's own heap.
 pub const MOST_BYTES: u64 = 256 << 20;
 
-/// Processor time for all that is tried, and then for each conversation. Of the longest templates
-/// that are known the trial takes a fiftieth.
+/// Processor time for all that is tried, and then for each conversation. Of templates that are
+/// known, the trial takes some milliseconds.
 pub const MOST_TIME: Duration = Duration::from_secs(2);
 
-/// No more memory from here on, and no core files. Where memory runs out all the same, this process
-/// is the one to end.
+/// No more memory from here on, and no core files. Where memory runs out all the same and the system
+/// chooses a process to end, it chooses this one. It may end all of a container at once, as Kubernetes
+/// has it do.
 pub(super) fn limit_memory() -> nix::Result<()> {
     // Where the system has no such file, it chooses by itself.
     let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
@@ -23,12 +24,12 @@ pub(super) fn limit_memory() -> nix::Result<()> {
     lower(Resource::RLIMIT_CORE, 0)
 }
 
-/// So much processor time from now on; the process ends where it takes more. The system counts in
-/// seconds, and so it may be given one second more.
+/// So much processor time from now on; the process ends where it takes more. The system counts whole
+/// seconds, and so it may be given up to one more.
 pub(super) fn limit_time() -> nix::Result<()> {
     let usage = getrusage(UsageWho::RUSAGE_SELF)?;
-    let used = usage.user_time().tv_sec() + usage.system_time().tv_sec() + 1;
-    let used = rlim_t::try_from(used).unwrap_or(0);
+    let used = usage.user_time() + usage.system_time();
+    let used = rlim_t::try_from(used.tv_sec() + 1).unwrap_or(0);
     let (_, most) = getrlimit(Resource::RLIMIT_CPU)?;
     let until = used.saturating_add(MOST_TIME.as_secs()).min(most);
     setrlimit(Resource::RLIMIT_CPU, until, most)

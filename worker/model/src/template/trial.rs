@@ -7,6 +7,7 @@
 mod conversations;
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -34,8 +35,10 @@ pub enum TrialError {
         error: TemplateError,
         talk: String,
     },
-    #[error("{file}: it panics")]
-    Panicked { file: String },
+    #[error("{file} renders no conversation: {why}")]
+    Useless { file: String, why: String },
+    #[error("trying the chat template panicked")]
+    Panicked,
 }
 
 impl TemplateSource {
@@ -44,8 +47,8 @@ impl TemplateSource {
     /// template itself refuses are no concern of a trial.
     ///
     /// # Errors
-    /// Where a template does not compile, does not end, or writes without end, or where there is no
-    /// trial.
+    /// Where a template does not compile, does not end, or writes without end, fails over every
+    /// conversation, or where there is no trial.
     pub fn tried(&self, say: &mut (dyn FnMut(&str) + Send)) -> Result<ChatTemplate, TrialError> {
         limits::limit_memory().map_err(TrialError::Limits)?;
         limits::limit_time().map_err(TrialError::Limits)?;
@@ -53,36 +56,60 @@ impl TemplateSource {
         thread::scope(|scope| {
             let tried = thread.spawn_scoped(scope, || self.render_all(say));
             let tried = tried.map_err(TrialError::Thread)?;
-            let file = || self.file.display().to_string();
-            let panicked = |_| Err(TrialError::Panicked { file: file() });
-            tried.join().unwrap_or_else(panicked)
+            tried.join().unwrap_or(Err(TrialError::Panicked))
         })
     }
 
     fn render_all(&self, say: &mut dyn FnMut(&str)) -> Result<ChatTemplate, TrialError> {
         let subject = format!("the chat template of {}", self.file.display());
         say(&format!("{subject} while it is compiled"));
-        let template = ChatTemplate::compiled(self).map_err(TrialError::Source)?;
+        let template = self.compiled().map_err(TrialError::Source)?;
+        let file = || self.file.display().to_string();
+        let (mut works, mut failed) = (false, None);
         for talk in talks() {
             say(&format!("{subject} over {talk}"));
             match render(&template, &talk) {
                 // Many templates refuse a message from the system, or one without another before it.
-                Ok(_) | Err(TemplateError::Refused { .. } | TemplateError::Failed { .. }) => {}
+                Ok(_) | Err(TemplateError::Refused { .. }) => works = true,
+                Err(TemplateError::Failed { why }) => failed = Some(why),
                 Err(error) => {
                     return Err(TrialError::Refused {
-                        file: self.file.display().to_string(),
+                        file: file(),
                         error,
                         talk: talk.to_string(),
                     });
                 }
             }
         }
-        Ok(template)
+        match failed {
+            Some(why) if !works => Err(TrialError::Useless { file: file(), why }),
+            _ => Ok(template),
+        }
+    }
+
+    /// Limits this process, and tries the templates in it if that was not done before.
+    pub(super) fn made(
+        &self,
+        is_tried: bool,
+        say: &mut (dyn FnMut(&str) + Send),
+    ) -> Result<ChatTemplate, TrialError> {
+        if !is_tried {
+            return self.tried(say);
+        }
+        limits::limit_memory().map_err(TrialError::Limits)?;
+        limits::limit_time().map_err(TrialError::Limits)?;
+        self.compiled().map_err(TrialError::Source)
+    }
+
+    /// The same template, compiled without being tried.
+    pub(super) fn compiled(&self) -> Result<ChatTemplate, LoadError> {
+        let compiled = catch_unwind(AssertUnwindSafe(|| ChatTemplate::compiled(self)));
+        compiled.unwrap_or_else(|_| Err(self.refuse("compiling it panics".to_owned())))
     }
 }
 
 fn render(template: &ChatTemplate, talk: &Talk) -> Result<String, TemplateError> {
-    template.render(&Conversation {
+    template.render_whatever_comes(&Conversation {
         messages: talk.messages.clone(),
         tools: talk.tools.clone(),
         variables: talk.variables.clone(),

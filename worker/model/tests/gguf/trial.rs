@@ -63,7 +63,7 @@ fn outcome(output: &Output, last: &str) -> Outcome {
         .and_then(|signal| Signal::try_from(signal).ok());
     match signal {
         None if output.status.success() => Outcome::Accepted,
-        None if died.contains("Refused {") => Outcome::Refused,
+        None if died.contains("Refused {") || died.contains("Useless {") => Outcome::Refused,
         Some(Signal::SIGABRT) if died.contains("memory allocation of") => Outcome::Memory,
         Some(Signal::SIGABRT) if died.contains("overflowed its stack") => Outcome::Stack,
         Some(Signal::SIGXCPU | Signal::SIGKILL) => Outcome::Time,

@@ -90,7 +90,8 @@ fn distance(ours: &[Vec<f32>], theirs: &[Vec<f32>]) -> f32 {
         .zip(theirs)
         .flat_map(|(ours, theirs)| ours.iter().zip(theirs))
         .map(|(ours, theirs)| (ours - theirs).abs())
-        .fold(0.0, f32::max)
+        // A NaN is as far as can be.
+        .fold(0.0, |most, apart| if apart <= most { most } else { apart })
 }
 
 /// The likeliest tokens, one by one.

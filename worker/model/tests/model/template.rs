@@ -235,3 +235,16 @@ fn a_model_without_a_template_has_none() {
     tiny.write(Dtype::F32);
     assert!(ChatTemplate::load(tiny.path()).unwrap().is_none());
 }
+
+#[test]
+fn an_empty_list_is_turned_round_to_an_empty_one() {
+    let source = "{% for m in messages[1:][::-1] %}{{ m.content }}{% endfor %}{{ 'abc'[::-1] }}";
+    assert_eq!(render(source).unwrap(), "cba");
+}
+
+#[test]
+fn what_python_cannot_walk_is_not_iterable() {
+    let source = "{{ tools is iterable }} {{ 'a' is iterable }} {{ messages is iterable }} \
+                  {{ nowhere is iterable }} {{ 7 is iterable }}";
+    assert_eq!(render(source).unwrap(), "False True True True False");
+}

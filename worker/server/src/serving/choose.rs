@@ -37,9 +37,9 @@ impl Serving {
         check_options(&request.options)?;
         let serving = self.clone();
         let options = request.options.clone();
+        let prompt = self.prompt_text(request.prompt.as_ref()).await?;
         let (prompt, sequences) = self
             .aside(move || {
-                let prompt = serving.prompt_text(request.prompt.as_ref())?;
                 let alone = serving.encode(&prompt.text, prompt.add_special)?;
                 let together = options
                     .iter()

@@ -34,21 +34,20 @@ impl Serving {
         self: &Arc<Self>,
         prompt: Option<api::Prompt>,
     ) -> Result<Vec<u32>, Refusal> {
-        let serving = self.clone();
-        let ids = self
-            .aside(move || match form(prompt.as_ref())? {
-                Form::Tokens(tokens) => {
-                    for id in &tokens.ids {
-                        check_token("prompt.tokens", *id, serving.facts.vocabulary)?;
-                    }
-                    Ok(tokens.ids.clone())
+        let ids = match form(prompt.as_ref())? {
+            Form::Tokens(tokens) => {
+                for id in &tokens.ids {
+                    check_token("prompt.tokens", *id, self.facts.vocabulary)?;
                 }
-                Form::Chat(_) | Form::Text(_) => {
-                    let prompt = serving.prompt_text(prompt.as_ref())?;
-                    serving.encode(&prompt.text, prompt.add_special)
-                }
-            })
-            .await?;
+                tokens.ids.clone()
+            }
+            Form::Chat(_) | Form::Text(_) => {
+                let prompt = self.prompt_text(prompt.as_ref()).await?;
+                let serving = self.clone();
+                self.aside(move || serving.encode(&prompt.text, prompt.add_special))
+                    .await?
+            }
+        };
         if ids.is_empty() {
             return Err(Refusal::invalid("prompt", "has no tokens"));
         }
@@ -56,10 +55,13 @@ impl Serving {
     }
 
     /// Renders a chat, or takes text as it is.
-    pub(super) fn prompt_text(&self, prompt: Option<&api::Prompt>) -> Result<PromptText, Refusal> {
+    pub(super) async fn prompt_text(
+        &self,
+        prompt: Option<&api::Prompt>,
+    ) -> Result<PromptText, Refusal> {
         match form(prompt)? {
             Form::Chat(chat) => Ok(PromptText {
-                text: self.render(chat)?,
+                text: self.render(chat).await?,
                 // Templates write the special tokens themselves.
                 add_special: false,
             }),
@@ -85,7 +87,7 @@ impl Serving {
         ids.map_err(|error| Refusal::invalid("prompt", format!("is refused: {error}")))
     }
 
-    fn render(&self, chat: &api::Chat) -> Result<String, Refusal> {
+    async fn render(&self, chat: &api::Chat) -> Result<String, Refusal> {
         let Some(template) = &self.template else {
             let why = "is a chat, but the model has no chat template: send text or tokens";
             return Err(Refusal::invalid("prompt.chat", why));
@@ -102,13 +104,14 @@ impl Serving {
         let messages = chat.messages.iter().map(message);
         let messages = messages.collect::<Result<Vec<_>, _>>()?;
         let (messages, tools) = self.with_tools(messages, Offered::read(chat)?.as_ref());
-        let rendered = template.render(&Conversation {
+        let conversation = Conversation {
             messages,
             tools,
             variables,
             add_generation_prompt: true,
             now: SystemTime::now(),
-        });
+        };
+        let rendered = template.render(&conversation).await;
         rendered.map_err(|error| match error {
             RenderError::Process(cause) => {
                 tracing::error!(%cause, "no process renders");

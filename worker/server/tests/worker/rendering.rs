@@ -2,7 +2,9 @@
 
 use std::{fs, process::Command, time::Duration};
 
+use futures::future::join_all;
 use serde_json::{Value, json};
+use weir_worker_api as api;
 
 use crate::harness::{PATIENCE, Worker, about, copy};
 
@@ -76,6 +78,51 @@ async fn a_template_that_waited_for_a_conversation_is_refused_with_it_and_takes_
     }
     // The worker itself has grown by none of it.
     assert!(peak_bytes(worker.id()) < 200 << 20);
+}
+
+#[tokio::test]
+async fn many_conversations_at_once_and_long_ones_get_their_own_texts() {
+    let model = copy();
+    let echo = "{{ messages[-1].content | length }}";
+    fs::write(model.path().join("chat_template.jinja"), echo).unwrap();
+    let worker = Worker::serving(model.path(), &[]).await;
+    let mut client = worker.grpc().await;
+    let lengths = (0..24).map(|power| 1_usize << (power % 21));
+    let mut asked = Vec::new();
+    for length in lengths {
+        let message = api::Message {
+            role: "user".to_owned(),
+            content: "x".repeat(length),
+            ..api::Message::default()
+        };
+        let chat = api::Chat {
+            messages: vec![message],
+            ..api::Chat::default()
+        };
+        let request = api::TokenizeRequest {
+            prompt: Some(api::Prompt {
+                form: Some(api::prompt::Form::Chat(chat)),
+            }),
+            ..api::TokenizeRequest::default()
+        };
+        let mut client = client.clone();
+        asked.push(async move {
+            let ids = client.tokenize(request).await.unwrap().into_inner().ids;
+            (length, ids)
+        });
+    }
+    for (length, ids) in join_all(asked).await {
+        let text = api::Prompt {
+            form: Some(api::prompt::Form::Text(length.to_string())),
+        };
+        let request = api::TokenizeRequest {
+            prompt: Some(text),
+            ..api::TokenizeRequest::default()
+        };
+        let expected = client.tokenize(request).await.unwrap().into_inner().ids;
+        // A text begins as the tokenizer has it begin, and a chat as its template does.
+        assert!(expected.ends_with(&ids), "{length}: {ids:?}, {expected:?}");
+    }
 }
 
 #[tokio::test]

@@ -153,6 +153,7 @@ fn a_chat_template_that_is_out_for_memory_time_or_stack_is_named_before_it_is_us
         (slow, "does not end within 2 s of processor time"),
         (endless, "did not end within 2000000 steps"),
         (&*deep, "nests or calls itself too deep"),
+        ("{{ messages | of_nobody }}", "renders no conversation"),
     ] {
         let model = copy();
         std::fs::write(model.path().join("chat_template.jinja"), source).unwrap();

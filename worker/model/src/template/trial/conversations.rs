@@ -35,7 +35,6 @@ pub(super) fn talks() -> Vec<Talk> {
     let page = MARKS.repeat(100);
     let turn = || message("user", "hello");
     let mut talks = vec![
-        talk("no conversation", Vec::new()),
         talk("one turn", vec![turn()]),
         talk(
             "a system message",
