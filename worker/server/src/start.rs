@@ -2,7 +2,7 @@
 
 use std::{
     num::NonZeroUsize,
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -62,29 +62,13 @@ pub async fn start(
     let began = Instant::now();
     // First, while the memory that weights will take is there for the template's trial.
     let template = Renderer::of(&folder, args.chat_template.as_deref()).await?;
-    let memory = Memory::available();
-    let options = load_options(args, memory);
-    let name = args.model_name.clone();
-    let asked = args.max_sequences.map(usize::from);
-    let loading = spawn_blocking(move || {
-        let sequences = asked.unwrap_or(PLANNED_SEQUENCES).min(STEP_TOKENS);
-        let mut loaded = Loaded::load(&folder, &options, memory, sequences)
-            .map_err(|error| Failure::new(error.reason(), &error))?;
-        let began = Instant::now();
-        let model = (&mut loaded.model, &mut loaded.cache);
-        loaded.capacity = try_out(model, &loaded.tokenizer, &name)?;
-        loaded.took.warm_up = began.elapsed();
-        Ok(loaded)
-    });
-    let loaded = loading
-        .await
-        .map_err(|error| Failure::new("CrashLoop", &error))??;
-    let load_ms = millis(began.elapsed());
+    let loaded = load(args, folder).await?;
+    let load_ms = millis(began.elapsed().saturating_sub(loaded.took.warm_up));
     let facts = loaded.model.facts().clone();
     let (report, mut took) = (loaded.report, loaded.took);
     let measured = loaded.capacity.sequences as usize;
     let engine_options = EngineOptions {
-        max_sequences: asked.unwrap_or(measured.max(LEAST_SEQUENCES)),
+        max_sequences: asked(args).unwrap_or(measured.max(LEAST_SEQUENCES)),
         max_waiting: args.max_waiting,
         prefix_cache: args.prefix_cache,
     };
@@ -133,6 +117,30 @@ pub async fn start(
         cutoff: Cutoff::after(args.drain, idle, process.tasks()),
     };
     Ok((serving, ended))
+}
+
+/// Loads on a thread where that disturbs nobody, and tries out what was loaded.
+async fn load(args: &Args, folder: PathBuf) -> Result<Loaded, Failure> {
+    let memory = Memory::available();
+    let options = load_options(args, memory);
+    let name = args.model_name.clone();
+    let sequences = asked(args).unwrap_or(PLANNED_SEQUENCES).min(STEP_TOKENS);
+    let loading = spawn_blocking(move || {
+        let mut loaded = Loaded::load(&folder, &options, memory, sequences)
+            .map_err(|error| Failure::new(error.reason(), &error))?;
+        let began = Instant::now();
+        let model = (&mut loaded.model, &mut loaded.cache);
+        loaded.capacity = try_out(model, &loaded.tokenizer, &name)?;
+        loaded.took.warm_up = began.elapsed();
+        Ok(loaded)
+    });
+    let loaded = loading.await;
+    loaded.map_err(|error| Failure::new("CrashLoop", &error))?
+}
+
+/// Sequences at once, where somebody asked for a number.
+fn asked(args: &Args) -> Option<usize> {
+    args.max_sequences.map(usize::from)
 }
 
 /// One line of what was loaded and how long each part took.
