@@ -49,25 +49,25 @@ def llama(build):
     if build:
         return build / "bin"
     build = WORK / "llama-build"
-    if not (build / "bin" / "llama-bench").exists():
+    if not (build / "bin" / "llama-server").exists():
         WORK.mkdir(parents=True, exist_ok=True)
         run(sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:", "-d", WORK, PACKAGE)
         with tarfile.open(next(WORK.glob("llama_cpp_python-*.tar.gz"))) as packed:
             packed.extractall(WORK / "llama", filter="data")
         source = next((WORK / "llama").glob("*/vendor/llama.cpp"))
-        run("cmake", "-S", source, "-B", build, "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release", "-DBUILD_SHARED_LIBS=OFF", "-DLLAMA_CURL=OFF")
-        run("ninja", "-C", build, "llama-bench", "llama-quantize")
+        run("cmake", "-S", source, "-B", build, "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release", "-DBUILD_SHARED_LIBS=OFF", "-DLLAMA_CURL=OFF", "-DLLAMA_BUILD_UI=OFF")
+        run("ninja", "-C", build, "llama-bench", "llama-quantize", "llama-server")
     return build / "bin"
 
 
 def model(name, kind, programs):
     """A GGUF file of that shape and type."""
     WORK.mkdir(parents=True, exist_ok=True)
-    whole = WORK / f"{name}-F16.gguf"
-    if not whole.exists():
-        run(python(), __file__, "gguf", name, whole)
     path = WORK / f"{name}-{kind}.gguf"
     if not path.exists():
+        whole = WORK / f"{name}-F16.gguf"
+        if not whole.exists():
+            run(python(), __file__, "gguf", name, whole)
         run(programs / "llama-quantize", whole, path, kind, 2, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     return path
 

@@ -14,6 +14,7 @@ mod loading;
 mod memory;
 mod metrics;
 mod openai;
+mod pace;
 mod planned;
 mod refusal;
 mod renderer;

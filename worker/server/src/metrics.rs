@@ -24,7 +24,7 @@ use weir_process::{
     },
 };
 
-use crate::refusal::Refusal;
+use crate::{pace::Pace, refusal::Refusal};
 
 #[derive(Debug, Clone)]
 pub struct Metrics {
@@ -35,6 +35,7 @@ pub struct Metrics {
     queue: Histogram,
     time_to_first_token: Histogram,
     token_interval: Histogram,
+    pace: Pace,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -63,6 +64,7 @@ impl Metrics {
             time_to_first_token: Histogram::new(exponential_buckets(0.001, 2.0, 16)),
             // From a quarter of a millisecond to about 2 s.
             token_interval: Histogram::new(exponential_buckets(0.000_25, 2.0, 14)),
+            pace: Pace::default(),
         };
         process.metrics().register(|registry| {
             let all = metrics.clone();
@@ -95,6 +97,11 @@ impl Metrics {
             );
         });
         metrics
+    }
+
+    /// At which requests end that had a place.
+    pub fn pace(&self) -> &Pace {
+        &self.pace
     }
 
     /// Begins to measure a request for `model`, which counts as cancelled unless something else is
@@ -205,6 +212,9 @@ impl Drop for Measured {
         let seconds = self.began.elapsed().as_secs_f64();
         let histogram = self.metrics.seconds.get_or_create(&CallLabels { call });
         histogram.observe(seconds);
+        if outcome != "refused" {
+            self.metrics.pace.ended(Instant::now());
+        }
         let span = &self.span;
         span.record("weir.outcome", outcome);
         // Attributes are signed: a number without sign would become a text.

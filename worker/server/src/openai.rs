@@ -158,6 +158,7 @@ fn named(fields: &[String]) -> Vec<String> {
 async fn read(reading: &Semaphore, body: Body) -> Result<(Bytes, SemaphorePermit<'_>), Refusal> {
     let place = reading.try_acquire().map_err(|_| Refusal::Overloaded {
         max_waiting: MOST_READING,
+        seconds: 1,
     })?;
     let body = timeout(LONGEST_READING, to_bytes(body, MAX_BODY_BYTES)).await;
     let body = body.map_err(|_| Refusal::BodyTooSlow)?;

@@ -1,11 +1,14 @@
 //! Why a request is not served, in our own words: each wire puts it into its own.
 
+use std::time::Instant;
+
 use thiserror::Error;
 use weir_engine::{Interrupted, Refused};
 use weir_worker_api::ErrorCode;
 
-/// How long a client should wait before it tries again when the queue is full. Answers of a small
-/// model end within seconds, so a place is soon free.
+use crate::pace::Pace;
+
+/// How long a client should wait before it tries again where nothing better is known.
 const RETRY_AFTER_SECONDS: u32 = 1;
 
 #[derive(Debug, Error, PartialEq)]
@@ -36,7 +39,11 @@ pub enum Refusal {
     )]
     TooLongText { bytes: usize, context_tokens: usize },
     #[error("{max_waiting} requests are waiting already; try again later")]
-    Overloaded { max_waiting: usize },
+    Overloaded {
+        max_waiting: usize,
+        /// After so many seconds a part of them have begun.
+        seconds: u32,
+    },
     #[error("`{field}` is {asked}, but this replica has {own}")]
     Mismatch {
         field: &'static str,
@@ -104,6 +111,18 @@ impl Refusal {
         self
     }
 
+    /// The same with the time that those who wait will take at this pace.
+    pub fn at_pace(mut self, pace: &Pace) -> Self {
+        if let Self::Overloaded {
+            max_waiting,
+            seconds,
+        } = &mut self
+        {
+            *seconds = pace.seconds_to_wait(*max_waiting, Instant::now());
+        }
+        self
+    }
+
     /// Whether another replica of the same revision may do better.
     pub fn retry_elsewhere(&self) -> bool {
         matches!(
@@ -113,7 +132,11 @@ impl Refusal {
     }
 
     pub fn retry_after_seconds(&self) -> Option<u32> {
-        matches!(self, Self::Overloaded { .. } | Self::Draining).then_some(RETRY_AFTER_SECONDS)
+        match self {
+            Self::Overloaded { seconds, .. } => Some(*seconds),
+            Self::Draining => Some(RETRY_AFTER_SECONDS),
+            _ => None,
+        }
     }
 }
 
@@ -127,7 +150,10 @@ impl From<Refused> for Refusal {
                 prompt_tokens,
                 context_tokens,
             },
-            Refused::QueueFull { max_waiting } => Self::Overloaded { max_waiting },
+            Refused::QueueFull { max_waiting } => Self::Overloaded {
+                max_waiting,
+                seconds: RETRY_AFTER_SECONDS,
+            },
             Refused::Replay(_) => Self::Internal {
                 step: "taking up what was produced before",
             },

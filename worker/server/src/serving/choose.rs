@@ -26,7 +26,7 @@ impl Serving {
             }
             Err(refusal) => measured.refused(refusal),
         }
-        result
+        result.map_err(|refusal| refusal.at_pace(self.metrics.pace()))
     }
 
     async fn score(

@@ -54,7 +54,7 @@ impl Serving {
             }
             Err(refusal) => {
                 measured.refused(&refusal);
-                Err(refusal)
+                Err(refusal.at_pace(self.metrics.pace()))
             }
         }
     }
