@@ -85,6 +85,10 @@ pub struct Sampling {
     pub seed: ::core::option::Option<u64>,
     #[prost(map = "uint32, float", tag = "9")]
     pub logit_bias: ::std::collections::HashMap<u32, f32>,
+    /// Of the tokens whose surprise is nearest to what is to be expected, as many as hold this
+    /// probability; 1 means all.
+    #[prost(float, optional, tag = "10")]
+    pub typical_p: ::core::option::Option<f32>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Limits {

@@ -129,6 +129,7 @@ fn sampling(fields: &mut Fields) -> Result<api::Sampling, Refusal> {
         top_k: fields.take("top_k")?,
         top_p: fields.take("top_p")?,
         min_p: fields.take("min_p")?,
+        typical_p: fields.take("typical_p")?,
         repetition_penalty: fields.take("repetition_penalty")?,
         presence_penalty: fields.take("presence_penalty")?,
         frequency_penalty: fields.take("frequency_penalty")?,
