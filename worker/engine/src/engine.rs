@@ -150,7 +150,9 @@ impl Engine {
 
     /// Begins to write an answer. Dropping it cancels the work.
     pub fn write(&self, writing: Writing, showing: Showing) -> Result<Answer, Refused> {
-        self.check_length(writing.prompt.len())?;
+        // A prompt that is only read may fill the context.
+        let is_read_only = writing.limits.max_tokens == 0;
+        self.check_length(writing.prompt.len() - usize::from(is_read_only))?;
         let (tx, rx) = tokio::sync::mpsc::unbounded_channel();
         let most = writing.most_tokens(self.context_tokens);
         let (begun_tx, begun) = oneshot::channel();

@@ -37,13 +37,16 @@ pub struct Writing {
     pub limits: WritingLimits,
     /// How many alternatives to report beside each token.
     pub alternatives: usize,
+    /// Where tokens of the prompt are to be reported too: how many alternatives beside each.
+    pub prompt_alternatives: Option<usize>,
     pub origin: Origin,
     pub guide: Guide,
 }
 
 #[derive(Debug, Clone)]
 pub struct WritingLimits {
-    /// Counts what was produced before. The context bounds it further.
+    /// Counts what was produced before. The context bounds it further. With none, the prompt is read
+    /// and nothing is written.
     pub max_tokens: usize,
     /// Ending tokens are not picked before there are this many.
     pub min_tokens: usize,
@@ -120,8 +123,18 @@ pub(crate) struct Produced {
     pub end: Option<End>,
 }
 
+/// What the model thread tells of an answer.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Told {
+    /// More of the prompt's tokens.
+    Prompt(Vec<Token>),
+    Produced(Produced),
+    /// The prompt is read, and nothing was to be written.
+    Read,
+}
+
 /// After an error nothing more comes.
-pub(crate) type Outcome = Result<Produced, ConstraintError>;
+pub(crate) type Outcome = Result<Told, ConstraintError>;
 
 /// An answer to write, guided to where what was produced before leaves it.
 pub(crate) struct Begun {

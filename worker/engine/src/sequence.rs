@@ -8,7 +8,6 @@ use weir_model::Extent;
 use crate::{
     request::{Origin, Work},
     row::Row,
-    schedule::Chunk,
     score::Scorer,
     write::Writer,
 };
@@ -37,6 +36,13 @@ pub(crate) enum Next {
         tokens: Vec<u32>,
     },
     Over,
+}
+
+impl Next {
+    /// There are tokens left to compute.
+    pub fn on() -> Self {
+        Self::Tokens(Vec::new())
+    }
 }
 
 impl Sequence {
@@ -108,9 +114,10 @@ impl Sequence {
         }
     }
 
-    /// Takes the rows of a chunk, which begin at position `first`.
-    pub fn take(&mut self, chunk: &Chunk, first: usize, rows: &[Row<'_>]) -> Next {
-        let complete = chunk.positions.end == self.tokens.len();
+    /// Takes rows of those wanted, which begin at position `first`.
+    pub fn take(&mut self, first: usize, rows: &[Row<'_>]) -> Next {
+        // The last row is always wanted.
+        let complete = first + rows.len() == self.tokens.len();
         match &mut self.job {
             Job::Write(writer) => writer
                 .take(&self.tokens, first, rows)
@@ -120,7 +127,7 @@ impl Sequence {
                     scorer.take(position, row);
                 }
                 if !complete {
-                    return Next::Tokens(Vec::new());
+                    return Next::on();
                 }
                 match scorer.next_ending() {
                     Some(tokens) => Next::Branch {

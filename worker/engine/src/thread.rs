@@ -21,6 +21,10 @@ use crate::{
     step::{Part, Step, StepError},
 };
 
+/// Rows of logits that are there at the same time, where no more sequences write: a row of a large
+/// vocabulary takes a megabyte, and a step may read 256 tokens of a prompt that is scored.
+const ROWS_AT_ONCE: usize = 64;
+
 /// Work with its place in the queue, which it gives up when it is dropped.
 pub(crate) struct Submitted {
     pub work: Work,
@@ -145,23 +149,45 @@ impl ModelThread {
             .map(|chunk| part(&self.sequences, &self.schedule, chunk))
             .collect();
         let wanted: Vec<Range<usize>> = parts.iter().map(|part| part.wanted.clone()).collect();
-        let logits = self.step.run(&parts)?;
-        let mut next_row = 0;
-        let mut after = Vec::with_capacity(plan.chunks.len());
-        for (chunk, wanted) in plan.chunks.iter().zip(wanted) {
-            let rows: Vec<Row<'_>> = (next_row..next_row + wanted.len())
-                .map(|row| Row::new(logits.row(row), logits.summary(row)))
-                .collect();
-            next_row += wanted.len();
-            if let Some(sequence) = self.sequences.get_mut(&chunk.sequence) {
-                after.push(sequence.take(chunk, wanted.start, &rows));
-            }
-        }
+        let outputs = self.step.run(&parts)?;
+        let after = self.read_rows(plan, &wanted, &outputs);
         for (chunk, next) in plan.chunks.iter().zip(after) {
             self.schedule.computed(chunk);
             self.go_on(chunk.sequence, next);
         }
         Ok(())
+    }
+
+    /// Gives every sequence of the plan its rows, some at a time, and says how it goes on.
+    fn read_rows(
+        &mut self,
+        plan: &BatchPlan,
+        wanted: &[Range<usize>],
+        outputs: &[u32],
+    ) -> Vec<Next> {
+        let mut after: Vec<Next> = plan.chunks.iter().map(|_| Next::on()).collect();
+        let rows = wanted.iter().enumerate().flat_map(|(index, positions)| {
+            let positions = positions.clone();
+            positions.map(move |position| (index, position))
+        });
+        let rows: Vec<(usize, usize)> = rows.collect();
+        let at_once = ROWS_AT_ONCE.max(plan.chunks.len());
+        for (rows, outputs) in rows.chunks(at_once).zip(outputs.chunks(at_once)) {
+            let logits = self.step.logits(outputs);
+            let mut next_row = 0;
+            for own in rows.chunk_by(|one, other| one.0 == other.0) {
+                let (index, first) = own[0];
+                let own: Vec<Row<'_>> = (next_row..next_row + own.len())
+                    .map(|row| Row::new(logits.row(row), logits.summary(row)))
+                    .collect();
+                next_row += own.len();
+                let sequence = self.sequences.get_mut(&plan.chunks[index].sequence);
+                if let (Some(sequence), false) = (sequence, matches!(after[index], Next::Over)) {
+                    after[index] = sequence.take(first, &own);
+                }
+            }
+        }
+        after
     }
 
     fn go_on(&mut self, id: SequenceId, next: Next) {

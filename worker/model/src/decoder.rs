@@ -109,7 +109,8 @@ impl Decoder {
         scale(stream, self.spec.multipliers.embedding);
     }
 
-    fn head(&self, cpu: &Cpu, outputs: &[u32], scratch: &mut Scratch, logits: &mut Logits) {
+    /// The logits of tokens of the last pass.
+    pub(crate) fn head(&self, cpu: &Cpu, outputs: &[u32], scratch: &mut Scratch, logits: &mut Logits) {
         let hidden = self.spec.hidden;
         let Scratch {
             stream,

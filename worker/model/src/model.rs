@@ -167,6 +167,16 @@ impl Model {
         Ok(())
     }
 
+    /// The logits of tokens of the last pass, by their indices in its batch: in pieces, where those of
+    /// all at once would take more memory than anybody has for them.
+    ///
+    /// # Panics
+    /// Where the last batch had no such token.
+    pub fn logits(&mut self, outputs: &[u32], logits: &mut Logits) {
+        self.decoder
+            .head(&self.cpu, outputs, &mut self.scratch, logits);
+    }
+
     /// What its key-value memory consists of, in blocks of so many tokens.
     pub fn block_layout(&self, block_tokens: usize) -> BlockLayout {
         self.kv_shape.layout(block_tokens)

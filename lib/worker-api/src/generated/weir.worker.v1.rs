@@ -92,7 +92,8 @@ pub struct Sampling {
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Limits {
-    /// The most tokens to write. Unset: what the context leaves.
+    /// The most tokens to write. Unset: what the context leaves. Zero only with prompt_logprobs: then
+    /// the prompt is scored and nothing is written.
     #[prost(uint32, optional, tag = "1")]
     pub max_tokens: ::core::option::Option<u32>,
     #[prost(uint32, optional, tag = "2")]
@@ -158,6 +159,10 @@ pub struct GenerateRequest {
     /// Present when the answer was begun elsewhere.
     #[prost(message, optional, tag = "9")]
     pub resume: ::core::option::Option<Resume>,
+    /// Evidence for the tokens of the prompt too, with so many alternatives for each, at most 20. Then
+    /// the whole prompt is computed, whatever was cached. Not with resume.
+    #[prost(uint32, optional, tag = "10")]
+    pub prompt_logprobs: ::core::option::Option<u32>,
 }
 /// Goes on with an answer that another replica began.
 ///
@@ -195,7 +200,7 @@ pub struct ChoiceProgress {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct GenerateEvent {
-    #[prost(oneof = "generate_event::Event", tags = "1, 2, 3")]
+    #[prost(oneof = "generate_event::Event", tags = "1, 2, 3, 4")]
     pub event: ::core::option::Option<generate_event::Event>,
 }
 /// Nested message and enum types in `GenerateEvent`.
@@ -210,7 +215,16 @@ pub mod generate_event {
         /// Once per choice.
         #[prost(message, tag = "3")]
         Finished(super::Finished),
+        /// More of the prompt's tokens, in their order and before any Tokens, where prompt_logprobs asked
+        /// for them. The first token of a prompt follows nothing, and is left out.
+        #[prost(message, tag = "4")]
+        Prompt(super::PromptTokens),
     }
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PromptTokens {
+    #[prost(message, repeated, tag = "1")]
+    pub tokens: ::prost::alloc::vec::Vec<Token>,
 }
 /// What a Resume will need, known before the first token.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -372,6 +386,13 @@ pub struct TokenizeRequest {
     pub model: ::prost::alloc::string::String,
     #[prost(message, optional, tag = "2")]
     pub prompt: ::core::option::Option<Prompt>,
+    /// Whether the tokenizer puts its special tokens around the text. Unset: as Generate does, around
+    /// texts, and not around chats, whose templates write them.
+    #[prost(bool, optional, tag = "3")]
+    pub add_special_tokens: ::core::option::Option<bool>,
+    /// Whether a chat ends with the beginning of an answer. Unset: as for Generate, it does.
+    #[prost(bool, optional, tag = "4")]
+    pub add_generation_prompt: ::core::option::Option<bool>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct TokenizeResponse {

@@ -19,7 +19,7 @@ use super::*;
 use crate::{
     Guide, Penalties, Sampling, Scoring, Writing, WritingLimits,
     random::uniform,
-    request::{self, Begun, Produced},
+    request::{self, Begun, Told},
     schedule::Limits,
 };
 
@@ -60,7 +60,7 @@ enum What {
 /// What came of one.
 #[derive(Debug, Default, PartialEq)]
 struct Outcome {
-    written: Vec<Produced>,
+    written: Vec<Told>,
     scores: Option<Vec<f64>>,
 }
 
@@ -100,13 +100,13 @@ fn what(dice: &mut Dice) -> What {
         });
     }
     let temperature = [0.0, 1.5][dice.below(2)];
+    let is_read = dice.one_in(6);
+    let is_only_read = is_read && dice.one_in(3);
+    let produced = if is_only_read { 0 } else { dice.below(8) };
+    let max_tokens = if is_only_read { 0 } else { 30 + dice.below(90) };
     What::Write(Writing {
         prompt: prompt.into(),
-        produced: tokens(dice)[..]
-            .iter()
-            .copied()
-            .take(dice.below(8))
-            .collect(),
+        produced: tokens(dice)[..].iter().copied().take(produced).collect(),
         sampling: Sampling {
             temperature,
             ..Sampling::default()
@@ -115,11 +115,12 @@ fn what(dice: &mut Dice) -> What {
         seed: 7,
         choice: dice.below(2) as u32,
         limits: WritingLimits {
-            max_tokens: 30 + dice.below(90),
+            max_tokens,
             min_tokens: 0,
             ends,
         },
         alternatives: 0,
+        prompt_alternatives: is_read.then_some(2),
         origin,
         guide: Guide::default(),
     })
@@ -171,7 +172,7 @@ fn least(layout: BlockLayout, step_tokens: usize) -> Groups<usize> {
 
 /// The way back of one request.
 enum Heard {
-    Write(channel::UnboundedReceiver<request::Outcome>, Vec<Produced>),
+    Write(channel::UnboundedReceiver<request::Outcome>, Vec<Told>),
     Score(oneshot::Receiver<Vec<f64>>, Option<Vec<f64>>),
 }
 
@@ -180,7 +181,14 @@ impl Heard {
         match self {
             Self::Write(rx, written) => {
                 while let Ok(produced) = rx.try_recv() {
-                    written.push(produced.unwrap());
+                    match produced.unwrap() {
+                        // How many come at once is a matter of the steps.
+                        Told::Prompt(tokens) => {
+                            let each = tokens.into_iter().map(|token| Told::Prompt(vec![token]));
+                            written.extend(each);
+                        }
+                        told => written.push(told),
+                    }
                 }
             }
             Self::Score(rx, scores) => {

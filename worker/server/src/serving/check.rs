@@ -33,6 +33,7 @@ pub struct Settings {
     pub stop: Vec<String>,
     pub choices: u32,
     pub alternatives: usize,
+    pub prompt_alternatives: Option<usize>,
 }
 
 pub struct Checker<'a> {
@@ -50,11 +51,12 @@ impl Checker<'_> {
             sampling: self.sampling(&sampling)?,
             penalties: self.penalties(&sampling)?,
             seed: sampling.seed,
-            limits: self.limits(&limits)?,
+            limits: self.limits(&limits, request.prompt_logprobs.is_some())?,
             stop: stops(limits.stop)?,
             choices: at_most("choices", request.choices.max(1), MOST_CHOICES)?,
             alternatives: at_most("top_logprobs", request.top_logprobs, MOST_ALTERNATIVES)?
                 as usize,
+            prompt_alternatives: prompt_alternatives(request)?,
         })
     }
 
@@ -107,8 +109,9 @@ impl Checker<'_> {
         })
     }
 
-    fn limits(&self, asked: &api::Limits) -> Result<WritingLimits, Refusal> {
-        if asked.max_tokens == Some(0) {
+    /// Nothing is written only where the prompt is to be scored.
+    fn limits(&self, asked: &api::Limits, is_scored: bool) -> Result<WritingLimits, Refusal> {
+        if asked.max_tokens == Some(0) && !is_scored {
             return Err(Refusal::invalid("limits.max_tokens", "must be at least 1"));
         }
         let max_tokens = asked.max_tokens.map_or(usize::MAX, |most| most as usize);
@@ -152,6 +155,18 @@ pub fn check_token(field: &str, id: u32, vocabulary: u32) -> Result<(), Refusal>
         field,
         format!("names token {id}, but the vocabulary has {vocabulary}"),
     ))
+}
+
+fn prompt_alternatives(request: &api::GenerateRequest) -> Result<Option<usize>, Refusal> {
+    let field = "prompt_logprobs";
+    let Some(asked) = request.prompt_logprobs else {
+        return Ok(None);
+    };
+    if request.resume.is_some() {
+        let why = "was answered where the answer was begun, and cannot be again";
+        return Err(Refusal::invalid(field, why));
+    }
+    at_most(field, asked, MOST_ALTERNATIVES).map(|asked| Some(asked as usize))
 }
 
 fn stops(stops: Vec<String>) -> Result<Vec<String>, Refusal> {

@@ -39,7 +39,7 @@ impl Serving {
         let options = request.options.clone();
         let (prompt, sequences) = self
             .aside(move || {
-                let prompt = serving.prompt_text(request.prompt.as_ref())?;
+                let prompt = serving.prompt_text(request.prompt.as_ref(), true)?;
                 let alone = serving.encode(&prompt.text, prompt.add_special)?;
                 let together = options
                     .iter()

@@ -76,6 +76,7 @@ pub async fn read(worker: &Worker, request: GenerateRequest) -> Read {
                 }
                 read.text.push_str(&tokens.text);
             }
+            Event::Prompt(_) => panic!("nobody asked for it"),
             Event::Finished(finished) => read.finished = finished,
         }
     }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "in a test the panic is the report")]
 
 mod chat;
+mod completions;
 mod drain;
 mod errors;
 mod fetching;
@@ -15,5 +16,7 @@ mod lost;
 mod overload;
 mod packed_cache;
 mod registry;
+mod sdk;
 mod start_failures;
+mod tokens;
 mod tools;
