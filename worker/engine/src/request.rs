@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
+use weir_model::Pooling;
 
 use crate::{
     constraint::ConstraintError,
@@ -72,6 +73,24 @@ pub struct Scoring {
     /// Tokens that end an answer: what may follow the last token of an option.
     pub ends: Arc<[u32]>,
     pub origin: Origin,
+}
+
+/// A text to make a vector of.
+#[derive(Debug, Clone)]
+pub struct Embedding {
+    /// At least one.
+    pub tokens: Vec<u32>,
+    pub pooling: Pooling,
+    pub origin: Origin,
+}
+
+/// What came of scoring.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Scores {
+    /// Of each sequence, the sum of its log-probabilities.
+    pub sums: Vec<f64>,
+    /// How many tokens were found computed.
+    pub cached_tokens: usize,
 }
 
 /// One token of an answer.
@@ -154,5 +173,6 @@ pub(crate) enum Work {
         mpsc::UnboundedSender<Outcome>,
         oneshot::Sender<usize>,
     ),
-    Score(Scoring, oneshot::Sender<Vec<f64>>),
+    Score(Scoring, oneshot::Sender<Scores>),
+    Embed(Embedding, oneshot::Sender<Vec<f32>>),
 }

@@ -30,6 +30,7 @@ pub(crate) struct Step {
     model: Model,
     cache: KvCache,
     logits: Logits,
+    states: Vec<f32>,
 }
 
 impl Step {
@@ -38,6 +39,7 @@ impl Step {
             model,
             cache,
             logits: Logits::new(),
+            states: Vec::new(),
         }
     }
 
@@ -88,6 +90,12 @@ impl Step {
     pub fn logits(&mut self, outputs: &[u32]) -> &Logits {
         self.model.logits(outputs, &mut self.logits);
         &self.logits
+    }
+
+    /// The states of tokens of the last step, a row each, by their indices in it.
+    pub fn states(&mut self, tokens: &[u32]) -> std::slice::ChunksExact<'_, f32> {
+        self.model.states(tokens, &mut self.states);
+        self.states.chunks_exact(self.model.facts().hidden as usize)
     }
 
     /// Where keys and values of the part's tokens go in a group that the model has.

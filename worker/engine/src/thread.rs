@@ -150,7 +150,8 @@ impl ModelThread {
             .collect();
         let wanted: Vec<Range<usize>> = parts.iter().map(|part| part.wanted.clone()).collect();
         let outputs = self.step.run(&parts)?;
-        let after = self.read_rows(plan, &wanted, &outputs);
+        let mut after = self.read_rows(plan, &wanted, &outputs);
+        self.read_states(plan, &mut after);
         for (chunk, next) in plan.chunks.iter().zip(after) {
             self.schedule.computed(chunk);
             self.go_on(chunk.sequence, next);
@@ -188,6 +189,29 @@ impl ModelThread {
             }
         }
         after
+    }
+
+    /// Gives every sequence of the plan that makes a vector its states.
+    fn read_states(&mut self, plan: &BatchPlan, after: &mut [Next]) {
+        let (mut wanted, mut tokens, mut start) = (Vec::new(), Vec::new(), 0);
+        for (index, chunk) in plan.chunks.iter().enumerate() {
+            let first = chunk.positions.start;
+            if let Some(sequence) = self.sequences.get(&chunk.sequence) {
+                for position in sequence.wanted_states(&chunk.positions) {
+                    wanted.push((index, position));
+                    tokens.push((start + position - first) as u32);
+                }
+            }
+            start += chunk.positions.len();
+        }
+        if tokens.is_empty() {
+            return;
+        }
+        for ((index, position), state) in wanted.into_iter().zip(self.step.states(&tokens)) {
+            if let Some(sequence) = self.sequences.get_mut(&plan.chunks[index].sequence) {
+                after[index] = sequence.take_state(position, state);
+            }
+        }
     }
 
     fn go_on(&mut self, id: SequenceId, next: Next) {

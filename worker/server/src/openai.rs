@@ -1,6 +1,7 @@
-//! The OpenAI wire: chats, completions and the list of models, on the port that speaks gRPC too.
+//! The OpenAI wire: chats, completions, embeddings and the list of models, on the port that speaks gRPC too.
 
 mod completions;
+mod embeddings;
 mod error;
 mod fields;
 mod form;
@@ -74,6 +75,7 @@ pub fn routes(serving: Arc<Serving>) -> Router {
     Router::new()
         .route("/v1/chat/completions", post(chat))
         .route("/v1/completions", post(completions::completions))
+        .route("/v1/embeddings", post(embeddings::embeddings))
         .route("/v1/models", get(models))
         .route("/v1/models/{name}", get(model))
         .route("/tokenize", post(tokens::tokenize))

@@ -12,7 +12,7 @@ use tokio::{
     task::spawn_blocking,
 };
 use weir_engine::{
-    Constraints, Ended, Engine, EngineOptions,
+    Constraints, Ended, Engine, EngineOptions, model,
     model::{
         BLOCK_TOKENS, ChatTemplate, GenerationDefaults, Groups, KernelClass, KvCache, LoadError,
         LoadOptions, LoadReport, Model, ModelFacts, Plan, Quantization, STEP_TOKENS, Tokenizer,
@@ -64,16 +64,19 @@ pub async fn start(
         max_waiting: args.max_waiting,
         prefix_cache: args.prefix_cache,
     };
-    let sequences = engine_options.max_sequences;
+    let (sequences, pooling) = (engine_options.max_sequences, args.pooling);
     let loading = spawn_blocking(move || {
         let files = (&*folder, own_template.as_deref());
+        // Said by whoever starts it, by the model's files, or by nobody.
+        let pooling = pooling.map_or_else(|| model::pooling(&folder), |own| Ok(Some(own)));
+        let pooling = pooling.map_err(|error| Failure::new(error.reason(), &error))?;
         let mut loaded = Loaded::load(files, &options, memory, sequences)
             .map_err(|error| Failure::new(error.reason(), &error))?;
         let model = (&mut loaded.model, &mut loaded.cache);
         try_out(model, &loaded.tokenizer, &name)?;
-        Ok(loaded)
+        Ok((loaded, pooling.unwrap_or_default()))
     });
-    let loaded = loading
+    let (loaded, pooling) = loading
         .await
         .map_err(|error| Failure::new("CrashLoop", &error))??;
     let load_ms = millis(began.elapsed());
@@ -112,6 +115,7 @@ pub async fn start(
         constraints: Constraints::new(loaded.tokenizer.clone(), facts.vocabulary),
         tokenizer: loaded.tokenizer,
         template: loaded.template,
+        pooling,
         defaults: loaded.defaults,
         facts,
         revision: fetched.revision,

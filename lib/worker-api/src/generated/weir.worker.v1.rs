@@ -344,6 +344,9 @@ pub struct ChooseResponse {
     pub scores: ::prost::alloc::vec::Vec<OptionScore>,
     #[prost(uint32, tag = "2")]
     pub prompt_tokens: u32,
+    /// How many prompt tokens were served from the prefix cache.
+    #[prost(uint32, tag = "3")]
+    pub cached_tokens: u32,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct OptionScore {
@@ -364,9 +367,12 @@ pub struct EmbedRequest {
     pub model: ::prost::alloc::string::String,
     #[prost(message, repeated, tag = "2")]
     pub inputs: ::prost::alloc::vec::Vec<Prompt>,
-    /// Shorten the vectors to this many dimensions; unset keeps all.
+    /// Shorten the vectors to this many dimensions; unset keeps all. What is left has length one again.
     #[prost(uint32, optional, tag = "3")]
     pub dimensions: ::core::option::Option<u32>,
+    /// Separates the prefix caches of tenants, as in Generate.
+    #[prost(string, tag = "4")]
+    pub cache_salt: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct EmbedResponse {
@@ -777,7 +783,7 @@ pub mod worker_client {
                 .insert(GrpcMethod::new("weir.worker.v1.Worker", "Choose"));
             self.inner.unary(req, path, codec).await
         }
-        /// Turns inputs into vectors. A worker whose model makes none answers UNSUPPORTED.
+        /// Turns inputs into vectors of length one.
         pub async fn embed(
             &mut self,
             request: impl tonic::IntoRequest<super::EmbedRequest>,
@@ -905,7 +911,7 @@ pub mod worker_server {
             &self,
             request: tonic::Request<super::ChooseRequest>,
         ) -> std::result::Result<tonic::Response<super::ChooseResponse>, tonic::Status>;
-        /// Turns inputs into vectors. A worker whose model makes none answers UNSUPPORTED.
+        /// Turns inputs into vectors of length one.
         async fn embed(
             &self,
             request: tonic::Request<super::EmbedRequest>,

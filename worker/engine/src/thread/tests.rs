@@ -13,11 +13,13 @@ use std::{
 };
 
 use tokio::sync::{Semaphore, mpsc as channel, oneshot, watch};
-use weir_model::{BLOCK_TOKENS, BlockLayout, Extent, Groups, KernelClass, KvCache, STEP_TOKENS};
+use weir_model::{
+    BLOCK_TOKENS, BlockLayout, Extent, Groups, KernelClass, KvCache, Pooling, STEP_TOKENS,
+};
 
 use super::*;
 use crate::{
-    Guide, Penalties, Sampling, Scoring, Writing, WritingLimits,
+    Embedding, Guide, Penalties, Sampling, Scores, Scoring, Writing, WritingLimits,
     random::uniform,
     request::{self, Begun, Told},
     schedule::Limits,
@@ -55,6 +57,7 @@ struct Story {
 enum What {
     Write(Writing),
     Score(Scoring),
+    Embed(Embedding),
 }
 
 /// What came of one.
@@ -62,6 +65,7 @@ enum What {
 struct Outcome {
     written: Vec<Told>,
     scores: Option<Vec<f64>>,
+    vector: Option<Vec<f32>>,
 }
 
 fn tokens(dice: &mut Dice) -> Vec<u32> {
@@ -89,6 +93,13 @@ fn what(dice: &mut Dice) -> What {
         true => Arc::new([1]),
         false => Arc::new([]),
     };
+    if dice.one_in(6) {
+        return What::Embed(Embedding {
+            tokens: prompt,
+            pooling: Pooling::ALL[dice.below(2)],
+            origin,
+        });
+    }
     if dice.one_in(5) {
         let endings = 1 + dice.below(3);
         let sequences = (0..endings).map(|_| [prompt.clone(), tokens(dice)].concat());
@@ -173,7 +184,8 @@ fn least(layout: BlockLayout, step_tokens: usize) -> Groups<usize> {
 /// The way back of one request.
 enum Heard {
     Write(channel::UnboundedReceiver<request::Outcome>, Vec<Told>),
-    Score(oneshot::Receiver<Vec<f64>>, Option<Vec<f64>>),
+    Score(oneshot::Receiver<Scores>, Option<Vec<f64>>),
+    Embed(oneshot::Receiver<Vec<f32>>, Option<Vec<f32>>),
 }
 
 impl Heard {
@@ -192,8 +204,13 @@ impl Heard {
                 }
             }
             Self::Score(rx, scores) => {
-                if let Ok(sums) = rx.try_recv() {
-                    *scores = Some(sums);
+                if let Ok(told) = rx.try_recv() {
+                    *scores = Some(told.sums);
+                }
+            }
+            Self::Embed(rx, vector) => {
+                if let Ok(told) = rx.try_recv() {
+                    *vector = Some(told);
                 }
             }
         }
@@ -203,11 +220,15 @@ impl Heard {
         match self {
             Self::Write(_, written) => Outcome {
                 written,
-                scores: None,
+                ..Outcome::default()
             },
             Self::Score(_, scores) => Outcome {
-                written: Vec::new(),
                 scores,
+                ..Outcome::default()
+            },
+            Self::Embed(_, vector) => Outcome {
+                vector,
+                ..Outcome::default()
             },
         }
     }
@@ -228,6 +249,10 @@ fn submit(inbox: &mpsc::Sender<Submitted>, places: &Arc<Semaphore>, what: What) 
         What::Score(scoring) => {
             let (tx, rx) = oneshot::channel();
             (Work::Score(scoring, tx), Heard::Score(rx, None))
+        }
+        What::Embed(embedding) => {
+            let (tx, rx) = oneshot::channel();
+            (Work::Embed(embedding, tx), Heard::Embed(rx, None))
         }
     };
     let place = places.clone().try_acquire_owned().unwrap();
@@ -285,6 +310,7 @@ fn agree(story: &Story, together: &Outcome, alone: &Outcome) -> bool {
         Some(_) => {
             alone.written.starts_with(&together.written)
                 && (together.scores.is_none() || together.scores == alone.scores)
+                && (together.vector.is_none() || together.vector == alone.vector)
         }
     }
 }

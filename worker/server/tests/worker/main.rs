@@ -4,6 +4,7 @@
 mod chat;
 mod completions;
 mod drain;
+mod embeddings;
 mod errors;
 mod fetching;
 mod forms;
