@@ -1,6 +1,7 @@
 //! The worker's binary on the model of `examples/triage`, over real sockets.
 #![allow(clippy::unwrap_used, reason = "in a test the panic is the report")]
 
+mod bad_input;
 mod chat;
 mod completions;
 mod drain;
@@ -17,6 +18,7 @@ mod lost;
 mod overload;
 mod packed_cache;
 mod registry;
+mod sampling;
 mod sdk;
 mod start_failures;
 mod tokens;
