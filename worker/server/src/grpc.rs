@@ -145,5 +145,5 @@ fn status(refusal: Refusal) -> Status {
         field: refusal.field().unwrap_or_default().to_owned(),
         retry_after_seconds: refusal.retry_after_seconds(),
     };
-    status_with(&detail, refusal.to_string())
+    status_with(&detail, refusal.message())
 }

@@ -8,6 +8,10 @@ use weir_worker_api::ErrorCode;
 /// model end within seconds, so a place is soon free.
 const RETRY_AFTER_SECONDS: u32 = 1;
 
+/// What a client is told of its own words, at most: a status that a stream of HTTP/2 ends with has room
+/// for little more.
+const LONGEST_BYTES: usize = 1000;
+
 #[derive(Debug, Error, PartialEq)]
 pub enum Refusal {
     #[error("`{field}` {why}")]
@@ -66,6 +70,11 @@ impl Refusal {
         }
     }
 
+    /// What is told, bounded: a name that a client made up may be as long as a body.
+    pub fn message(&self) -> String {
+        in_short(self.to_string())
+    }
+
     pub fn code(&self) -> ErrorCode {
         match self {
             Self::Invalid { .. }
@@ -115,6 +124,15 @@ impl Refusal {
     pub fn retry_after_seconds(&self) -> Option<u32> {
         matches!(self, Self::Overloaded { .. } | Self::Draining).then_some(RETRY_AFTER_SECONDS)
     }
+}
+
+/// The text, or the beginning of one that is too long.
+pub fn in_short(mut text: String) -> String {
+    if text.len() > LONGEST_BYTES {
+        text.truncate(text.floor_char_boundary(LONGEST_BYTES));
+        text.push_str("...");
+    }
+    text
 }
 
 impl From<Refused> for Refusal {

@@ -8,7 +8,7 @@ use axum::{
 use serde_json::{Value, json};
 use weir_worker_api::ErrorCode;
 
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, in_short};
 
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
@@ -28,7 +28,7 @@ pub struct WireError {
 impl WireError {
     pub fn no_such_route(method: &Method, uri: &Uri) -> Self {
         let message = format!("{method} {} is not served here", uri.path());
-        Self::bare(StatusCode::NOT_FOUND, message)
+        Self::bare(StatusCode::NOT_FOUND, in_short(message))
     }
 
     pub fn no_such_method(method: &Method, uri: &Uri) -> Self {
@@ -106,8 +106,8 @@ impl WireError {
             status,
             kind,
             code,
-            param: refusal.field().map(name),
-            message: refusal.to_string(),
+            param: refusal.field().map(name).map(in_short),
+            message: refusal.message(),
             retry_after_seconds: refusal.retry_after_seconds(),
             again: refusal.retry_elsewhere(),
         }

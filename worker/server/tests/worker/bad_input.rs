@@ -196,3 +196,32 @@ async fn other_methods_and_paths_are_told_so_in_the_same_shape() {
         assert_eq!(response.text().await.unwrap(), "");
     }
 }
+
+#[tokio::test]
+async fn a_name_of_a_megabyte_is_not_said_back() {
+    let worker = Worker::start(&[]).await;
+    let name = "🦊".repeat(1 << 18);
+    let mut bodies: Vec<(&str, Value)> = ENDPOINTS.map(|path| (path, least(path))).to_vec();
+    for (_, body) in &mut bodies {
+        body["model"] = json!(name);
+    }
+    let roles = json!([{ "role": name, "content": "x" }]);
+    bodies.push((
+        ENDPOINTS[0],
+        json!({ "model": "triage", "messages": roles }),
+    ));
+    let outputs = json!({ "structured_outputs": { &name: 1 } });
+    bodies.push((ENDPOINTS[0], about("x", outputs)));
+    for (path, body) in bodies {
+        let (status, error) = error_of(post(&worker, path, body.to_string()).await).await;
+        assert!([400, 404].contains(&status), "{path}");
+        assert!(error.to_string().len() < 2500, "{path}");
+    }
+    let over_grpc = weir_worker_api::GenerateRequest {
+        model: name,
+        ..crate::grpc::request("x")
+    };
+    let refused = worker.grpc().await.generate(over_grpc).await.unwrap_err();
+    let detail = weir_worker_api::detail_of(&refused);
+    assert_eq!(detail.code(), weir_worker_api::ErrorCode::UnknownModel);
+}

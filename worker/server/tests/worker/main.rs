@@ -15,6 +15,7 @@ mod harness;
 mod heldout;
 mod load;
 mod lost;
+mod mutations;
 mod overload;
 mod packed_cache;
 mod registry;
