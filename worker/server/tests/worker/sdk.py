@@ -9,7 +9,7 @@ import sys
 from typing import Literal
 
 import openai
-from langchain_openai import ChatOpenAI
+from langchain_openai import ChatOpenAI, OpenAIEmbeddings
 from openai import AsyncOpenAI, OpenAI
 from pydantic import BaseModel, Field
 
@@ -86,6 +86,19 @@ def completions(client):
     assert "".join(piece.choices[0].text for piece in pieces) == choice.text
 
 
+def embeddings(client):
+    texts = [TICKET, "Where is my parcel?"]
+    # The SDK asks for base64 by itself, and turns it into numbers again.
+    made = client.embeddings.create(model="triage", input=texts)
+    plain = client.embeddings.create(model="triage", input=texts, encoding_format="float")
+    vectors = [entry.embedding for entry in made.data]
+    for entry, vector in zip(plain.data, vectors, strict=True):
+        assert all(abs(one - other) < 1e-6 for one, other in zip(entry.embedding, vector, strict=True))
+    assert made.usage.total_tokens == made.usage.prompt_tokens > 0
+    cut = client.embeddings.create(model="triage", input=TICKET, dimensions=5).data[0].embedding
+    assert len(cut) == 5 and abs(sum(value * value for value in cut) - 1) < 1e-5
+
+
 def errors(client):
     def refused(kind, ask, param=None):
         try:
@@ -123,13 +136,17 @@ def langchain():
     assert chat.invoke(TICKET).content == "billing"
     assert "".join(piece.content for piece in chat.stream(TICKET)) == "billing"
     assert isinstance(chat.with_structured_output(Person, method="json_schema").invoke(TICKET), Person)
+    # Without counting tokens by itself, for which it would fetch a vocabulary.
+    known = dict(model="triage", base_url=BASE, api_key="any", max_retries=0)
+    vectors = OpenAIEmbeddings(**known, check_embedding_ctx_length=False).embed_documents([TICKET, "parcel"])
+    assert len(vectors) == 2 and len(vectors[0]) == len(vectors[1])
     calls = chat.bind_tools([Rain], tool_choice="Rain", strict=True).invoke(TICKET).tool_calls
     assert calls[0]["name"] == "Rain" and calls[0]["args"]["days"] in (1, 2, 3)
 
 
 def main():
     with OpenAI(**KNOWN) as client:
-        for held in (chats, forms, tools, completions, errors):
+        for held in (chats, forms, tools, completions, embeddings, errors):
             held(client)
             print(held.__name__, flush=True)
     asyncio.run(asynchronously())
