@@ -294,3 +294,28 @@ async fn what_a_completion_cannot_be_is_refused_by_name() {
     assert_eq!(read["usage"]["prompt_tokens"], 512);
     worker.until_idle().await;
 }
+
+#[tokio::test]
+async fn offsets_count_characters_where_some_are_many_bytes_and_many_tokens() {
+    let worker = Worker::start(&[]).await;
+    let text = "naïve 日本 🦊🦊 parcel, été";
+    let more = json!({ "echo": true, "logprobs": 0, "max_tokens": 0 });
+    let answer = complete(&worker, &asked(text, more)).await;
+    let logprobs = &answer["choices"][0]["logprobs"];
+    let characters: Vec<char> = text.chars().collect();
+    let offsets = logprobs["text_offset"].as_array().unwrap();
+    let mut found = 0;
+    for (at, offset) in offsets.iter().enumerate() {
+        let token = logprobs["tokens"][at].as_str().unwrap();
+        let there = characters.iter().skip(offset.as_u64().unwrap() as usize);
+        let there: String = there.take(token.chars().count()).collect();
+        // A piece of a character is shown as the vocabulary spells it.
+        found += usize::from(there == token && token.trim().len() > 1);
+    }
+    assert!(found >= 5, "{logprobs}");
+    let last = offsets.last().unwrap().as_u64().unwrap() as usize;
+    assert!(
+        characters.len() - 3 <= last && last < characters.len(),
+        "{last}"
+    );
+}
