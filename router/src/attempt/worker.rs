@@ -81,7 +81,8 @@ impl Source {
                         },
                     }));
                 }
-                None => {}
+                // Nobody asks for it here.
+                Some(Event::Prompt(_)) | None => {}
             }
         }
     }

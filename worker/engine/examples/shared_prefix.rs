@@ -99,6 +99,7 @@ async fn first_token(
             ends,
         },
         alternatives: 0,
+        prompt_alternatives: None,
         origin: Origin::default(),
         guide: Guide::default(),
     };

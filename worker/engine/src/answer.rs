@@ -12,7 +12,7 @@ use weir_model::{TokenizeError, Tokenizer};
 use crate::{
     constraint::ConstraintError,
     guide::Part,
-    request::{End, Outcome, Produced, Token, Writing},
+    request::{End, Outcome, Produced, Token, Told, Writing},
     screen::{Screen, Shown},
 };
 
@@ -28,6 +28,8 @@ pub struct Showing {
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
+    /// Tokens of the prompt from its second on, where they were asked for, before any other.
+    Prompt(Vec<Token>),
     /// Tokens that exist now, and what is safe to show now. Either may be empty, and they need not
     /// belong together.
     Tokens {
@@ -145,7 +147,9 @@ impl Answer {
             return None;
         }
         let event = match self.source.recv().await {
-            Some(Ok(produced)) => self.take(produced),
+            Some(Ok(Told::Produced(produced))) => self.take(produced),
+            Some(Ok(Told::Prompt(tokens))) => Ok(Event::Prompt(tokens)),
+            Some(Ok(Told::Read)) => Ok(self.read()),
             Some(Err(error)) => Err(Interrupted::Form(error)),
             None => Err(Interrupted::Ended),
         };
@@ -170,6 +174,17 @@ impl Answer {
             tokens: vec![token],
             shown,
         })
+    }
+
+    /// The end of an answer without a token.
+    fn read(&mut self) -> Event {
+        self.finished = true;
+        Event::Finished {
+            end: End::Length,
+            stop: None,
+            completion_tokens: self.completion_tokens,
+            called: false,
+        }
     }
 
     /// Counts one token: gives what may be shown and whether the token is a value, and queues the

@@ -13,7 +13,7 @@ use crate::{
     answer::{Answer, Interrupted, Showing},
     constraint::{ConstraintError, Masks},
     guide::{Guided, Part},
-    request::{Begun, Scoring, Work, Writing},
+    request::{Begun, Embedding, Scores, Scoring, Work, Writing},
     schedule::{Limits, Schedule},
     step::{Step, StepError},
     thread::{ModelThread, Submitted},
@@ -150,7 +150,9 @@ impl Engine {
 
     /// Begins to write an answer. Dropping it cancels the work.
     pub fn write(&self, writing: Writing, showing: Showing) -> Result<Answer, Refused> {
-        self.check_length(writing.prompt.len())?;
+        // A prompt that is only read may fill the context.
+        let is_read_only = writing.limits.max_tokens == 0;
+        self.check_length(writing.prompt.len() - usize::from(is_read_only))?;
         let (tx, rx) = tokio::sync::mpsc::unbounded_channel();
         let most = writing.most_tokens(self.context_tokens);
         let (begun_tx, begun) = oneshot::channel();
@@ -190,12 +192,20 @@ impl Engine {
     }
 
     /// Log-probabilities of several endings of one text. Dropping the future cancels the work.
-    pub async fn score(&self, scoring: Scoring) -> Result<Vec<f64>, Refused> {
+    pub async fn score(&self, scoring: Scoring) -> Result<Scores, Refused> {
         for sequence in &scoring.sequences {
             self.check_length(sequence.len() - 1)?;
         }
         let (tx, rx) = oneshot::channel();
         self.submit(Work::Score(scoring, tx))?;
+        rx.await.map_err(|_| Refused::Ended)
+    }
+
+    /// The vector of a text, as the model has left it. Dropping the future cancels the work.
+    pub async fn embed(&self, embedding: Embedding) -> Result<Vec<f32>, Refused> {
+        self.check_length(embedding.tokens.len() - 1)?;
+        let (tx, rx) = oneshot::channel();
+        self.submit(Work::Embed(embedding, tx))?;
         rx.await.map_err(|_| Refused::Ended)
     }
 

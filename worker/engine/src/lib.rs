@@ -8,6 +8,7 @@ mod answer;
 mod blocks;
 mod call_reader;
 mod constraint;
+mod embed;
 mod engine;
 mod guide;
 mod json;
@@ -32,7 +33,9 @@ pub use constraint::{Constraint, ConstraintError, Constraints, Form, in_one_line
 pub use engine::{Ended, Engine, EngineOptions, Load, Refused, StartError};
 pub use guide::{Begin, Calls, Guide};
 pub use penalties::Penalties;
-pub use request::{End, Evidence, Marks, Origin, Scoring, Token, Writing, WritingLimits};
+pub use request::{
+    Embedding, End, Evidence, Marks, Origin, Scores, Scoring, Token, Writing, WritingLimits,
+};
 pub use sample::Sampling;
 pub use score::common_prefix;
 pub use screen::Shown;

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
+use weir_model::Pooling;
 
 use crate::{
     constraint::ConstraintError,
@@ -37,13 +38,16 @@ pub struct Writing {
     pub limits: WritingLimits,
     /// How many alternatives to report beside each token.
     pub alternatives: usize,
+    /// Where tokens of the prompt are to be reported too: how many alternatives beside each.
+    pub prompt_alternatives: Option<usize>,
     pub origin: Origin,
     pub guide: Guide,
 }
 
 #[derive(Debug, Clone)]
 pub struct WritingLimits {
-    /// Counts what was produced before. The context bounds it further.
+    /// Counts what was produced before. The context bounds it further. With none, the prompt is read
+    /// and nothing is written.
     pub max_tokens: usize,
     /// Ending tokens are not picked before there are this many.
     pub min_tokens: usize,
@@ -69,6 +73,24 @@ pub struct Scoring {
     /// Tokens that end an answer: what may follow the last token of an option.
     pub ends: Arc<[u32]>,
     pub origin: Origin,
+}
+
+/// A text to make a vector of.
+#[derive(Debug, Clone)]
+pub struct Embedding {
+    /// At least one.
+    pub tokens: Vec<u32>,
+    pub pooling: Pooling,
+    pub origin: Origin,
+}
+
+/// What came of scoring.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Scores {
+    /// Of each sequence, the sum of its log-probabilities.
+    pub sums: Vec<f64>,
+    /// How many tokens were found computed.
+    pub cached_tokens: usize,
 }
 
 /// One token of an answer.
@@ -120,8 +142,18 @@ pub(crate) struct Produced {
     pub end: Option<End>,
 }
 
+/// What the model thread tells of an answer.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Told {
+    /// More of the prompt's tokens.
+    Prompt(Vec<Token>),
+    Produced(Produced),
+    /// The prompt is read, and nothing was to be written.
+    Read,
+}
+
 /// After an error nothing more comes.
-pub(crate) type Outcome = Result<Produced, ConstraintError>;
+pub(crate) type Outcome = Result<Told, ConstraintError>;
 
 /// An answer to write, guided to where what was produced before leaves it.
 pub(crate) struct Begun {
@@ -141,5 +173,6 @@ pub(crate) enum Work {
         mpsc::UnboundedSender<Outcome>,
         oneshot::Sender<usize>,
     ),
-    Score(Scoring, oneshot::Sender<Vec<f64>>),
+    Score(Scoring, oneshot::Sender<Scores>),
+    Embed(Embedding, oneshot::Sender<Vec<f32>>),
 }

@@ -6,9 +6,9 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use weir_model::Extent;
 
 use crate::{
-    request::{Origin, Work},
+    embed::Embedder,
+    request::{Origin, Scores, Work},
     row::Row,
-    schedule::Chunk,
     score::Scorer,
     write::Writer,
 };
@@ -19,12 +19,14 @@ pub(crate) struct Sequence {
     job: Job,
     /// Told when it begins how many of its first tokens were found computed.
     begun: Option<oneshot::Sender<usize>>,
+    cached_tokens: usize,
     _place: OwnedSemaphorePermit,
 }
 
 enum Job {
     Write(Box<Writer>),
-    Score(Scorer, Option<oneshot::Sender<Vec<f64>>>),
+    Score(Scorer, Option<oneshot::Sender<Scores>>),
+    Embed(Embedder, Option<oneshot::Sender<Vec<f32>>>),
 }
 
 /// How a sequence goes on after a step.
@@ -39,6 +41,13 @@ pub(crate) enum Next {
     Over,
 }
 
+impl Next {
+    /// There are tokens left to compute.
+    pub fn on() -> Self {
+        Self::Tokens(Vec::new())
+    }
+}
+
 impl Sequence {
     /// No answer may be longer than the context leaves.
     pub fn new(work: Work, place: OwnedSemaphorePermit, context_tokens: usize) -> Self {
@@ -51,6 +60,7 @@ impl Sequence {
                     origin,
                     job: Job::Write(Box::new(writer)),
                     begun: Some(begun),
+                    cached_tokens: 0,
                     _place: place,
                 }
             }
@@ -62,6 +72,19 @@ impl Sequence {
                     origin,
                     job: Job::Score(scorer, Some(tx)),
                     begun: None,
+                    cached_tokens: 0,
+                    _place: place,
+                }
+            }
+            Work::Embed(embedding, tx) => {
+                let origin = embedding.origin.clone();
+                let embedder = Embedder::new(embedding);
+                Self {
+                    tokens: embedder.tokens().to_vec(),
+                    origin,
+                    job: Job::Embed(embedder, Some(tx)),
+                    begun: None,
+                    cached_tokens: 0,
                     _place: place,
                 }
             }
@@ -78,40 +101,75 @@ impl Sequence {
                 longest: scorer.longest(),
                 back_to: Some(scorer.shared_tokens().len()),
             },
+            Job::Embed(embedder, _) => Extent {
+                longest: embedder.tokens().len(),
+                back_to: None,
+            },
         }
     }
 
-    /// The first position of those known whose row is wanted.
+    /// The first position of those known of which something is wanted.
     pub fn needed(&self) -> usize {
-        let known = self.tokens.len();
-        self.wanted(&(0..known)).start
+        let all = 0..self.tokens.len();
+        self.wanted(&all).start.min(self.wanted_states(&all).start)
     }
 
     pub fn is_cancelled(&self) -> bool {
         match &self.job {
             Job::Write(writer) => writer.is_cancelled(),
             Job::Score(_, tx) => tx.as_ref().is_none_or(oneshot::Sender::is_closed),
+            Job::Embed(_, tx) => tx.as_ref().is_none_or(oneshot::Sender::is_closed),
         }
     }
 
     pub fn begin(&mut self, cached_tokens: usize) {
+        self.cached_tokens = cached_tokens;
         if let Some(begun) = self.begun.take() {
             // Whoever does not want to know has dropped the other end.
             let _ = begun.send(cached_tokens);
         }
     }
 
+    /// Which of the positions of a chunk a row of logits is needed for.
     pub fn wanted(&self, positions: &Range<usize>) -> Range<usize> {
         match &self.job {
+            Job::Embed(..) => positions.end..positions.end,
             Job::Write(writer) => writer.wanted(positions),
             Job::Score(scorer, _) => scorer.wanted(positions),
         }
     }
 
-    /// Takes the rows of a chunk, which begin at position `first`.
-    pub fn take(&mut self, chunk: &Chunk, first: usize, rows: &[Row<'_>]) -> Next {
-        let complete = chunk.positions.end == self.tokens.len();
+    /// Which of the positions of a chunk a state is needed of.
+    pub fn wanted_states(&self, positions: &Range<usize>) -> Range<usize> {
+        match &self.job {
+            Job::Embed(embedder, _) => embedder.wanted(positions),
+            Job::Write(_) | Job::Score(..) => positions.end..positions.end,
+        }
+    }
+
+    /// Takes the state of the token at `position`.
+    pub fn take_state(&mut self, position: usize, state: &[f32]) -> Next {
+        let Job::Embed(embedder, tx) = &mut self.job else {
+            return Next::on();
+        };
+        embedder.take(position, state);
+        let Some(vector) = embedder.vector() else {
+            return Next::on();
+        };
+        if let Some(tx) = tx.take() {
+            // Whoever asked may have gone away, which is no concern of ours.
+            let _ = tx.send(vector);
+        }
+        Next::Over
+    }
+
+    /// Takes rows of those wanted, which begin at position `first`.
+    pub fn take(&mut self, first: usize, rows: &[Row<'_>]) -> Next {
+        // The last row is always wanted.
+        let complete = first + rows.len() == self.tokens.len();
         match &mut self.job {
+            // It wants none.
+            Job::Embed(..) => Next::on(),
             Job::Write(writer) => writer
                 .take(&self.tokens, first, rows)
                 .map_or(Next::Over, Next::Tokens),
@@ -120,7 +178,7 @@ impl Sequence {
                     scorer.take(position, row);
                 }
                 if !complete {
-                    return Next::Tokens(Vec::new());
+                    return Next::on();
                 }
                 match scorer.next_ending() {
                     Some(tokens) => Next::Branch {
@@ -130,7 +188,10 @@ impl Sequence {
                     None => {
                         if let Some(tx) = tx.take() {
                             // Whoever asked may have gone away, which is no concern of ours.
-                            let _ = tx.send(scorer.take_sums());
+                            let _ = tx.send(Scores {
+                                sums: scorer.take_sums(),
+                                cached_tokens: self.cached_tokens,
+                            });
                         }
                         Next::Over
                     }

@@ -30,6 +30,7 @@ pub(crate) struct Step {
     model: Model,
     cache: KvCache,
     logits: Logits,
+    states: Vec<f32>,
 }
 
 impl Step {
@@ -38,6 +39,7 @@ impl Step {
             model,
             cache,
             logits: Logits::new(),
+            states: Vec::new(),
         }
     }
 
@@ -45,8 +47,9 @@ impl Step {
         self.model.facts()
     }
 
-    /// Computes all parts at once: a row of logits for each wanted position, in order.
-    pub fn run(&mut self, parts: &[Part<'_>]) -> Result<&Logits, StepError> {
+    /// Computes all parts at once. Gives, for each wanted position in order, by what its logits are
+    /// asked for until the next step.
+    pub fn run(&mut self, parts: &[Part<'_>]) -> Result<Vec<u32>, StepError> {
         let (mut tokens, mut positions) = (Vec::new(), Vec::new());
         let mut slots = Groups::<Vec<u32>>::default();
         let (mut sequences, mut outputs) = (Vec::new(), Vec::new());
@@ -72,7 +75,7 @@ impl Step {
             positions: &positions,
             sequences: &sequences,
             slots: Groups::each(|group| &slots.of(group)[..]),
-            outputs: &outputs,
+            outputs: &[],
         };
         self.model
             .forward(&mut self.cache, &batch, &mut self.logits)
@@ -80,7 +83,19 @@ impl Step {
                 tokens: tokens.len(),
                 source,
             })?;
-        Ok(&self.logits)
+        Ok(outputs)
+    }
+
+    /// Rows of logits of the last step, in the order of `outputs`.
+    pub fn logits(&mut self, outputs: &[u32]) -> &Logits {
+        self.model.logits(outputs, &mut self.logits);
+        &self.logits
+    }
+
+    /// The states of tokens of the last step, a row each, by their indices in it.
+    pub fn states(&mut self, tokens: &[u32]) -> std::slice::ChunksExact<'_, f32> {
+        self.model.states(tokens, &mut self.states);
+        self.states.chunks_exact(self.model.facts().hidden as usize)
     }
 
     /// Where keys and values of the part's tokens go in a group that the model has.

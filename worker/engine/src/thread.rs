@@ -21,6 +21,10 @@ use crate::{
     step::{Part, Step, StepError},
 };
 
+/// Rows of logits that are there at the same time, where no more sequences write: a row of a large
+/// vocabulary takes a megabyte, and a step may read 256 tokens of a prompt that is scored.
+const ROWS_AT_ONCE: usize = 64;
+
 /// Work with its place in the queue, which it gives up when it is dropped.
 pub(crate) struct Submitted {
     pub work: Work,
@@ -145,23 +149,69 @@ impl ModelThread {
             .map(|chunk| part(&self.sequences, &self.schedule, chunk))
             .collect();
         let wanted: Vec<Range<usize>> = parts.iter().map(|part| part.wanted.clone()).collect();
-        let logits = self.step.run(&parts)?;
-        let mut next_row = 0;
-        let mut after = Vec::with_capacity(plan.chunks.len());
-        for (chunk, wanted) in plan.chunks.iter().zip(wanted) {
-            let rows: Vec<Row<'_>> = (next_row..next_row + wanted.len())
-                .map(|row| Row::new(logits.row(row), logits.summary(row)))
-                .collect();
-            next_row += wanted.len();
-            if let Some(sequence) = self.sequences.get_mut(&chunk.sequence) {
-                after.push(sequence.take(chunk, wanted.start, &rows));
-            }
-        }
+        let outputs = self.step.run(&parts)?;
+        let mut after = self.read_rows(plan, &wanted, &outputs);
+        self.read_states(plan, &mut after);
         for (chunk, next) in plan.chunks.iter().zip(after) {
             self.schedule.computed(chunk);
             self.go_on(chunk.sequence, next);
         }
         Ok(())
+    }
+
+    /// Gives every sequence of the plan its rows, some at a time, and says how it goes on.
+    fn read_rows(
+        &mut self,
+        plan: &BatchPlan,
+        wanted: &[Range<usize>],
+        outputs: &[u32],
+    ) -> Vec<Next> {
+        let mut after: Vec<Next> = plan.chunks.iter().map(|_| Next::on()).collect();
+        let rows = wanted.iter().enumerate().flat_map(|(index, positions)| {
+            let positions = positions.clone();
+            positions.map(move |position| (index, position))
+        });
+        let rows: Vec<(usize, usize)> = rows.collect();
+        let at_once = ROWS_AT_ONCE.max(plan.chunks.len());
+        for (rows, outputs) in rows.chunks(at_once).zip(outputs.chunks(at_once)) {
+            let logits = self.step.logits(outputs);
+            let mut next_row = 0;
+            for own in rows.chunk_by(|one, other| one.0 == other.0) {
+                let (index, first) = own[0];
+                let own: Vec<Row<'_>> = (next_row..next_row + own.len())
+                    .map(|row| Row::new(logits.row(row), logits.summary(row)))
+                    .collect();
+                next_row += own.len();
+                let sequence = self.sequences.get_mut(&plan.chunks[index].sequence);
+                if let (Some(sequence), false) = (sequence, matches!(after[index], Next::Over)) {
+                    after[index] = sequence.take(first, &own);
+                }
+            }
+        }
+        after
+    }
+
+    /// Gives every sequence of the plan that makes a vector its states.
+    fn read_states(&mut self, plan: &BatchPlan, after: &mut [Next]) {
+        let (mut wanted, mut tokens, mut start) = (Vec::new(), Vec::new(), 0);
+        for (index, chunk) in plan.chunks.iter().enumerate() {
+            let first = chunk.positions.start;
+            if let Some(sequence) = self.sequences.get(&chunk.sequence) {
+                for position in sequence.wanted_states(&chunk.positions) {
+                    wanted.push((index, position));
+                    tokens.push((start + position - first) as u32);
+                }
+            }
+            start += chunk.positions.len();
+        }
+        if tokens.is_empty() {
+            return;
+        }
+        for ((index, position), state) in wanted.into_iter().zip(self.step.states(&tokens)) {
+            if let Some(sequence) = self.sequences.get_mut(&plan.chunks[index].sequence) {
+                after[index] = sequence.take_state(position, state);
+            }
+        }
     }
 
     fn go_on(&mut self, id: SequenceId, next: Next) {

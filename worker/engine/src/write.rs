@@ -11,7 +11,7 @@ use crate::{
     constraint::{ConstraintError, Mask},
     guide::{Guided, Part},
     random::uniform,
-    request::{Begun, End, Marks, Outcome, Produced, Token, Writing},
+    request::{Begun, End, Marks, Outcome, Produced, Token, Told, Writing},
     row::Row,
 };
 
@@ -20,6 +20,8 @@ pub(crate) struct Writer {
     guided: Option<Guided>,
     /// What the tokens that are known and were not sent yet are part of.
     forced: VecDeque<(u32, Part)>,
+    /// The first token of the prompt that is to be told and was not.
+    untold: usize,
     /// Tokens of the answer that were sent, or produced before.
     written: usize,
     /// Tokens of the answer that may exist at most.
@@ -48,10 +50,16 @@ impl Writer {
         let (written, most) = (writing.produced.len(), writing.most_tokens(context_tokens));
         let mut forced = VecDeque::from(forced);
         forced.truncate(most - written);
+        let untold = match writing.prompt_alternatives {
+            // The first follows nothing.
+            Some(_) => 1,
+            None => writing.prompt.len(),
+        };
         Self {
             writing,
             guided,
             forced,
+            untold,
             written,
             most,
             tx,
@@ -74,17 +82,27 @@ impl Writer {
     }
 
     /// Which of the positions of a chunk a row of logits is needed for: those from the last token
-    /// on that was sent.
+    /// on that was sent, or told.
     pub fn wanted(&self, positions: &Range<usize>) -> Range<usize> {
-        let last_sent = (self.writing.prompt.len() + self.written).saturating_sub(1);
-        last_sent.clamp(positions.start, positions.end)..positions.end
+        let known = match self.untold < self.writing.prompt.len() {
+            true => self.untold,
+            false => self.writing.prompt.len() + self.written,
+        };
+        let last = known.saturating_sub(1);
+        last.clamp(positions.start, positions.end)..positions.end
     }
 
     /// Takes the rows after positions from `first` on; sends the tokens of `tokens` that they speak
     /// of, and picks and sends one more where they reach the end. Gives the tokens that are known
     /// now; nothing where the answer is over, or where nobody listens any more.
     pub fn take(&mut self, tokens: &[u32], first: usize, rows: &[Row<'_>]) -> Option<Vec<u32>> {
+        self.tell_prompt(tokens, first, rows)?;
+        // Of those before, only the prompt's were asked for.
+        let known = self.writing.prompt.len() + self.written;
         for (next, row) in (first + 1..).zip(rows) {
+            if next < known {
+                continue;
+            }
             if next == tokens.len() {
                 return self.go_on(tokens, row);
             }
@@ -104,7 +122,38 @@ impl Writer {
         Some(Vec::new())
     }
 
+    /// Sends the tokens of the prompt that the first of these rows speak of, where they were asked
+    /// for. Nothing where nobody listens any more.
+    fn tell_prompt(&mut self, tokens: &[u32], first: usize, rows: &[Row<'_>]) -> Option<()> {
+        let Some(alternatives) = self.writing.prompt_alternatives else {
+            return Some(());
+        };
+        let prompt = self.writing.prompt.len();
+        // What was produced before, or is forced, follows the prompt in `tokens`.
+        let told: Vec<Token> = tokens[..prompt]
+            .iter()
+            .skip(first + 1)
+            .zip(rows)
+            .map(|(id, row)| Token {
+                id: *id,
+                evidence: row.evidence(*id),
+                marks: Marks::default(),
+                alternatives: row.likeliest(alternatives),
+            })
+            .collect();
+        if told.is_empty() {
+            return Some(());
+        }
+        self.untold = first + 1 + told.len();
+        self.tx.send(Ok(Told::Prompt(told))).ok()
+    }
+
     fn go_on(&mut self, tokens: &[u32], row: &Row<'_>) -> Option<Vec<u32>> {
+        if self.most == 0 {
+            // Nobody needs to know where nobody listens.
+            let _ = self.tx.send(Ok(Told::Read));
+            return None;
+        }
         match self.next(tokens, row) {
             Ok(known) => known,
             Err(error) => {
@@ -171,7 +220,8 @@ impl Writer {
             },
             alternatives: row.likeliest(self.writing.alternatives),
         };
-        let heard = self.tx.send(Ok(Produced { token, part, end })).is_ok();
+        let produced = Told::Produced(Produced { token, part, end });
+        let heard = self.tx.send(Ok(produced)).is_ok();
         heard && end.is_none()
     }
 

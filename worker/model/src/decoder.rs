@@ -109,21 +109,20 @@ impl Decoder {
         scale(stream, self.spec.multipliers.embedding);
     }
 
-    fn head(&self, cpu: &Cpu, outputs: &[u32], scratch: &mut Scratch, logits: &mut Logits) {
-        let hidden = self.spec.hidden;
+    /// The logits of tokens of the last pass.
+    pub(crate) fn head(
+        &self,
+        cpu: &Cpu,
+        outputs: &[u32],
+        scratch: &mut Scratch,
+        logits: &mut Logits,
+    ) {
+        let mut states = std::mem::take(&mut scratch.normed);
+        self.states(cpu, outputs, scratch, &mut states);
+        scratch.normed = states;
         let Scratch {
-            stream,
-            normed,
-            rounded,
-            added: last,
-            ..
+            normed, rounded, ..
         } = scratch;
-        last.clear();
-        for &output in outputs {
-            last.extend_from_slice(&stream[output as usize * hidden..][..hidden]);
-        }
-        normed.resize(last.len(), 0.0);
-        rms_norm(cpu, last, &self.norm, self.spec.norm.epsilon, normed);
         logits.vocabulary = self.spec.vocabulary;
         let head = self.head.as_ref().unwrap_or(&self.embedding);
         multiply(cpu, (normed, rounded), [(head, &mut logits.values)]);
@@ -133,6 +132,30 @@ impl Decoder {
         };
         let rows = (&mut logits.values[..], logits.vocabulary);
         finish_rows(cpu, rows, finish, &mut logits.summaries);
+    }
+}
+
+impl Decoder {
+    /// What the last layer has left of tokens of the last pass, normed.
+    pub(crate) fn states(
+        &self,
+        cpu: &Cpu,
+        outputs: &[u32],
+        scratch: &mut Scratch,
+        states: &mut Vec<f32>,
+    ) {
+        let hidden = self.spec.hidden;
+        let Scratch {
+            stream,
+            added: last,
+            ..
+        } = scratch;
+        last.clear();
+        for &output in outputs {
+            last.extend_from_slice(&stream[output as usize * hidden..][..hidden]);
+        }
+        states.resize(last.len(), 0.0);
+        rms_norm(cpu, last, &self.norm, self.spec.norm.epsilon, states);
     }
 }
 

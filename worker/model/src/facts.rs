@@ -28,5 +28,7 @@ pub struct ModelFacts {
     pub context_tokens: u32,
     /// How many logits a token has. The tokenizer may know fewer ids.
     pub vocabulary: u32,
+    /// How many numbers a token's state has, and so a text's vector.
+    pub hidden: u32,
     pub kernel_class: KernelClass,
 }

@@ -15,6 +15,7 @@ pub struct GenerationDefaults {
     pub top_k: Option<u32>,
     pub top_p: Option<f32>,
     pub min_p: Option<f32>,
+    pub typical_p: Option<f32>,
     pub repetition_penalty: Option<f32>,
     do_sample: Option<bool>,
 }

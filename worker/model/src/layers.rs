@@ -64,8 +64,8 @@ pub(crate) struct Linear {
 /// Where the text model and its head are, in files of a model for images: as their makers wrote
 /// them, and as transformers has written them since.
 const WRAPPED: [(&str, &str); 2] = [
-    ("language_model.model", "language_model.lm_head"),
-    ("model.language_model", "lm_head"),
+    ("language_model.model.", "language_model.lm_head"),
+    ("model.language_model.", "lm_head"),
 ];
 
 /// What sees images, which a text model leaves alone.
@@ -84,7 +84,7 @@ pub(crate) fn decoder(
 ) -> Result<Decoder, LoadError> {
     let (model, head_name) = names(layout, weights);
     let (hidden, vocabulary) = (spec.hidden, spec.vocabulary);
-    let embedding_name = format!("{model}.embed_tokens.weight");
+    let embedding_name = format!("{model}embed_tokens.weight");
     let found = weights.take(&embedding_name, &[vocabulary, hidden])?;
     let head_name = format!("{head_name}.weight");
     if spec.tied_head {
@@ -94,7 +94,7 @@ pub(crate) fn decoder(
     let embedding = weights.vocabulary(found)?;
     let mut layers = Vec::with_capacity(spec.layers.len().min(1024));
     for index in 0..spec.layers.len() {
-        let prefix = format!("{model}.layers.{index}");
+        let prefix = format!("{model}layers.{index}.");
         let mut source = Source {
             spec: &spec,
             layout,
@@ -148,11 +148,13 @@ pub(crate) fn sizes(
 
 /// What the names of the model's tensors begin with, and the name of the head.
 fn names(layout: Layout, weights: &Weights<'_>) -> (&'static str, &'static str) {
-    let is_there = |model: &str| weights.has(&format!("{model}.embed_tokens.weight"));
+    let is_there = |model: &str| weights.has(&format!("{model}embed_tokens.weight"));
     let wrapped = WRAPPED.into_iter().find(|(model, _)| is_there(model));
     match wrapped {
         Some(names) if layout.is_wrapped => names,
-        _ => ("model", "lm_head"),
+        // Models for embeddings are often written without what a head would be put on.
+        _ if is_there("") && !is_there("model.") => ("", "lm_head"),
+        _ => ("model.", "lm_head"),
     }
 }
 
@@ -160,6 +162,7 @@ fn names(layout: Layout, weights: &Weights<'_>) -> (&'static str, &'static str) 
 struct Source<'a, 'b> {
     spec: &'a DecoderSpec,
     layout: Layout,
+    /// What the names of its tensors begin with, a dot at the end where that is anything.
     prefix: String,
     weights: &'a mut Weights<'b>,
 }
@@ -167,7 +170,7 @@ struct Source<'a, 'b> {
 impl Source<'_, '_> {
     fn layer(&mut self) -> Result<Layer, LoadError> {
         // Old files keep the angles, which follow from the config.
-        let old = format!("{}.self_attn.rotary_emb.inv_freq", self.prefix);
+        let old = format!("{}self_attn.rotary_emb.inv_freq", self.prefix);
         self.weights.skip(&old);
         Ok(Layer {
             attention: self.attention()?,
@@ -304,12 +307,12 @@ impl Source<'_, '_> {
 
     fn found(&mut self, name: &str, shape: [usize; 2]) -> Result<Found, LoadError> {
         self.weights
-            .take(&format!("{}.{name}.weight", self.prefix), &shape)
+            .take(&format!("{}{name}.weight", self.prefix), &shape)
     }
 
     fn vector(&mut self, name: &str, kind: &str, length: usize) -> Result<Vec<f32>, LoadError> {
         self.weights
-            .vector(&format!("{}.{name}.{kind}", self.prefix), length)
+            .vector(&format!("{}{name}.{kind}", self.prefix), length)
     }
 }
 

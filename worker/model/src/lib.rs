@@ -26,6 +26,7 @@ mod packed_cache;
 #[cfg(test)]
 mod parity;
 mod plan;
+mod pooling;
 mod quantization;
 mod report;
 mod rope;
@@ -52,6 +53,7 @@ pub use self::model::{LoadOptions, Model};
 pub use self::open::gguf_at;
 pub use self::packed_cache::{CacheError, Unfit, Upkeep, Upkept};
 pub use self::plan::Plan;
+pub use self::pooling::{Pooling, pooling};
 pub use self::quantization::Quantization;
 pub use self::report::{LoadPhases, LoadReport};
 pub use self::template::{

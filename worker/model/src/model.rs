@@ -116,6 +116,7 @@ impl Model {
             key_value_type: plan.kv_kind.name(),
             context_tokens: plan.context_tokens,
             vocabulary: decoder.spec.vocabulary as u32,
+            hidden: decoder.spec.hidden as u32,
             kernel_class: cpu.class(),
         };
         report.phases.open = plan.opening;
@@ -165,6 +166,26 @@ impl Model {
         self.decoder
             .forward(&self.cpu, (batch, cache), &mut self.scratch, logits);
         Ok(())
+    }
+
+    /// The logits of tokens of the last pass, by their indices in its batch: in pieces, where those of
+    /// all at once would take more memory than anybody has for them.
+    ///
+    /// # Panics
+    /// Where the last batch had no such token.
+    pub fn logits(&mut self, outputs: &[u32], logits: &mut Logits) {
+        self.decoder
+            .head(&self.cpu, outputs, &mut self.scratch, logits);
+    }
+
+    /// The states of tokens of the last pass, by their indices in its batch: what the head makes logits
+    /// of, one row each.
+    ///
+    /// # Panics
+    /// Where the last batch had no such token.
+    pub fn states(&mut self, outputs: &[u32], states: &mut Vec<f32>) {
+        self.decoder
+            .states(&self.cpu, outputs, &mut self.scratch, states);
     }
 
     /// What its key-value memory consists of, in blocks of so many tokens.

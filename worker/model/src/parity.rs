@@ -7,6 +7,7 @@ mod fixture;
 mod paged;
 mod seeded;
 mod switches;
+mod vectors;
 
 use self::fixture::Fixture;
 use self::paged::{Paged, Sequence};

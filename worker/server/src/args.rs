@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{ArgAction, Parser};
-use weir_engine::model::{KernelClass, KeyValueType, Quantization};
+use weir_engine::model::{KernelClass, KeyValueType, Pooling, Quantization};
 use weir_process::{ProcessArgs, parse_duration};
 
 use crate::source::SourceArgs;
@@ -44,6 +44,11 @@ pub struct Args {
     /// A chat template to use instead of the model's own [default: the model's]
     #[arg(long, env = "WEIR_CHAT_TEMPLATE", value_name = "FILE")]
     pub chat_template: Option<PathBuf>,
+
+    /// Which states become the vector of a text: Last or Mean [default: what the model's files say,
+    /// else Last]
+    #[arg(long, env = "WEIR_POOLING", value_name = "NAME", value_parser = pooling)]
+    pub pooling: Option<Pooling>,
 
     /// The instructions to compute with: avx512-bf16, avx512, avx2 or portable; an answer is resumed
     /// on the same only [default: the best that the processor has]
@@ -100,6 +105,12 @@ fn enabled(name: &str) -> Result<bool, String> {
         "Disabled" => Ok(false),
         _ => Err("one of Enabled, Disabled is expected".to_owned()),
     }
+}
+
+fn pooling(name: &str) -> Result<Pooling, String> {
+    let all = Pooling::ALL;
+    let found = all.into_iter().find(|known| known.name() == name);
+    found.ok_or_else(|| format!("one of {} is expected", all.map(Pooling::name).join(", ")))
 }
 
 fn quantization(name: &str) -> Result<Quantization, String> {

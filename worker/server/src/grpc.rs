@@ -62,9 +62,10 @@ impl Worker for Grpc {
 
     async fn embed(
         &self,
-        _request: Request<api::EmbedRequest>,
+        request: Request<api::EmbedRequest>,
     ) -> Result<Response<api::EmbedResponse>, Status> {
-        Err(status(Refusal::unsupported("Embed")))
+        let response = self.serving.embed(request.into_inner()).await;
+        response.map(Response::new).map_err(status)
     }
 
     async fn tokenize(
@@ -144,5 +145,5 @@ fn status(refusal: Refusal) -> Status {
         field: refusal.field().unwrap_or_default().to_owned(),
         retry_after_seconds: refusal.retry_after_seconds(),
     };
-    status_with(&detail, refusal.to_string())
+    status_with(&detail, refusal.message())
 }

@@ -124,6 +124,7 @@ impl Metrics {
 fn span(call: &'static str, model: &str) -> Span {
     let operation = match call {
         "generate" => "chat",
+        "embed" => "embeddings",
         other => other,
     };
     tracing::info_span!(

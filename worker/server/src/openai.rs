@@ -1,11 +1,16 @@
-//! The OpenAI wire: chat completions and the list of models, on the port that speaks gRPC too.
+//! The OpenAI wire: chats, completions, embeddings and the list of models, on the port that speaks gRPC too.
 
+mod completions;
+mod embeddings;
 mod error;
 mod fields;
 mod form;
+mod prompts;
 mod request;
 mod response;
+mod settings;
 mod stream;
+mod tokens;
 mod tools;
 
 use std::{
@@ -69,8 +74,12 @@ pub fn routes(serving: Arc<Serving>) -> Router {
     };
     Router::new()
         .route("/v1/chat/completions", post(chat))
+        .route("/v1/completions", post(completions::completions))
+        .route("/v1/embeddings", post(embeddings::embeddings))
         .route("/v1/models", get(models))
         .route("/v1/models/{name}", get(model))
+        .route("/tokenize", post(tokens::tokenize))
+        .route("/detokenize", post(tokens::detokenize))
         .method_not_allowed_fallback(no_such_method)
         .layer(from_fn(name_request))
         .with_state(wire)
@@ -79,7 +88,10 @@ pub fn routes(serving: Arc<Serving>) -> Router {
 /// Gives every answer the id that the request brought, or one of its own.
 async fn name_request(request: Request, next: Next) -> Response {
     let given = request.headers().get(&REQUEST_ID).cloned();
-    let mut response = next.run(request).await;
+    with_id(given, next.run(request).await)
+}
+
+fn with_id(given: Option<HeaderValue>, mut response: Response) -> Response {
     let id = given.or_else(|| HeaderValue::from_str(&drawn_id("req")).ok());
     if let Some(id) = id {
         response.headers_mut().insert(REQUEST_ID, id);
@@ -94,8 +106,10 @@ fn drawn_id(kind: &str) -> String {
 }
 
 /// What a path that nobody serves is answered with.
-pub async fn not_found(method: Method, uri: Uri) -> WireError {
-    WireError::no_such_route(&method, &uri)
+pub async fn not_found(request: Request) -> Response {
+    let given = request.headers().get(&REQUEST_ID).cloned();
+    let error = WireError::no_such_route(request.method(), request.uri());
+    with_id(given, error.into_response())
 }
 
 async fn no_such_method(method: Method, uri: Uri) -> WireError {
@@ -107,33 +121,43 @@ async fn chat(State(wire): State<Wire>, body: Body) -> Result<Response, WireErro
     let (body, place) = read(&reading, body).await?;
     let chat = ChatRequest::decode(&body)?;
     drop((body, place));
-    let dropped = named(&chat.dropped).join(", ");
-    let envelope = Envelope::new(chat.model.clone());
+    let envelope = Envelope::new("chatcmpl", chat.model);
     let (streamed, logprobs) = (chat.stream, chat.logprobs);
     let asked = stream::Asked {
         include_usage: chat.include_usage,
         logprobs,
         choices: chat.generate.choices,
     };
-    let form_field = chat.form_field;
+    let (form_field, dropped) = (chat.form_field, chat.dropped);
     let named = |field: &str| match form_field {
         Some(name) if field == "constraint" => name.to_owned(),
         _ => field.to_owned(),
     };
     let generation = serving.generate(chat.generate).await;
     let generation = generation.map_err(|refusal| refusal.with_field_named(named))?;
-    let mut response = if streamed {
+    let response = if streamed {
         stream::answer(serving, envelope, generation, asked)
     } else {
         let answer = response::whole(&serving, envelope, generation, logprobs).await?;
         Json(answer).into_response()
     };
-    if let Ok(dropped) = HeaderValue::from_str(&dropped)
+    Ok(noting(response, &dropped))
+}
+
+/// The same with the names of fields that had no effect.
+fn noting(mut response: Response, dropped: &[String]) -> Response {
+    if let Ok(dropped) = HeaderValue::from_str(&named(dropped).join(", "))
         && !dropped.is_empty()
     {
         response.headers_mut().insert(DROPPED, dropped);
     }
-    Ok(response)
+    response
+}
+
+fn parse(body: &[u8]) -> Result<Value, Refusal> {
+    serde_json::from_slice(body).map_err(|error| Refusal::NotJson {
+        why: error.to_string(),
+    })
 }
 
 /// The names of `fields` that may stand in a header, a bounded number of them, and how many others

@@ -11,6 +11,10 @@ use crate::pace::Pace;
 /// How long a client should wait before it tries again where nothing better is known.
 const RETRY_AFTER_SECONDS: u32 = 1;
 
+/// What a client is told of its own words, at most: a status that a stream of HTTP/2 ends with has room
+/// for little more.
+const LONGEST_BYTES: usize = 1000;
+
 #[derive(Debug, Error, PartialEq)]
 pub enum Refusal {
     #[error("`{field}` {why}")]
@@ -71,6 +75,11 @@ impl Refusal {
             field: field.into(),
             why: String::new(),
         }
+    }
+
+    /// What is told, bounded: a name that a client made up may be as long as a body.
+    pub fn message(&self) -> String {
+        in_short(self.to_string())
     }
 
     pub fn code(&self) -> ErrorCode {
@@ -138,6 +147,15 @@ impl Refusal {
             _ => None,
         }
     }
+}
+
+/// The text, or the beginning of one that is too long.
+pub fn in_short(mut text: String) -> String {
+    if text.len() > LONGEST_BYTES {
+        text.truncate(text.floor_char_boundary(LONGEST_BYTES));
+        text.push_str("...");
+    }
+    text
 }
 
 impl From<Refused> for Refusal {

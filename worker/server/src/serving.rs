@@ -4,6 +4,7 @@ mod call_id;
 mod check;
 mod choose;
 mod describe;
+mod embed;
 mod generate;
 mod guide;
 mod prompt;
@@ -15,7 +16,7 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 use weir_engine::{
     Constraints, Engine,
-    model::{GenerationDefaults, ModelFacts, Tokenizer},
+    model::{GenerationDefaults, ModelFacts, Pooling, Tokenizer},
 };
 use weir_policy::load::ColdStart;
 use weir_process::Shutdown;
@@ -34,6 +35,8 @@ pub struct Serving {
     pub tokenizer: Tokenizer,
     /// Absent where the model brings none: then it takes no chats.
     pub template: Option<Renderer>,
+    /// Which states become the vector of a text.
+    pub pooling: Pooling,
     /// How the model writes calls of tools.
     pub tool_style: Style,
     /// Compiles forms that answers must have.

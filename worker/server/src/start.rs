@@ -12,10 +12,10 @@ use tokio::{
     task::spawn_blocking,
 };
 use weir_engine::{
-    Constraints, Ended, Engine, EngineOptions,
+    Constraints, Ended, Engine, EngineOptions, model,
     model::{
         BLOCK_TOKENS, GenerationDefaults, KernelClass, KvCache, LoadError, LoadOptions, LoadReport,
-        Model, ModelFacts, STEP_TOKENS, Tokenizer, Upkeep, available_threads,
+        Model, ModelFacts, Pooling, STEP_TOKENS, Tokenizer, Upkeep, available_threads,
     },
 };
 use weir_policy::load::ColdStart;
@@ -106,6 +106,7 @@ pub async fn start(
         constraints: Constraints::new(loaded.tokenizer.clone(), facts.vocabulary),
         tokenizer: loaded.tokenizer,
         template,
+        pooling: loaded.pooling,
         defaults: loaded.defaults,
         facts,
         revision: fetched.revision,
@@ -125,9 +126,14 @@ async fn load(args: &Args, folder: PathBuf) -> Result<Loaded, Failure> {
     let options = load_options(args, memory);
     let name = args.model_name.clone();
     let sequences = asked(args).unwrap_or(PLANNED_SEQUENCES).min(STEP_TOKENS);
+    let pooling = args.pooling;
     let loading = spawn_blocking(move || {
+        // Said by whoever starts it, by the model's files, or by nobody.
+        let pooling = pooling.map_or_else(|| model::pooling(&folder), |own| Ok(Some(own)));
+        let pooling = pooling.map_err(|error| Failure::new(error.reason(), &error))?;
         let mut loaded = Loaded::load(&folder, &options, memory, sequences)
             .map_err(|error| Failure::new(error.reason(), &error))?;
+        loaded.pooling = pooling.unwrap_or_default();
         let began = Instant::now();
         let model = (&mut loaded.model, &mut loaded.cache);
         loaded.capacity = try_out(model, &loaded.tokenizer, &name)?;
@@ -205,6 +211,7 @@ struct Loaded {
     took: Took,
     /// Measured after all is loaded.
     capacity: Capacity,
+    pooling: Pooling,
 }
 
 impl Loaded {
@@ -232,6 +239,7 @@ impl Loaded {
             upkeep: model.take_upkeep(),
             took,
             capacity: Capacity::default(),
+            pooling: Pooling::default(),
             model,
             cache,
             tokenizer,

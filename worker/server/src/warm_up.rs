@@ -74,6 +74,7 @@ pub async fn warm_up(engine: &Engine, tokenizer: &Tokenizer) -> Result<(), Failu
             ends: Arc::new([]),
         },
         alternatives: 0,
+        prompt_alternatives: None,
         origin: Origin::default(),
         guide: weir_engine::Guide::default(),
     };
@@ -87,7 +88,7 @@ pub async fn warm_up(engine: &Engine, tokenizer: &Tokenizer) -> Result<(), Failu
         .map_err(|error| Failure::new("CrashLoop", &error))?;
     while let Some(event) = answer.next().await {
         match event {
-            Ok(Event::Tokens { .. } | Event::Finished { .. }) => {}
+            Ok(Event::Prompt(_) | Event::Tokens { .. } | Event::Finished { .. }) => {}
             Err(error) => return Err(Failure::new("CrashLoop", &error)),
         }
     }

@@ -85,10 +85,15 @@ pub struct Sampling {
     pub seed: ::core::option::Option<u64>,
     #[prost(map = "uint32, float", tag = "9")]
     pub logit_bias: ::std::collections::HashMap<u32, f32>,
+    /// Of the tokens whose surprise is nearest to what is to be expected, as many as hold this
+    /// probability; 1 means all.
+    #[prost(float, optional, tag = "10")]
+    pub typical_p: ::core::option::Option<f32>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Limits {
-    /// The most tokens to write. Unset: what the context leaves.
+    /// The most tokens to write. Unset: what the context leaves. Zero only with prompt_logprobs: then
+    /// the prompt is scored and nothing is written.
     #[prost(uint32, optional, tag = "1")]
     pub max_tokens: ::core::option::Option<u32>,
     #[prost(uint32, optional, tag = "2")]
@@ -154,6 +159,10 @@ pub struct GenerateRequest {
     /// Present when the answer was begun elsewhere.
     #[prost(message, optional, tag = "9")]
     pub resume: ::core::option::Option<Resume>,
+    /// Evidence for the tokens of the prompt too, with so many alternatives for each, at most 20. Then
+    /// the whole prompt is computed, whatever was cached. Not with resume.
+    #[prost(uint32, optional, tag = "10")]
+    pub prompt_logprobs: ::core::option::Option<u32>,
 }
 /// Goes on with an answer that another replica began.
 ///
@@ -191,7 +200,7 @@ pub struct ChoiceProgress {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct GenerateEvent {
-    #[prost(oneof = "generate_event::Event", tags = "1, 2, 3")]
+    #[prost(oneof = "generate_event::Event", tags = "1, 2, 3, 4")]
     pub event: ::core::option::Option<generate_event::Event>,
 }
 /// Nested message and enum types in `GenerateEvent`.
@@ -206,7 +215,16 @@ pub mod generate_event {
         /// Once per choice.
         #[prost(message, tag = "3")]
         Finished(super::Finished),
+        /// More of the prompt's tokens, in their order and before any Tokens, where prompt_logprobs asked
+        /// for them. The first token of a prompt follows nothing, and is left out.
+        #[prost(message, tag = "4")]
+        Prompt(super::PromptTokens),
     }
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PromptTokens {
+    #[prost(message, repeated, tag = "1")]
+    pub tokens: ::prost::alloc::vec::Vec<Token>,
 }
 /// What a Resume will need, known before the first token.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -326,6 +344,9 @@ pub struct ChooseResponse {
     pub scores: ::prost::alloc::vec::Vec<OptionScore>,
     #[prost(uint32, tag = "2")]
     pub prompt_tokens: u32,
+    /// How many prompt tokens were served from the prefix cache.
+    #[prost(uint32, tag = "3")]
+    pub cached_tokens: u32,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct OptionScore {
@@ -346,9 +367,12 @@ pub struct EmbedRequest {
     pub model: ::prost::alloc::string::String,
     #[prost(message, repeated, tag = "2")]
     pub inputs: ::prost::alloc::vec::Vec<Prompt>,
-    /// Shorten the vectors to this many dimensions; unset keeps all.
+    /// Shorten the vectors to this many dimensions; unset keeps all. What is left has length one again.
     #[prost(uint32, optional, tag = "3")]
     pub dimensions: ::core::option::Option<u32>,
+    /// Separates the prefix caches of tenants, as in Generate.
+    #[prost(string, tag = "4")]
+    pub cache_salt: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct EmbedResponse {
@@ -368,6 +392,13 @@ pub struct TokenizeRequest {
     pub model: ::prost::alloc::string::String,
     #[prost(message, optional, tag = "2")]
     pub prompt: ::core::option::Option<Prompt>,
+    /// Whether the tokenizer puts its special tokens around the text. Unset: as Generate does, around
+    /// texts, and not around chats, whose templates write them.
+    #[prost(bool, optional, tag = "3")]
+    pub add_special_tokens: ::core::option::Option<bool>,
+    /// Whether a chat ends with the beginning of an answer. Unset: as for Generate, it does.
+    #[prost(bool, optional, tag = "4")]
+    pub add_generation_prompt: ::core::option::Option<bool>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct TokenizeResponse {
@@ -764,7 +795,7 @@ pub mod worker_client {
                 .insert(GrpcMethod::new("weir.worker.v1.Worker", "Choose"));
             self.inner.unary(req, path, codec).await
         }
-        /// Turns inputs into vectors. A worker whose model makes none answers UNSUPPORTED.
+        /// Turns inputs into vectors of length one.
         pub async fn embed(
             &mut self,
             request: impl tonic::IntoRequest<super::EmbedRequest>,
@@ -892,7 +923,7 @@ pub mod worker_server {
             &self,
             request: tonic::Request<super::ChooseRequest>,
         ) -> std::result::Result<tonic::Response<super::ChooseResponse>, tonic::Status>;
-        /// Turns inputs into vectors. A worker whose model makes none answers UNSUPPORTED.
+        /// Turns inputs into vectors of length one.
         async fn embed(
             &self,
             request: tonic::Request<super::EmbedRequest>,

@@ -13,13 +13,15 @@ use std::{
 };
 
 use tokio::sync::{Semaphore, mpsc as channel, oneshot, watch};
-use weir_model::{BLOCK_TOKENS, BlockLayout, Extent, Groups, KernelClass, KvCache, STEP_TOKENS};
+use weir_model::{
+    BLOCK_TOKENS, BlockLayout, Extent, Groups, KernelClass, KvCache, Pooling, STEP_TOKENS,
+};
 
 use super::*;
 use crate::{
-    Guide, Penalties, Sampling, Scoring, Writing, WritingLimits,
+    Embedding, Guide, Penalties, Sampling, Scores, Scoring, Writing, WritingLimits,
     random::uniform,
-    request::{self, Begun, Produced},
+    request::{self, Begun, Told},
     schedule::Limits,
 };
 
@@ -55,13 +57,15 @@ struct Story {
 enum What {
     Write(Writing),
     Score(Scoring),
+    Embed(Embedding),
 }
 
 /// What came of one.
 #[derive(Debug, Default, PartialEq)]
 struct Outcome {
-    written: Vec<Produced>,
+    written: Vec<Told>,
     scores: Option<Vec<f64>>,
+    vector: Option<Vec<f32>>,
 }
 
 fn tokens(dice: &mut Dice) -> Vec<u32> {
@@ -89,6 +93,13 @@ fn what(dice: &mut Dice) -> What {
         true => Arc::new([1]),
         false => Arc::new([]),
     };
+    if dice.one_in(6) {
+        return What::Embed(Embedding {
+            tokens: prompt,
+            pooling: Pooling::ALL[dice.below(2)],
+            origin,
+        });
+    }
     if dice.one_in(5) {
         let endings = 1 + dice.below(3);
         let sequences = (0..endings).map(|_| [prompt.clone(), tokens(dice)].concat());
@@ -100,13 +111,13 @@ fn what(dice: &mut Dice) -> What {
         });
     }
     let temperature = [0.0, 1.5][dice.below(2)];
+    let is_read = dice.one_in(6);
+    let is_only_read = is_read && dice.one_in(3);
+    let produced = if is_only_read { 0 } else { dice.below(8) };
+    let max_tokens = if is_only_read { 0 } else { 30 + dice.below(90) };
     What::Write(Writing {
         prompt: prompt.into(),
-        produced: tokens(dice)[..]
-            .iter()
-            .copied()
-            .take(dice.below(8))
-            .collect(),
+        produced: tokens(dice)[..].iter().copied().take(produced).collect(),
         sampling: Sampling {
             temperature,
             ..Sampling::default()
@@ -115,11 +126,12 @@ fn what(dice: &mut Dice) -> What {
         seed: 7,
         choice: dice.below(2) as u32,
         limits: WritingLimits {
-            max_tokens: 30 + dice.below(90),
+            max_tokens,
             min_tokens: 0,
             ends,
         },
         alternatives: 0,
+        prompt_alternatives: is_read.then_some(2),
         origin,
         guide: Guide::default(),
     })
@@ -171,8 +183,9 @@ fn least(layout: BlockLayout, step_tokens: usize) -> Groups<usize> {
 
 /// The way back of one request.
 enum Heard {
-    Write(channel::UnboundedReceiver<request::Outcome>, Vec<Produced>),
-    Score(oneshot::Receiver<Vec<f64>>, Option<Vec<f64>>),
+    Write(channel::UnboundedReceiver<request::Outcome>, Vec<Told>),
+    Score(oneshot::Receiver<Scores>, Option<Vec<f64>>),
+    Embed(oneshot::Receiver<Vec<f32>>, Option<Vec<f32>>),
 }
 
 impl Heard {
@@ -180,12 +193,24 @@ impl Heard {
         match self {
             Self::Write(rx, written) => {
                 while let Ok(produced) = rx.try_recv() {
-                    written.push(produced.unwrap());
+                    match produced.unwrap() {
+                        // How many come at once is a matter of the steps.
+                        Told::Prompt(tokens) => {
+                            let each = tokens.into_iter().map(|token| Told::Prompt(vec![token]));
+                            written.extend(each);
+                        }
+                        told => written.push(told),
+                    }
                 }
             }
             Self::Score(rx, scores) => {
-                if let Ok(sums) = rx.try_recv() {
-                    *scores = Some(sums);
+                if let Ok(told) = rx.try_recv() {
+                    *scores = Some(told.sums);
+                }
+            }
+            Self::Embed(rx, vector) => {
+                if let Ok(told) = rx.try_recv() {
+                    *vector = Some(told);
                 }
             }
         }
@@ -195,11 +220,15 @@ impl Heard {
         match self {
             Self::Write(_, written) => Outcome {
                 written,
-                scores: None,
+                ..Outcome::default()
             },
             Self::Score(_, scores) => Outcome {
-                written: Vec::new(),
                 scores,
+                ..Outcome::default()
+            },
+            Self::Embed(_, vector) => Outcome {
+                vector,
+                ..Outcome::default()
             },
         }
     }
@@ -220,6 +249,10 @@ fn submit(inbox: &mpsc::Sender<Submitted>, places: &Arc<Semaphore>, what: What) 
         What::Score(scoring) => {
             let (tx, rx) = oneshot::channel();
             (Work::Score(scoring, tx), Heard::Score(rx, None))
+        }
+        What::Embed(embedding) => {
+            let (tx, rx) = oneshot::channel();
+            (Work::Embed(embedding, tx), Heard::Embed(rx, None))
         }
     };
     let place = places.clone().try_acquire_owned().unwrap();
@@ -277,6 +310,7 @@ fn agree(story: &Story, together: &Outcome, alone: &Outcome) -> bool {
         Some(_) => {
             alone.written.starts_with(&together.written)
                 && (together.scores.is_none() || together.scores == alone.scores)
+                && (together.vector.is_none() || together.vector == alone.vector)
         }
     }
 }

@@ -40,7 +40,8 @@ async fn a_score_is_the_sum_of_what_writing_the_option_says() {
         .engine
         .score(scoring(&harness, &options))
         .await
-        .unwrap();
+        .unwrap()
+        .sums;
     assert!((scores[1] - sum).abs() < 1e-4, "{scores:?} against {sum}");
     assert!(scores[1] > scores[0] && scores[1] > scores[2]);
     harness.until_idle().await;
@@ -54,13 +55,15 @@ async fn a_score_does_not_depend_on_the_other_options_or_their_order() {
         .engine
         .score(scoring(&harness, &options))
         .await
-        .unwrap();
+        .unwrap()
+        .sums;
     let reversed = ["x", "billing department", "billing", "bill"];
     let mut backwards = harness
         .engine
         .score(scoring(&harness, &reversed))
         .await
-        .unwrap();
+        .unwrap()
+        .sums;
     backwards.reverse();
     assert_eq!(together, backwards);
     for (option, score) in options.iter().zip(&together) {
@@ -68,7 +71,8 @@ async fn a_score_does_not_depend_on_the_other_options_or_their_order() {
             .engine
             .score(scoring(&harness, &[option, "zzz"]))
             .await
-            .unwrap();
+            .unwrap()
+            .sums;
         assert!((pair[0] - score).abs() < 1e-6, "{option}");
     }
 }
@@ -80,7 +84,8 @@ async fn an_option_that_begins_another_is_told_apart_by_its_ending() {
         .engine
         .score(scoring(&harness, &["bill", "billing"]))
         .await
-        .unwrap();
+        .unwrap()
+        .sums;
     assert!(scores[1] > scores[0], "{scores:?}");
 }
 

@@ -160,6 +160,7 @@ impl Harness {
                 ends: self.tokenizer.ends().into(),
             },
             alternatives: 0,
+            prompt_alternatives: None,
             origin: Origin::default(),
             guide: Guide::default(),
         }
@@ -234,6 +235,7 @@ pub async fn finish(mut answer: Answer) -> Written {
                     }
                 }
             }
+            Event::Prompt(_) => panic!("nobody asked for it"),
             Event::Finished {
                 end,
                 stop,

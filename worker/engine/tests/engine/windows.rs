@@ -48,10 +48,10 @@ async fn a_window_that_a_score_goes_back_to_is_still_there() {
         .map(|(seed, count)| [prompt.clone(), ids(seed, count)].concat())
         .to_vec();
     let other = harness.begin(harness.ramble("hello", 1, 100)).unwrap();
-    let together = score(sequences.clone()).await.unwrap();
+    let together = score(sequences.clone()).await.unwrap().sums;
     for (sequence, together) in sequences.into_iter().zip(together) {
         // Alone it never goes back.
-        let alone = score(vec![sequence]).await.unwrap()[0];
+        let alone = score(vec![sequence]).await.unwrap().sums[0];
         assert!((alone - together).abs() < 1e-9, "{alone} {together}");
     }
     finish(other).await;

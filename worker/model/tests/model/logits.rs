@@ -5,14 +5,14 @@
 
 use std::path::{Path, PathBuf};
 
-use safetensors::SafeTensors;
+use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 use weir_model::{BLOCK_TOKENS, Groups, KernelClass, KvCache, LoadOptions, Model};
 
 use crate::run::{self, Sequence};
-use crate::tiny::word_level;
+use crate::tiny::{Tiny, word_level};
 
 /// Two orders of summation of the same f32 numbers.
 const TOLERANCE_F32: f32 = 2e-4;
@@ -174,4 +174,20 @@ fn the_triage_model_answers_as_hugging_face_says() {
             .map_or(path.len(), |end| end + 1);
         assert_eq!(path[..answer], case.greedy[..answer]);
     }
+}
+
+#[test]
+fn names_may_go_without_what_parts_a_model_from_its_head() {
+    let tokens: Vec<u32> = (4..20).collect();
+    let logits = |rename: fn(&str) -> String| {
+        let mut tiny = Tiny::new();
+        for tensor in &mut tiny.tensors {
+            tensor.name = rename(&tensor.name);
+        }
+        tiny.write(Dtype::F32);
+        let mut model = Model::load(tiny.path(), &LoadOptions::default()).unwrap();
+        run::alone(&mut model, &tokens)
+    };
+    let bare = logits(|name| name.trim_start_matches("model.").to_owned());
+    assert_eq!(bare, logits(str::to_owned));
 }

@@ -8,7 +8,7 @@ use axum::{
 use serde_json::{Value, json};
 use weir_worker_api::ErrorCode;
 
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, in_short};
 
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
@@ -28,7 +28,7 @@ pub struct WireError {
 impl WireError {
     pub fn no_such_route(method: &Method, uri: &Uri) -> Self {
         let message = format!("{method} {} is not served here", uri.path());
-        Self::bare(StatusCode::NOT_FOUND, message)
+        Self::bare(StatusCode::NOT_FOUND, in_short(message))
     }
 
     pub fn no_such_method(method: &Method, uri: &Uri) -> Self {
@@ -61,9 +61,10 @@ impl WireError {
     }
 }
 
-impl From<Refusal> for WireError {
-    fn from(refusal: Refusal) -> Self {
-        let refusal = refusal.with_field_named(on_this_wire);
+impl WireError {
+    /// Of a request that calls the contract's fields by names of its own.
+    pub fn named(refusal: Refusal, name: fn(&str) -> String) -> Self {
+        let refusal = refusal.with_field_named(name);
         let (status, kind, code) = match (&refusal, refusal.code()) {
             (Refusal::BodyTooLarge { .. }, _) => {
                 (StatusCode::PAYLOAD_TOO_LARGE, "invalid_request_error", None)
@@ -105,11 +106,17 @@ impl From<Refusal> for WireError {
             status,
             kind,
             code,
-            param: refusal.field().map(on_this_wire),
-            message: refusal.to_string(),
+            param: refusal.field().map(name).map(in_short),
+            message: refusal.message(),
             retry_after_seconds: refusal.retry_after_seconds(),
             again: refusal.retry_elsewhere(),
         }
+    }
+}
+
+impl From<Refusal> for WireError {
+    fn from(refusal: Refusal) -> Self {
+        Self::named(refusal, on_this_wire)
     }
 }
 
@@ -132,7 +139,7 @@ impl IntoResponse for WireError {
     }
 }
 
-/// What a field of the contract is called on this wire.
+/// What a field of the contract is called in a chat.
 fn on_this_wire(field: &str) -> String {
     match field {
         "prompt" | "prompt.chat" => "messages",

@@ -38,9 +38,23 @@ impl Fields {
         }
     }
 
+    /// Whether the field is there and not null.
+    pub fn has(&self, name: &str) -> bool {
+        self.object.get(name).is_some_and(|value| !value.is_null())
+    }
+
     pub fn need<T: DeserializeOwned>(&mut self, name: &str) -> Result<T, Refusal> {
         let found = self.take(name)?;
         found.ok_or_else(|| Refusal::invalid(self.path(name), "is missing"))
+    }
+
+    /// The name of the model, which no request goes without.
+    pub fn need_model(&mut self) -> Result<String, Refusal> {
+        let model: String = self.need("model")?;
+        match model.is_empty() {
+            true => Err(Refusal::invalid(self.path("model"), "is empty")),
+            false => Ok(model),
+        }
     }
 
     /// Names of the fields that are left and not null.

@@ -3,13 +3,15 @@
 //! Three kinds of fields: those that have their effect; those that ask for something this worker
 //! cannot do, which are refused; and those that only advise, which are named as dropped.
 
-use std::collections::HashMap;
-
-use serde::Deserialize;
 use serde_json::Value;
 use weir_worker_api as api;
 
-use super::{fields::Fields, form, tools};
+use super::{
+    fields::Fields,
+    form, parse,
+    settings::{limits, sampling, streaming},
+    tools,
+};
 use crate::refusal::Refusal;
 
 /// Asking for any of these and not getting it would be a wrong answer.
@@ -36,11 +38,8 @@ pub struct ChatRequest {
 
 impl ChatRequest {
     pub fn decode(body: &[u8]) -> Result<Self, Refusal> {
-        let json: Value = serde_json::from_slice(body).map_err(|error| Refusal::NotJson {
-            why: error.to_string(),
-        })?;
-        let mut fields = Fields::of("", json)?;
-        let model: String = fields.need("model")?;
+        let mut fields = Fields::of("", parse(body)?)?;
+        let model = fields.need_model()?;
         refuse_unsupported(&mut fields)?;
         let (logprobs, top_logprobs) = logprobs(&mut fields)?;
         let (stream, include_usage) = streaming(&mut fields)?;
@@ -60,9 +59,6 @@ impl ChatRequest {
             cache_salt: fields.take("cache_salt")?.unwrap_or_default(),
             ..api::GenerateRequest::default()
         };
-        if model.is_empty() {
-            return Err(Refusal::invalid("model", "is empty"));
-        }
         if generate.choices == 0 {
             return Err(Refusal::invalid("n", "must be at least 1"));
         }
@@ -103,66 +99,8 @@ fn logprobs(fields: &mut Fields) -> Result<(bool, u32), Refusal> {
     Ok((logprobs, top.unwrap_or(0)))
 }
 
-fn streaming(fields: &mut Fields) -> Result<(bool, bool), Refusal> {
-    let stream = fields.take("stream")?.unwrap_or(false);
-    let Some(options) = fields.take("stream_options")? else {
-        return Ok((stream, false));
-    };
-    if !stream {
-        return Err(Refusal::invalid("stream_options", "needs `stream: true`"));
-    }
-    let mut options = Fields::of("stream_options.", options)?;
-    Ok((stream, options.take("include_usage")?.unwrap_or(false)))
-}
-
-fn sampling(fields: &mut Fields) -> Result<api::Sampling, Refusal> {
-    let bias: HashMap<String, f32> = fields.take("logit_bias")?.unwrap_or_default();
-    let bias = bias.into_iter().map(|(id, value)| {
-        let id = id.parse().map_err(|_| {
-            let why = format!("names `{id}`, which is not a token id");
-            Refusal::invalid("logit_bias", why)
-        })?;
-        Ok((id, value))
-    });
-    Ok(api::Sampling {
-        temperature: fields.take("temperature")?,
-        top_k: fields.take("top_k")?,
-        top_p: fields.take("top_p")?,
-        min_p: fields.take("min_p")?,
-        repetition_penalty: fields.take("repetition_penalty")?,
-        presence_penalty: fields.take("presence_penalty")?,
-        frequency_penalty: fields.take("frequency_penalty")?,
-        seed: fields.take::<i64>("seed")?.map(i64::cast_unsigned),
-        logit_bias: bias.collect::<Result<_, Refusal>>()?,
-    })
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum OneOrMany {
-    One(String),
-    Many(Vec<String>),
-}
-
-fn limits(fields: &mut Fields) -> Result<api::Limits, Refusal> {
-    // The older name counts only where the newer one is absent.
-    let older = fields.take("max_tokens")?;
-    let max_tokens = fields.take("max_completion_tokens")?.or(older);
-    let stop = match fields.take("stop")? {
-        None => Vec::new(),
-        Some(OneOrMany::One(stop)) => vec![stop],
-        Some(OneOrMany::Many(stop)) => stop,
-    };
-    Ok(api::Limits {
-        max_tokens,
-        min_tokens: fields.take("min_tokens")?,
-        stop,
-        stop_token_ids: fields.take("stop_token_ids")?.unwrap_or_default(),
-        ignore_eos: fields.take("ignore_eos")?.unwrap_or(false),
-    })
-}
-
-fn conversation(fields: &mut Fields) -> Result<api::Chat, Refusal> {
+/// The messages and what their template is told beside them.
+pub fn conversation(fields: &mut Fields) -> Result<api::Chat, Refusal> {
     let messages: Vec<Value> = fields.need("messages")?;
     if messages.is_empty() {
         return Err(Refusal::invalid("messages", "is empty"));

@@ -21,10 +21,10 @@ pub struct Envelope {
 
 impl Envelope {
     /// `model` is the name that was asked for.
-    pub fn new(model: String) -> Self {
+    pub fn new(kind: &str, model: String) -> Self {
         let since = SystemTime::now().duration_since(UNIX_EPOCH);
         Self {
-            id: drawn_id("chatcmpl"),
+            id: drawn_id(kind),
             created: since.map_or(0, |since| since.as_secs()),
             model,
         }
@@ -62,6 +62,14 @@ impl Usage {
     pub fn add(&mut self, finished: &api::Finished) {
         self.prompt_tokens = finished.prompt_tokens;
         self.completion_tokens += finished.completion_tokens;
+    }
+
+    /// Counts another prompt too.
+    pub fn join(&mut self, other: Self) {
+        self.prompt_tokens += other.prompt_tokens;
+        self.cached_tokens += other.cached_tokens;
+        self.completion_tokens += other.completion_tokens;
+        self.reasoning_tokens += other.reasoning_tokens;
     }
 
     pub fn object(self) -> Value {
@@ -134,6 +142,8 @@ pub async fn whole(
     while let Some(event) = generation.next().await {
         match event? {
             Event::Started(started) => usage.cached_tokens = started.cached_tokens,
+            // Nobody asks for it here.
+            Event::Prompt(_) => {}
             Event::Tokens(tokens) => {
                 usage.see(&tokens.tokens);
                 let choice = at(&mut choices, tokens.choice);
@@ -201,12 +211,16 @@ pub fn shown_logprobs(serving: &Serving, tokens: &[api::Token]) -> Vec<Value> {
         .collect()
 }
 
-fn one_logprob(serving: &Serving, id: u32, logprob: f32) -> Map<String, Value> {
-    // A special token has no text, but is known by its spelling.
-    let text = match serving.tokenizer.decode(&[id]) {
+/// A token by itself: a special one has no text, but is known by its spelling.
+pub fn token_text(serving: &Serving, id: u32) -> String {
+    match serving.tokenizer.decode(&[id]) {
         Ok(text) if !text.is_empty() => text,
         _ => serving.tokenizer.spelling(id).unwrap_or_default(),
-    };
+    }
+}
+
+fn one_logprob(serving: &Serving, id: u32, logprob: f32) -> Map<String, Value> {
+    let text = token_text(serving, id);
     let mut fields = Map::new();
     // Half a character has no bytes that this wire could show.
     let whole = !text.contains(char::REPLACEMENT_CHARACTER);

@@ -11,7 +11,7 @@ use axum::{
     response::Response,
 };
 use futures::{
-    StreamExt,
+    Stream, StreamExt,
     stream::{iter, unfold},
 };
 use serde_json::{Map, Value, json};
@@ -45,7 +45,7 @@ pub fn answer(
         usage: Usage::default(),
     };
     let state = Some((writing, generation));
-    let events = unfold(state, |state| async move {
+    let pieces = unfold(state, |state| async move {
         let (mut writing, mut generation) = state?;
         match generation.next().await {
             Some(Ok(event)) => Some((writing.pieces(event), Some((writing, generation)))),
@@ -53,7 +53,12 @@ pub fn answer(
             None => Some((writing.end(), None)),
         }
     });
-    let frames = events
+    events(pieces)
+}
+
+/// A response of pieces as they come. Where the last is an error, nothing came after it.
+pub fn events(pieces: impl Stream<Item = Vec<Value>> + Send + 'static) -> Response {
+    let frames = pieces
         .flat_map(|pieces| iter(pieces.into_iter().map(frame)))
         .chain(iter(["data: [DONE]\n\n".to_owned()]))
         .map(Ok::<_, Infallible>);
@@ -87,6 +92,8 @@ impl Writing {
                     .map(|choice| self.piece(choice, json!({ "role": "assistant", "content": "" })))
                     .collect()
             }
+            // Nobody asks for it here.
+            Event::Prompt(_) => Vec::new(),
             Event::Tokens(tokens) => {
                 let logprobs = self
                     .asked

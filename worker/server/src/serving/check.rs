@@ -17,6 +17,10 @@ const MOST_CHOICES: u32 = 16;
 /// Bounds the text that is held back, and the time to look through it.
 const MOST_STOPS: usize = 16;
 const LONGEST_STOP_BYTES: usize = 1024;
+/// Each is looked for among all tokens, with every token that is written.
+const MOST_STOP_TOKENS: usize = 64;
+/// Each is added with every token that is written.
+const MOST_BIASES: usize = 1024;
 
 /// The settings of a request, checked.
 #[derive(Debug, Clone)]
@@ -29,6 +33,7 @@ pub struct Settings {
     pub stop: Vec<String>,
     pub choices: u32,
     pub alternatives: usize,
+    pub prompt_alternatives: Option<usize>,
 }
 
 pub struct Checker<'a> {
@@ -46,11 +51,12 @@ impl Checker<'_> {
             sampling: self.sampling(&sampling)?,
             penalties: self.penalties(&sampling)?,
             seed: sampling.seed,
-            limits: self.limits(&limits)?,
+            limits: self.limits(&limits, request.prompt_logprobs.is_some())?,
             stop: stops(limits.stop)?,
             choices: at_most("choices", request.choices.max(1), MOST_CHOICES)?,
             alternatives: at_most("top_logprobs", request.top_logprobs, MOST_ALTERNATIVES)?
                 as usize,
+            prompt_alternatives: prompt_alternatives(request)?,
         })
     }
 
@@ -61,6 +67,7 @@ impl Checker<'_> {
         let top_k = asked.top_k.or(defaults.top_k);
         let top_p = asked.top_p.or(defaults.top_p);
         let min_p = asked.min_p.or(defaults.min_p);
+        let typical_p = asked.typical_p.or(defaults.typical_p);
         Ok(Sampling {
             temperature: within(
                 "sampling.temperature",
@@ -70,6 +77,11 @@ impl Checker<'_> {
             top_k: top_k.map_or(free.top_k, |k| k as usize),
             top_p: within("sampling.top_p", top_p.unwrap_or(free.top_p), 0.0..=1.0)?,
             min_p: within("sampling.min_p", min_p.unwrap_or(free.min_p), 0.0..=1.0)?,
+            typical_p: within(
+                "sampling.typical_p",
+                typical_p.unwrap_or(free.typical_p),
+                0.0..=1.0,
+            )?,
         })
     }
 
@@ -81,6 +93,7 @@ impl Checker<'_> {
             .unwrap_or(none.repetition);
         let presence = asked.presence_penalty.unwrap_or(none.presence);
         let frequency = asked.frequency_penalty.unwrap_or(none.frequency);
+        no_more_than("sampling.logit_bias", asked.logit_bias.len(), MOST_BIASES)?;
         let mut bias = Vec::with_capacity(asked.logit_bias.len());
         for (id, value) in &asked.logit_bias {
             self.known_token("sampling.logit_bias", *id)?;
@@ -96,8 +109,9 @@ impl Checker<'_> {
         })
     }
 
-    fn limits(&self, asked: &api::Limits) -> Result<WritingLimits, Refusal> {
-        if asked.max_tokens == Some(0) {
+    /// Nothing is written only where the prompt is to be scored.
+    fn limits(&self, asked: &api::Limits, is_scored: bool) -> Result<WritingLimits, Refusal> {
+        if asked.max_tokens == Some(0) && !is_scored {
             return Err(Refusal::invalid("limits.max_tokens", "must be at least 1"));
         }
         let max_tokens = asked.max_tokens.map_or(usize::MAX, |most| most as usize);
@@ -112,8 +126,10 @@ impl Checker<'_> {
         if !asked.ignore_eos {
             ends.extend(self.eos);
         }
+        let field = "limits.stop_token_ids";
+        no_more_than(field, asked.stop_token_ids.len(), MOST_STOP_TOKENS)?;
         for id in &asked.stop_token_ids {
-            self.known_token("limits.stop_token_ids", *id)?;
+            self.known_token(field, *id)?;
             ends.push(*id);
         }
         ends.sort_unstable();
@@ -141,15 +157,21 @@ pub fn check_token(field: &str, id: u32, vocabulary: u32) -> Result<(), Refusal>
     ))
 }
 
-fn stops(stops: Vec<String>) -> Result<Vec<String>, Refusal> {
-    let field = "limits.stop";
-    if stops.len() > MOST_STOPS {
-        let why = format!(
-            "has {} strings; at most {MOST_STOPS} are taken",
-            stops.len()
-        );
+fn prompt_alternatives(request: &api::GenerateRequest) -> Result<Option<usize>, Refusal> {
+    let field = "prompt_logprobs";
+    let Some(asked) = request.prompt_logprobs else {
+        return Ok(None);
+    };
+    if request.resume.is_some() {
+        let why = "was answered where the answer was begun, and cannot be again";
         return Err(Refusal::invalid(field, why));
     }
+    at_most(field, asked, MOST_ALTERNATIVES).map(|asked| Some(asked as usize))
+}
+
+fn stops(stops: Vec<String>) -> Result<Vec<String>, Refusal> {
+    let field = "limits.stop";
+    no_more_than(field, stops.len(), MOST_STOPS)?;
     if stops.iter().any(String::is_empty) {
         return Err(Refusal::invalid(field, "has an empty string"));
     }
@@ -158,6 +180,14 @@ fn stops(stops: Vec<String>) -> Result<Vec<String>, Refusal> {
         return Err(Refusal::invalid(field, why));
     }
     Ok(stops)
+}
+
+fn no_more_than(field: &str, count: usize, most: usize) -> Result<(), Refusal> {
+    if count <= most {
+        return Ok(());
+    }
+    let why = format!("has {count} entries; at most {most} are taken");
+    Err(Refusal::invalid(field, why))
 }
 
 fn within(field: &str, value: f32, range: std::ops::RangeInclusive<f32>) -> Result<f32, Refusal> {

@@ -37,7 +37,7 @@ impl Serving {
         check_options(&request.options)?;
         let serving = self.clone();
         let options = request.options.clone();
-        let prompt = self.prompt_text(request.prompt.as_ref()).await?;
+        let prompt = self.prompt_text(request.prompt.as_ref(), true).await?;
         let (prompt, sequences) = self
             .aside(move || {
                 let alone = serving.encode(&prompt.text, prompt.add_special)?;
@@ -73,8 +73,11 @@ impl Serving {
                 ..Origin::default()
             },
         };
-        let sums = self.engine.score(scoring).await?;
-        let scores = softmax(&sums).into_iter().zip(sums).zip(tokens);
+        let scored = self.engine.score(scoring).await?;
+        let scores = softmax(&scored.sums)
+            .into_iter()
+            .zip(scored.sums)
+            .zip(tokens);
         Ok(api::ChooseResponse {
             scores: request
                 .options
@@ -90,6 +93,7 @@ impl Serving {
                 )
                 .collect(),
             prompt_tokens: prompt.len() as u32,
+            cached_tokens: scored.cached_tokens.min(prompt.len()) as u32,
         })
     }
 }

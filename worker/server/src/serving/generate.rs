@@ -92,6 +92,8 @@ impl Serving {
                     produced: progress.produced,
                     seed,
                     choice,
+                    // It is the same for every choice.
+                    prompt_alternatives: settings.prompt_alternatives.filter(|_| choice == 0),
                     ..writing(&settings, &prompt, &guide, &origin)
                 };
                 let showing = Showing {
@@ -179,6 +181,7 @@ fn writing(settings: &Settings, prompt: &Arc<[u32]>, guide: &Guide, origin: &Ori
         choice: 0,
         limits: settings.limits.clone(),
         alternatives: settings.alternatives,
+        prompt_alternatives: None,
         origin: origin.clone(),
         guide: guide.clone(),
     }
@@ -216,6 +219,10 @@ fn events(
 impl Told {
     fn in_contract(&self, event: Event) -> Vec<generate_event::Event> {
         match event {
+            Event::Prompt(tokens) => {
+                let tokens = tokens.into_iter().map(token).collect();
+                vec![generate_event::Event::Prompt(api::PromptTokens { tokens })]
+            }
             Event::Tokens { tokens, shown } => {
                 let tokens: Vec<api::Token> = tokens.into_iter().map(token).collect();
                 let mut events: Vec<api::Tokens> =

@@ -21,47 +21,90 @@ pub(super) struct PromptText {
 }
 
 impl Serving {
-    /// The tokens of a prompt as the model will see them.
+    /// The tokens of a prompt, which may be none.
     pub async fn tokenize(
         self: &Arc<Self>,
         request: api::TokenizeRequest,
     ) -> Result<Vec<u32>, Refusal> {
         self.admit(&request.model)?;
-        self.prompt_tokens(request.prompt).await
+        self.tokens(request).await
     }
 
+    /// The tokens of a prompt as the model will see them.
     pub(super) async fn prompt_tokens(
         self: &Arc<Self>,
         prompt: Option<api::Prompt>,
     ) -> Result<Vec<u32>, Refusal> {
-        let ids = match form(prompt.as_ref())? {
-            Form::Tokens(tokens) => {
-                for id in &tokens.ids {
-                    check_token("prompt.tokens", *id, self.facts.vocabulary)?;
-                }
-                tokens.ids.clone()
-            }
-            Form::Chat(_) | Form::Text(_) => {
-                let prompt = self.prompt_text(prompt.as_ref()).await?;
-                let serving = self.clone();
-                self.aside(move || serving.encode(&prompt.text, prompt.add_special))
-                    .await?
-            }
+        let request = api::TokenizeRequest {
+            prompt,
+            ..api::TokenizeRequest::default()
         };
+        let ids = self.tokens(request).await?;
         if ids.is_empty() {
             return Err(Refusal::invalid("prompt", "has no tokens"));
         }
         Ok(ids)
     }
 
-    /// Renders a chat, or takes text as it is.
+    async fn tokens(self: &Arc<Self>, request: api::TokenizeRequest) -> Result<Vec<u32>, Refusal> {
+        let begin_answer = request.add_generation_prompt.unwrap_or(true);
+        match form(request.prompt.as_ref())? {
+            Form::Tokens(tokens) => {
+                for id in &tokens.ids {
+                    check_token("prompt.tokens", *id, self.facts.vocabulary)?;
+                }
+                Ok(tokens.ids.clone())
+            }
+            Form::Chat(_) | Form::Text(_) => {
+                let prompt = self.prompt_text(request.prompt.as_ref(), begin_answer);
+                let prompt = prompt.await?;
+                let add_special = request.add_special_tokens.unwrap_or(prompt.add_special);
+                let serving = self.clone();
+                self.aside(move || serving.encode(&prompt.text, add_special))
+                    .await
+            }
+        }
+    }
+
+    /// The text of tokens, with special tokens as the vocabulary spells them.
+    pub async fn detokenize(
+        self: &Arc<Self>,
+        model: &str,
+        tokens: Vec<u32>,
+    ) -> Result<String, Refusal> {
+        self.admit(model)?;
+        let serving = self.clone();
+        self.aside(move || {
+            let tokenizer = &serving.tokenizer;
+            let mut text = String::new();
+            for run in tokens.chunk_by(|a, b| tokenizer.is_special(*a) == tokenizer.is_special(*b))
+            {
+                for id in run {
+                    check_token("tokens", *id, serving.facts.vocabulary)?;
+                }
+                if tokenizer.is_special(run[0]) {
+                    text.extend(run.iter().filter_map(|id| tokenizer.spelling(*id)));
+                } else {
+                    let run = tokenizer.decode(run);
+                    text.push_str(&run.map_err(|error| {
+                        Refusal::invalid("tokens", format!("are refused: {error}"))
+                    })?);
+                }
+            }
+            Ok(text)
+        })
+        .await
+    }
+
+    /// Renders a chat, with the beginning of an answer where that is wanted, or takes text as it is.
     pub(super) async fn prompt_text(
         &self,
         prompt: Option<&api::Prompt>,
+        begin_answer: bool,
     ) -> Result<PromptText, Refusal> {
         match form(prompt)? {
             Form::Chat(chat) => Ok(PromptText {
-                text: self.render(chat).await?,
+                text: self.render(chat, begin_answer).await?,
                 // Templates write the special tokens themselves.
                 add_special: false,
             }),
@@ -87,7 +130,7 @@ impl Serving {
         ids.map_err(|error| Refusal::invalid("prompt", format!("is refused: {error}")))
     }
 
-    async fn render(&self, chat: &api::Chat) -> Result<String, Refusal> {
+    async fn render(&self, chat: &api::Chat, begin_answer: bool) -> Result<String, Refusal> {
         let Some(template) = &self.template else {
             let why = "is a chat, but the model has no chat template: send text or tokens";
             return Err(Refusal::invalid("prompt.chat", why));
@@ -108,7 +151,7 @@ impl Serving {
             messages,
             tools,
             variables,
-            add_generation_prompt: true,
+            add_generation_prompt: begin_answer,
             now: SystemTime::now(),
         };
         let rendered = template.render(&conversation).await;

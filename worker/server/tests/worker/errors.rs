@@ -119,7 +119,7 @@ async fn an_unknown_model_is_answered_with_those_that_exist() {
 #[tokio::test]
 async fn a_path_or_method_that_is_not_served_is_an_error_in_the_same_shape() {
     let worker = Worker::start(&[]).await;
-    let (status, _) = error_of(worker.get("/v1/embeddings").send().await.unwrap()).await;
+    let (status, _) = error_of(worker.get("/v1/moderations").send().await.unwrap()).await;
     assert_eq!(status, 404);
     let (status, _) = error_of(worker.get("/v1/chat/completions").send().await.unwrap()).await;
     assert_eq!(status, 405);

@@ -76,6 +76,7 @@ pub async fn read(worker: &Worker, request: GenerateRequest) -> Read {
                 }
                 read.text.push_str(&tokens.text);
             }
+            Event::Prompt(_) => panic!("nobody asked for it"),
             Event::Finished(finished) => read.finished = finished,
         }
     }
@@ -261,11 +262,12 @@ async fn what_is_not_done_here_is_refused_by_name() {
         assert_eq!((detail.code(), detail.field.as_str()), (code, field));
         assert!(!detail.retry_elsewhere);
     }
-    let status = client
-        .embed(api::EmbedRequest::default())
-        .await
-        .unwrap_err();
-    assert_eq!(detail_of(&status).code(), ErrorCode::Unsupported);
+    let nothing = client.embed(api::EmbedRequest::default()).await;
+    let detail = detail_of(&nothing.unwrap_err());
+    assert_eq!(
+        (detail.code(), detail.field.as_str()),
+        (ErrorCode::Invalid, "inputs")
+    );
 }
 
 #[tokio::test]

@@ -261,6 +261,7 @@ async fn generated(
     while let Some(event) = events.next().await {
         match event.unwrap().event.unwrap() {
             Event::Started(first) => started = Some(first),
+            Event::Prompt(_) => panic!("nobody asked for it"),
             Event::Tokens(more) => {
                 tokens.extend(more.tokens);
                 for piece in more.tool_calls {

@@ -1,0 +1,273 @@
+//! Completions: the older wire, on which a prompt is text or token ids and is continued.
+//!
+//! It is the only one that tells how likely a prompt is, which is what evaluations ask for.
+
+mod choice;
+mod stream;
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    body::Body,
+    extract::State,
+    response::{IntoResponse, Response},
+};
+use futures::{StreamExt, TryStreamExt, stream::iter};
+use serde_json::Value;
+use weir_worker_api::{self as api, generate_event::Event, prompt::Form};
+
+use self::choice::{Choice, Scale};
+use super::{
+    Wire,
+    error::WireError,
+    fields::Fields,
+    form, noting, parse,
+    prompts::prompts,
+    read,
+    response::{Envelope, Usage},
+    settings::{limits, sampling, streaming},
+};
+use crate::{refusal::Refusal, serving::Serving};
+
+/// More than an evaluation sends at once.
+const MOST_PROMPTS: usize = 256;
+/// Streamed answers all have their place in the queue before the first event.
+const MOST_STREAMED: usize = 16;
+/// Bounds what one answer takes in memory: each is a number with the text of its token.
+const MOST_LOGPROBS: usize = 300_000;
+/// What this wire writes where nothing is said.
+const MAX_TOKENS: u32 = 16;
+
+/// A request, in the contract's words.
+#[derive(Debug)]
+struct Completion {
+    model: String,
+    prompts: Vec<Form>,
+    /// Without its prompt.
+    generate: api::GenerateRequest,
+    form_field: Option<&'static str>,
+    echo: bool,
+    logprobs: Option<u32>,
+    stream: bool,
+    include_usage: bool,
+    dropped: Vec<String>,
+}
+
+pub async fn completions(State(wire): State<Wire>, body: Body) -> Result<Response, WireError> {
+    let Wire { serving, reading } = wire;
+    let named = |refusal| WireError::named(refusal, on_this_wire);
+    let (body, place) = read(&reading, body).await?;
+    let mut asked = Completion::decode(&body).map_err(named)?;
+    drop((body, place));
+    let dropped = std::mem::take(&mut asked.dropped);
+    let form_field = asked.form_field;
+    let named = |refusal: Refusal| {
+        named(refusal.with_field_named(|field| match form_field {
+            Some(name) if field == "constraint" => name.to_owned(),
+            _ => field.to_owned(),
+        }))
+    };
+    let response = match asked.stream {
+        true => stream::answer(serving, asked).await.map_err(named)?,
+        false => {
+            let answer = whole(&serving, asked).await.map_err(named)?;
+            Json(answer).into_response()
+        }
+    };
+    Ok(noting(response, &dropped))
+}
+
+/// What a field of the contract is called here.
+fn on_this_wire(field: &str) -> String {
+    match field {
+        "prompt.tokens" => "prompt",
+        "choices" => "n",
+        "top_logprobs" | "prompt_logprobs" => "logprobs",
+        other => other
+            .strip_prefix("sampling.")
+            .or_else(|| other.strip_prefix("limits."))
+            .unwrap_or(other),
+    }
+    .to_owned()
+}
+
+impl Completion {
+    fn decode(body: &[u8]) -> Result<Self, Refusal> {
+        let mut fields = Fields::of("", parse(body)?)?;
+        let model = fields.need_model()?;
+        if let Some(suffix) = fields.take::<String>("suffix")?
+            && !suffix.is_empty()
+        {
+            return Err(Refusal::unsupported("suffix"));
+        }
+        let choices = fields.take("n")?.unwrap_or(1);
+        if choices == 0 {
+            return Err(Refusal::invalid("n", "must be at least 1"));
+        }
+        // As many as are answered are the best of themselves.
+        if let Some(best_of) = fields.take::<u32>("best_of")?
+            && best_of != choices
+        {
+            return Err(Refusal::unsupported("best_of"));
+        }
+        let (stream, include_usage) = streaming(&mut fields)?;
+        let echo = fields.take("echo")?.unwrap_or(false);
+        let logprobs = fields.take("logprobs")?;
+        let mut limits = limits(&mut fields)?;
+        limits.max_tokens = limits.max_tokens.or(Some(MAX_TOKENS));
+        let is_read_only = echo && limits.max_tokens == Some(0);
+        let (form_field, form) = form::form(&mut fields)?.unzip();
+        let completion = Self {
+            prompts: prompts(&mut fields, "prompt", MOST_PROMPTS)?,
+            generate: api::GenerateRequest {
+                model: model.clone(),
+                sampling: Some(sampling(&mut fields)?),
+                limits: Some(limits),
+                constraint: form.map(|form| api::Constraint { form: Some(form) }),
+                choices,
+                top_logprobs: logprobs.unwrap_or(0),
+                prompt_logprobs: match logprobs {
+                    Some(_) if echo => logprobs,
+                    _ => is_read_only.then_some(0),
+                },
+                cache_salt: fields.take("cache_salt")?.unwrap_or_default(),
+                ..api::GenerateRequest::default()
+            },
+            model,
+            form_field,
+            echo,
+            logprobs,
+            stream,
+            include_usage,
+            dropped: fields.rest(),
+        };
+        completion.checked()
+    }
+
+    fn checked(self) -> Result<Self, Refusal> {
+        let choices = self.generate.choices;
+        let answers = self.prompts.len().saturating_mul(choices as usize);
+        if self.stream && answers > MOST_STREAMED {
+            let why = format!("and prompts ask for {answers} streams, more than {MOST_STREAMED}");
+            return Err(Refusal::invalid("n", why));
+        }
+        if self.stream && self.echo && self.logprobs.is_some() && choices > 1 {
+            let why = "must be 1 where a prompt with its log-probabilities is streamed";
+            return Err(Refusal::invalid("n", why));
+        }
+        Ok(self)
+    }
+
+    fn request(&self, prompt: &Form) -> api::GenerateRequest {
+        api::GenerateRequest {
+            prompt: Some(api::Prompt {
+                form: Some(prompt.clone()),
+            }),
+            ..self.generate.clone()
+        }
+    }
+
+    /// What each token is shown with, where anything is.
+    fn scale(&self) -> Option<Scale> {
+        self.logprobs.map(|alternatives| Scale {
+            alternatives: alternatives as usize,
+        })
+    }
+}
+
+/// The whole answer as one object: the choices of the first prompt, then those of the second.
+async fn whole(serving: &Arc<Serving>, asked: Completion) -> Result<Value, Refusal> {
+    let at_once = serving.engine.options().max_sequences;
+    let answers = (0..asked.prompts.len()).map(|index| one(serving, &asked, index));
+    let answers: Vec<(Vec<Choice>, Usage)> = iter(answers).buffered(at_once).try_collect().await?;
+    let mut usage = Usage::default();
+    let mut choices = Vec::new();
+    for (more, used) in answers {
+        usage.join(used);
+        choices.extend(more);
+    }
+    let choices = choices.into_iter().enumerate();
+    let choices = choices.map(|(index, choice)| choice.object(index as u32));
+    let mut answer =
+        Envelope::new("cmpl", asked.model.clone()).object("text_completion", choices.collect());
+    answer.insert("usage".into(), usage.object());
+    Ok(answer.into())
+}
+
+/// The answers to the prompt of that index.
+async fn one(
+    serving: &Arc<Serving>,
+    asked: &Completion,
+    index: usize,
+) -> Result<(Vec<Choice>, Usage), Refusal> {
+    let prompt = &asked.prompts[index];
+    let mut generation = serving.generate(asked.request(prompt)).await?;
+    let mut usage = Usage::default();
+    let mut choices: Vec<Choice> = (0..asked.generate.choices)
+        .map(|_| Choice::new(serving, asked.scale()))
+        .collect();
+    while let Some(event) = generation.next().await {
+        match event? {
+            Event::Started(started) => {
+                usage.cached_tokens = started.cached_tokens;
+                let context_tokens = serving.engine.context_tokens();
+                asked.bound_logprobs(started.prompt_ids.len(), context_tokens)?;
+                if asked.echo {
+                    let text = prompt_text(serving, prompt, &started.prompt_ids)?;
+                    for choice in &mut choices {
+                        choice.begin(&text, started.prompt_ids[0]);
+                    }
+                }
+            }
+            Event::Prompt(prompt) if asked.echo => {
+                for choice in &mut choices {
+                    choice.read(&prompt.tokens);
+                }
+            }
+            Event::Prompt(_) => {}
+            Event::Tokens(tokens) => {
+                usage.see(&tokens.tokens);
+                choices[tokens.choice as usize].grow(&tokens);
+            }
+            Event::Finished(finished) => {
+                usage.add(&finished);
+                choices[finished.choice as usize].finish(&finished);
+            }
+        }
+    }
+    Ok((choices, usage))
+}
+
+impl Completion {
+    /// All prompts are as long as this one, for all that is known.
+    fn bound_logprobs(&self, prompt_tokens: usize, context_tokens: usize) -> Result<(), Refusal> {
+        let Some(scale) = self.scale() else {
+            return Ok(());
+        };
+        let limits = self.generate.limits.as_ref();
+        let asked = limits.and_then(|limits| limits.max_tokens).unwrap_or(0) as usize;
+        let written = asked.min(context_tokens.saturating_sub(prompt_tokens));
+        let read = if self.echo { prompt_tokens } else { 0 };
+        let tokens = (read + written).saturating_mul(scale.alternatives + 1);
+        let answers = self.prompts.len() * self.generate.choices as usize;
+        if tokens.saturating_mul(answers) > MOST_LOGPROBS {
+            let why = format!("ask for more than {MOST_LOGPROBS} numbers in one answer");
+            return Err(Refusal::invalid("logprobs", why));
+        }
+        Ok(())
+    }
+}
+
+/// A prompt as it is shown again.
+fn prompt_text(serving: &Serving, prompt: &Form, ids: &[u32]) -> Result<String, Refusal> {
+    match prompt {
+        Form::Text(text) => Ok(text.clone()),
+        _ => serving
+            .tokenizer
+            .decode(ids)
+            .map_err(|_| Refusal::Internal {
+                step: "showing the prompt",
+            }),
+    }
+}

@@ -1,0 +1,140 @@
+//! Completions as server-sent events.
+
+use std::sync::Arc;
+
+use axum::response::Response;
+use futures::{
+    StreamExt,
+    stream::{BoxStream, select_all, unfold},
+};
+use serde_json::Value;
+use weir_worker_api::generate_event::Event;
+
+use super::{
+    super::{
+        error::WireError,
+        response::{Envelope, Usage},
+        stream::events,
+    },
+    Choice, Completion, on_this_wire, prompt_text,
+};
+use crate::{
+    refusal::Refusal,
+    serving::{Generation, Serving},
+};
+
+/// What comes of one of the prompts.
+type Arrived = (usize, Result<Event, Refusal>);
+
+/// A response that follows the answers to all prompts. Dropping it cancels the work.
+pub async fn answer(serving: Arc<Serving>, asked: Completion) -> Result<Response, Refusal> {
+    let mut generations = Vec::new();
+    for (index, prompt) in asked.prompts.iter().enumerate() {
+        let generation = serving.generate(asked.request(prompt)).await?;
+        generations.push(following(index, generation));
+    }
+    let arriving = select_all(generations);
+    let choices = asked.prompts.len() * asked.generate.choices as usize;
+    let writing = Writing {
+        envelope: Envelope::new("cmpl", asked.model.clone()),
+        choices: (0..choices)
+            .map(|_| Choice::new(&serving, asked.scale()))
+            .collect(),
+        usage: vec![Usage::default(); asked.prompts.len()],
+        serving,
+        asked,
+    };
+    let state = Some((writing, arriving));
+    Ok(events(unfold(state, |state| async move {
+        let (mut writing, mut arriving) = state?;
+        match arriving.next().await {
+            Some((prompt, event)) => match event.and_then(|event| writing.pieces(prompt, event)) {
+                Ok(pieces) => Some((pieces, Some((writing, arriving)))),
+                Err(refusal) => {
+                    let error = WireError::named(refusal, on_this_wire);
+                    Some((vec![error.body()], None))
+                }
+            },
+            None => Some((writing.end(), None)),
+        }
+    })))
+}
+
+fn following(index: usize, generation: Generation) -> BoxStream<'static, Arrived> {
+    unfold(generation, move |mut generation| async move {
+        let event = generation.next().await?;
+        Some(((index, event), generation))
+    })
+    .boxed()
+}
+
+struct Writing {
+    serving: Arc<Serving>,
+    asked: Completion,
+    envelope: Envelope,
+    /// Of all prompts, one after the other.
+    choices: Vec<Choice>,
+    /// Of each prompt.
+    usage: Vec<Usage>,
+}
+
+impl Writing {
+    /// What an event of the answer to one prompt leads to.
+    fn pieces(&mut self, prompt: usize, event: Event) -> Result<Vec<Value>, Refusal> {
+        let count = self.asked.generate.choices as usize;
+        let own = prompt * count..(prompt + 1) * count;
+        match event {
+            Event::Started(started) => {
+                self.usage[prompt].cached_tokens = started.cached_tokens;
+                let context_tokens = self.serving.engine.context_tokens();
+                self.asked
+                    .bound_logprobs(started.prompt_ids.len(), context_tokens)?;
+                if self.asked.echo {
+                    let form = &self.asked.prompts[prompt];
+                    let text = prompt_text(&self.serving, form, &started.prompt_ids)?;
+                    for choice in &mut self.choices[own.clone()] {
+                        choice.begin(&text, started.prompt_ids[0]);
+                    }
+                }
+            }
+            Event::Prompt(read) if self.asked.echo => {
+                for choice in &mut self.choices[own.clone()] {
+                    choice.read(&read.tokens);
+                }
+            }
+            Event::Prompt(_) => {}
+            Event::Tokens(tokens) => {
+                self.usage[prompt].see(&tokens.tokens);
+                self.choices[own.start + tokens.choice as usize].grow(&tokens);
+            }
+            Event::Finished(finished) => {
+                self.usage[prompt].add(&finished);
+                self.choices[own.start + finished.choice as usize].finish(&finished);
+            }
+        }
+        let told = own.filter(|index| !self.choices[*index].is_empty());
+        let told: Vec<usize> = told.collect();
+        Ok(told.into_iter().map(|index| self.piece(index)).collect())
+    }
+
+    fn piece(&mut self, index: usize) -> Value {
+        let choice = self.choices[index].take(index as u32);
+        let mut piece = self.envelope.object("text_completion", vec![choice]);
+        if self.asked.include_usage {
+            piece.insert("usage".into(), Value::Null);
+        }
+        piece.into()
+    }
+
+    /// What comes after the last choice has finished.
+    fn end(&self) -> Vec<Value> {
+        if !self.asked.include_usage {
+            return Vec::new();
+        }
+        let mut last = self.envelope.object("text_completion", Vec::new());
+        let mut usage = Usage::default();
+        self.usage.iter().for_each(|own| usage.join(*own));
+        last.insert("usage".into(), usage.object());
+        vec![last.into()]
+    }
+}
