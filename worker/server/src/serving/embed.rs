@@ -29,7 +29,7 @@ impl Serving {
             }
             Err(refusal) => measured.refused(refusal),
         }
-        result
+        result.map_err(|refusal| refusal.at_pace(self.metrics.pace()))
     }
 
     async fn vectors(
