@@ -15,8 +15,8 @@ use weir_engine::{
     Constraints, Ended, Engine, EngineOptions, model,
     model::{
         BLOCK_TOKENS, ChatTemplate, GenerationDefaults, Groups, KernelClass, KvCache, LoadError,
-        LoadOptions, LoadReport, Model, ModelFacts, Plan, Quantization, STEP_TOKENS, Tokenizer,
-        Upkeep, available_threads,
+        LoadOptions, LoadReport, Model, ModelFacts, Plan, Pooling, Quantization, STEP_TOKENS,
+        Tokenizer, Upkeep, available_threads,
     },
 };
 use weir_policy::load::ColdStart;
@@ -57,8 +57,7 @@ pub async fn start(
     trial::of(&folder).await?;
     let memory = Memory::available();
     let options = load_options(args, memory);
-    let own_template = args.chat_template.clone();
-    let name = args.model_name.clone();
+    let (own_template, name) = (args.chat_template.clone(), args.model_name.clone());
     let engine_options = EngineOptions {
         max_sequences: usize::from(args.max_sequences).min(STEP_TOKENS),
         max_waiting: args.max_waiting,
@@ -66,17 +65,14 @@ pub async fn start(
     };
     let (sequences, pooling) = (engine_options.max_sequences, args.pooling);
     let loading = spawn_blocking(move || {
-        let files = (&*folder, own_template.as_deref());
-        // Said by whoever starts it, by the model's files, or by nobody.
-        let pooling = pooling.map_or_else(|| model::pooling(&folder), |own| Ok(Some(own)));
-        let pooling = pooling.map_err(|error| Failure::new(error.reason(), &error))?;
+        let files = (&*folder, own_template.as_deref(), pooling);
         let mut loaded = Loaded::load(files, &options, memory, sequences)
             .map_err(|error| Failure::new(error.reason(), &error))?;
         let model = (&mut loaded.model, &mut loaded.cache);
         try_out(model, &loaded.tokenizer, &name)?;
-        Ok((loaded, pooling.unwrap_or_default()))
+        Ok(loaded)
     });
-    let (loaded, pooling) = loading
+    let loaded = loading
         .await
         .map_err(|error| Failure::new("CrashLoop", &error))??;
     let load_ms = millis(began.elapsed());
@@ -115,7 +111,7 @@ pub async fn start(
         constraints: Constraints::new(loaded.tokenizer.clone(), facts.vocabulary),
         tokenizer: loaded.tokenizer,
         template: loaded.template,
-        pooling,
+        pooling: loaded.pooling,
         defaults: loaded.defaults,
         facts,
         revision: fetched.revision,
@@ -181,6 +177,7 @@ struct Loaded {
     cache: KvCache,
     tokenizer: Tokenizer,
     template: Option<ChatTemplate>,
+    pooling: Pooling,
     defaults: GenerationDefaults,
     report: LoadReport,
     upkeep: Option<Upkeep>,
@@ -189,7 +186,7 @@ struct Loaded {
 
 impl Loaded {
     fn load(
-        (folder, template): (&Path, Option<&Path>),
+        (folder, template, pooling): (&Path, Option<&Path>, Option<Pooling>),
         options: &LoadOptions,
         memory: Option<Memory>,
         sequences: usize,
@@ -205,6 +202,10 @@ impl Loaded {
             None => ChatTemplate::load(folder, &tokenizer)?,
         };
         let defaults = GenerationDefaults::load(folder)?;
+        let pooling = match pooling {
+            Some(asked) => asked,
+            None => model::pooling(folder)?.unwrap_or_default(),
+        };
         took.tokenizer = began.elapsed();
         let mut model = plan.load()?;
         let began = Instant::now();
@@ -212,6 +213,7 @@ impl Loaded {
         took.key_values = began.elapsed();
         Ok(Self {
             template,
+            pooling,
             defaults,
             report: model.report().clone(),
             upkeep: model.take_upkeep(),
@@ -291,7 +293,7 @@ mod tests {
             memory_bytes: Some(memory.bytes),
             ..LoadOptions::default()
         };
-        let loaded = Loaded::load((folder.path(), None), &options, Some(memory), 8);
+        let loaded = Loaded::load((folder.path(), None, None), &options, Some(memory), 8);
         loaded.map(|loaded| loaded.report).unwrap_err()
     }
 

@@ -37,6 +37,8 @@ async fn readiness_and_metrics_are_there() {
     let worker = Worker::start(&[]).await;
     worker.until(|load| load["model"].is_object()).await;
     worker.chat(&about("Where is my parcel?", json!({}))).await;
+    // The answer may be here before its blocks are given back.
+    worker.until_idle().await;
     assert_eq!(worker.admin("/readyz").await.0, 200);
     let (_, metrics) = worker.admin("/metrics").await;
     for name in [
