@@ -128,12 +128,8 @@ async fn load(args: &Args, folder: PathBuf) -> Result<Loaded, Failure> {
     let sequences = asked(args).unwrap_or(PLANNED_SEQUENCES).min(STEP_TOKENS);
     let pooling = args.pooling;
     let loading = spawn_blocking(move || {
-        // Said by whoever starts it, by the model's files, or by nobody.
-        let pooling = pooling.map_or_else(|| model::pooling(&folder), |own| Ok(Some(own)));
-        let pooling = pooling.map_err(|error| Failure::new(error.reason(), &error))?;
-        let mut loaded = Loaded::load(&folder, &options, memory, sequences)
+        let mut loaded = Loaded::load((&folder, pooling), &options, memory, sequences)
             .map_err(|error| Failure::new(error.reason(), &error))?;
-        loaded.pooling = pooling.unwrap_or_default();
         let began = Instant::now();
         let model = (&mut loaded.model, &mut loaded.cache);
         loaded.capacity = try_out(model, &loaded.tokenizer, &name)?;
@@ -216,7 +212,7 @@ struct Loaded {
 
 impl Loaded {
     fn load(
-        folder: &Path,
+        (folder, pooling): (&Path, Option<Pooling>),
         options: &LoadOptions,
         memory: Option<Memory>,
         sequences: usize,
@@ -228,6 +224,10 @@ impl Loaded {
         let began = Instant::now();
         let tokenizer = Tokenizer::load(folder, plan.vocabulary())?;
         let defaults = GenerationDefaults::load(folder)?;
+        let pooling = match pooling {
+            Some(asked) => asked,
+            None => model::pooling(folder)?.unwrap_or_default(),
+        };
         took.tokenizer = began.elapsed();
         let mut model = plan.load()?;
         let began = Instant::now();
@@ -239,7 +239,7 @@ impl Loaded {
             upkeep: model.take_upkeep(),
             took,
             capacity: Capacity::default(),
-            pooling: Pooling::default(),
+            pooling,
             model,
             cache,
             tokenizer,

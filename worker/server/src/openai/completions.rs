@@ -178,7 +178,9 @@ impl Completion {
 
 /// The whole answer as one object: the choices of the first prompt, then those of the second.
 async fn whole(serving: &Arc<Serving>, asked: Completion) -> Result<Value, Refusal> {
-    let at_once = serving.engine.options().max_sequences;
+    // What cannot be computed now does not crowd the queue.
+    let sequences = serving.engine.options().max_sequences;
+    let at_once = (sequences / asked.generate.choices as usize).max(1);
     let answers = (0..asked.prompts.len()).map(|index| one(serving, &asked, index));
     let answers: Vec<(Vec<Choice>, Usage)> = iter(answers).buffered(at_once).try_collect().await?;
     let mut usage = Usage::default();

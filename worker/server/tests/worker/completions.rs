@@ -319,3 +319,13 @@ async fn offsets_count_characters_where_some_are_many_bytes_and_many_tokens() {
         "{last}"
     );
 }
+
+#[tokio::test]
+async fn more_prompts_than_the_queue_has_places_are_answered_in_their_turn() {
+    let worker = Worker::start(&["--max-waiting=8"]).await;
+    let prompts: Vec<String> = (0..40).map(|index| format!("Parcel {index}")).collect();
+    let body = asked(json!(prompts), json!({ "n": 3, "max_tokens": 2 }));
+    let answer = complete(&worker, &body).await;
+    assert_eq!(answer["choices"].as_array().unwrap().len(), 120);
+    worker.until_idle().await;
+}

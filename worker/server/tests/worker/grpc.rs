@@ -202,6 +202,12 @@ async fn choose_scores_every_option_in_the_order_of_the_request() {
         assert_eq!(&score.option, option);
         assert!(score.tokens > 0 && score.logprob < 0.0);
     }
+    let again = client.choose(asked.clone()).await.unwrap().into_inner();
+    assert_eq!(again.scores, chosen.scores);
+    assert_eq!(
+        (chosen.cached_tokens, again.cached_tokens),
+        (0, (again.prompt_tokens - 1) / 16 * 16)
+    );
     // The written answer says the same as its score.
     let written = read(&worker, request(CLEAR)).await;
     let sum: f64 = written.evidence.iter().map(|e| f64::from(e.logprob)).sum();
@@ -223,6 +229,40 @@ async fn choose_scores_every_option_in_the_order_of_the_request() {
             (ErrorCode::Invalid, field)
         );
     }
+}
+
+#[tokio::test]
+async fn evidence_for_the_prompt_comes_once_and_before_the_answer() {
+    let worker = Worker::start(&[]).await;
+    let mut client = worker.grpc().await;
+    let asked = GenerateRequest {
+        prompt_logprobs: Some(2),
+        choices: 2,
+        ..endless(3, 4)
+    };
+    let mut events = client.generate(asked).await.unwrap().into_inner();
+    let (mut started, mut told, mut written) = (None, Vec::new(), [0, 0]);
+    while let Some(event) = events.next().await {
+        match event.unwrap().event.unwrap() {
+            Event::Started(first) => started = Some(first),
+            Event::Prompt(prompt) => {
+                assert_eq!(
+                    written[0], 0,
+                    "the choice that reads the prompt waits for it"
+                );
+                told.extend(prompt.tokens);
+            }
+            Event::Tokens(tokens) => written[tokens.choice as usize] += tokens.tokens.len(),
+            Event::Finished(_) => {}
+        }
+    }
+    let ids: Vec<u32> = told.iter().map(|token| token.id).collect();
+    assert_eq!(ids, started.unwrap().prompt_ids[1..]);
+    assert!(
+        told.iter()
+            .all(|token| token.alternatives.len() == 2 && token.evidence.is_some())
+    );
+    assert_eq!(written, [4, 4]);
 }
 
 #[tokio::test]
@@ -251,12 +291,25 @@ async fn what_is_not_done_here_is_refused_by_name() {
         }),
         ..GenerateRequest::default()
     };
+    let greedy_for_logprobs = GenerateRequest {
+        prompt_logprobs: Some(21),
+        ..request("x")
+    };
+    let resumed = GenerateRequest {
+        prompt_logprobs: Some(1),
+        resume: Some(api::Resume::default()),
+        ..request("x")
+    };
+    let silent = endless(1, 0);
     for (request, code, field) in [
         (constrained, ErrorCode::Invalid, "constraint"),
         (adapted, ErrorCode::UnknownModel, "model"),
         (long, ErrorCode::TooLong, "prompt"),
         (foreign, ErrorCode::Invalid, "prompt.tokens"),
         (GenerateRequest::default(), ErrorCode::Invalid, "prompt"),
+        (greedy_for_logprobs, ErrorCode::Invalid, "prompt_logprobs"),
+        (resumed, ErrorCode::Invalid, "prompt_logprobs"),
+        (silent, ErrorCode::Invalid, "limits.max_tokens"),
     ] {
         let detail = detail_of(&client.generate(request).await.unwrap_err());
         assert_eq!((detail.code(), detail.field.as_str()), (code, field));
