@@ -33,8 +33,11 @@ impl Reports {
 
     /// Reports what `serving` does until it has nothing left to do.
     pub async fn follow(&self, serving: &Serving, idle: &Idle) {
-        let mut load = serving.engine.load();
+        let (mut load, mut adapters) = (serving.engine.load(), serving.adapters.clone());
+        // Where no list is followed, nothing changes any more.
+        let mut may_change = true;
         loop {
+            adapters.mark_unchanged();
             let now = *load.borrow_and_update();
             self.publish(WorkerLoad {
                 running: now.running,
@@ -46,11 +49,13 @@ impl Reports {
                 queried_tokens: now.queried_tokens,
                 hit_tokens: now.hit_tokens,
                 model: Some(serving.model_facts()),
+                adapters: serving.adapter_loads(),
                 cold_start: Some(serving.cold_start),
                 arriving: None,
             });
             tokio::select! {
                 changed = load.changed() => if changed.is_err() { return },
+                changed = adapters.changed(), if may_change => may_change = changed.is_ok(),
                 () = idle.when_drained() => return,
             }
         }

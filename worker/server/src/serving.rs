@@ -1,5 +1,6 @@
 //! What a worker does, in the contract's words and on no particular wire.
 
+mod adapter;
 mod call_id;
 mod check;
 mod choose;
@@ -22,7 +23,11 @@ use weir_process::Shutdown;
 
 pub use self::generate::Generation;
 use self::tools::Style;
-use crate::{draining::Cutoff, metrics::Metrics, refusal::Refusal};
+use crate::{
+    adapters::{Seen, uses::Uses},
+    draining::Cutoff,
+    metrics::Metrics,
+};
 
 /// A loaded model behind its engine, with all that turns requests into work for it.
 pub struct Serving {
@@ -47,27 +52,14 @@ pub struct Serving {
     pub reading_prompts: Arc<Semaphore>,
     /// Tokens with which the model ends its turn.
     pub eos: Arc<[u32]>,
+    pub adapters: Seen,
+    pub adapter_uses: Uses,
+    /// What adapters may take together.
+    pub adapter_bytes: u64,
     pub cold_start: ColdStart,
     /// When the model was loaded, in seconds since 1970.
     pub created_seconds: u64,
     pub metrics: Metrics,
     pub shutdown: Shutdown,
     pub cutoff: Cutoff,
-}
-
-impl Serving {
-    /// Refuses what must not begin now, and a model that is not served here. An empty name means
-    /// the one there is.
-    fn admit(&self, model: &str) -> Result<(), Refusal> {
-        if self.shutdown.is_draining() {
-            return Err(Refusal::Draining);
-        }
-        if model.is_empty() || model == self.name {
-            return Ok(());
-        }
-        Err(Refusal::UnknownModel {
-            asked: model.to_owned(),
-            known: self.name.clone(),
-        })
-    }
 }

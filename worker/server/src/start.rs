@@ -10,6 +10,7 @@ use std::{
 use tokio::{
     sync::{Semaphore, watch},
     task::spawn_blocking,
+    time::timeout,
 };
 use weir_engine::{
     Constraints, Ended, Engine, EngineOptions,
@@ -24,6 +25,7 @@ use weir_process::Process;
 use weir_sources::{Origin, Progress};
 
 use crate::{
+    adapters::{Following, follow, uses::Uses},
     args::Args,
     draining::{Cutoff, Idle},
     failure::Failure,
@@ -38,6 +40,9 @@ use crate::{
 
 /// Prompts rendered and tokenized at the same time; most take less than a millisecond.
 const PROMPTS_AT_ONCE: usize = 4;
+
+/// How long a worker that could serve its model waits for the adapters that are listed.
+const LONGEST_ADAPTERS: Duration = Duration::from_secs(30);
 
 /// Longer tokens are runs of spaces or dashes, of which nobody fills a whole context.
 const LONGEST_TOKEN_BYTES: usize = 64;
@@ -79,11 +84,21 @@ pub async fn start(
     let load_ms = millis(began.elapsed());
     let facts = loaded.model.facts().clone();
     let (report, mut took) = (loaded.report, loaded.took);
+    let adapter_bytes = room::for_adapters(memory, facts.weight_bytes);
+    let following = Following {
+        folder: args.adapters.clone(),
+        base: loaded.model.adapter_base(),
+        source: args.source.clone(),
+        most_bytes: adapter_bytes,
+    };
     let (engine, ended) = Engine::start(loaded.model, loaded.cache, engine_options)
         .map_err(|error| Failure::new("CrashLoop", &error))?;
     let began = Instant::now();
     warm_up(&engine, &loaded.tokenizer).await?;
     took.warm_up = began.elapsed();
+    let (adapters, tried) = follow(process, following);
+    // Whoever is ready has what it can have; what takes long comes later.
+    let _ = timeout(LONGEST_ADAPTERS, tried).await;
     let cold_start = ColdStart {
         download_ms: match fetched.origin {
             Origin::Local => 0,
@@ -118,6 +133,9 @@ pub async fn start(
         cold_start,
         created_seconds: seconds_now(),
         metrics: Metrics::register(process),
+        adapters,
+        adapter_uses: Uses::default(),
+        adapter_bytes,
         shutdown: process.shutdown().clone(),
         cutoff: Cutoff::after(args.drain, idle, process.tasks()),
     };

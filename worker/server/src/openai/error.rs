@@ -108,7 +108,8 @@ impl From<Refusal> for WireError {
             param: refusal.field().map(on_this_wire),
             message: refusal.to_string(),
             retry_after_seconds: refusal.retry_after_seconds(),
-            again: refusal.retry_elsewhere(),
+            // A client asks the same address again, where what is not there now is not there then.
+            again: refusal.retry_elsewhere() && refusal.code() != ErrorCode::UnknownModel,
         }
     }
 }
