@@ -97,7 +97,8 @@ impl Follower {
             tokio::select! {
                 _ = look.tick() => {
                     self.look().await;
-                    if tried_again.elapsed() >= TRY_AGAIN_AFTER {
+                    // What is still on its way is not begun a second time.
+                    if self.loads.is_empty() && tried_again.elapsed() >= TRY_AGAIN_AFTER {
                         tried_again = Instant::now();
                         let failed = self.told.borrow().failed();
                         self.load(failed);
@@ -147,7 +148,7 @@ impl Follower {
             let loader = self.loader.clone();
             self.loads.push(Box::pin(async move {
                 let loaded = loader.load(&listed).await;
-                (name, listed, loaded)
+                (name, listed, loaded.map_err(in_short))
             }));
         }
     }
@@ -173,6 +174,16 @@ impl Follower {
             }
         }
     }
+}
+
+/// Names in a file may be of any length, and reports are not.
+fn in_short(mut failure: Failure) -> Failure {
+    const MOST: usize = 500;
+    if let Some((end, _)) = failure.message.char_indices().nth(MOST) {
+        failure.message.truncate(end);
+        failure.message.push_str("...");
+    }
+    failure
 }
 
 /// Brings adapters to this machine, and reads them.

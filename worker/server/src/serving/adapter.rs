@@ -46,22 +46,19 @@ impl Serving {
         if model.is_empty() || model == self.name {
             return Ok(Answering::default());
         }
-        let (asked, known) = (model.to_owned(), || self.model_names().join(", "));
         let adapter = model.strip_prefix(&*self.name);
-        let Some(adapter) = adapter.and_then(|rest| rest.strip_prefix(BORDER)) else {
-            let known = known();
-            return Err(Refusal::UnknownModel { asked, known });
-        };
-        let found = self.adapters.borrow().find(adapter);
-        match found {
-            Some(adapter) => Ok(Answering {
-                adapter: Some(adapter),
-            }),
-            None => Err(Refusal::UnknownAdapter {
-                asked,
-                known: known(),
-            }),
+        let adapter = adapter.and_then(|rest| rest.strip_prefix(BORDER));
+        let found = adapter.and_then(|name| self.adapters.borrow().find(name));
+        if found.is_some() {
+            return Ok(Answering { adapter: found });
         }
+        let (asked, known) = (model.to_owned(), self.model_names().join(", "));
+        // Whoever follows no list gets no adapters.
+        let may_come = adapter.is_some() && self.adapters.has_changed().is_ok();
+        Err(match may_come {
+            true => Refusal::UnknownAdapter { asked, known },
+            false => Refusal::UnknownModel { asked, known },
+        })
     }
 
     /// The model, and each adapter that answers can be written with.
