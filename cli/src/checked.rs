@@ -12,7 +12,7 @@ use anyhow::{Context, anyhow, bail};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Container;
 use weir_crds::{SLMDeployment, Source};
-use weir_operator::deployment::desired::{Given, desired};
+use weir_operator::deployment::desired::{Given, LIST, desired};
 use weir_operator::deployment::validate::validate;
 use weir_operator::settings::Settings;
 use weir_policy::source::claim;
@@ -41,6 +41,8 @@ pub(crate) struct Replicas {
     /// The Secret with what its download may need to show.
     pub(crate) credentials: Option<String>,
     pub(crate) drain: Duration,
+    /// The list of adapters as workers read it; nothing where there are none.
+    pub(crate) adapters: Option<String>,
 }
 
 /// Everything that the files ask for, or why that cannot be had, each object and field by name.
@@ -91,6 +93,10 @@ fn replicas(deployment: &SLMDeployment, cores: NonZeroUsize) -> anyhow::Result<R
             .as_ref()
             .map(|secret| secret.name.clone()),
         drain: valid.drain,
+        adapters: match valid.spec.adapters.is_empty() {
+            true => None,
+            false => made.adapters.data.and_then(|mut data| data.remove(LIST)),
+        },
     })
 }
 
@@ -117,6 +123,14 @@ fn models(manifests: &Manifests) -> anyhow::Result<Vec<String>> {
         for missing in table.missing_deployments(&policy.name) {
             problems.push(format!(
                 "RoutePolicy/{}: no file has the deployment {missing:?} that a tier names",
+                policy.name
+            ));
+        }
+    }
+    for policy in table.policies() {
+        for missing in table.missing_adapters(&policy.name) {
+            problems.push(format!(
+                "RoutePolicy/{}: no file has the adapter {missing:?} that a tier names",
                 policy.name
             ));
         }

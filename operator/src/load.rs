@@ -79,6 +79,7 @@ fn shown(load: &Load) -> Load {
         worker: load.worker.clone().map(|worker| WorkerLoad {
             model: worker.model,
             cold_start: worker.cold_start,
+            adapters: worker.adapters,
             ..WorkerLoad::default()
         }),
         router: load.router.clone().map(|router| RouterLoad {
@@ -185,7 +186,7 @@ mod tests {
     use serde_json::json;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
-    use weir_policy::load::ModelFacts;
+    use weir_policy::load::{AdapterLoad, ModelFacts};
 
     fn pod(phase: &str, ip: &str) -> Arc<Pod> {
         let pod = json!({
@@ -223,6 +224,10 @@ mod tests {
         assert_eq!(take(report(9, "a")), 0);
         assert_eq!(take(report(9, "b")), 1);
         assert_eq!(loads.worker(&pod).unwrap().running, 9);
+        let mut adapted = report(9, "b");
+        let worker = adapted.worker.as_mut().unwrap();
+        worker.adapters.push(AdapterLoad::default());
+        assert_eq!(take(adapted), 1);
     }
 
     #[test]
