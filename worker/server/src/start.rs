@@ -2,7 +2,7 @@
 
 use std::{
     num::NonZeroUsize,
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -15,9 +15,9 @@ use tokio::{
 use weir_engine::{
     Constraints, Ended, Engine, EngineOptions,
     model::{
-        BLOCK_TOKENS, ChatTemplate, GenerationDefaults, Groups, KernelClass, KvCache, LoadError,
-        LoadOptions, LoadReport, Model, ModelFacts, Plan, Quantization, STEP_TOKENS, Tokenizer,
-        Upkeep, available_threads,
+        AdapterBase, BLOCK_TOKENS, ChatTemplate, GenerationDefaults, Groups, KernelClass, KvCache,
+        LoadError, LoadOptions, LoadReport, Model, ModelFacts, Plan, Quantization, STEP_TOKENS,
+        Tokenizer, Upkeep, available_threads,
     },
 };
 use weir_policy::load::ColdStart;
@@ -25,7 +25,7 @@ use weir_process::Process;
 use weir_sources::{Origin, Progress};
 
 use crate::{
-    adapters::{Following, follow, uses::Uses},
+    adapters::{Following, Seen, follow, uses::Uses},
     args::Args,
     draining::{Cutoff, Idle},
     failure::Failure,
@@ -61,44 +61,23 @@ pub async fn start(
     // First, while the memory that weights will take is there for it.
     trial::of(&folder).await?;
     let memory = Memory::available();
-    let options = load_options(args, memory);
-    let own_template = args.chat_template.clone();
-    let name = args.model_name.clone();
     let engine_options = EngineOptions {
         max_sequences: usize::from(args.max_sequences).min(STEP_TOKENS),
         max_waiting: args.max_waiting,
         prefix_cache: args.prefix_cache,
     };
-    let sequences = engine_options.max_sequences;
-    let loading = spawn_blocking(move || {
-        let files = (&*folder, own_template.as_deref());
-        let mut loaded = Loaded::load(files, &options, memory, sequences)
-            .map_err(|error| Failure::new(error.reason(), &error))?;
-        let model = (&mut loaded.model, &mut loaded.cache);
-        try_out(model, &loaded.tokenizer, &name)?;
-        Ok(loaded)
-    });
-    let loaded = loading
-        .await
-        .map_err(|error| Failure::new("CrashLoop", &error))??;
+    let loaded = load(args, folder, memory, engine_options.max_sequences).await?;
     let load_ms = millis(began.elapsed());
     let facts = loaded.model.facts().clone();
     let (report, mut took) = (loaded.report, loaded.took);
     let adapter_bytes = room::for_adapters(memory, facts.weight_bytes);
-    let following = Following {
-        folder: args.adapters.clone(),
-        base: loaded.model.adapter_base(),
-        source: args.source.clone(),
-        most_bytes: adapter_bytes,
-    };
+    let base = loaded.model.adapter_base();
     let (engine, ended) = Engine::start(loaded.model, loaded.cache, engine_options)
         .map_err(|error| Failure::new("CrashLoop", &error))?;
     let began = Instant::now();
     warm_up(&engine, &loaded.tokenizer).await?;
     took.warm_up = began.elapsed();
-    let (adapters, tried) = follow(process, following);
-    // Whoever is ready has what it can have; what takes long comes later.
-    let _ = timeout(LONGEST_ADAPTERS, tried).await;
+    let adapters = adapters(args, process, (base, adapter_bytes)).await;
     let cold_start = ColdStart {
         download_ms: match fetched.origin {
             Origin::Local => 0,
@@ -140,6 +119,44 @@ pub async fn start(
         cutoff: Cutoff::after(args.drain, idle, process.tasks()),
     };
     Ok((serving, ended))
+}
+
+/// The model in a folder and all that is beside it, tried out.
+async fn load(
+    args: &Args,
+    folder: PathBuf,
+    memory: Option<Memory>,
+    sequences: usize,
+) -> Result<Loaded, Failure> {
+    let options = load_options(args, memory);
+    let own_template = args.chat_template.clone();
+    let name = args.model_name.clone();
+    let loading = spawn_blocking(move || {
+        let files = (&*folder, own_template.as_deref());
+        let mut loaded = Loaded::load(files, &options, memory, sequences)
+            .map_err(|error| Failure::new(error.reason(), &error))?;
+        let model = (&mut loaded.model, &mut loaded.cache);
+        try_out(model, &loaded.tokenizer, &name)?;
+        Ok(loaded)
+    });
+    loading
+        .await
+        .map_err(|error| Failure::new("CrashLoop", &error))?
+}
+
+/// The adapters that are listed, once those that come soon are there: whoever is ready has what it
+/// can have.
+async fn adapters(args: &Args, process: &Process, (base, most_bytes): (AdapterBase, u64)) -> Seen {
+    let following = Following {
+        folder: args.adapters.clone(),
+        base,
+        source: args.source.clone(),
+        most_bytes,
+    };
+    let (adapters, tried) = follow(process, following);
+    // What takes long comes later.
+    let _ = timeout(LONGEST_ADAPTERS, tried).await;
+    adapters
 }
 
 /// One line of what was loaded and how long each part took.
