@@ -16,6 +16,7 @@ use weir_operator::deployment::desired::{Given, LIST, desired};
 use weir_operator::deployment::validate::validate;
 use weir_operator::settings::Settings;
 use weir_policy::source::claim;
+use weir_policy::tier::model_name;
 
 use crate::container::Local;
 use crate::manifests::Manifests;
@@ -143,9 +144,13 @@ fn models(manifests: &Manifests) -> anyhow::Result<Vec<String>> {
         models.push(model.clone());
     }
     for deployment in table.deployments() {
-        // A policy may have claimed that name.
-        if !models.contains(&deployment.name) {
-            models.push(deployment.name.clone());
+        let adapters = deployment.adapters.iter().map(|name| Some(name.as_str()));
+        for adapter in [None].into_iter().chain(adapters) {
+            let name = model_name(&deployment.name, adapter);
+            // A policy may have claimed that name.
+            if !models.contains(&name) {
+                models.push(name);
+            }
         }
     }
     Ok(models)
@@ -184,6 +189,32 @@ mod tests {
             "---\napiVersion: weir.dev/v1alpha1\nkind: RoutePolicy\nmetadata: {{ name: {name} }}\n\
              spec: {{ models: [{model}], tiers: [{{ name: small, deployment: {{ name: {deployment} }} }}] }}\n"
         )
+    }
+
+    #[test]
+    fn adapters_are_models_with_a_list_for_workers_and_a_tier_needs_one_that_is_there() {
+        let adapted = "adapters: [{ name: tickets, source: 's3://m/tickets' }]";
+        let checked = check(&deployment("triage", adapted)).unwrap();
+        assert_eq!(checked.models, ["triage", "triage:tickets"]);
+        let list = r#"[{"name":"tickets","source":"s3://m/tickets"}]"#;
+        assert_eq!(checked.replicas[0].adapters.as_deref(), Some(list));
+        assert_eq!(
+            check(&deployment("triage", "")).unwrap().replicas[0].adapters,
+            None
+        );
+        let tier = |adapter: &str| {
+            let policy = policy("support", "assistant", "triage");
+            policy.replace(
+                "name: triage }",
+                &format!("name: triage, adapter: {adapter} }}"),
+            )
+        };
+        let with = |adapter: &str| check(&(deployment("triage", adapted) + &tier(adapter)));
+        assert!(with("tickets").is_ok());
+        assert_eq!(
+            with("other").unwrap_err(),
+            "RoutePolicy/support: no file has the adapter \"triage:other\" that a tier names"
+        );
     }
 
     #[test]

@@ -60,7 +60,7 @@ pub(crate) async fn start(
     manifests: Manifests,
     setup: &Setup,
 ) -> anyhow::Result<Running> {
-    std::fs::create_dir_all(&setup.logs)
+    create_dir_all(&setup.logs)
         .with_context(|| format!("make the folder {}", setup.logs.display()))?;
     let cores = available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let checked = check(&manifests, cores)?;
