@@ -1,7 +1,6 @@
 //! The list of a deployment's adapters, as its workers read it.
 //!
-//! It is no part of a revision: pods have it mounted whatever it says, and see within a minute or so
-//! that it changed.
+//! It is no part of a revision: pods have it mounted whatever it says, and see that it changed.
 
 use std::collections::BTreeMap;
 
