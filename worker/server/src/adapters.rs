@@ -94,6 +94,12 @@ impl Adapters {
         wanted
     }
 
+    /// Whether that is listed under the name.
+    fn want(&self, name: &str, listed: &Listed) -> bool {
+        let entry = self.0.get(name);
+        entry.is_some_and(|entry| *entry.listed == *listed)
+    }
+
     /// Takes up what came of loading; nothing where that is not listed any more. Gives whether it
     /// is news.
     fn loaded(
@@ -101,12 +107,12 @@ impl Adapters {
         (name, listed): (&str, &Arc<Listed>),
         loaded: Result<Arc<Adapter>, Failure>,
     ) -> bool {
+        if !self.want(name, listed) {
+            return false;
+        }
         let Some(entry) = self.0.get_mut(name) else {
             return false;
         };
-        if entry.listed != *listed {
-            return false;
-        }
         let state = match loaded {
             Ok(adapter) => {
                 entry.served = Some(adapter);

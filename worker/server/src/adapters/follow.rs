@@ -145,9 +145,15 @@ impl Follower {
 
     fn load(&self, wanted: Vec<(Arc<str>, Arc<Listed>)>) {
         for (name, listed) in wanted {
-            let loader = self.loader.clone();
+            let (loader, mut seen) = (self.loader.clone(), self.told.subscribe());
             self.loads.push(Box::pin(async move {
-                let loaded = loader.load(&listed).await;
+                let loaded = tokio::select! {
+                    loaded = loader.load(&listed) => loaded,
+                    // Nobody takes it up any more: what has come of it stays in the cache.
+                    _ = seen.wait_for(|adapters| !adapters.want(&name, &listed)) => {
+                        Err(Failure::of("ModelNotFound", "it is not listed any more"))
+                    }
+                };
                 (name, listed, loaded.map_err(in_short))
             }));
         }
@@ -191,7 +197,7 @@ struct Loader {
     base: AdapterBase,
     source: SourceArgs,
     /// Whoever has it reads: one at a time, so that each knows what the others take.
-    ledger: Mutex<Ledger>,
+    ledger: Mutex<Ledger<Adapter>>,
 }
 
 impl Loader {
@@ -204,7 +210,7 @@ impl Loader {
             .await
             .map_err(|error| Failure::new("CrashLoop", &error));
         let adapter = Arc::new(read??);
-        ledger.hold(&adapter);
+        ledger.hold(&adapter, adapter.bytes());
         Ok(adapter)
     }
 }
