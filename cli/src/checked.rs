@@ -12,10 +12,11 @@ use anyhow::{Context, anyhow, bail};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Container;
 use weir_crds::{SLMDeployment, Source};
-use weir_operator::deployment::desired::{Given, desired};
+use weir_operator::deployment::desired::{Given, LIST, desired};
 use weir_operator::deployment::validate::validate;
 use weir_operator::settings::Settings;
 use weir_policy::source::claim;
+use weir_policy::tier::model_name;
 
 use crate::container::Local;
 use crate::manifests::Manifests;
@@ -41,6 +42,8 @@ pub(crate) struct Replicas {
     /// The Secret with what its download may need to show.
     pub(crate) credentials: Option<String>,
     pub(crate) drain: Duration,
+    /// The list of adapters as workers read it; nothing where there are none.
+    pub(crate) adapters: Option<String>,
 }
 
 /// Everything that the files ask for, or why that cannot be had, each object and field by name.
@@ -91,6 +94,10 @@ fn replicas(deployment: &SLMDeployment, cores: NonZeroUsize) -> anyhow::Result<R
             .as_ref()
             .map(|secret| secret.name.clone()),
         drain: valid.drain,
+        adapters: match valid.spec.adapters.is_empty() {
+            true => None,
+            false => made.adapters.data.and_then(|mut data| data.remove(LIST)),
+        },
     })
 }
 
@@ -121,6 +128,14 @@ fn models(manifests: &Manifests) -> anyhow::Result<Vec<String>> {
             ));
         }
     }
+    for policy in table.policies() {
+        for missing in table.missing_adapters(&policy.name) {
+            problems.push(format!(
+                "RoutePolicy/{}: no file has the adapter {missing:?} that a tier names",
+                policy.name
+            ));
+        }
+    }
     if !problems.is_empty() {
         bail!("{}", problems.join("; "));
     }
@@ -129,9 +144,13 @@ fn models(manifests: &Manifests) -> anyhow::Result<Vec<String>> {
         models.push(model.clone());
     }
     for deployment in table.deployments() {
-        // A policy may have claimed that name.
-        if !models.contains(&deployment.name) {
-            models.push(deployment.name.clone());
+        let adapters = deployment.adapters.iter().map(|name| Some(name.as_str()));
+        for adapter in [None].into_iter().chain(adapters) {
+            let name = model_name(&deployment.name, adapter);
+            // A policy may have claimed that name.
+            if !models.contains(&name) {
+                models.push(name);
+            }
         }
     }
     Ok(models)
@@ -170,6 +189,32 @@ mod tests {
             "---\napiVersion: weir.dev/v1alpha1\nkind: RoutePolicy\nmetadata: {{ name: {name} }}\n\
              spec: {{ models: [{model}], tiers: [{{ name: small, deployment: {{ name: {deployment} }} }}] }}\n"
         )
+    }
+
+    #[test]
+    fn adapters_are_models_with_a_list_for_workers_and_a_tier_needs_one_that_is_there() {
+        let adapted = "adapters: [{ name: tickets, source: 's3://m/tickets' }]";
+        let checked = check(&deployment("triage", adapted)).unwrap();
+        assert_eq!(checked.models, ["triage", "triage:tickets"]);
+        let list = r#"[{"name":"tickets","source":"s3://m/tickets"}]"#;
+        assert_eq!(checked.replicas[0].adapters.as_deref(), Some(list));
+        assert_eq!(
+            check(&deployment("triage", "")).unwrap().replicas[0].adapters,
+            None
+        );
+        let tier = |adapter: &str| {
+            let policy = policy("support", "assistant", "triage");
+            policy.replace(
+                "name: triage }",
+                &format!("name: triage, adapter: {adapter} }}"),
+            )
+        };
+        let with = |adapter: &str| check(&(deployment("triage", adapted) + &tier(adapter)));
+        assert!(with("tickets").is_ok());
+        assert_eq!(
+            with("other").unwrap_err(),
+            "RoutePolicy/support: no file has the adapter \"triage:other\" that a tier names"
+        );
     }
 
     #[test]

@@ -9,13 +9,14 @@ use std::path::Path;
 use k8s_openapi::api::core::v1::Container;
 
 /// Arguments that are the pod's: its addresses and paths.
-const ARGS_OF_THE_POD: [&str; 6] = [
+const ARGS_OF_THE_POD: [&str; 7] = [
     "--listen",
     "--admin",
     "--termination-log",
     "--packed-cache",
     "--credentials",
     "--ca-bundle",
+    "--adapters",
 ];
 /// Variables that are the pod's: its log is read by programs, and routers of other machines need
 /// notice of its end.
@@ -81,6 +82,12 @@ impl Local {
         self
     }
 
+    /// Serves the adapters that are listed in a folder of this machine.
+    pub(crate) fn with_adapters(mut self, folder: &Path) -> Self {
+        self.args.push(format!("--adapters={}", folder.display()));
+        self
+    }
+
     /// The arguments of one start.
     pub(crate) fn args_at(&self, serving: SocketAddr, admin: SocketAddr) -> Vec<String> {
         let addresses = [format!("--listen={serving}"), format!("--admin={admin}")];
@@ -127,7 +134,7 @@ mod tests {
         let local = local(json!({ "args": [
             "--model-name=triage", "--listen=0.0.0.0:8000", "--admin", "0.0.0.0:9090",
             "--termination-log=/dev/termination-log", "--source", "file:///m",
-            "--packed-cache=/cache/packed", "--credentials=/credentials",
+            "--packed-cache=/cache/packed", "--credentials=/credentials", "--adapters=/adapters",
         ] }));
         let addresses = ["127.0.0.1:1", "127.0.0.1:2"].map(|address| address.parse().unwrap());
         assert_eq!(

@@ -58,6 +58,7 @@ async fn demo(args: DemoArgs, process: Process) -> anyhow::Result<()> {
         listen: args.listen,
         secrets: folder.path().join("secrets"),
         logs: folder.path().join("logs"),
+        adapters: folder.path().join("adapters"),
         // Nothing is left behind.
         kept: None,
     };

@@ -32,14 +32,18 @@ pub(crate) struct Laptop {
 }
 
 impl Laptop {
-    /// The deployment with its source on this machine. A source that no mount covers stays as it is.
+    /// The deployment with its sources on this machine. One that no mount covers stays as it is.
     pub(crate) fn deployment(&self, mut object: SLMDeployment) -> SLMDeployment {
-        let here = object.spec.model.source.parse().ok().and_then(|source| {
-            let mut mounts = self.mounts.iter();
-            mounts.find_map(|mount| mount.folder_of(&source))
-        });
-        if let Some(here) = here {
-            object.spec.model.source = format!("file://{}", here.display());
+        let adapters = object.spec.adapters.iter_mut();
+        let sources = adapters.map(|adapter| &mut adapter.source);
+        for source in sources.chain([&mut object.spec.model.source]) {
+            let here = source.parse().ok().and_then(|source| {
+                let mut mounts = self.mounts.iter();
+                mounts.find_map(|mount| mount.folder_of(&source))
+            });
+            if let Some(here) = here {
+                *source = format!("file://{}", here.display());
+            }
         }
         object
     }
@@ -181,6 +185,26 @@ mod tests {
             source_here("file:///models/triage/v2"),
             "file:///home/me/triage/v2"
         );
+    }
+
+    #[test]
+    fn adapters_lie_where_mounts_say_too() {
+        let object = serde_json::from_value(json!({
+            "apiVersion": "weir.dev/v1alpha1", "kind": "SLMDeployment",
+            "metadata": { "name": "triage" },
+            "spec": {
+                "model": { "source": "file:///models/triage" },
+                "adapters": [
+                    { "name": "a", "source": "file:///models/triage/a" },
+                    { "name": "b", "source": "s3://m/b" },
+                ],
+            },
+        }));
+        let deployment = laptop().deployment(object.unwrap());
+        let adapters = deployment.spec.adapters.iter();
+        let sources: Vec<&str> = adapters.map(|adapter| adapter.source.as_str()).collect();
+        let model = &deployment.spec.model.source;
+        assert_eq!(sources, [&*format!("{model}/a"), "s3://m/b"]);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //!
 //! What was checked is applied to processes instead of pods. A replica is in the router's world while it is ready.
 
+use std::fs::{create_dir_all, write};
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -11,6 +12,7 @@ use std::thread::available_parallelism;
 use anyhow::{Context, ensure};
 use futures::future::join_all;
 use tokio::sync::{mpsc, watch};
+use weir_operator::deployment::desired::LIST;
 use weir_process::Process;
 use weir_router::World;
 
@@ -24,6 +26,8 @@ pub(crate) struct Setup {
     pub(crate) listen: SocketAddr,
     pub(crate) secrets: PathBuf,
     pub(crate) logs: PathBuf,
+    /// Where the lists of adapters lie, a folder for each deployment that has any.
+    pub(crate) adapters: PathBuf,
     /// Where replicas keep downloads and packed weights for their next start.
     pub(crate) kept: Option<PathBuf>,
 }
@@ -56,7 +60,7 @@ pub(crate) async fn start(
     manifests: Manifests,
     setup: &Setup,
 ) -> anyhow::Result<Running> {
-    std::fs::create_dir_all(&setup.logs)
+    create_dir_all(&setup.logs)
         .with_context(|| format!("make the folder {}", setup.logs.display()))?;
     let cores = available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let checked = check(&manifests, cores)?;
@@ -138,6 +142,12 @@ fn specs(
                  has with --secret {secret}/KEY=env:VARIABLE or file:PATH"
             );
             local = local.with_credentials(&folder);
+        }
+        if let Some(list) = &replicas.adapters {
+            let folder = setup.adapters.join(&deployment);
+            let written = create_dir_all(&folder).and_then(|()| write(folder.join(LIST), list));
+            written.with_context(|| format!("write the adapters to {}", folder.display()))?;
+            local = local.with_adapters(&folder);
         }
         for number in 1..=replicas.count {
             let spec = ReplicaSpec {

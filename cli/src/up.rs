@@ -40,6 +40,7 @@ async fn up(args: UpArgs, process: Process) -> anyhow::Result<()> {
         listen: args.listen,
         secrets: secrets.path().into(),
         logs: args.state.join("logs"),
+        adapters: args.state.join("adapters"),
         kept: Some(args.state.clone()),
     };
     secrets::lay_out(&setup.secrets, &args.secrets, |name| {

@@ -14,6 +14,8 @@ pub const STALLED: &str = "Stalled";
 pub const AVAILABLE: &str = "Available";
 /// The model of the current revision has been found, verified and loaded.
 pub const MODEL_READY: &str = "ModelReady";
+/// Every adapter of the deployment is served by some replica, and none is refused by one.
+pub const ADAPTERS_READY: &str = "AdaptersReady";
 /// The canary holds its guard.
 pub const CANARY_HEALTHY: &str = "CanaryHealthy";
 /// `spec.replicas` is set, so that `spec.scaling` does nothing.
@@ -27,10 +29,11 @@ pub const WITHIN_BUDGET: &str = "WithinBudget";
 pub const CREDENTIALS_READY: &str = "CredentialsReady";
 
 /// Every condition type of an `SLMDeployment`.
-pub const OF_DEPLOYMENTS: [&str; 7] = [
+pub const OF_DEPLOYMENTS: [&str; 8] = [
     READY,
     AVAILABLE,
     MODEL_READY,
+    ADAPTERS_READY,
     CANARY_HEALTHY,
     AUTOSCALING_SUSPENDED,
     RECONCILING,

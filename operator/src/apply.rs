@@ -11,10 +11,11 @@ pub mod difference;
 use std::sync::Arc;
 use std::time::Duration;
 
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, Preconditions};
 use kube::runtime::events::{Event, Recorder, Reporter};
-use kube::{Client, Resource};
+use kube::{Client, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -191,6 +192,30 @@ impl Writer {
         let patch = Patch::Merge(&body);
         let resized = api.patch(live.name(), &params, &patch);
         self.send("resize", &name, resized).await.map(drop)
+    }
+
+    /// Annotates a pod. One that cannot be is logged and forgotten: what it is told so it finds by
+    /// itself, a little later.
+    pub async fn annotate(&self, pod: &Pod, (key, value): (&str, &str)) {
+        let name = pod.name_any();
+        let namespace = pod.namespace().unwrap_or_default();
+        let api: Api<Pod> = Api::namespaced(self.client.clone(), &namespace);
+        let body = json!({
+            // Should the name have changed hands since it was read, the patch is refused.
+            "metadata": { "uid": pod.metadata.uid, "annotations": { key: value } },
+        });
+        let params = PatchParams {
+            field_manager: Some(FIELD_MANAGER.into()),
+            ..PatchParams::default()
+        };
+        let patch = Patch::Merge(&body);
+        let annotated = api.patch_metadata(&name, &params, &patch);
+        if let Err(error) = self
+            .send("annotate", &format!("Pod {name}"), annotated)
+            .await
+        {
+            tracing::warn!(%error, namespace, "a pod was not told of its adapters");
+        }
     }
 
     async fn delete(&self, live: &Live) -> Result<(), ApplyError> {

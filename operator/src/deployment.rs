@@ -4,6 +4,7 @@ pub mod began;
 pub mod cause;
 pub mod desired;
 pub mod observe;
+pub mod refresh;
 pub mod rollout;
 pub mod status;
 pub mod validate;
@@ -48,6 +49,10 @@ pub async fn reconcile(ctx: &Context, namespace: &str, name: &str) -> Result<Out
         })
         .await?;
     resize_stable(ctx, &observed, &plan).await?;
+    let (stale, hash) = refresh::stale(&observed, &desired);
+    for pod in stale {
+        ctx.writer.annotate(pod, (refresh::ANNOTATION, &hash)).await;
+    }
     let decided = Decided::Made {
         plan: &plan,
         replicas: valid.replicas,

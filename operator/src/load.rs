@@ -80,6 +80,7 @@ fn shown(load: &Load) -> Load {
             model: worker.model,
             cold_start: worker.cold_start,
             capacity: worker.capacity,
+            adapters: worker.adapters,
             ..WorkerLoad::default()
         }),
         router: load.router.clone().map(|router| RouterLoad {
@@ -186,7 +187,7 @@ mod tests {
     use serde_json::json;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
-    use weir_policy::load::ModelFacts;
+    use weir_policy::load::{AdapterLoad, ModelFacts};
 
     fn pod(phase: &str, ip: &str) -> Arc<Pod> {
         let pod = json!({
@@ -224,6 +225,10 @@ mod tests {
         assert_eq!(take(report(9, "a")), 0);
         assert_eq!(take(report(9, "b")), 1);
         assert_eq!(loads.worker(&pod).unwrap().running, 9);
+        let mut adapted = report(9, "b");
+        let worker = adapted.worker.as_mut().unwrap();
+        worker.adapters.push(AdapterLoad::default());
+        assert_eq!(take(adapted), 1);
     }
 
     #[test]

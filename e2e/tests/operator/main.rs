@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "what surprises a test ends it")]
 
+mod adapters;
 mod leading;
 mod objects;
 mod policies;

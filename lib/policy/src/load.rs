@@ -46,9 +46,26 @@ pub struct WorkerLoad {
     /// As measured when the replica got ready; absent until then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capacity: Option<Capacity>,
+    /// Those that are listed, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub adapters: Vec<AdapterLoad>,
     /// Present while the model's files are on their way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arriving: Option<Arriving>,
+}
+
+/// One adapter of a replica's list.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AdapterLoad {
+    pub name: String,
+    /// `sha256:<hex>` over the files that answers are written with; empty where there is nothing yet.
+    #[serde(default)]
+    pub digest: String,
+    /// Why what is listed is not served, as a condition's reason; empty where it is.
+    #[serde(default)]
+    pub reason: String,
+    #[serde(default)]
+    pub message: String,
 }
 
 /// How far the model's files are on their way.

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use weir_crds::{Money, RoutePolicy, RoutePolicySpec, SLMDeployment, reasons};
 
 use crate::last_good::LastGood;
-use crate::tier::{Inside, Target, Tier};
+use crate::tier::{Inside, Target, Tier, model_name};
 use crate::validate::{self, Problem, Settings};
 
 /// What every model name of a namespace means.
@@ -48,6 +48,8 @@ pub struct Deployment {
     pub stable: Option<String>,
     /// Of one replica.
     pub replica_hour: Option<Money>,
+    /// The names of its adapters.
+    pub adapters: BTreeSet<String>,
 }
 
 /// What one model name means.
@@ -148,6 +150,22 @@ impl Table {
         missing.into_iter().collect()
     }
 
+    /// The adapters, as model names, that tiers of the policy name and that their deployments do not
+    /// have.
+    pub fn missing_adapters(&self, policy: &str) -> Vec<String> {
+        let tiers = self
+            .policies
+            .get(policy)
+            .map(|policy| &policy.settings.tiers);
+        let named = tiers.into_iter().flatten().filter_map(|tier| {
+            let (name, adapter) = (tier.deployment()?, tier.adapter()?);
+            let has = self.deployments.get(name)?.adapters.contains(adapter);
+            (!has).then(|| model_name(name, Some(adapter)))
+        });
+        let missing: BTreeSet<String> = named.collect();
+        missing.into_iter().collect()
+    }
+
     fn add_policy(&mut self, object: &RoutePolicy, last_good: &BTreeMap<String, LastGood>) {
         let name = object.metadata.name.clone().unwrap_or_default();
         let live = (object.metadata.generation.unwrap_or_default(), &object.spec);
@@ -241,7 +259,14 @@ impl Table {
                 .map(|rollout| rollout.stable.clone())
                 .filter(|stable| !stable.is_empty()),
             replica_hour: price.and_then(|price| price.replica_hour.parse().ok()),
+            adapters: object
+                .spec
+                .adapters
+                .iter()
+                .map(|of| of.name.clone())
+                .collect(),
         };
+        let adapters = deployment.adapters.clone();
         self.deployments.insert(name.clone(), Arc::new(deployment));
         // A key that some policy asks for on the way to a deployment is asked for here as well.
         let users = self.policies.values().filter(|policy| policy.uses(&name));
@@ -252,12 +277,16 @@ impl Table {
             .filter_map(|policy| policy.keys())
             .chain(refused)
             .collect();
-        let keys = keys.into_iter().collect();
-        self.routes.entry(name.clone()).or_insert_with(|| Route {
-            settings: Arc::new(alone(&name)),
-            owner: Owner::Deployment(name),
-            keys,
-        });
+        let keys: Vec<Keys> = keys.into_iter().collect();
+        let adapters = adapters.iter().map(|adapter| Some(adapter.as_str()));
+        for adapter in adapters.chain([None]) {
+            let route = self.routes.entry(model_name(&name, adapter));
+            route.or_insert_with(|| Route {
+                settings: Arc::new(alone(&name, adapter)),
+                owner: Owner::Deployment(name.clone()),
+                keys: keys.clone(),
+            });
+        }
     }
 }
 
@@ -292,8 +321,9 @@ fn keys_of_refused(policy: &str, spec: &RoutePolicySpec) -> Vec<(String, Keys)> 
         .collect()
 }
 
-/// A deployment under its own name: one tier, nothing held back, the defaults of a policy.
-fn alone(deployment: &str) -> Settings {
+/// A deployment under its own name, or that of an adapter: one tier, nothing held back, the defaults of
+/// a policy.
+fn alone(deployment: &str, adapter: Option<&str>) -> Settings {
     let spec: RoutePolicySpec = serde_json::from_value(serde_json::json!({
         "models": [deployment],
         "tiers": [{ "name": deployment, "deployment": { "name": deployment } }],
@@ -301,8 +331,11 @@ fn alone(deployment: &str) -> Settings {
     .expect("a policy of one tier reads");
     let mut settings = validate::settings(&spec).expect("a policy of one tier is valid");
     settings.tiers = vec![Tier::Inside(Arc::new(Inside {
-        name: deployment.to_owned(),
-        target: Target::Deployment(deployment.to_owned()),
+        name: model_name(deployment, adapter),
+        target: Target::Deployment {
+            name: deployment.to_owned(),
+            adapter: adapter.map(str::to_owned),
+        },
         accept: None,
     }))];
     settings

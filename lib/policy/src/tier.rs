@@ -27,9 +27,20 @@ pub struct Inside {
 /// What answers inside the cluster.
 #[derive(Debug)]
 pub enum Target {
-    /// The deployment of this name.
-    Deployment(String),
+    /// The deployment of this name, or one of its adapters.
+    Deployment {
+        name: String,
+        adapter: Option<String>,
+    },
     Endpoint(Box<Endpoint>),
+}
+
+/// What a deployment's adapter is called as a model.
+pub fn model_name(deployment: &str, adapter: Option<&str>) -> String {
+    match adapter {
+        Some(adapter) => format!("{deployment}:{adapter}"),
+        None => deployment.to_owned(),
+    }
 }
 
 /// A tier whose asks leave the cluster.
@@ -96,7 +107,7 @@ impl Tier {
         match self {
             Tier::Inside(inside) => match &inside.target {
                 Target::Endpoint(endpoint) => Some(endpoint),
-                Target::Deployment(_) => None,
+                Target::Deployment { .. } => None,
             },
             Tier::Outside(outside) => Some(&outside.endpoint),
         }
@@ -106,7 +117,18 @@ impl Tier {
     pub fn deployment(&self) -> Option<&str> {
         match self {
             Tier::Inside(inside) => match &inside.target {
-                Target::Deployment(name) => Some(name),
+                Target::Deployment { name, .. } => Some(name),
+                Target::Endpoint(_) => None,
+            },
+            Tier::Outside(_) => None,
+        }
+    }
+
+    /// The adapter that its deployment answers with; nothing for the model itself.
+    pub fn adapter(&self) -> Option<&str> {
+        match self {
+            Tier::Inside(inside) => match &inside.target {
+                Target::Deployment { adapter, .. } => adapter.as_deref(),
                 Target::Endpoint(_) => None,
             },
             Tier::Outside(_) => None,

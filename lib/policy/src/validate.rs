@@ -58,6 +58,7 @@ pub const HONOURED: Honoured = Honoured {
         "spec.models",
         "spec.tiers[].name",
         "spec.tiers[].deployment.name",
+        "spec.tiers[].deployment.adapter",
         "spec.tiers[].accept.task",
         "spec.tiers[].accept.threshold",
         "spec.tiers[].accept.escalateOn.patterns",
@@ -215,7 +216,10 @@ impl Check {
             match (&tier.deployment, &tier.endpoint) {
                 (Some(deployment), None) => tiers.push(Tier::Inside(Arc::new(Inside {
                     name: tier.name.clone(),
-                    target: Target::Deployment(deployment.name.clone()),
+                    target: Target::Deployment {
+                        name: deployment.name.clone(),
+                        adapter: deployment.adapter.clone(),
+                    },
                     accept,
                 }))),
                 (None, Some(endpoint)) => {

@@ -104,9 +104,14 @@ fn of_container(container: &ContainerStatus) -> Option<Cause> {
     })
 }
 
+/// The reason of that name, where it is one that workers give.
+pub fn of_worker(reason: &str) -> Option<&'static str> {
+    OF_WORKERS.into_iter().find(|known| *known == reason)
+}
+
 fn last_words(words: &str) -> Option<Cause> {
     let (reason, message) = last_line(words).split_once(": ")?;
-    let reason = OF_WORKERS.into_iter().find(|known| *known == reason)?;
+    let reason = of_worker(reason)?;
     Some(Cause {
         reason,
         message: message.to_owned(),

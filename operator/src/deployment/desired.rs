@@ -1,5 +1,6 @@
 //! What a valid deployment is made of: its revision, and the objects of it. Pure, and cannot fail.
 
+mod adapters;
 mod files;
 mod pod;
 
@@ -13,6 +14,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use weir_crds::labels;
 
+pub use self::adapters::LIST;
+use self::adapters::adapters;
 use super::began::Began;
 use super::validate::Valid;
 use crate::namespace::desired::router_service;
@@ -36,6 +39,8 @@ pub struct Desired {
     pub config: ConfigMap,
     /// What clients talk to: the routers, under the deployment's name.
     pub service: Service,
+    /// The list of adapters, which the pods of all revisions have mounted.
+    pub adapters: ConfigMap,
 }
 
 /// What is known of the revision besides the spec.
@@ -53,6 +58,7 @@ impl Desired {
     pub fn objects(&self) -> Vec<Wanted> {
         vec![
             Wanted::new(&self.config),
+            Wanted::new(&self.adapters),
             Wanted::new(&self.headless),
             Wanted::new(&self.service),
             Wanted::new(&self.deployment),
@@ -69,6 +75,7 @@ pub fn desired(valid: &Valid<'_>, settings: &Settings, given: Given<'_>) -> Desi
         headless: headless(valid, &revision),
         config: config(valid, &revision, given.digest),
         service: service(valid),
+        adapters: adapters(valid),
         revision,
     }
 }

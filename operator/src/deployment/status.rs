@@ -1,5 +1,7 @@
 //! What a deployment's status says: pure, from what was seen and what was decided.
 
+mod adapters;
+
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
@@ -58,9 +60,9 @@ pub fn status(observed: &Observed, decided: &Decided<'_>, now: Timestamp) -> SLM
         model: facts.model().or(before.model.clone()),
         rollout: facts.rollout(before.rollout.clone()),
         cold_start: facts.cold_start().or(before.cold_start.clone()),
+        adapters: facts.adapters(),
         capacity: facts.capacity(before.capacity.as_ref(), now),
-        // Nobody decides these yet.
-        adapters: Vec::new(),
+        // Nobody decides this yet.
         scaling: None,
     }
 }
@@ -173,6 +175,9 @@ impl<'a> Facts<'a> {
         conditions.say(conditions::READY, &ready);
         conditions.say(conditions::AVAILABLE, &self.available());
         conditions.say(conditions::MODEL_READY, &self.model_ready());
+        if let Some(adapters) = self.adapters_ready() {
+            conditions.say(conditions::ADAPTERS_READY, &adapters);
+        }
         if self.observed.deployment.spec.replicas.is_some() {
             let message = "spec.replicas is set: spec.scaling does nothing until it is taken out";
             conditions.set(

@@ -7,6 +7,7 @@ use kube::{Resource, ResourceExt};
 use weir_crds::value::duration;
 use weir_crds::{SLMDeployment, SLMDeploymentSpec, Source, reasons};
 use weir_policy::honoured::Honoured;
+use weir_policy::source::claim;
 use weir_policy::validate::Problem;
 
 /// What of `spec` has the effect that its documentation promises. All else is refused by name
@@ -21,6 +22,7 @@ pub const HONOURED: Honoured = Honoured {
         "spec.model.credentialsSecretRef",
         "spec.model.caBundle",
         "spec.cache.persistentVolumeClaim",
+        "spec.adapters",
         "spec.resources.cpu",
         "spec.resources.memory",
         "spec.resources.ephemeralStorage",
@@ -84,6 +86,7 @@ pub fn validate(deployment: &SLMDeployment) -> Result<Valid<'_>, Vec<Problem>> {
     let mut problems = HONOURED.problems(&as_json(deployment));
     let source = keep(source(spec), &mut problems);
     let drain = keep(drain(spec), &mut problems);
+    problems.extend(adapters(spec, source.as_ref()));
     problems.extend(scaling(spec));
     problems.extend(quantities(spec));
     match (source, drain) {
@@ -118,6 +121,26 @@ fn source(spec: &SLMDeploymentSpec) -> Result<Source, Problem> {
     let field = "spec.model.source";
     let source = spec.model.source.parse();
     source.map_err(|error| invalid(field, format!("{field}: {error}")))
+}
+
+/// Adapters come without a new pod, so that a claim is of use to them only where pods have it.
+fn adapters(spec: &SLMDeploymentSpec, model: Option<&Source>) -> Vec<Problem> {
+    let mounted = model.and_then(claim);
+    let adapters = spec.adapters.iter().enumerate();
+    let problems = adapters.filter_map(|(index, adapter)| {
+        let field = format!("spec.adapters[{index}].source");
+        let source: Source = match adapter.source.parse() {
+            Ok(source) => source,
+            Err(error) => return Some(invalid(&field, format!("{field}: {error}"))),
+        };
+        let wanted = claim(&source).filter(|wanted| mounted != Some(*wanted))?;
+        let message = format!(
+            "{field}: claim {wanted} is not the model's own, and mounting another would restart every \
+             replica: put the adapter on the model's claim, or at an address"
+        );
+        Some(invalid(&field, message))
+    });
+    problems.collect()
 }
 
 fn drain(spec: &SLMDeploymentSpec) -> Result<Duration, Problem> {
@@ -236,6 +259,22 @@ mod tests {
     }
 
     #[test]
+    fn adapters_come_from_addresses_the_image_and_the_claim_of_the_model() {
+        let of = |model: &str, adapter: &str| {
+            problems(json!({
+                "model": { "source": model },
+                "adapters": [{ "name": "a", "source": "s3://m/a" }, { "name": "b", "source": adapter }],
+            }))
+        };
+        assert_eq!(of("pvc://models/triage", "pvc://models/b"), []);
+        assert_eq!(of("file:///models/triage", "file:///models/b"), []);
+        let second = [("Invalid", "spec.adapters[1].source".to_owned())];
+        assert_eq!(of("pvc://models/triage", "pvc://others/b"), second);
+        assert_eq!(of("file:///models/triage", "pvc://models/b"), second);
+        assert_eq!(of("file:///models/triage", "b"), second);
+    }
+
+    #[test]
     fn a_source_that_is_none_is_invalid() {
         let found = problems(json!({ "model": { "source": "triage" } }));
         assert_eq!(found, [("Invalid", "spec.model.source".into())]);
@@ -271,10 +310,6 @@ mod tests {
     #[test]
     fn what_nobody_honours_is_named_by_its_path() {
         for (spec, field) in [
-            (
-                json!({ "adapters": [{ "name": "a", "source": "pvc://m/a" }] }),
-                "spec.adapters",
-            ),
             (
                 json!({ "resources": { "accelerator": "Nvidia" } }),
                 "spec.resources.accelerator",

@@ -3,7 +3,8 @@
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use weir_crds::{
-    RoutePolicy, RoutePolicySpec, RoutePolicyStatus, Tier, TierStatus, conditions, labels, reasons,
+    RoutePolicy, RoutePolicySpec, RoutePolicyStatus, SLMDeployment, Tier, TierDeployment,
+    TierStatus, conditions, labels, reasons,
 };
 use weir_policy::load::MissingCredential;
 use weir_policy::table::Table;
@@ -133,6 +134,7 @@ impl Facts<'_> {
             reasons::SERVING,
             reasons::TIER_UNAVAILABLE,
             reasons::DEPLOYMENT_NOT_FOUND,
+            reasons::ADAPTER_NOT_FOUND,
         ]
         .into_iter()
         .find(|reason| *reason == said.reason)?;
@@ -187,10 +189,11 @@ impl Facts<'_> {
             .filter_map(|tier| self.out(tier))
             .collect();
         let said: Vec<&str> = out.iter().map(|(_, message)| message.as_str()).collect();
+        const NOT_FOUND: [&str; 2] = [reasons::DEPLOYMENT_NOT_FOUND, reasons::ADAPTER_NOT_FOUND];
         match (out.first(), out.len() == spec.tiers.len()) {
             (None, _) => (true, reasons::SERVING, "every tier answers".into()),
-            (Some((reason, _)), true) if *reason == reasons::DEPLOYMENT_NOT_FOUND => {
-                (false, reasons::DEPLOYMENT_NOT_FOUND, said.join("; "))
+            (Some((reason, _)), true) if NOT_FOUND.contains(reason) => {
+                (false, reason, said.join("; "))
             }
             (Some(_), true) => (false, reasons::TIER_UNAVAILABLE, said.join("; ")),
             (Some(_), false) => (true, reasons::SERVING, said.join("; ")),
@@ -206,7 +209,7 @@ impl Facts<'_> {
         if let Some(missing) = missing {
             return Some((reasons::CREDENTIALS_MISSING, told(missing)));
         }
-        let name = &tier.deployment.as_ref()?.name;
+        let TierDeployment { name, adapter } = tier.deployment.as_ref()?;
         let found = self
             .observed
             .deployments
@@ -222,10 +225,12 @@ impl Facts<'_> {
                     .status
                     .as_ref()
                     .map_or(0, |status| status.ready_replicas);
-                (ready == 0).then(|| {
+                if ready == 0 {
                     let message = format!("tier {}: no replica of {name} is ready", tier.name);
-                    (reasons::TIER_UNAVAILABLE, message)
-                })
+                    return Some((reasons::TIER_UNAVAILABLE, message));
+                }
+                let (reason, why) = adapter_out(deployment, adapter.as_deref()?)?;
+                Some((reason, format!("tier {}: {why}", tier.name)))
             }
         }
     }
@@ -253,6 +258,23 @@ impl Facts<'_> {
         let said: Vec<String> = self.missing.iter().map(told).collect();
         Some((false, reasons::CREDENTIALS_MISSING, said.join("; ")))
     }
+}
+
+/// Why an adapter does not answer, though replicas of its deployment are ready.
+fn adapter_out(deployment: &SLMDeployment, adapter: &str) -> Option<(&'static str, String)> {
+    let name = deployment.name_any();
+    let mut listed = deployment.spec.adapters.iter();
+    if !listed.any(|listed| listed.name == adapter) {
+        let why = format!("SLMDeployment {name} has no adapter {adapter}");
+        return Some((reasons::ADAPTER_NOT_FOUND, why));
+    }
+    let status = deployment.status.as_ref()?;
+    let mut served = status.adapters.iter();
+    let is_served = served.any(|served| served.name == adapter && served.ready > 0);
+    (!is_served).then(|| {
+        let why = format!("no replica of {name} has its adapter {adapter}");
+        (reasons::TIER_UNAVAILABLE, why)
+    })
 }
 
 fn told(missing: &MissingCredential) -> String {

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
-use weir_policy::tier::{Endpoint, Target, Tier};
+use weir_policy::tier::{Endpoint, Target, Tier, model_name};
 
 use super::gate::Gate;
 use super::ledger::{Line, Place, Rate};
@@ -66,7 +66,7 @@ impl Pursuit<'_> {
     ) -> Result<(), Ended> {
         match tier {
             Tier::Inside(inside) => match inside.target() {
-                Target::Deployment(name) => self.at_replica(tier, name, gate, tried).await,
+                Target::Deployment { name, .. } => self.at_replica(tier, name, gate, tried).await,
                 Target::Endpoint(endpoint) => {
                     let call = (endpoint.as_ref(), Reach::Inside);
                     self.at_endpoint(tier, call, gate).await
@@ -106,9 +106,10 @@ impl Pursuit<'_> {
         );
         let _running = self.shared.book.count(deployment, Doing::Running);
         let tenant = self.decision.state().tenant.clone();
+        let model = model_name(deployment, tier.adapter());
         let call = worker::Call {
             tier: tier.name(),
-            deployment,
+            model: &model,
             tenant: &tenant,
         };
         let opening = worker::open(lease, call, self.ask);

@@ -28,8 +28,9 @@ pub(crate) struct Source {
 /// What an attempt at a replica needs.
 pub(crate) struct Call<'a> {
     pub tier: &'a str,
-    /// What the worker must serve: an address may have gone to a worker of another one.
-    pub deployment: &'a str,
+    /// What the worker must serve, a deployment or one of its adapters: an address may have gone to a
+    /// worker of another one.
+    pub model: &'a str,
     /// Hashed. Replicas let tenants take turns, and share no beginnings of prompts across them.
     pub tenant: &'a str,
 }
@@ -130,7 +131,7 @@ fn request(call: &Call<'_>, ask: &Ask) -> api::GenerateRequest {
     };
     let sampling = &ask.sampling;
     api::GenerateRequest {
-        model: call.deployment.to_owned(),
+        model: call.model.to_owned(),
         prompt: Some(api::Prompt {
             form: Some(api::prompt::Form::Chat(chat)),
         }),
@@ -183,7 +184,8 @@ fn failure(tier: &str, status: &Status, has_begun: bool) -> Failure {
                 .map(|seconds| Duration::from_secs(seconds.into())),
         },
         api::ErrorCode::Draining => Failure::Lost { tier },
-        // The address belongs to somebody else by now; another replica may be there.
+        // The address belongs to somebody else by now, or the adapter is not there yet; another replica
+        // may be.
         api::ErrorCode::UnknownModel => Failure::Connect { tier },
         api::ErrorCode::Internal | api::ErrorCode::Unspecified => Failure::Broken { tier },
     }

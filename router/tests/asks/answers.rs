@@ -128,6 +128,22 @@ async fn a_deployment_answers_under_its_own_name() {
 }
 
 #[tokio::test]
+async fn an_adapter_answers_by_its_name_and_as_a_tier() {
+    let worker = Scripted::start([sure()]).await;
+    let rig = with(&worker).await;
+    let response = rig.ask(json!({ "model": "triage:tickets" })).await;
+    assert_eq!(header(&response, "x-weir-tier"), "triage:tickets");
+    assert_eq!(worker.asked()[0].model, "triage:tickets");
+    let unknown = rig.ask(json!({ "model": "triage:other" })).await;
+    assert_eq!(unknown.status(), 404);
+    let tiers = json!([{ "deployment": { "adapter": "tickets" } }]);
+    let rig = Rig::with(json!({ "tiers": tiers }), &[&worker]).await;
+    let response = rig.ask(json!({})).await;
+    assert_eq!(header(&response, "x-weir-tier"), "small");
+    assert_eq!(worker.asked()[1].model, "triage:tickets");
+}
+
+#[tokio::test]
 async fn what_our_worker_cannot_serve_goes_up_at_once() {
     let worker = Scripted::start([sure()]).await;
     let rig = with(&worker).await;

@@ -37,7 +37,7 @@ async fn an_unknown_model_is_answered_with_those_that_exist() {
     assert_eq!(error["code"], "model_not_found");
     assert_eq!(
         error["message"],
-        "there is no model \"gpt-x\"; there are: assistant, triage"
+        "there is no model \"gpt-x\"; there are: assistant, triage, triage:tickets"
     );
 }
 

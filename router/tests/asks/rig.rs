@@ -259,6 +259,7 @@ pub fn world(policy: Value, frontier: &str, replicas: &[SocketAddr]) -> World {
         "metadata": { "name": "triage" },
         "spec": {
             "model": { "source": "file:///models/triage" }, "price": { "replicaHour": "0.36" },
+            "adapters": [{ "name": "tickets", "source": "file:///models/tickets" }],
         },
     });
     let revision = ("11111111".to_owned(), replicas.iter().copied().collect());

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
-use weir_model::Pooling;
+use weir_model::{Adapter, Pooling};
 
 use crate::{
     constraint::ConstraintError,
@@ -20,8 +20,15 @@ use crate::{
 pub struct Origin {
     /// Tenants take turns. Empty for whoever has no name.
     pub tenant: Arc<str>,
-    /// Digest of the adapter; empty for the model itself.
-    pub adapter: Arc<str>,
+    /// None for the model itself. It lives until the last sequence that uses it is over.
+    pub adapter: Option<Arc<Adapter>>,
+}
+
+impl Origin {
+    /// Of the adapter; empty for the model itself.
+    pub fn adapter_digest(&self) -> &str {
+        self.adapter.as_deref().map_or("", Adapter::digest)
+    }
 }
 
 /// One answer to write.

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use thiserror::Error;
 use weir_model::{
-    Batch, BatchError, Group, Groups, KvCache, Logits, Model, ModelFacts, SequenceSlice,
+    Adapter, Batch, BatchError, Group, Groups, KvCache, Logits, Model, ModelFacts, SequenceSlice,
 };
 
 /// The scheduler and the model disagree: a defect, after which nothing computed can be trusted.
@@ -22,6 +22,7 @@ pub(crate) struct Part<'a> {
     pub tokens: &'a [u32],
     pub first_position: usize,
     pub block_tables: Groups<&'a [u32]>,
+    pub adapter: Option<&'a Adapter>,
     /// Positions after which a row of logits is wanted.
     pub wanted: Range<usize>,
 }
@@ -68,6 +69,7 @@ impl Step {
                 len: part.tokens.len(),
                 context_len: end_position,
                 block_tables: part.block_tables,
+                adapter: part.adapter,
             });
         }
         let batch = Batch {

@@ -122,7 +122,7 @@ impl ModelThread {
         Key::of(&[
             facts.digest.as_bytes(),
             facts.key_value_type.as_bytes(),
-            origin.adapter.as_bytes(),
+            origin.adapter_digest().as_bytes(),
             origin.tenant.as_bytes(),
         ])
     }
@@ -267,6 +267,7 @@ fn part<'a>(
         tokens: &sequence.tokens[chunk.positions.clone()],
         first_position: chunk.positions.start,
         block_tables: schedule.block_tables(chunk.sequence),
+        adapter: sequence.origin.adapter.as_deref(),
         wanted: sequence.wanted(&chunk.positions),
     }
 }

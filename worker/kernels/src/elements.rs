@@ -1,5 +1,7 @@
 //! Borrowed numbers as they are stored.
 
+use std::ops::Range;
+
 use half::{bf16, f16};
 
 /// A slice of one of the types that weights and caches are stored as.
@@ -10,7 +12,7 @@ pub enum Elements<'a> {
     F16(&'a [f16]),
 }
 
-impl Elements<'_> {
+impl<'a> Elements<'a> {
     pub fn len(&self) -> usize {
         match self {
             Self::F32(values) => values.len(),
@@ -21,6 +23,18 @@ impl Elements<'_> {
 
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Some of them.
+    ///
+    /// # Panics
+    /// Where there are not that many.
+    pub fn range(&self, range: Range<usize>) -> Elements<'a> {
+        match self {
+            Self::F32(values) => Elements::F32(&values[range]),
+            Self::Bf16(values) => Elements::Bf16(&values[range]),
+            Self::F16(values) => Elements::F16(&values[range]),
+        }
     }
 
     /// All of them, widened.

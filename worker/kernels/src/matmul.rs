@@ -1,8 +1,10 @@
 //! The product of rows with weights as they are stored.
 
+mod each;
 mod narrowed;
 mod piece;
 
+pub(crate) use self::each::{Product, matmul_each};
 pub use self::narrowed::NarrowedRows;
 use self::piece::share_out;
 use crate::simd::{dispatch, dispatch_pairs};

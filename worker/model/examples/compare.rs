@@ -73,6 +73,7 @@ fn distance(folder: &Path) -> anyhow::Result<f32> {
                 len: end - start,
                 context_len: end,
                 block_tables: Groups::both(&blocks[..]),
+                adapter: None,
             }],
             slots: Groups::both(&positions[..]),
             outputs: &outputs,

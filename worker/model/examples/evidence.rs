@@ -55,6 +55,7 @@ fn times(model: &mut Model, rows: usize) -> anyhow::Result<(f64, f64)> {
                 len: 1,
                 context_len: position + 1,
                 block_tables: Groups::both(&blocks[row][..]),
+                adapter: None,
             })
             .collect();
         let ids: Vec<u32> = (0..rows as u32).collect();

@@ -122,6 +122,7 @@ impl Run {
                 len: count,
                 context_len: self.done,
                 block_tables: Groups::both(&self.blocks[..]),
+                adapter: None,
             }],
             slots: Groups::both(&positions[..]),
             outputs: &[count as u32 - 1],

@@ -7,6 +7,7 @@
 use thiserror::Error;
 use weir_kernels::Summary;
 
+use crate::adapter::Adapter;
 use crate::facts::ModelFacts;
 use crate::groups::{Group, Groups};
 use crate::kv::KvCache;
@@ -24,6 +25,8 @@ pub struct SequenceSlice<'a> {
     /// group, entries of blocks that lie wholly before the window of the first of these tokens are
     /// not looked at; of a group without layers nothing is.
     pub block_tables: Groups<&'a [u32]>,
+    /// What is added to the model for these tokens.
+    pub adapter: Option<&'a Adapter>,
 }
 
 /// One forward pass. Sequences lie one after the other and cover all tokens.
@@ -65,6 +68,8 @@ pub enum BatchError {
     Output { output: u32, tokens: usize },
     #[error("the cache was made for another model")]
     Cache,
+    #[error("sequence {sequence}: its adapter was read for another model")]
+    Adapter { sequence: usize },
 }
 
 /// The logits of a batch's outputs, one row each, in the order of [`Batch::outputs`].
@@ -149,6 +154,10 @@ impl Batch<'_> {
                 });
             }
             next += sequence.len;
+            let is_ours = |adapter: &Adapter| adapter.fits(&facts.digest);
+            if !sequence.adapter.is_none_or(is_ours) {
+                return Err(BatchError::Adapter { sequence: index });
+            }
             let first = self.check_positions(index, facts.context_tokens)?;
             for group in Group::ALL.into_iter().filter(|group| layout.has(*group)) {
                 self.check_table((index, first), group, cache)?;

@@ -3,10 +3,11 @@
 use weir_kernels::attention::{Partials, Query, Scores, attend};
 use weir_kernels::packed::{QuantizedRows, matmul_packed_many};
 use weir_kernels::{
-    Cpu, Finish, NarrowedRows, finish_rows, gelu_tanh_times, matmul_many, rms_norm,
-    rotate_first_halves, silu_times,
+    Cpu, Finish, LowRankScratch, NarrowedRows, Share, add_low_rank, finish_rows, gelu_tanh_times,
+    matmul_many, rms_norm, rotate_first_halves, silu_times,
 };
 
+use crate::adapter::{Adapted, HeadDeltas, Projection};
 use crate::batch::{Batch, Logits};
 use crate::groups::{Group, Groups};
 use crate::kv::KvCache;
@@ -46,6 +47,7 @@ pub(crate) struct Scratch {
     partials: Partials,
     gate: Vec<f32>,
     up: Vec<f32>,
+    head_deltas: HeadDeltas,
 }
 
 /// Rows as some weights want them.
@@ -55,6 +57,8 @@ struct Rounded {
     quantized: QuantizedRows,
     /// To bf16, for weights that are.
     narrowed: NarrowedRows,
+    /// One adapter's together.
+    adapted: LowRankScratch,
 }
 
 /// One pass: what is the same for all its layers.
@@ -63,6 +67,7 @@ struct Pass<'a> {
     spec: &'a DecoderSpec,
     rows: Groups<&'a [Query<'a>]>,
     slots: Groups<&'a [u32]>,
+    adapted: Adapted<'a>,
 }
 
 impl Decoder {
@@ -80,15 +85,17 @@ impl Decoder {
             spec: &self.spec,
             rows: Groups::each(|group| &rows.of(group)[..]),
             slots: batch.slots,
+            adapted: Adapted::tokens(batch),
         };
         self.turn(batch.positions, &mut scratch.angles);
         self.embed(batch.tokens, &mut scratch.stream);
         for (index, layer) in self.layers.iter().enumerate() {
             pass.attention(&layer.attention, (index, cache), scratch);
             pass.join(layer.attention.norm_after.as_deref(), scratch);
-            pass.feed_forward(&layer.feed_forward, scratch);
+            pass.feed_forward((index, &layer.feed_forward), scratch);
             pass.join(layer.feed_forward.norm_after.as_deref(), scratch);
         }
+        scratch.head_deltas.set(batch);
         self.head(cpu, batch.outputs, scratch, logits);
     }
 
@@ -121,11 +128,27 @@ impl Decoder {
         self.states(cpu, outputs, scratch, &mut states);
         scratch.normed = states;
         let Scratch {
-            normed, rounded, ..
+            normed,
+            rounded,
+            head_deltas,
+            ..
         } = scratch;
         logits.vocabulary = self.spec.vocabulary;
         let head = self.head.as_ref().unwrap_or(&self.embedding);
         multiply(cpu, (normed, rounded), [(head, &mut logits.values)]);
+        let rows = head_deltas.rows(outputs);
+        if !rows.is_empty() {
+            let shares = rows.iter().map(|(rows, delta)| Share {
+                rows,
+                adds: [Some(delta.low_rank())],
+            });
+            let shares: Vec<Share<'_, 1>> = shares.collect();
+            let (input, output) = (
+                (&normed[..], self.spec.hidden),
+                [&mut logits.values[..]],
+            );
+            add_low_rank(cpu, input, &shares, output, &mut rounded.adapted);
+        }
         let finish = Finish {
             divisor: self.spec.multipliers.logit_divisor,
             cap: self.spec.logit_cap,
@@ -178,11 +201,11 @@ impl Pass<'_> {
             ..
         } = scratch;
         let inputs = [
-            (&weights.query, queries),
-            (&weights.key, keys),
-            (&weights.value, values),
+            (Projection::Query, &weights.query, queries),
+            (Projection::Key, &weights.key, keys),
+            (Projection::Value, &weights.value, values),
         ];
-        self.project((normed, rounded), inputs);
+        self.project(layer, (normed, rounded), inputs);
         if let Some([query, key]) = &weights.head_norms {
             self.norm_rows(query, &mut scratch.queries, &mut scratch.normed);
             self.norm_rows(key, &mut scratch.keys, &mut scratch.normed);
@@ -211,11 +234,12 @@ impl Pass<'_> {
             (&mut scratch.attended, &mut scratch.partials),
         );
         let input = (&scratch.attended[..], &mut scratch.rounded);
-        self.project(input, [(&weights.output, &mut scratch.added)]);
+        let output = (Projection::Output, &weights.output, &mut scratch.added);
+        self.project(layer, input, [output]);
     }
 
     /// From the stream to `added`.
-    fn feed_forward(&self, weights: &FeedForward, scratch: &mut Scratch) {
+    fn feed_forward(&self, (layer, weights): (usize, &FeedForward), scratch: &mut Scratch) {
         self.normalise(&weights.norm, scratch);
         let Scratch {
             normed,
@@ -224,14 +248,18 @@ impl Pass<'_> {
             up,
             ..
         } = scratch;
-        let inputs = [(&weights.gate, gate), (&weights.up, up)];
-        self.project((normed, rounded), inputs);
+        let inputs = [
+            (Projection::Gate, &weights.gate, gate),
+            (Projection::Up, &weights.up, up),
+        ];
+        self.project(layer, (normed, rounded), inputs);
         match self.spec.activation {
             Activation::Silu => silu_times(self.cpu, &mut scratch.gate, &scratch.up),
             Activation::GeluTanh => gelu_tanh_times(self.cpu, &mut scratch.gate, &scratch.up),
         }
         let input = (&scratch.gate[..], &mut scratch.rounded);
-        self.project(input, [(&weights.down, &mut scratch.added)]);
+        let output = (Projection::Down, &weights.down, &mut scratch.added);
+        self.project(layer, input, [output]);
     }
 
     /// Adds what a layer computed to the stream.
@@ -262,21 +290,33 @@ impl Pass<'_> {
         );
     }
 
-    /// The same rows through several projections.
+    /// The same rows through several projections of a layer, and what adapters add.
     fn project<const N: usize>(
         &self,
-        input: (&[f32], &mut Rounded),
-        to: [(&Linear, &mut Vec<f32>); N],
+        layer: usize,
+        (input, rounded): (&[f32], &mut Rounded),
+        to: [(Projection, &Linear, &mut Vec<f32>); N],
     ) {
-        let biases = to.each_ref().map(|(linear, _)| linear.bias.as_deref());
-        let to = to.map(|(linear, output)| (&linear.weight, output));
-        let outputs = multiply(self.cpu, input, to);
-        for (bias, output) in biases.into_iter().zip(outputs) {
+        let projections = to.each_ref().map(|(projection, ..)| *projection);
+        let biases = to.each_ref().map(|(_, linear, _)| linear.bias.as_deref());
+        let to = to.map(|(_, linear, output)| (&linear.weight, output));
+        let columns = to.each_ref().map(|(weight, _)| weight.columns());
+        let mut outputs = multiply(self.cpu, (input, rounded), to);
+        for (bias, output) in biases.into_iter().zip(&mut outputs) {
             if let Some(bias) = bias {
                 for row in output.chunks_exact_mut(bias.len()) {
                     add(row, bias);
                 }
             }
+        }
+        if self.adapted.is_empty() {
+            return;
+        }
+        let shares = self.adapted.to(layer, projections);
+        if !shares.is_empty() {
+            let outputs = outputs.map(|output| &mut output[..]);
+            let input = (input, columns[0]);
+            add_low_rank(self.cpu, input, &shares, outputs, &mut rounded.adapted);
         }
     }
 }

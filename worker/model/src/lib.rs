@@ -3,6 +3,7 @@
 //! Invariants: what a token's logits are depends on its own sequence alone, for any batch, chunking
 //! and thread count; a folder that cannot be served exactly is refused, naming what is in the way.
 
+mod adapter;
 mod batch;
 mod config;
 mod decoder;
@@ -39,6 +40,7 @@ mod weights;
 
 pub use weir_kernels::{KernelClass, Summary, available_threads};
 
+pub use self::adapter::{Adapter, AdapterBase, AdapterError, MOST_RANK};
 pub use self::batch::{Batch, BatchError, Logits, SequenceSlice};
 pub use self::error::LoadError;
 pub use self::facts::ModelFacts;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use weir_kernels::packed::Format;
 use weir_kernels::{Cpu, KernelClass};
 
+use crate::adapter::AdapterBase;
 use crate::batch::{Batch, BatchError, Logits};
 use crate::decoder::{Decoder, Scratch};
 use crate::facts::ModelFacts;
@@ -62,6 +63,7 @@ pub struct Model {
     facts: ModelFacts,
     scratch: Scratch,
     kv_shape: Shape,
+    adapter_base: AdapterBase,
     report: LoadReport,
     upkeep: Option<Upkeep>,
 }
@@ -124,6 +126,7 @@ impl Model {
         clock.add_to(&mut report.phases.all);
         Ok(Self {
             kv_shape: Shape::new(&decoder.spec, plan.kv_kind),
+            adapter_base: AdapterBase::new(&facts.digest, &decoder.spec, opened.layout),
             decoder,
             cpu,
             facts,
@@ -186,6 +189,11 @@ impl Model {
     pub fn states(&mut self, outputs: &[u32], states: &mut Vec<f32>) {
         self.decoder
             .states(&self.cpu, outputs, &mut self.scratch, states);
+    }
+
+    /// What its adapters are read for.
+    pub fn adapter_base(&self) -> AdapterBase {
+        self.adapter_base.clone()
     }
 
     /// What its key-value memory consists of, in blocks of so many tokens.

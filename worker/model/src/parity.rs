@@ -3,6 +3,7 @@
 //!
 //! The references are made by `fixtures/families.py`; logits there spread by 2 to 5.
 
+mod adapters;
 mod fixture;
 mod paged;
 mod seeded;
@@ -27,7 +28,7 @@ fn every_family_gives_the_logits_and_the_greedy_tokens_of_hugging_face() {
         println!("{}: logits differ by up to {apart:.1e}", fixture.name);
         if apart > TOLERANCE {
             wrong.push(format!("{}: logits differ by {apart}", fixture.name));
-        } else if fixture.greedy(&mut model) != fixture.reference.greedy {
+        } else if fixture.greedy(&mut model, None) != fixture.reference.greedy {
             wrong.push(format!("{}: greedy tokens differ", fixture.name));
         }
     }

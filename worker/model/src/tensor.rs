@@ -113,7 +113,7 @@ impl Tensor {
         self.elements().len() * self.plain().bytes()
     }
 
-    fn elements(&self) -> Elements<'_> {
+    pub(crate) fn elements(&self) -> Elements<'_> {
         match &self.numbers {
             Numbers::Mapped { map, range, plain } => {
                 let bytes = &map[range.clone()];

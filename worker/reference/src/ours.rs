@@ -62,6 +62,7 @@ impl Ours {
                 len: tokens.len(),
                 context_len: self.done + tokens.len(),
                 block_tables: Groups::both(&self.blocks),
+                adapter: None,
             }],
             slots: Groups::both(&positions),
             outputs: &outputs,

@@ -60,6 +60,12 @@ pub struct Args {
     #[arg(long, env = "WEIR_PACKED_CACHE", value_name = "FOLDER")]
     pub packed_cache: Option<PathBuf>,
 
+    /// A folder with a list `adapters.json` of LoRA adapters to serve beside the model, each as
+    /// MODEL:NAME: an array of {"name", "source"}, and where they are wanted "revision" and
+    /// "sha256". It may change at any time [default: none]
+    #[arg(long, env = "WEIR_ADAPTERS", value_name = "FOLDER")]
+    pub adapters: Option<PathBuf>,
+
     /// Threads that compute [default: what the container may use]
     #[arg(long, env = "WEIR_THREADS", value_name = "COUNT")]
     pub threads: Option<usize>,

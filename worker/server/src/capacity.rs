@@ -114,6 +114,7 @@ fn compute(
             len: 1,
             context_len: 1,
             block_tables: Groups::both(block),
+            adapter: None,
         })
         .collect();
     let batch = Batch {

@@ -3,6 +3,7 @@
 //! Invariants: it is ready only with a loaded, warmed-up model; what it cannot do is refused by
 //! name; an answer that was begun is finished, at the end too, within the drain.
 
+mod adapters;
 mod args;
 mod arriving;
 mod capacity;
@@ -43,8 +44,11 @@ use tracing::Instrument;
 use weir_engine::Ended;
 use weir_process::{Process, ProcessArgs, traces};
 
+use self::{
+    adapters::AdapterGauges, draining::Idle, grpc::Grpc, load::Reports, metrics::LoadGauges,
+    serving::Serving,
+};
 pub use self::{args::Args, failure::Failure};
-use self::{draining::Idle, grpc::Grpc, load::Reports, metrics::LoadGauges, serving::Serving};
 pub use weir_engine::model::Inspection;
 use weir_engine::model::tell_of_lost_pages;
 
@@ -106,6 +110,12 @@ pub async fn serve(args: Args, process: Process) -> anyhow::Result<()> {
     let serving = Arc::new(serving);
     own_model_thread(&process, ended);
     LoadGauges(serving.engine.load()).register(&process);
+    AdapterGauges {
+        adapters: serving.adapters.clone(),
+        uses: serving.adapter_uses.clone(),
+        most_bytes: serving.adapter_bytes,
+    }
+    .register(&process);
     let idle = Idle::new(process.shutdown().clone(), serving.engine.load());
     report(&process, reports, &serving, &idle);
     listen(&process, listener, serving, idle)?;

@@ -33,8 +33,11 @@ impl Reports {
 
     /// Reports what `serving` does until it has nothing left to do.
     pub async fn follow(&self, serving: &Serving, idle: &Idle) {
-        let mut engine = serving.engine.load();
+        let (mut engine, mut adapters) = (serving.engine.load(), serving.adapters.clone());
+        // Where no list is followed, nothing changes any more.
+        let mut may_change = true;
         loop {
+            adapters.mark_unchanged();
             let now = *engine.borrow_and_update();
             self.publish(WorkerLoad {
                 running: now.running,
@@ -46,6 +49,7 @@ impl Reports {
                 queried_tokens: now.queried_tokens,
                 hit_tokens: now.hit_tokens,
                 model: Some(serving.model_facts()),
+                adapters: serving.adapter_loads(),
                 cold_start: Some(serving.cold_start),
                 capacity: Some(load::Capacity {
                     sequences: serving.capacity.sequences,
@@ -55,6 +59,7 @@ impl Reports {
             });
             tokio::select! {
                 changed = engine.changed() => if changed.is_err() { return },
+                changed = adapters.changed(), if may_change => may_change = changed.is_ok(),
                 () = idle.when_drained() => return,
             }
         }

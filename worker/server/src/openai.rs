@@ -196,29 +196,39 @@ async fn read(reading: &Semaphore, body: Body) -> Result<(Bytes, SemaphorePermit
 }
 
 async fn models(State(serving): State<Arc<Serving>>) -> Json<Value> {
-    Json(json!({ "object": "list", "data": [model_object(&serving)] }))
+    let names = serving.model_names();
+    let models: Vec<Value> = names
+        .iter()
+        .map(|name| model_object(&serving, name))
+        .collect();
+    Json(json!({ "object": "list", "data": models }))
 }
 
 async fn model(
     State(serving): State<Arc<Serving>>,
     Path(name): Path<String>,
 ) -> Result<Json<Value>, WireError> {
-    if name == serving.name {
-        return Ok(Json(model_object(&serving)));
+    let names = serving.model_names();
+    if names.contains(&name) {
+        return Ok(Json(model_object(&serving, &name)));
     }
     Err(Refusal::UnknownModel {
         asked: name,
-        known: serving.name.clone(),
+        known: names.join(", "),
     }
     .into())
 }
 
-fn model_object(serving: &Serving) -> Value {
+/// An adapter's parent is the model that it adds to.
+fn model_object(serving: &Serving, name: &str) -> Value {
+    let parent = (name != serving.name).then_some(&serving.name);
     json!({
-        "id": serving.name,
+        "id": name,
         "object": "model",
         "created": serving.created_seconds,
         "owned_by": "weir",
+        "root": name,
+        "parent": parent,
     })
 }
 

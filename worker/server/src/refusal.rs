@@ -29,6 +29,8 @@ pub enum Refusal {
     BodyTooSlow,
     #[error("there is no model `{asked}` here; there is: {known}")]
     UnknownModel { asked: String, known: String },
+    #[error("there is no model `{asked}` here now; there is: {known}")]
+    UnknownAdapter { asked: String, known: String },
     #[error(
         "the prompt has {prompt_tokens} tokens, which leaves no room for an answer in the \
          model's context of {context_tokens}"
@@ -89,7 +91,7 @@ impl Refusal {
             | Self::BodyTooLarge { .. }
             | Self::TooManyValues { .. }
             | Self::BodyTooSlow => ErrorCode::Invalid,
-            Self::UnknownModel { .. } => ErrorCode::UnknownModel,
+            Self::UnknownModel { .. } | Self::UnknownAdapter { .. } => ErrorCode::UnknownModel,
             Self::TooLong { .. } | Self::TooLongText { .. } => ErrorCode::TooLong,
             Self::Overloaded { .. } => ErrorCode::Overloaded,
             Self::Mismatch { .. } => ErrorCode::Mismatch,
@@ -104,7 +106,7 @@ impl Refusal {
         match self {
             Self::Invalid { field, .. } | Self::Unsupported { field, .. } => Some(field),
             Self::Mismatch { field, .. } => Some(field),
-            Self::UnknownModel { .. } => Some("model"),
+            Self::UnknownModel { .. } | Self::UnknownAdapter { .. } => Some("model"),
             Self::TooLong { .. } | Self::TooLongText { .. } => Some("prompt"),
             Self::NotJson { .. } | Self::BodyTooLarge { .. } | Self::Overloaded { .. } => None,
             Self::TooManyValues { .. } => None,
@@ -134,10 +136,16 @@ impl Refusal {
 
     /// Whether another replica of the same revision may do better.
     pub fn retry_elsewhere(&self) -> bool {
-        matches!(
-            self.code(),
-            ErrorCode::Overloaded | ErrorCode::Mismatch | ErrorCode::Draining | ErrorCode::Internal
-        )
+        // Adapters come to each replica by themselves.
+        let is_late = matches!(self, Self::UnknownAdapter { .. });
+        is_late
+            || matches!(
+                self.code(),
+                ErrorCode::Overloaded
+                    | ErrorCode::Mismatch
+                    | ErrorCode::Draining
+                    | ErrorCode::Internal
+            )
     }
 
     pub fn retry_after_seconds(&self) -> Option<u32> {

@@ -49,6 +49,19 @@ pub fn blocks(
     })
 }
 
+/// What adapters may take together beside weights of so many bytes: a quarter of what is left, or an
+/// eighth where no limit says what is ours. With keys and values there is then as much left for
+/// requests.
+pub fn for_adapters(memory: Option<Memory>, weight_bytes: u64) -> u64 {
+    match memory {
+        Some(memory) => {
+            let left = memory.bytes.saturating_sub(weight_bytes);
+            left / if memory.is_shared { 8 } else { 4 }
+        }
+        None => u64::MAX,
+    }
+}
+
 /// What is to have room, and what it takes.
 #[derive(Debug, Clone, Copy)]
 pub struct Room {
@@ -149,6 +162,20 @@ mod tests {
 
     fn blocks(global: usize, windowed: usize) -> Groups<usize> {
         Groups { global, windowed }
+    }
+
+    #[test]
+    fn adapters_take_a_part_of_what_weights_leave() {
+        let memory = |is_shared| {
+            Some(Memory {
+                bytes: 1000,
+                is_shared,
+            })
+        };
+        assert_eq!(for_adapters(memory(false), 200), 200);
+        assert_eq!(for_adapters(memory(true), 200), 100);
+        assert_eq!(for_adapters(memory(false), 2000), 0);
+        assert_eq!(for_adapters(None, 200), u64::MAX);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What a worker does, in the contract's words and on no particular wire.
 
+mod adapter;
 mod call_id;
 mod check;
 mod choose;
@@ -24,7 +25,10 @@ use weir_process::Shutdown;
 pub use self::generate::Generation;
 use self::tools::Style;
 use crate::{
-    capacity::Capacity, draining::Cutoff, metrics::Metrics, refusal::Refusal, renderer::Renderer,
+    adapters::{Seen, uses::Uses},
+    capacity::Capacity,
+    draining::Cutoff,
+    metrics::Metrics,
 };
 
 /// A loaded model behind its engine, with all that turns requests into work for it.
@@ -52,6 +56,10 @@ pub struct Serving {
     pub reading_prompts: Arc<Semaphore>,
     /// Tokens with which the model ends its turn.
     pub eos: Arc<[u32]>,
+    pub adapters: Seen,
+    pub adapter_uses: Uses,
+    /// What adapters may take together.
+    pub adapter_bytes: u64,
     pub cold_start: ColdStart,
     /// As measured before it was ready.
     pub capacity: Capacity,
@@ -60,21 +68,4 @@ pub struct Serving {
     pub metrics: Metrics,
     pub shutdown: Shutdown,
     pub cutoff: Cutoff,
-}
-
-impl Serving {
-    /// Refuses what must not begin now, and a model that is not served here. An empty name means
-    /// the one there is.
-    fn admit(&self, model: &str) -> Result<(), Refusal> {
-        if self.shutdown.is_draining() {
-            return Err(Refusal::Draining);
-        }
-        if model.is_empty() || model == self.name {
-            return Ok(());
-        }
-        Err(Refusal::UnknownModel {
-            asked: model.to_owned(),
-            known: self.name.clone(),
-        })
-    }
 }

@@ -71,7 +71,7 @@ impl SourceArgs {
     /// Says what stands in the way, when patience with it is over.
     pub async fn bring(&self, progress: &watch::Sender<Progress>) -> Result<Fetched, Failure> {
         let source: Source = self.source.parse().map_err(|error| {
-            let message = format!("model source {}: {error}", self.source);
+            let message = format!("source {}: {error}", self.source);
             Failure::of("Unsupported", &message)
         })?;
         let fetched = fetch(&source, &self.options(), progress).await;

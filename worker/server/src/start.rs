@@ -10,12 +10,14 @@ use std::{
 use tokio::{
     sync::{Semaphore, watch},
     task::spawn_blocking,
+    time::timeout,
 };
 use weir_engine::{
     Constraints, Ended, Engine, EngineOptions, model,
     model::{
-        BLOCK_TOKENS, GenerationDefaults, KernelClass, KvCache, LoadError, LoadOptions, LoadReport,
-        Model, ModelFacts, Pooling, STEP_TOKENS, Tokenizer, Upkeep, available_threads,
+        AdapterBase, BLOCK_TOKENS, GenerationDefaults, KernelClass, KvCache, LoadError,
+        LoadOptions, LoadReport, Model, ModelFacts, Pooling, STEP_TOKENS, Tokenizer, Upkeep,
+        available_threads,
     },
 };
 use weir_policy::load::ColdStart;
@@ -23,6 +25,7 @@ use weir_process::Process;
 use weir_sources::{Origin, Progress};
 
 use crate::{
+    adapters::{Following, Seen, follow, uses::Uses},
     args::Args,
     capacity::Capacity,
     draining::{Cutoff, Idle},
@@ -32,6 +35,7 @@ use crate::{
     metrics::Metrics,
     planned::planned,
     renderer::Renderer,
+    room,
     serving::{Serving, tools::Style},
     warm_up::{try_out, warm_up},
 };
@@ -45,6 +49,9 @@ const PLANNED_SEQUENCES: usize = 64;
 
 /// Fewer would make the next one wait for a whole answer, which is worse than a slower one.
 const LEAST_SEQUENCES: usize = 8;
+
+/// How long a worker that could serve its model waits for the adapters that are listed.
+const LONGEST_ADAPTERS: Duration = Duration::from_secs(30);
 
 /// Longer tokens are runs of spaces or dashes, of which nobody fills a whole context.
 const LONGEST_TOKEN_BYTES: usize = 64;
@@ -62,11 +69,14 @@ pub async fn start(
     let began = Instant::now();
     // First, while the memory that weights will take is there for the template's trial.
     let template = Renderer::of(&folder, args.chat_template.as_deref()).await?;
-    let loaded = load(args, folder).await?;
+    let memory = Memory::available();
+    let loaded = load(args, folder, memory).await?;
     let load_ms = millis(began.elapsed().saturating_sub(loaded.took.warm_up));
     let facts = loaded.model.facts().clone();
     let (report, mut took) = (loaded.report, loaded.took);
     let measured = loaded.capacity.sequences as usize;
+    let adapter_bytes = room::for_adapters(memory, facts.weight_bytes);
+    let base = loaded.model.adapter_base();
     let engine_options = EngineOptions {
         max_sequences: asked(args).unwrap_or(measured.max(LEAST_SEQUENCES)),
         max_waiting: args.max_waiting,
@@ -77,6 +87,7 @@ pub async fn start(
     let began = Instant::now();
     warm_up(&engine, &loaded.tokenizer).await?;
     took.warm_up += began.elapsed();
+    let adapters = adapters(args, process, (base, adapter_bytes)).await;
     let cold_start = ColdStart {
         download_ms: match fetched.origin {
             Origin::Local => 0,
@@ -114,6 +125,9 @@ pub async fn start(
         capacity: loaded.capacity,
         created_seconds: seconds_now(),
         metrics: Metrics::register(process),
+        adapters,
+        adapter_uses: Uses::default(),
+        adapter_bytes,
         shutdown: process.shutdown().clone(),
         cutoff: Cutoff::after(args.drain, idle, process.tasks()),
     };
@@ -121,8 +135,11 @@ pub async fn start(
 }
 
 /// Loads on a thread where that disturbs nobody, and tries out what was loaded.
-async fn load(args: &Args, folder: PathBuf) -> Result<Loaded, Failure> {
-    let memory = Memory::available();
+async fn load(
+    args: &Args,
+    folder: PathBuf,
+    memory: Option<Memory>,
+) -> Result<Loaded, Failure> {
     let options = load_options(args, memory);
     let name = args.model_name.clone();
     let sequences = asked(args).unwrap_or(PLANNED_SEQUENCES).min(STEP_TOKENS);
@@ -143,6 +160,21 @@ async fn load(args: &Args, folder: PathBuf) -> Result<Loaded, Failure> {
 /// Sequences at once, where somebody asked for a number.
 fn asked(args: &Args) -> Option<usize> {
     args.max_sequences.map(usize::from)
+}
+
+/// The adapters that are listed, once those that come soon are there: whoever is ready has what it
+/// can have.
+async fn adapters(args: &Args, process: &Process, (base, most_bytes): (AdapterBase, u64)) -> Seen {
+    let following = Following {
+        folder: args.adapters.clone(),
+        base,
+        source: args.source.clone(),
+        most_bytes,
+    };
+    let (adapters, tried) = follow(process, following);
+    // What takes long comes later.
+    let _ = timeout(LONGEST_ADAPTERS, tried).await;
+    adapters
 }
 
 /// One line of what was loaded and how long each part took.

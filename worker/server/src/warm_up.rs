@@ -30,6 +30,7 @@ pub fn try_out(
             len: 1,
             context_len: 1,
             block_tables: Groups::both(&[0]),
+            adapter: None,
         }],
         slots: Groups::both(&[0]),
         outputs: &[0],

@@ -154,3 +154,37 @@ fn a_deployment_that_is_not_there_is_named_and_the_policy_is_served() {
     assert_eq!(table.missing_deployments("support"), ["triage"]);
     assert!(table.route("support").is_some());
 }
+
+#[test]
+fn an_adapter_is_a_model_of_its_own_under_the_keys_of_its_deployment() {
+    let mut adapted = deployment("triage");
+    let listed = json!([{ "name": "tickets", "source": "s3://m/tickets" }]);
+    adapted.spec.adapters = serde_json::from_value(listed).unwrap();
+    let mut closed = policy("support");
+    closed.spec.auth =
+        serde_json::from_value(json!({ "keysSecretRef": { "name": "keys" } })).unwrap();
+    let adapter = |policy: &mut RoutePolicy, name: &str| {
+        let deployment = policy.spec.tiers[0].deployment.as_mut().unwrap();
+        deployment.adapter = Some(name.to_owned());
+    };
+    adapter(&mut closed, "tickets");
+    let table = compile([&closed], [&adapted], &BTreeMap::new());
+    assert_eq!(owner(&table, "triage:tickets"), "deployment triage");
+    assert!(table.route("triage:other").is_none());
+    let route = table.route("triage:tickets").unwrap();
+    assert_eq!(route.keys, table.route("triage").unwrap().keys);
+    let tier = &route.settings.tiers[0];
+    assert_eq!(
+        (tier.deployment(), tier.adapter()),
+        (Some("triage"), Some("tickets"))
+    );
+    let tier = &table.route("support").unwrap().settings.tiers[0];
+    assert_eq!(
+        (tier.deployment(), tier.adapter()),
+        (Some("triage"), Some("tickets"))
+    );
+    assert!(table.missing_adapters("support").is_empty());
+    adapter(&mut closed, "other");
+    let table = compile([&closed], [&adapted], &BTreeMap::new());
+    assert_eq!(table.missing_adapters("support"), ["triage:other"]);
+}

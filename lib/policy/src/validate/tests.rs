@@ -209,11 +209,6 @@ fn what_nobody_honours_yet_is_refused_by_name() {
             json!("Anthropic"),
             "spec.tiers[1].endpoint.provider",
         ),
-        (
-            "/tiers/0/deployment/adapter",
-            json!("v3"),
-            "spec.tiers[0].deployment.adapter",
-        ),
     ] {
         let problems = validate(&with(at, value));
         let found = problems.iter().find(|problem| problem.field == field);

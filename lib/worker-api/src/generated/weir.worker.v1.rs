@@ -136,7 +136,7 @@ pub struct Options {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct GenerateRequest {
-    /// The model or adapter name to answer as; empty means the base model.
+    /// The model to answer as, or one of its adapters as MODEL:ADAPTER; empty means the base model.
     #[prost(string, tag = "1")]
     pub model: ::prost::alloc::string::String,
     #[prost(message, optional, tag = "2")]
@@ -463,8 +463,12 @@ pub struct Capacity {
 pub struct AdapterDescription {
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
+    /// Of the files that answers are written with; empty where there is nothing yet.
     #[prost(string, tag = "2")]
     pub digest: ::prost::alloc::string::String,
+    /// Why what is listed is not served, beginning with a reason; empty where nothing is wrong.
+    #[prost(string, tag = "3")]
+    pub problem: ::prost::alloc::string::String,
 }
 /// What the time from process start to ready went into.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

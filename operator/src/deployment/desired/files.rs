@@ -5,14 +5,17 @@ use k8s_openapi::api::core::v1::{
     SecretVolumeSource, Volume, VolumeMount,
 };
 use weir_crds::{Model, ModelCache};
-use weir_policy::source::{Roots, claim, local_path};
+use weir_policy::source::{Roots, claim};
 
 use super::super::validate::Valid;
+use super::adapters;
 
 /// Where a worker looks for downloads unless it is told otherwise.
 const CACHE: &str = "/cache";
 const CREDENTIALS: &str = "/credentials";
 const CA_BUNDLE: &str = "/ca-bundle";
+/// Where the list of adapters is.
+const ADAPTERS: &str = "/adapters";
 /// The one file below [`CA_BUNDLE`].
 const CERTIFICATES: &str = "ca.crt";
 
@@ -29,17 +32,16 @@ pub struct Files {
     pub writes_to_a_claim: bool,
 }
 
-/// A deployment that names none of it has the files that it always had, so that it is the same revision.
+/// A list of adapters and a place for downloads are always there: adapters come and go without a new
+/// pod.
 pub fn files(valid: &Valid<'_>) -> Files {
     let mut files = Files::default();
     if let Some(claim) = claim(&valid.source) {
         files.add_claim(claim);
     }
-    let is_remote = local_path(&valid.source, &Roots::default()).is_none();
-    if is_remote || valid.spec.cache.is_some() {
-        files.add_cache(valid.spec.cache.as_ref());
-    }
+    files.add_cache(valid.spec.cache.as_ref());
     files.add_access(&valid.spec.model);
+    files.add_adapters(&valid.name);
     files
 }
 
@@ -118,6 +120,21 @@ impl Files {
                 .push(format!("--ca-bundle={CA_BUNDLE}/{CERTIFICATES}"));
             self.mount("ca-bundle", volume, CA_BUNDLE, true);
         }
+    }
+
+    /// As a folder, because a single file of a ConfigMap stays what it was.
+    fn add_adapters(&mut self, deployment: &str) {
+        let volume = Volume {
+            config_map: Some(ConfigMapVolumeSource {
+                name: adapters::name(deployment),
+                // A pod may begin before the list is there.
+                optional: Some(true),
+                ..ConfigMapVolumeSource::default()
+            }),
+            ..Volume::default()
+        };
+        self.arguments.push(format!("--adapters={ADAPTERS}"));
+        self.mount("adapters", volume, ADAPTERS, true);
     }
 
     fn mount(&mut self, name: &str, volume: Volume, at: &str, read_only: bool) {

@@ -65,6 +65,21 @@ fn a_deployment_with_everything_that_is_honoured() {
     check_wanted("deployment-all", &made(ALL, given).objects());
 }
 
+const ADAPTED: &str = "  model: { source: file:///models/triage }
+  adapters: [{ name: a, source: s3://models/a }, { name: b, source: file:///models/b }]
+";
+
+#[test]
+fn a_list_of_adapters_is_mounted_and_no_part_of_the_revision() {
+    let (with, without) = (
+        made(ADAPTED, Given::default()),
+        made(LEAST, Given::default()),
+    );
+    assert_eq!(with.revision, without.revision);
+    assert_eq!(with.deployment, without.deployment);
+    check_wanted("deployment-adapters", &[Wanted::new(&with.adapters)]);
+}
+
 const DOWNLOADED: &str = "  model:
     source: hf://Qwen/Qwen3-4B-GGUF/Qwen3-4B-Q4_K_M.gguf
     revision: main
@@ -91,7 +106,7 @@ fn downloads_of_a_deployment_that_names_no_cache_end_with_the_pod() {
     );
     let pod = made.deployment.spec.unwrap().template.spec.unwrap();
     let volumes = pod.volumes.unwrap();
-    assert_eq!(volumes.len(), 1);
+    assert_eq!(volumes.len(), 2, "and the list of adapters");
     assert!(volumes[0].empty_dir.is_some());
     assert_eq!(pod.security_context.unwrap().fs_group, None);
     let mounts = pod.containers[0].volume_mounts.clone().unwrap();

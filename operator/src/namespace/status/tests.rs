@@ -173,6 +173,35 @@ fn a_tier_whose_deployment_does_not_exist_is_named() {
 }
 
 #[test]
+fn a_tier_whose_adapter_does_not_exist_or_is_nowhere_yet_is_named() {
+    let mut policy = policy(2, "1m");
+    policy.spec.tiers[0].deployment.as_mut().unwrap().adapter = Some("tickets".into());
+    let mut observed = observed(&policy, 1, vec![router(2, false)]);
+    let said = |observed: &Observed| told(observed)[0].clone();
+    assert_eq!(
+        said(&observed),
+        "Ready=True Serving: tier small: SLMDeployment triage has no adapter tickets"
+    );
+    let adapters = json!([{ "name": "tickets", "source": "s3://m/tickets" }]);
+    observed.deployments[0].spec.adapters = serde_json::from_value(adapters).unwrap();
+    assert_eq!(
+        said(&observed),
+        "Ready=True Serving: tier small: no replica of triage has its adapter tickets"
+    );
+    let status = observed.deployments[0].status.as_mut().unwrap();
+    let served = json!([{ "name": "tickets", "ready": 1 }]);
+    status.adapters = serde_json::from_value(served).unwrap();
+    assert_eq!(said(&observed), "Ready=True Serving: every tier answers");
+    policy.spec.tiers.truncate(1);
+    observed.policies = vec![policy];
+    observed.deployments[0].spec.adapters.clear();
+    assert_eq!(
+        said(&observed),
+        "Ready=False AdapterNotFound: tier small: SLMDeployment triage has no adapter tickets"
+    );
+}
+
+#[test]
 fn an_invalid_update_says_what_goes_on_serving() {
     let mut observed = observed(&policy(3, "soon"), 1, vec![router(2, false)]);
     let good = LastGood {

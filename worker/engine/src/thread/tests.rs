@@ -5,6 +5,7 @@
 //! and have so little memory that blocks are taken from them. `WEIR_TESTS_SCHEDULES=n` tries that
 //! many schedules for each kernel class instead of a hundred.
 
+mod adapters;
 mod gemma;
 
 use std::{
@@ -82,7 +83,11 @@ fn tokens(dice: &mut Dice) -> Vec<u32> {
 fn origin(dice: &mut Dice) -> Origin {
     Origin {
         tenant: ["", "", "", "one"][dice.below(4)].into(),
-        adapter: ["", "", "", "", "some"][dice.below(5)].into(),
+        adapter: match dice.below(5) {
+            0 => Some(adapters::of(0)),
+            1 => Some(adapters::of(1)),
+            _ => None,
+        },
     }
 }
 

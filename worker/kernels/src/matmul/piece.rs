@@ -33,34 +33,76 @@ pub(super) fn share_out<I: Element, T: Element>(
     output: &mut [f32],
     compute: &(dyn Fn(Piece<'_, I, T>) + Sync),
 ) {
-    let outputs = weight.len() / columns;
-    let rows = input.len() / columns;
-    assert!(
-        input.len() == rows * columns && output.len() == rows * outputs,
-        "{} inputs of rows of {columns} give {} outputs of rows of {outputs}",
-        input.len(),
-        output.len()
-    );
-    let across = outputs.div_ceil(PIECE_OUTPUTS);
-    let down = rows.div_ceil(PIECE_ROWS);
+    let cut = Cut::new((input.len(), weight.len()), columns, output.len());
     let target = Disjoint::new(output);
-    let pieces = across * down;
-    let each = (rows * weight.len()).checked_div(pieces).unwrap_or(0);
-    cpu.pool().run((pieces, each), &|index| {
-        let (down, across) = (index / across, index % across);
-        compute(Piece {
+    cpu.pool().run((cut.pieces(), cut.each()), &|index| {
+        compute(cut.piece(index, (input, weight), &target));
+    });
+}
+
+/// How a product is cut into rectangles.
+#[derive(Clone, Copy)]
+pub(super) struct Cut {
+    columns: usize,
+    rows: usize,
+    outputs: usize,
+}
+
+impl Cut {
+    /// # Panics
+    /// Where the lengths of input, weight and output do not fit together.
+    pub(super) fn new((input, weight): (usize, usize), columns: usize, output: usize) -> Self {
+        let (rows, outputs) = (input / columns, weight / columns);
+        assert!(
+            input == rows * columns && output == rows * outputs,
+            "{input} inputs of rows of {columns} give {output} outputs of rows of {outputs}"
+        );
+        Self {
+            columns,
+            rows,
+            outputs,
+        }
+    }
+
+    fn across(self) -> usize {
+        self.outputs.div_ceil(PIECE_OUTPUTS)
+    }
+
+    pub(super) fn pieces(self) -> usize {
+        self.across() * self.rows.div_ceil(PIECE_ROWS)
+    }
+
+    /// How many multiplications a piece is.
+    fn each(self) -> usize {
+        let pieces = self.pieces();
+        self.multiplications().checked_div(pieces).unwrap_or(0)
+    }
+
+    /// How many multiplications all pieces are.
+    pub(super) fn multiplications(self) -> usize {
+        self.rows * self.outputs * self.columns
+    }
+
+    pub(super) fn piece<'a, I, T>(
+        self,
+        index: usize,
+        (input, weight): (&'a [I], &'a [T]),
+        target: &'a Disjoint<'a, f32>,
+    ) -> Piece<'a, I, T> {
+        let (down, across) = (index / self.across(), index % self.across());
+        Piece {
             input,
             weight,
-            columns,
-            rows: (down * PIECE_ROWS, rows.min((down + 1) * PIECE_ROWS)),
+            columns: self.columns,
+            rows: (down * PIECE_ROWS, self.rows.min((down + 1) * PIECE_ROWS)),
             outputs: (
                 across * PIECE_OUTPUTS,
-                outputs.min((across + 1) * PIECE_OUTPUTS),
+                self.outputs.min((across + 1) * PIECE_OUTPUTS),
             ),
-            stride: outputs,
-            target: &target,
-        });
-    });
+            stride: self.outputs,
+            target,
+        }
+    }
 }
 
 /// A rectangle of the output: `rows` and `outputs` are first and end.

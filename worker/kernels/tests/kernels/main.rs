@@ -6,6 +6,7 @@ mod alone;
 mod attention;
 mod blocks;
 mod finite;
+mod low_rank;
 mod matmul;
 mod numbers;
 mod packed;

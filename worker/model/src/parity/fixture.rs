@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use half::bf16;
 use safetensors::tensor::TensorView;
@@ -13,7 +14,7 @@ use super::paged::{Paged, Sequence};
 use super::seeded;
 use crate::spec::DecoderSpec;
 use crate::tensor::Plain;
-use crate::{KernelClass, LoadOptions, Model};
+use crate::{Adapter, KernelClass, LoadOptions, Model};
 
 /// Tokens that are given at once: less than a window, so that windows slide over the prompt too.
 const CHUNK: usize = 7;
@@ -138,20 +139,24 @@ impl Fixture {
 
     /// How far the logits after each token of the prompt are from the reference.
     pub(super) fn distance(&self, model: &mut Model) -> f32 {
-        let ours = Run::new(model, &self.reference).extend(model, &self.reference.prompt);
-        distance(&ours, &self.logits("f32"))
+        distance(&self.given(model, None), &logits(&self.folder, "f32"))
+    }
+
+    /// The logits after each token of the prompt.
+    pub(super) fn given(&self, model: &mut Model, adapter: Option<&Arc<Adapter>>) -> Vec<Vec<f32>> {
+        Run::new(model, &self.reference, adapter).extend(model, &self.reference.prompt)
     }
 
     /// The same after the last tokens, of weights that were rounded to bf16.
     pub(super) fn distance_bf16(&self, model: &mut Model) -> f32 {
-        let ours = Run::new(model, &self.reference).extend(model, &self.reference.prompt);
-        let theirs = self.logits("bf16");
+        let ours = self.given(model, None);
+        let theirs = logits(&self.folder, "bf16");
         distance(&ours[ours.len() - theirs.len()..], &theirs)
     }
 
     /// The likeliest tokens after the prompt, one by one.
-    pub(super) fn greedy(&self, model: &mut Model) -> Vec<u32> {
-        let mut run = Run::new(model, &self.reference);
+    pub(super) fn greedy(&self, model: &mut Model, adapter: Option<&Arc<Adapter>>) -> Vec<u32> {
+        let mut run = Run::new(model, &self.reference, adapter);
         let mut last = run.extend(model, &self.reference.prompt);
         let mut path = Vec::new();
         for _ in 0..self.reference.greedy.len() {
@@ -162,21 +167,22 @@ impl Fixture {
         }
         path
     }
+}
 
-    fn logits(&self, name: &str) -> Vec<Vec<f32>> {
-        let bytes = std::fs::read(self.folder.join("reference.safetensors")).unwrap();
-        let tensors = SafeTensors::deserialize(&bytes).unwrap();
-        let tensor = tensors.tensor(name).unwrap();
-        let numbers: Vec<f32> = tensor
-            .data()
-            .chunks_exact(4)
-            .map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap()))
-            .collect();
-        numbers
-            .chunks_exact(tensor.shape()[1])
-            .map(<[f32]>::to_vec)
-            .collect()
-    }
+/// The logits of that name in a reference.
+pub(super) fn logits(folder: &Path, name: &str) -> Vec<Vec<f32>> {
+    let bytes = std::fs::read(folder.join("reference.safetensors")).unwrap();
+    let tensors = SafeTensors::deserialize(&bytes).unwrap();
+    let tensor = tensors.tensor(name).unwrap();
+    let numbers: Vec<f32> = tensor
+        .data()
+        .chunks_exact(4)
+        .map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap()))
+        .collect();
+    numbers
+        .chunks_exact(tensor.shape()[1])
+        .map(<[f32]>::to_vec)
+        .collect()
 }
 
 fn families() -> PathBuf {
@@ -190,11 +196,11 @@ struct Run {
 }
 
 impl Run {
-    fn new(model: &Model, reference: &Reference) -> Self {
+    fn new(model: &Model, reference: &Reference, adapter: Option<&Arc<Adapter>>) -> Self {
         let tokens = reference.prompt.len() + reference.greedy.len();
         Self {
             paged: Paged::new(model, 1, tokens, CHUNK),
-            sequence: Sequence::default(),
+            sequence: Sequence::with(adapter),
         }
     }
 
@@ -209,7 +215,7 @@ impl Run {
     }
 }
 
-fn distance(ours: &[Vec<f32>], theirs: &[Vec<f32>]) -> f32 {
+pub(super) fn distance(ours: &[Vec<f32>], theirs: &[Vec<f32>]) -> f32 {
     assert_eq!(ours.len(), theirs.len());
     let ours = ours.iter().flatten();
     let pairs = ours.zip(theirs.iter().flatten());

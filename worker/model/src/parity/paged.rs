@@ -2,9 +2,10 @@
 //! given back, spoiled, and used again.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use crate::groups::{BLOCK_TOKENS, Extent, Group, Groups};
-use crate::{Batch, KvCache, Logits, Model, SequenceSlice};
+use crate::{Adapter, Batch, KvCache, Logits, Model, SequenceSlice};
 
 /// In place of a block that was given back.
 const NOWHERE: u32 = u32::MAX;
@@ -19,6 +20,16 @@ pub(super) struct Paged {
 pub(super) struct Sequence {
     done: usize,
     tables: Groups<Vec<u32>>,
+    adapter: Option<Arc<Adapter>>,
+}
+
+impl Sequence {
+    pub(super) fn with(adapter: Option<&Arc<Adapter>>) -> Self {
+        Self {
+            adapter: adapter.cloned(),
+            ..Self::default()
+        }
+    }
 }
 
 impl Paged {
@@ -68,6 +79,7 @@ impl Paged {
                 len: tokens.len(),
                 context_len: sequence.done,
                 block_tables: Groups::each(|group| &sequence.tables.of(group)[..]),
+                adapter: sequence.adapter.as_deref(),
             })
             .collect();
         let outputs: Vec<u32> = (0..all.len() as u32).collect();

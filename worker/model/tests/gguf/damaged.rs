@@ -158,6 +158,7 @@ fn used(path: &Path, quantization: Quantization) -> Result<(), LoadError> {
             len: 3,
             context_len: 3,
             block_tables: Groups::both(&[0]),
+            adapter: None,
         }],
         slots: Groups::both(&positions),
         outputs: &[2],

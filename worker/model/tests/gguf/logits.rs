@@ -64,6 +64,7 @@ fn logits(file: &str, tokens: &[u32]) -> Vec<f32> {
             len: tokens.len(),
             context_len: tokens.len(),
             block_tables: Groups::both(&blocks[..]),
+            adapter: None,
         }],
         slots: Groups::both(&positions[..]),
         outputs: &positions,

@@ -98,6 +98,7 @@ impl Parts {
             len: self.len,
             context_len: self.context_len,
             block_tables: Groups::each(|group| &self.tables.of(group)[..]),
+            adapter: None,
         };
         let batch = Batch {
             tokens: &self.tokens,
@@ -276,6 +277,7 @@ fn a_position_beyond_the_context_is_refused() {
         len: 3,
         context_len: 3,
         block_tables: Groups::both(&[0]),
+        adapter: None,
     };
     let batch = Batch {
         tokens: &[5, 6, 7],

@@ -48,6 +48,7 @@ pub fn step(
             len,
             context_len: sequence.done,
             block_tables: Groups::both(&sequence.blocks[..]),
+            adapter: None,
         })
         .collect();
     let outputs: Vec<u32> = (0..tokens.len() as u32).collect();

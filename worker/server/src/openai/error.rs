@@ -109,7 +109,8 @@ impl WireError {
             param: refusal.field().map(name).map(in_short),
             message: refusal.message(),
             retry_after_seconds: refusal.retry_after_seconds(),
-            again: refusal.retry_elsewhere(),
+            // A client asks the same address again, where what is not there now is not there then.
+            again: refusal.retry_elsewhere() && refusal.code() != ErrorCode::UnknownModel,
         }
     }
 }

@@ -2,11 +2,11 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use weir_engine::{Origin, Scoring, common_prefix};
+use weir_engine::{Scoring, common_prefix};
 use weir_worker_api as api;
 
 use super::Serving;
-use crate::refusal::Refusal;
+use crate::{adapters::uses::Use, refusal::Refusal};
 
 /// Each option is computed after the shared prompt, so many of them take long.
 const MOST_OPTIONS: usize = 256;
@@ -33,7 +33,7 @@ impl Serving {
         self: &Arc<Self>,
         request: api::ChooseRequest,
     ) -> Result<api::ChooseResponse, Refusal> {
-        self.admit(&request.model)?;
+        let answering = self.admit(&request.model)?;
         check_options(&request.options)?;
         let serving = self.clone();
         let options = request.options.clone();
@@ -68,12 +68,13 @@ impl Serving {
             sequences,
             from,
             ends: self.eos.clone(),
-            origin: Origin {
-                tenant: request.cache_salt.into(),
-                ..Origin::default()
-            },
+            origin: answering.origin(request.cache_salt),
         };
+        let adapter = answering.adapter;
+        let mut adapter_use = adapter.map(|(name, _)| self.adapter_uses.begin(name));
+        adapter_use.iter_mut().for_each(Use::run);
         let scored = self.engine.score(scoring).await?;
+        drop(adapter_use);
         let scores = softmax(&scored.sums)
             .into_iter()
             .zip(scored.sums)

@@ -1,9 +1,13 @@
-//! What this worker serves. The answer does not change while the process lives.
+//! What this worker serves. Only its adapters change while the process lives.
 
+use std::sync::Arc;
+
+use weir_engine::model::Adapter;
 use weir_policy::load;
 use weir_worker_api as api;
 
 use super::Serving;
+use crate::adapters::{State, Told};
 
 impl Serving {
     pub fn describe(&self) -> api::DescribeResponse {
@@ -22,7 +26,7 @@ impl Serving {
             context_tokens: self.engine.context_tokens() as u32,
             max_sequences: options.max_sequences as u32,
             max_waiting: options.max_waiting as u32,
-            adapters: Vec::new(),
+            adapters: self.adapter_descriptions(),
             cold_start: Some(api::ColdStart {
                 download_millis: self.cold_start.download_ms,
                 load_millis: self.cold_start.load_ms,
@@ -37,7 +41,39 @@ impl Serving {
         }
     }
 
-    /// The same for the operator.
+    fn adapter_descriptions(&self) -> Vec<api::AdapterDescription> {
+        let adapters = self.adapters.borrow();
+        let describe = |told: Told<'_>| api::AdapterDescription {
+            name: told.name.to_owned(),
+            digest: digest(told.served),
+            problem: match told.state {
+                State::Failed(failure) => failure.to_string(),
+                State::Loading | State::Ready => String::new(),
+            },
+        };
+        adapters.all().map(describe).collect()
+    }
+
+    /// The adapters for the operator.
+    pub fn adapter_loads(&self) -> Vec<load::AdapterLoad> {
+        let adapters = self.adapters.borrow();
+        let load = |told: Told<'_>| {
+            let (reason, message) = match told.state {
+                State::Failed(failure) => (failure.reason, failure.message.as_str()),
+                State::Loading => ("Downloading", ""),
+                State::Ready => ("", ""),
+            };
+            load::AdapterLoad {
+                name: told.name.to_owned(),
+                digest: digest(told.served),
+                reason: reason.to_owned(),
+                message: message.to_owned(),
+            }
+        };
+        adapters.all().map(load).collect()
+    }
+
+    /// The model for the operator.
     pub fn model_facts(&self) -> load::ModelFacts {
         let facts = &self.facts;
         load::ModelFacts {
@@ -50,4 +86,9 @@ impl Serving {
             context_tokens: self.engine.context_tokens() as u32,
         }
     }
+}
+
+/// Empty where nothing is served yet.
+fn digest(adapter: Option<&Arc<Adapter>>) -> String {
+    adapter.map_or_else(String::new, |adapter| adapter.digest().to_owned())
 }

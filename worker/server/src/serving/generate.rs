@@ -18,12 +18,13 @@ use super::{
     check::{Checker, Settings},
     resume::Progress,
 };
-use crate::{draining::Cutoff, metrics::Measured, refusal::Refusal};
+use crate::{adapters::uses::Use, draining::Cutoff, metrics::Measured, refusal::Refusal};
 
 /// An answer in the making. Dropping it cancels the work.
 pub struct Generation {
     events: BoxStream<'static, Result<generate_event::Event, Refusal>>,
     measured: Measured,
+    adapter_use: Option<Use>,
     cutoff: Cutoff,
     over: bool,
 }
@@ -43,11 +44,12 @@ impl Serving {
     ) -> Result<Generation, Refusal> {
         let mut measured = self.metrics.begin("generate", &self.name);
         match self.begin(request).await {
-            Ok(queued) => {
+            Ok((queued, adapter)) => {
                 measured.prompt(queued.started.prompt_ids.len());
                 Ok(Generation {
                     events: queued.events(),
                     measured,
+                    adapter_use: adapter.map(|name| self.adapter_uses.begin(name)),
                     cutoff: self.cutoff.clone(),
                     over: false,
                 })
@@ -59,8 +61,12 @@ impl Serving {
         }
     }
 
-    async fn begin(self: &Arc<Self>, request: api::GenerateRequest) -> Result<Queued, Refusal> {
-        self.admit(&request.model)?;
+    /// What was queued, and the name of the adapter that it is written with.
+    async fn begin(
+        self: &Arc<Self>,
+        request: api::GenerateRequest,
+    ) -> Result<(Queued, Option<Arc<str>>), Refusal> {
+        let answering = self.admit(&request.model)?;
         let checker = Checker {
             defaults: &self.defaults,
             facts: &self.facts,
@@ -69,7 +75,7 @@ impl Serving {
         let settings = checker.check(&request)?;
         let (prompt_ids, seed, progress) = match &request.resume {
             Some(resume) => {
-                let progress = self.progress(resume, settings.choices)?;
+                let progress = self.progress((resume, answering.digest()), settings.choices)?;
                 (resume.prompt_ids.clone(), resume.seed, progress)
             }
             None => {
@@ -81,10 +87,7 @@ impl Serving {
         };
         let guide = self.guide(&request, &prompt_ids).await?;
         let prompt: Arc<[u32]> = prompt_ids.as_slice().into();
-        let origin = Origin {
-            tenant: request.cache_salt.into(),
-            ..Origin::default()
-        };
+        let origin = answering.origin(request.cache_salt);
         let answers = (0_u32..)
             .zip(progress)
             .map(|(choice, progress)| {
@@ -110,7 +113,8 @@ impl Serving {
             seed,
             cached_tokens: 0,
         };
-        Ok(Queued { started, answers })
+        let adapter = answering.adapter.map(|(name, _)| name);
+        Ok((Queued { started, answers }, adapter))
     }
 }
 
@@ -161,6 +165,7 @@ impl Generation {
             }
             Some(Ok(generate_event::Event::Started(started))) => {
                 self.measured.started(started.cached_tokens);
+                self.adapter_use.iter_mut().for_each(Use::run);
             }
             Some(Ok(_)) => {}
             Some(Err(refusal)) => self.measured.refused(refusal),

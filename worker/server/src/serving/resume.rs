@@ -16,10 +16,10 @@ impl Serving {
     /// The progress of every choice, in order; a choice that the resume leaves out has none.
     pub(super) fn progress(
         &self,
-        resume: &api::Resume,
+        (resume, adapter_digest): (&api::Resume, &str),
         choices: u32,
     ) -> Result<Vec<Progress>, Refusal> {
-        self.same_replica_kind(resume)?;
+        self.same_replica_kind(resume, adapter_digest)?;
         for id in &resume.prompt_ids {
             check_token("resume.prompt_ids", *id, self.facts.vocabulary)?;
         }
@@ -51,8 +51,9 @@ impl Serving {
             .collect())
     }
 
-    /// Tokens are only the same with the same model, tokenizer and kernels.
-    fn same_replica_kind(&self, resume: &api::Resume) -> Result<(), Refusal> {
+    /// Tokens are only the same with the same model, adapter, tokenizer and kernels.
+    fn same_replica_kind(&self, resume: &api::Resume, adapter_digest: &str) -> Result<(), Refusal> {
+        let adapter_digest = adapter_digest.to_owned();
         let kernel_class = self.facts.kernel_class.to_string();
         let pairs = [
             (
@@ -63,7 +64,7 @@ impl Serving {
             (
                 "resume.adapter_digest",
                 &resume.adapter_digest,
-                &String::new(),
+                &adapter_digest,
             ),
             (
                 "resume.tokenizer_digest",

@@ -31,7 +31,7 @@ pub fn request(ticket: &str) -> GenerateRequest {
     }
 }
 
-fn endless(seed: u64, max_tokens: u32) -> GenerateRequest {
+pub fn endless(seed: u64, max_tokens: u32) -> GenerateRequest {
     GenerateRequest {
         sampling: Some(api::Sampling {
             temperature: Some(2.0),

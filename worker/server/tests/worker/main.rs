@@ -1,6 +1,7 @@
 //! The worker's binary on the model of `examples/triage`, over real sockets.
 #![allow(clippy::unwrap_used, reason = "in a test the panic is the report")]
 
+mod adapters;
 mod bad_input;
 mod chat;
 mod completions;

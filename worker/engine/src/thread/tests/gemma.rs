@@ -8,13 +8,13 @@ use weir_model::{KernelClass, LoadOptions, Model};
 
 use crate::random::uniform;
 
-const HIDDEN: usize = 48;
-const HEADS: usize = 4;
+pub const HIDDEN: usize = 48;
+pub const HEADS: usize = 4;
 const KV_HEADS: usize = 2;
-const HEAD: usize = 16;
-const BETWEEN: usize = 80;
+pub const HEAD: usize = 16;
+pub const BETWEEN: usize = 80;
 const VOCABULARY: usize = 64;
-const LAYERS: usize = 4;
+pub const LAYERS: usize = 4;
 
 pub fn load(kernel_class: KernelClass, threads: NonZeroUsize) -> Model {
     static FOLDER: OnceLock<TempDir> = OnceLock::new();
@@ -86,10 +86,15 @@ fn weights() -> Vec<u8> {
             tensors.push((name, shape.to_vec()));
         }
     }
+    file(tensors, 0)
+}
+
+/// A file of tensors with drawn numbers, of which `first` is the first to be drawn.
+pub fn file(tensors: Vec<(String, Vec<usize>)>, first: u32) -> Vec<u8> {
     let (mut header, mut data) = (Map::new(), Vec::new());
-    for (index, (name, shape)) in tensors.into_iter().enumerate() {
+    for (index, (name, shape)) in (first..).zip(tensors) {
         let start = data.len();
-        data.extend(values(index as u32, &shape));
+        data.extend(values(index, &shape));
         let info = json!({ "dtype": "F32", "shape": shape, "data_offsets": [start, data.len()] });
         header.insert(name, info);
     }

@@ -1,0 +1,242 @@
+//! Follows the list: reads it each second, brings and reads what is new, and tries again what failed.
+//!
+//! A ConfigMap that is mounted changes by a link that is exchanged, which a look each second sees, and
+//! a watch for changed files does not.
+
+use std::{
+    io::ErrorKind,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use tokio::{
+    sync::{Mutex, oneshot, watch},
+    task::spawn_blocking,
+    time::{Instant, MissedTickBehavior, interval},
+};
+use weir_engine::model::{Adapter, AdapterBase};
+use weir_process::Process;
+
+use super::{
+    Adapters, Seen,
+    list::{self, Listed},
+    memory::Ledger,
+};
+use crate::{failure::Failure, source::SourceArgs};
+
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// What failed may have been put right where it comes from.
+const TRY_AGAIN_AFTER: Duration = Duration::from_secs(60);
+
+/// What following a list takes.
+#[derive(Debug)]
+pub struct Following {
+    /// Where the list is; without one there are no adapters.
+    pub folder: Option<PathBuf>,
+    pub base: AdapterBase,
+    pub source: SourceArgs,
+    /// What all adapters may take together.
+    pub most_bytes: u64,
+}
+
+/// Follows the list as long as the process serves. The second part resolves when all that was
+/// listed at first is there or has failed.
+pub fn follow(process: &Process, following: Following) -> (Seen, oneshot::Receiver<()>) {
+    let (told, seen) = watch::channel(Adapters::default());
+    let (tried_tx, tried) = oneshot::channel();
+    let Some(folder) = following.folder else {
+        // Nobody waits for what is not listed; whoever does hears that it is over.
+        drop(tried_tx);
+        return (seen, tried);
+    };
+    let loader = Arc::new(Loader {
+        base: following.base,
+        source: following.source,
+        ledger: Mutex::new(Ledger::new(following.most_bytes)),
+    });
+    let follower = Follower {
+        file: folder.join(list::FILE),
+        loader,
+        told,
+        last: None,
+        loads: FuturesUnordered::new(),
+        tried: Some(tried_tx),
+    };
+    let shutdown = process.shutdown().clone();
+    process.tasks().spawn("adapters", async move {
+        tokio::select! {
+            () = follower.run() => {}
+            () = shutdown.begun() => {}
+        }
+    });
+    (seen, tried)
+}
+
+/// What came of loading one entry.
+type Loaded = (Arc<str>, Arc<Listed>, Result<Arc<Adapter>, Failure>);
+
+struct Follower {
+    file: PathBuf,
+    loader: Arc<Loader>,
+    told: watch::Sender<Adapters>,
+    /// What the file was when it was looked at last; none before, and where there is none.
+    last: Option<Vec<u8>>,
+    loads: FuturesUnordered<BoxFuture<'static, Loaded>>,
+    /// Told when all that was listed at first has been tried.
+    tried: Option<oneshot::Sender<()>>,
+}
+
+impl Follower {
+    async fn run(mut self) {
+        let mut look = interval(LOOK_EVERY);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut tried_again = Instant::now();
+        loop {
+            tokio::select! {
+                _ = look.tick() => {
+                    self.look().await;
+                    // What is still on its way is not begun a second time.
+                    if self.loads.is_empty() && tried_again.elapsed() >= TRY_AGAIN_AFTER {
+                        tried_again = Instant::now();
+                        let failed = self.told.borrow().failed();
+                        self.load(failed);
+                    }
+                }
+                Some(loaded) = self.loads.next() => self.take(loaded),
+            }
+            if self.loads.is_empty()
+                && let Some(tried) = self.tried.take()
+            {
+                // Nobody waits where the start took too long for it.
+                let _ = tried.send(());
+            }
+        }
+    }
+
+    /// Takes the list up if it is another one.
+    async fn look(&mut self) {
+        let bytes = match tokio::fs::read(&self.file).await {
+            Ok(bytes) => bytes,
+            // A list that is not there is one that says nothing: what was goes on.
+            Err(error) if error.kind() == ErrorKind::NotFound => return,
+            Err(error) => {
+                tracing::warn!(path = %self.file.display(), %error, "the list of adapters was not read");
+                return;
+            }
+        };
+        if self.last.as_ref() == Some(&bytes) {
+            return;
+        }
+        match list::decode(&bytes) {
+            Ok(list) => {
+                let mut wanted = Vec::new();
+                self.told
+                    .send_modify(|adapters| wanted = adapters.list(list));
+                self.load(wanted);
+            }
+            Err(error) => {
+                tracing::warn!(path = %self.file.display(), %error, "the list of adapters stays as it was");
+            }
+        }
+        self.last = Some(bytes);
+    }
+
+    fn load(&self, wanted: Vec<(Arc<str>, Arc<Listed>)>) {
+        for (name, listed) in wanted {
+            let (loader, mut seen) = (self.loader.clone(), self.told.subscribe());
+            self.loads.push(Box::pin(async move {
+                let loaded = tokio::select! {
+                    loaded = loader.load(&listed) => loaded,
+                    // Nobody takes it up any more: what has come of it stays in the cache.
+                    _ = seen.wait_for(|adapters| !adapters.want(&name, &listed)) => {
+                        Err(Failure::of("ModelNotFound", "it is not listed any more"))
+                    }
+                };
+                (name, listed, loaded.map_err(in_short))
+            }));
+        }
+    }
+
+    fn take(&self, (name, listed, loaded): Loaded) {
+        let said = match &loaded {
+            Ok(adapter) => Ok((adapter.digest().to_owned(), adapter.bytes(), adapter.rank())),
+            Err(failure) => Err(failure.clone()),
+        };
+        let is_news = self
+            .told
+            .send_if_modified(|adapters| adapters.loaded((&name, &listed), loaded));
+        if !is_news {
+            return;
+        }
+        let source = &listed.source;
+        match said {
+            Ok((digest, bytes, rank)) => {
+                tracing::info!(adapter = %name, source, digest, bytes, rank, "adapter loaded");
+            }
+            Err(failure) => {
+                tracing::warn!(adapter = %name, source, reason = failure.reason, why = failure.message, "adapter not loaded");
+            }
+        }
+    }
+}
+
+/// Names in a file may be of any length, and reports are not.
+fn in_short(mut failure: Failure) -> Failure {
+    const MOST: usize = 500;
+    if let Some((end, _)) = failure.message.char_indices().nth(MOST) {
+        failure.message.truncate(end);
+        failure.message.push_str("...");
+    }
+    failure
+}
+
+/// Brings adapters to this machine, and reads them.
+struct Loader {
+    base: AdapterBase,
+    source: SourceArgs,
+    /// Whoever has it reads: one at a time, so that each knows what the others take.
+    ledger: Mutex<Ledger<Adapter>>,
+}
+
+impl Loader {
+    async fn load(&self, listed: &Listed) -> Result<Arc<Adapter>, Failure> {
+        let folder = self.bring(listed).await?;
+        let mut ledger = self.ledger.lock().await;
+        let (base, left) = (self.base.clone(), ledger.left());
+        let reading = spawn_blocking(move || read(&base, &folder, left));
+        let read = reading
+            .await
+            .map_err(|error| Failure::new("CrashLoop", &error));
+        let adapter = Arc::new(read??);
+        ledger.hold(&adapter, adapter.bytes());
+        Ok(adapter)
+    }
+}
+
+impl Loader {
+    /// The folder of its files on this machine.
+    async fn bring(&self, listed: &Listed) -> Result<PathBuf, Failure> {
+        let other = SourceArgs {
+            source: listed.source.clone(),
+            revision: listed.revision.clone(),
+            pinned: None,
+            sha256: match &listed.sha256 {
+                Some(text) => Some(text.parse().map_err(|error| {
+                    Failure::of("Unsupported", &format!("sha256 {text}: {error}"))
+                })?),
+                None => None,
+            },
+            ..self.source.clone()
+        };
+        // How far one adapter is, is told by nobody.
+        let fetched = other.bring(&watch::Sender::default()).await?;
+        Ok(fetched.path)
+    }
+}
+
+fn read(base: &AdapterBase, folder: &Path, left: u64) -> Result<Adapter, Failure> {
+    let read = base.read(folder, left);
+    read.map_err(|error| Failure::new(error.reason(), &error))
+}
