@@ -143,10 +143,7 @@ impl Decoder {
                 adds: [Some(delta.low_rank())],
             });
             let shares: Vec<Share<'_, 1>> = shares.collect();
-            let (input, output) = (
-                (&normed[..], self.spec.hidden),
-                [&mut logits.values[..]],
-            );
+            let (input, output) = ((&normed[..], self.spec.hidden), [&mut logits.values[..]]);
             add_low_rank(cpu, input, &shares, output, &mut rounded.adapted);
         }
         let finish = Finish {

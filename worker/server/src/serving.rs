@@ -29,6 +29,7 @@ use crate::{
     capacity::Capacity,
     draining::Cutoff,
     metrics::Metrics,
+    renderer::Renderer,
 };
 
 /// A loaded model behind its engine, with all that turns requests into work for it.

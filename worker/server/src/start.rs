@@ -135,11 +135,7 @@ pub async fn start(
 }
 
 /// Loads on a thread where that disturbs nobody, and tries out what was loaded.
-async fn load(
-    args: &Args,
-    folder: PathBuf,
-    memory: Option<Memory>,
-) -> Result<Loaded, Failure> {
+async fn load(args: &Args, folder: PathBuf, memory: Option<Memory>) -> Result<Loaded, Failure> {
     let options = load_options(args, memory);
     let name = args.model_name.clone();
     let sequences = asked(args).unwrap_or(PLANNED_SEQUENCES).min(STEP_TOKENS);

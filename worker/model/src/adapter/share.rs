@@ -90,7 +90,10 @@ impl HeadDeltas {
         for (row, output) in (0..).zip(outputs) {
             let delta = self.0.iter().find(|(tokens, _)| tokens.contains(output));
             let Some((_, delta)) = delta else { continue };
-            match found.iter_mut().find(|(_, other)| Arc::ptr_eq(other, delta)) {
+            match found
+                .iter_mut()
+                .find(|(_, other)| Arc::ptr_eq(other, delta))
+            {
                 Some((rows, _)) => rows.push(row),
                 None => found.push((vec![row], delta)),
             }

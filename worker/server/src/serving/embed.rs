@@ -36,12 +36,9 @@ impl Serving {
         self: &Arc<Self>,
         request: api::EmbedRequest,
     ) -> Result<api::EmbedResponse, Refusal> {
-        self.admit(&request.model)?;
+        let answering = self.admit(&request.model)?;
         let dimensions = self.dimensions(&request)?;
-        let origin = Origin {
-            tenant: request.cache_salt.into(),
-            ..Origin::default()
-        };
+        let origin = answering.origin(request.cache_salt);
         // A step computes as many of them as it has room for; the others do not crowd the queue.
         let at_once = self.engine.options().max_sequences;
         let inputs = request.inputs.into_iter().enumerate();
