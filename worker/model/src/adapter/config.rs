@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use super::targets::{Pattern, Targets};
+use super::targets::{MOST_NAMES, MOST_PATTERNS, Pattern, Targets, is_plain};
 use super::{AdapterError, MOST_RANK};
 use crate::files;
 
@@ -89,10 +89,16 @@ impl Config {
         let numbers = |key: &'static str| -> Result<Vec<(Pattern, &Value)>, AdapterError> {
             let found = match keys.get(key) {
                 None | Some(Value::Null) => return Ok(Vec::new()),
-                Some(Value::Object(found)) => found.iter(),
-                Some(other) => return Err(refused(key, other, "not a map")),
+                Some(Value::Object(found)) if found.len() <= MOST_NAMES => found,
+                Some(other) => return Err(refused(key, other, "not a map of some modules")),
             };
-            found
+            if found.keys().filter(|name| !is_plain(name)).count() > MOST_PATTERNS {
+                let value = Value::Object(found.clone());
+                let why = format!("and has more than {MOST_PATTERNS} patterns");
+                return Err(refused(key, &value, &why));
+            }
+            let patterns = found.iter();
+            patterns
                 .map(|(name, value)| Ok((Pattern::at_the_end(key, name)?, value)))
                 .collect()
         };

@@ -7,14 +7,21 @@ use super::AdapterError;
 use super::config::refused;
 use super::modules::Module;
 
-/// A compiled pattern may take this much.
-const PATTERN_BYTES: usize = 1 << 20;
-/// More than any config has; each is compiled.
-const MOST_NAMES: usize = 4096;
+/// A compiled pattern may take this much, and as much again where it is used.
+const PATTERN_BYTES: usize = 1 << 18;
+/// More than any config has.
+pub(super) const MOST_NAMES: usize = 4096;
+/// Of those, more than anybody writes as patterns.
+pub(super) const MOST_PATTERNS: usize = 64;
 
-/// A regular expression over the whole of a name.
+/// What a name has to be like.
 #[derive(Debug)]
-pub(super) struct Pattern(Regex);
+pub(super) enum Pattern {
+    /// The name, or its end behind a dot.
+    Plain(String),
+    /// An expression over the whole of it.
+    Expression(Regex),
+}
 
 impl Pattern {
     /// Of a whole name.
@@ -22,22 +29,42 @@ impl Pattern {
         Self::compile(key, text, format!("^(?:{text})$"))
     }
 
-    /// Of a whole name, or of its end behind a dot.
+    /// Of a whole name, or of its end behind a dot. Most are names themselves, of which there may be
+    /// one for each module.
     pub(super) fn at_the_end(key: &'static str, text: &str) -> Result<Self, AdapterError> {
-        Self::compile(key, text, format!(r"^(?:.*\.)?(?:{text})$"))
+        match is_plain(text) {
+            true => Ok(Self::Plain(text.to_owned())),
+            false => Self::compile(key, text, format!(r"^(?:.*\.)?(?:{text})$")),
+        }
     }
 
     fn compile(key: &'static str, text: &str, pattern: String) -> Result<Self, AdapterError> {
-        let built = RegexBuilder::new(&pattern)
+        let mut builder = RegexBuilder::new(&pattern);
+        let builder = builder
             .size_limit(PATTERN_BYTES)
-            .build();
+            .dfa_size_limit(PATTERN_BYTES);
         let unread = |_| refused(key, &text.into(), "a pattern that cannot be read");
-        built.map(Self).map_err(unread)
+        builder.build().map(Self::Expression).map_err(unread)
     }
 
     pub(super) fn matches(&self, name: &str) -> bool {
-        self.0.is_match(name)
+        match self {
+            Self::Plain(end) => ends(name, end),
+            Self::Expression(expression) => expression.is_match(name),
+        }
     }
+}
+
+/// Whether a pattern is a name, or the end of one.
+pub(super) fn is_plain(text: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
+    text.bytes().all(is_plain)
+}
+
+/// Whether a name is that, or ends with it behind a dot.
+fn ends(name: &str, end: &str) -> bool {
+    let before = name.strip_suffix(end);
+    before.is_some_and(|before| before.is_empty() || before.ends_with('.'))
 }
 
 #[derive(Debug)]
@@ -100,10 +127,7 @@ impl Names {
         let name = &module.name;
         match self {
             Self::AllOfLayers => module.layer.is_some(),
-            Self::Listed(names) => names.iter().any(|listed| {
-                let before = name.strip_suffix(listed.as_str());
-                before.is_some_and(|before| before.is_empty() || before.ends_with('.'))
-            }),
+            Self::Listed(names) => names.iter().any(|listed| ends(name, listed)),
             Self::Pattern(pattern) => pattern.matches(name),
         }
     }

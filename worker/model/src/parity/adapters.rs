@@ -3,6 +3,8 @@
 //!
 //! The references are made by `fixtures/adapters.py`.
 
+mod damaged;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -290,6 +292,11 @@ fn what_peft_can_do_and_we_cannot_is_refused_by_its_key() {
         );
         assert!(said.ends_with(why), "{said}");
     }
+    let many = (0..65).map(|at| (format!("a{at}|b"), json!(1)));
+    let said = refused_key("alpha_pattern", Value::Object(many.collect()));
+    assert!(said.ends_with("and has more than 64 patterns"), "{said}");
+    let said = refused_key("rank_pattern", json!({ "(a{99}){99}": 1 }));
+    assert!(said.ends_with("a pattern that cannot be read"), "{said}");
     assert_eq!(
         refused_key("rank_pattern", json!({ "q_proj": 65 })),
         "adapter_config.json: `r` is 65, for `model.layers.0.self_attn.q_proj`, and ranks from 1 to \
