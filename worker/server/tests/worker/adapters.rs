@@ -106,6 +106,16 @@ async fn written(worker: &Worker, model: &str) -> String {
     answer["choices"][0]["message"]["content"].to_string()
 }
 
+/// The vector that a model of that name makes of a ticket.
+async fn vector(worker: &Worker, model: &str) -> Value {
+    let url = format!("http://{}/v1/embeddings", worker.address);
+    let body = json!({ "model": model, "input": TICKET });
+    let response = worker.client.post(url).json(&body).send().await.unwrap();
+    assert_eq!(response.status(), 200);
+    let answer: Value = response.json().await.unwrap();
+    answer["data"][0]["embedding"].clone()
+}
+
 async fn models(worker: &Worker) -> Vec<String> {
     let response = worker.get("/v1/models").send().await.unwrap();
     let list: Value = response.json().await.unwrap();
@@ -336,4 +346,18 @@ async fn an_answer_with_an_adapter_is_resumed_only_where_it_is_the_same() {
         .into_inner();
     let without = client.choose(choose("")).await.unwrap().into_inner();
     assert_ne!(with.scores, without.scores);
+}
+
+#[tokio::test]
+async fn vectors_are_made_with_the_adapter_that_was_asked_for() {
+    let mut stage = Stage::new();
+    stage.name(&[("a", "one"), ("b", "two")]);
+    let worker = stage.worker().await;
+    let own = vector(&worker, "triage").await;
+    let (a, b) = (
+        vector(&worker, "triage:a").await,
+        vector(&worker, "triage:b").await,
+    );
+    assert!(own != a && own != b && a != b);
+    assert_eq!(vector(&worker, "triage:a").await, a);
 }
