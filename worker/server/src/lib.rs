@@ -118,8 +118,9 @@ pub async fn serve(args: Args, process: Process) -> anyhow::Result<()> {
     .register(&process);
     let idle = Idle::new(process.shutdown().clone(), serving.engine.load());
     report(&process, reports, &serving, &idle);
-    listen(&process, listener, serving, idle)?;
+    // Before it says that it listens: whoever reads that finds it ready. The port is open already.
     loaded.open();
+    listen(&process, listener, serving, idle)?;
     process.finish().await
 }
 
