@@ -127,7 +127,8 @@ def write_gguf(path, shape):
     writer.add_file_type(gguf.LlamaFileType.MOSTLY_F16)
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("qwen2")
-    tokens = [f"t{index}" for index in range(shape["vocabulary"])]
+    # The only merge makes one token of two.
+    tokens = ["t", "0", *(f"t{index}" for index in range(shape["vocabulary"] - 2))]
     writer.add_token_list(tokens)
     writer.add_token_types([1] * len(tokens))
     writer.add_token_merges(["t 0"])

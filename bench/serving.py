@@ -93,7 +93,7 @@ def until_ready(process, port):
         if process.poll() is not None:
             raise SystemExit(f"{process.args[0]} ended with {process.returncode}: {' '.join(process.args)}")
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5) as asked:
-            asked.sendall(b"GET /health HTTP/1.0\r\n\r\n")
+            asked.sendall(b"GET /v1/models HTTP/1.0\r\n\r\n")
             if re.match(rb"HTTP/1\.\d 200", asked.recv(64)):
                 return
         time.sleep(0.05)

@@ -268,12 +268,9 @@ fn an_unknown_field_ends_the_start_with_one_line_that_names_it() {
 fn a_field_that_nothing_honours_yet_is_refused_by_name() {
     let error = refused(
         "apiVersion: weir.dev/v1alpha1\nkind: SLMDeployment\nmetadata: { name: triage }\n\
-         spec: { model: { source: 'file:///m' }, cache: { hostPath: { path: /var/cache/weir } } }\n",
+         spec: { model: { source: 'file:///m' }, rollout: { strategy: Recreate } }\n",
     );
-    assert!(
-        error.contains("spec.cache.hostPath is not implemented yet"),
-        "{error}"
-    );
+    assert!(error.contains("spec.rollout.strategy"), "{error}");
 }
 
 #[test]

@@ -39,7 +39,7 @@ pub struct Model {
     )])))]
     pub sha256: Option<String>,
     /// Precision of the weights in memory: Auto keeps the file's own, or takes 8 bit where only that
-    /// fits; None, Q8, Q4. A GGUF file keeps its own. Default Auto.
+    /// fits or makes room for the context; None, Q8, Q4. A GGUF file keeps its own. Default Auto.
     #[serde(default)]
     pub quantization: Quantization,
     /// Longest prompt and answer together, in tokens. Absent: what the model can, bounded by memory.

@@ -73,7 +73,8 @@ pub struct ModelCache {
     /// A claim of the namespace; ReadWriteMany where replicas share it across nodes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub persistent_volume_claim: Option<ClaimRef>,
-    /// A folder of each node. Needs a namespace whose Pod Security is privileged.
+    /// A folder of each node, which group 65532 can write to. Needs a namespace whose Pod Security is
+    /// privileged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host_path: Option<HostPath>,
 }

@@ -108,7 +108,7 @@ pub struct ColdStart {
 /// What a replica can do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Capacity {
-    /// More than that at once bring no more tokens.
+    /// So many at once bring the most tokens, or nearly so, of what was tried.
     pub sequences: u32,
     /// Over all of them, when none is long.
     pub tokens_per_second: u64,

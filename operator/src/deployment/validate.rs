@@ -22,6 +22,7 @@ pub const HONOURED: Honoured = Honoured {
         "spec.model.credentialsSecretRef",
         "spec.model.caBundle",
         "spec.cache.persistentVolumeClaim",
+        "spec.cache.hostPath",
         "spec.adapters",
         "spec.resources.cpu",
         "spec.resources.memory",
@@ -323,10 +324,6 @@ mod tests {
                 "spec.rollout.steps",
             ),
             (
-                json!({ "cache": { "hostPath": { "path": "/var/cache/weir" } } }),
-                "spec.cache.hostPath",
-            ),
-            (
                 json!({ "engine": { "keyValueType": "Fp8" } }),
                 "spec.engine.keyValueType",
             ),
@@ -358,7 +355,7 @@ mod tests {
     #[test]
     fn all_problems_are_told_at_once() {
         let found = problems(json!({
-            "model": { "source": "a/b" }, "drain": "soon", "cache": { "hostPath": { "path": "/var/cache/weir" } },
+            "model": { "source": "a/b" }, "drain": "soon", "rollout": { "strategy": "Recreate" },
         }));
         assert_eq!(found.len(), 3);
     }

@@ -33,7 +33,7 @@ pub struct Args {
     pub context_tokens: Option<u32>,
 
     /// What weights in full precision are rounded to: Auto (as they are, or Q8 where only that fits
-    /// in memory), None, Q8 or Q4
+    /// in memory or makes room for the context), None, Q8 or Q4
     #[arg(long, env = "WEIR_QUANTIZATION", value_name = "NAME", default_value = "Auto", value_parser = quantization)]
     pub quantization: Quantization,
 
@@ -71,7 +71,7 @@ pub struct Args {
     pub threads: Option<usize>,
 
     /// Sequences computed at the same time, at most; more than 256 do not fit into one step
-    /// [default: as many as bring more tokens a second, measured at the start; 8 at the least]
+    /// [default: as many as bring more tokens a second, measured at the start; 8 at the least, 64 where no end was found]
     #[arg(long, env = "WEIR_MAX_SEQUENCES", value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub max_sequences: Option<u16>,
 

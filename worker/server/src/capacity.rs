@@ -11,13 +11,19 @@ use weir_engine::model::{
 };
 
 /// All steps together; the last may take longer.
-const PATIENCE: Duration = Duration::from_millis(500);
+const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Steps with the same number of sequences, of which the fastest counts: others were disturbed.
+/// Steps with the same number of sequences, of which the fastest counts: others were disturbed. One
+/// that takes long is hardly disturbed.
 const STEPS: u32 = 3;
+const LONG: Duration = Duration::from_millis(30);
 
-/// So much more must the double bring to be worth it.
+/// So much more must more sequences bring to be worth it.
 const WORTH: f64 = 1.1;
+
+/// After so many numbers of sequences in a row that bring nothing, more are not tried. One may be bad
+/// luck.
+const IN_VAIN: usize = 2;
 
 /// What steps of so many sequences came to.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -29,24 +35,27 @@ pub struct Point {
 /// What the replica can do.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Capacity {
-    /// More than that at once bring no more tokens.
+    /// So many at once bring the most tokens, or nearly so, of what was tried.
     pub sequences: u32,
     /// Of so many, when none of them is long.
     pub tokens_per_second: u64,
+    /// More were tried, and bring no more.
+    pub is_the_end: bool,
 }
 
 impl Capacity {
-    /// Where the points stop growing; they come in order, each of twice as many sequences as the one
-    /// before. Nothing without a point.
+    /// The first point that none of the later ones is worth more than. Nothing without a point.
     pub fn of(points: &[Point]) -> Option<Self> {
-        let pays = |pair: &&[Point]| {
-            let [one, double] = pair else { return false };
-            double.tokens_per_second >= one.tokens_per_second * WORTH
-        };
-        let last = points.windows(2).take_while(pays).count();
-        points.get(last).map(|point| Self {
-            sequences: point.sequences,
-            tokens_per_second: point.tokens_per_second as u64,
+        let (mut best, mut at) = (*points.first()?, 0);
+        for (index, point) in points.iter().enumerate() {
+            if point.tokens_per_second >= best.tokens_per_second * WORTH {
+                (best, at) = (*point, index);
+            }
+        }
+        Some(Self {
+            sequences: best.sequences,
+            tokens_per_second: best.tokens_per_second as u64,
+            is_the_end: at + IN_VAIN < points.len(),
         })
     }
 }
@@ -71,17 +80,16 @@ pub fn measure(
             let step = Instant::now();
             compute((model, cache), &mut logits, (token, sequences))?;
             fastest = fastest.min(step.elapsed());
-            if began.elapsed() > PATIENCE {
+            if fastest > LONG {
                 break;
             }
         }
-        let tokens_per_second = sequences as f64 / fastest.as_secs_f64().max(1e-9);
-        let before = points.last().map_or(0.0, |point| point.tokens_per_second);
         points.push(Point {
             sequences: sequences as u32,
-            tokens_per_second,
+            tokens_per_second: sequences as f64 / fastest.as_secs_f64().max(1e-9),
         });
-        if tokens_per_second < before * WORTH || began.elapsed() > PATIENCE {
+        let is_the_end = Capacity::of(&points).is_some_and(|capacity| capacity.is_the_end);
+        if is_the_end || began.elapsed() > PATIENCE {
             break;
         }
     }
@@ -141,15 +149,35 @@ mod tests {
             .collect()
     }
 
+    fn of(rates: &[f64]) -> Option<(u32, bool)> {
+        let capacity = Capacity::of(&points(rates))?;
+        Some((capacity.sequences, capacity.is_the_end))
+    }
+
     #[test]
-    fn capacity_is_where_twice_as_many_bring_little_more() {
-        let of = |rates: &[f64]| Capacity::of(&points(rates)).map(|it| it.sequences);
+    fn capacity_is_where_more_bring_little_more() {
         assert_eq!(of(&[]), None);
-        assert_eq!(of(&[40.0]), Some(1));
-        assert_eq!(of(&[40.0, 79.0, 150.0, 180.0, 183.0]), Some(8));
-        // What comes after the first stop was not asked for.
-        assert_eq!(of(&[40.0, 41.0, 80.0]), Some(1));
-        assert_eq!(of(&[40.0, 80.0, 160.0]), Some(4));
+        assert_eq!(
+            of(&[40.0, 79.0, 150.0, 180.0, 183.0, 185.0]),
+            Some((8, true))
+        );
+        assert_eq!(of(&[40.0, 41.0, 39.0]), Some((1, true)));
+    }
+
+    #[test]
+    fn one_point_that_was_disturbed_is_not_the_end() {
+        assert_eq!(of(&[40.0, 41.0]), Some((1, false)));
+        assert_eq!(of(&[40.0, 30.0, 160.0]), Some((4, false)));
+        assert_eq!(
+            of(&[40.0, 80.0, 70.0, 310.0, 312.0, 300.0]),
+            Some((8, true))
+        );
+    }
+
+    #[test]
+    fn where_time_ran_out_nobody_knows_the_end() {
+        assert_eq!(of(&[5.0]), Some((1, false)));
+        assert_eq!(of(&[5.0, 9.0, 17.0]), Some((4, false)));
     }
 
     #[test]

@@ -36,6 +36,7 @@ pub struct Metrics {
     time_to_first_token: Histogram,
     token_interval: Histogram,
     pace: Pace,
+    load: watch::Receiver<Load>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -50,7 +51,7 @@ struct RequestLabels {
 }
 
 impl Metrics {
-    pub fn register(process: &Process) -> Self {
+    pub fn register(process: &Process, load: watch::Receiver<Load>) -> Self {
         let metrics = Self {
             requests: Family::default(),
             // From 5 ms to about 80 s.
@@ -65,6 +66,7 @@ impl Metrics {
             // From a quarter of a millisecond to about 2 s.
             token_interval: Histogram::new(exponential_buckets(0.000_25, 2.0, 14)),
             pace: Pace::default(),
+            load,
         };
         process.metrics().register(|registry| {
             let all = metrics.clone();
@@ -104,37 +106,33 @@ impl Metrics {
         &self.pace
     }
 
-    /// Begins to measure a request for `model`, which counts as cancelled unless something else is
-    /// said.
-    pub fn begin(&self, call: &'static str, model: &str) -> Measured {
+    /// Begins to measure a request, which counts as cancelled unless something else is said.
+    pub fn begin(&self, call: &'static str, operation: &'static str) -> Measured {
         Measured {
             metrics: self.clone(),
             call,
+            operation,
             began: Instant::now(),
             last_token: None,
             prompt_tokens: 0,
             completion_tokens: 0,
+            places: 0,
             outcome: "cancelled",
-            span: span(call, model),
+            span: span(operation),
         }
     }
 }
 
 /// In the words of OpenTelemetry's conventions for generative models, where these have one.
-fn span(call: &'static str, model: &str) -> Span {
-    let operation = match call {
-        "generate" => "chat",
-        "embed" => "embeddings",
-        other => other,
-    };
+fn span(operation: &'static str) -> Span {
     tracing::info_span!(
         "inference",
-        otel.name = format!("{operation} {model}"),
+        otel.name = operation,
         otel.kind = "server",
         otel.status_code = field::Empty,
         gen_ai.operation.name = operation,
         gen_ai.provider.name = "weir",
-        gen_ai.request.model = model,
+        gen_ai.request.model = field::Empty,
         gen_ai.usage.input_tokens = field::Empty,
         gen_ai.usage.output_tokens = field::Empty,
         weir.cached_tokens = field::Empty,
@@ -149,15 +147,26 @@ fn span(call: &'static str, model: &str) -> Span {
 pub struct Measured {
     metrics: Metrics,
     call: &'static str,
+    operation: &'static str,
     began: Instant,
     last_token: Option<Instant>,
     prompt_tokens: u64,
     completion_tokens: u64,
+    /// Of the queue, once it has them.
+    places: u32,
     outcome: &'static str,
     span: Span,
 }
 
 impl Measured {
+    /// It is for a model that is served here, by this name, and takes so many places of the queue.
+    pub fn admitted(&mut self, model: &str, places: u32) {
+        self.places = places;
+        self.span.record("gen_ai.request.model", model);
+        let name = format!("{} {model}", self.operation);
+        self.span.record("otel.name", name);
+    }
+
     pub fn prompt(&mut self, tokens: usize) {
         self.prompt_tokens += tokens as u64;
         self.metrics.prompt_tokens.inc_by(tokens as u64);
@@ -213,8 +222,10 @@ impl Drop for Measured {
         let seconds = self.began.elapsed().as_secs_f64();
         let histogram = self.metrics.seconds.get_or_create(&CallLabels { call });
         histogram.observe(seconds);
-        if outcome != "refused" {
-            self.metrics.pace.ended(Instant::now());
+        if outcome != "refused" && self.places > 0 {
+            let is_busy = self.metrics.load.borrow().waiting > 0;
+            let pace = &self.metrics.pace;
+            pace.ended(Instant::now(), self.places, is_busy);
         }
         let span = &self.span;
         span.record("weir.outcome", outcome);

@@ -23,7 +23,7 @@ use axum::{
     Json, Router,
     body::{Body, Bytes, to_bytes},
     extract::{FromRef, Path, Request, State},
-    http::{HeaderName, HeaderValue, Method, Uri},
+    http::{HeaderName, HeaderValue, Method, StatusCode, Uri},
     middleware::{Next, from_fn},
     response::{IntoResponse, Response},
     routing::{get, post},
@@ -77,6 +77,7 @@ pub fn routes(serving: Arc<Serving>) -> Router {
         .route("/v1/completions", post(completions::completions))
         .route("/v1/embeddings", post(embeddings::embeddings))
         .route("/v1/models", get(models))
+        .route("/health", get(health))
         .route("/v1/models/{name}", get(model))
         .route("/tokenize", post(tokens::tokenize))
         .route("/detokenize", post(tokens::detokenize))
@@ -193,6 +194,14 @@ async fn read(reading: &Semaphore, body: Body) -> Result<(Bytes, SemaphorePermit
         return Err(Refusal::TooManyValues { limit: MOST_VALUES });
     }
     Ok((body, place))
+}
+
+/// For whoever cannot ask the admin port: whether answers are begun here.
+async fn health(State(serving): State<Arc<Serving>>) -> StatusCode {
+    match serving.shutdown.is_draining() {
+        true => StatusCode::SERVICE_UNAVAILABLE,
+        false => StatusCode::OK,
+    }
 }
 
 async fn models(State(serving): State<Arc<Serving>>) -> Json<Value> {

@@ -122,6 +122,14 @@ impl Refusal {
         self
     }
 
+    /// So many wait, for nobody knows how long.
+    pub fn overloaded(max_waiting: usize) -> Self {
+        Self::Overloaded {
+            max_waiting,
+            seconds: RETRY_AFTER_SECONDS,
+        }
+    }
+
     /// The same with the time that those who wait will take at this pace.
     pub fn at_pace(mut self, pace: &Pace) -> Self {
         if let Self::Overloaded {
@@ -176,10 +184,7 @@ impl From<Refused> for Refusal {
                 prompt_tokens,
                 context_tokens,
             },
-            Refused::QueueFull { max_waiting } => Self::Overloaded {
-                max_waiting,
-                seconds: RETRY_AFTER_SECONDS,
-            },
+            Refused::QueueFull { max_waiting } => Self::overloaded(max_waiting),
             Refused::Replay(_) => Self::Internal {
                 step: "taking up what was produced before",
             },

@@ -11,10 +11,15 @@ use std::{
     io::{self, BufReader, Write},
     path::Path,
     process::ExitCode,
+    time::Duration,
 };
 
 use thiserror::Error;
-use tokio::{sync::Mutex, task::spawn_blocking};
+use tokio::{
+    sync::{Mutex, Semaphore},
+    task::spawn_blocking,
+    time::timeout,
+};
 use weir_engine::model::{Begin, Conversation, TemplateError, TemplateSource, render_apart};
 
 use self::process::{Death, Rendering, StartError};
@@ -28,6 +33,9 @@ pub enum RenderError {
     /// The process died of the conversation, and how.
     #[error("the chat template {0}")]
     Died(String),
+    /// Others are rendered first, and that takes too long.
+    #[error("too many conversations are to be rendered")]
+    Busy,
     #[error("talk to the process that renders")]
     Process(#[source] io::Error),
 }
@@ -38,7 +46,17 @@ pub struct Renderer {
     source: TemplateSource,
     /// None after one has died, until the next conversation.
     process: Mutex<Option<Rendering>>,
+    /// In kilobytes of conversations that are rendered or wait for their turn.
+    places: Semaphore,
 }
+
+/// Kilobytes of conversations at once, all but one of which wait. What is made of them in memory is a
+/// few times as much.
+const MOST: u32 = 32 << 10;
+
+/// How long one waits for its turn. An honest template takes less than a millisecond for each of those
+/// before it.
+const LONGEST_TURN: Duration = Duration::from_secs(5);
 
 /// In the process that renders.
 pub(crate) fn main() -> ExitCode {
@@ -81,6 +99,7 @@ impl Renderer {
         Ok(Some(Self {
             source: begin.source,
             process: Mutex::new(Some(process)),
+            places: Semaphore::new(MOST as usize),
         }))
     }
 
@@ -89,14 +108,22 @@ impl Renderer {
         &self.source
     }
 
-    /// The text to be encoded without more special tokens. One conversation is rendered at a time,
+    /// The text of a conversation of so many bytes, to be encoded without more special tokens. One conversation is rendered at a time,
     /// which takes a fraction of a millisecond where the template is an honest one.
     ///
     /// # Errors
     /// Where the template refuses the conversation, fails over it, or takes too much.
-    pub async fn render(&self, conversation: &Conversation) -> Result<String, RenderError> {
-        let mut place = self.process.lock().await;
-        let idle = place.take();
+    pub async fn render(
+        &self,
+        conversation: &Conversation,
+        bytes: usize,
+    ) -> Result<String, RenderError> {
+        let kilobytes = u32::try_from(bytes >> 10).unwrap_or(MOST).saturating_add(1);
+        let place = self.places.try_acquire_many(kilobytes.min(MOST));
+        let _place = place.map_err(|_| RenderError::Busy)?;
+        let turn = timeout(LONGEST_TURN, self.process.lock()).await;
+        let mut process = turn.map_err(|_| RenderError::Busy)?;
+        let idle = process.take();
         let is_fresh = idle.is_none();
         let mut rendering = match idle {
             Some(rendering) => rendering,
@@ -109,7 +136,7 @@ impl Renderer {
         }
         match answer {
             Ok(answer) => {
-                *place = Some(rendering);
+                *process = Some(rendering);
                 answer.map_err(RenderError::Template)
             }
             Err(death) => {

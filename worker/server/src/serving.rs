@@ -4,6 +4,7 @@ mod adapter;
 mod call_id;
 mod check;
 mod choose;
+mod conversation;
 mod describe;
 mod embed;
 mod generate;

@@ -44,14 +44,14 @@ use crate::{
 const PROMPTS_AT_ONCE: usize = 4;
 
 /// Sequences that there is to be room for where nobody asked for a number: what they bring is
-/// measured after the room is taken.
+/// measured after the room is taken. As many run at once where that did not find an end.
 const PLANNED_SEQUENCES: usize = 64;
 
 /// Fewer would make the next one wait for a whole answer, which is worse than a slower one.
 const LEAST_SEQUENCES: usize = 8;
 
 /// How long a worker that could serve its model waits for the adapters that are listed.
-const LONGEST_ADAPTERS: Duration = Duration::from_secs(30);
+const LONGEST_ADAPTERS: Duration = Duration::from_secs(10);
 
 /// Longer tokens are runs of spaces or dashes, of which nobody fills a whole context.
 const LONGEST_TOKEN_BYTES: usize = 64;
@@ -74,11 +74,18 @@ pub async fn start(
     let load_ms = millis(began.elapsed().saturating_sub(loaded.took.warm_up));
     let facts = loaded.model.facts().clone();
     let (report, mut took) = (loaded.report, loaded.took);
-    let measured = loaded.capacity.sequences as usize;
+    let worth = match loaded.capacity {
+        Capacity {
+            sequences,
+            is_the_end: true,
+            ..
+        } => (sequences as usize).max(LEAST_SEQUENCES),
+        _ => PLANNED_SEQUENCES,
+    };
     let adapter_bytes = room::for_adapters(memory, facts.weight_bytes);
     let base = loaded.model.adapter_base();
     let engine_options = EngineOptions {
-        max_sequences: asked(args).unwrap_or(measured.max(LEAST_SEQUENCES)),
+        max_sequences: asked(args).unwrap_or(worth),
         max_waiting: args.max_waiting,
         prefix_cache: args.prefix_cache,
     };
@@ -106,7 +113,8 @@ pub async fn start(
     if let Some(upkeep) = loaded.upkeep {
         keep_up(process, upkeep);
     }
-    let idle = Idle::new(process.shutdown().clone(), engine.load());
+    let engine_load = engine.load();
+    let idle = Idle::new(process.shutdown().clone(), engine_load.clone());
     let serving = Serving {
         name: args.model_name.clone(),
         most_prompt_bytes: most_prompt_bytes(&loaded.tokenizer, facts.vocabulary, &engine),
@@ -124,7 +132,7 @@ pub async fn start(
         cold_start,
         capacity: loaded.capacity,
         created_seconds: seconds_now(),
-        metrics: Metrics::register(process),
+        metrics: Metrics::register(process, engine_load),
         adapters,
         adapter_uses: Uses::default(),
         adapter_bytes,

@@ -8,7 +8,7 @@ use weir_engine::{
 };
 
 use crate::{
-    capacity::{Capacity, measure},
+    capacity::{Capacity, Point, measure},
     failure::Failure,
 };
 
@@ -48,11 +48,24 @@ pub fn try_out(
         _ => {
             let points = measure((model, cache), first(tokenizer));
             let points = points.map_err(|error| Failure::new("CrashLoop", &error))?;
+            tracing::info!(points = told(&points), "capacity measured");
             return Ok(Capacity::of(&points).unwrap_or_default());
         }
     };
     let message = format!("model {name}: its logits {why}");
     Err(Failure::of("Unsupported", &message))
+}
+
+/// As `1: 40/s, 2: 78/s`.
+fn told(points: &[Point]) -> String {
+    let told = points.iter().map(|point| {
+        let Point {
+            sequences,
+            tokens_per_second,
+        } = point;
+        format!("{sequences}: {tokens_per_second:.0}/s")
+    });
+    told.collect::<Vec<_>>().join(", ")
 }
 
 /// What a prompt begins with.

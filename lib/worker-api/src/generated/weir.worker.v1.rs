@@ -452,7 +452,7 @@ pub struct DescribeResponse {
 /// What the replica can do, measured when it got ready.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Capacity {
-    /// More sequences than that at once bring no more tokens.
+    /// So many sequences at once bring the most tokens, or nearly so, of what was tried.
     #[prost(uint32, tag = "1")]
     pub sequences: u32,
     /// Over all of them, when none is long.

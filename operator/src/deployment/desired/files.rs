@@ -1,8 +1,8 @@
 //! How the files of a model get into its pod: claims, what a download needs, and a place to keep it.
 
 use k8s_openapi::api::core::v1::{
-    ConfigMapVolumeSource, EmptyDirVolumeSource, KeyToPath, PersistentVolumeClaimVolumeSource,
-    SecretVolumeSource, Volume, VolumeMount,
+    ConfigMapVolumeSource, EmptyDirVolumeSource, HostPathVolumeSource, KeyToPath,
+    PersistentVolumeClaimVolumeSource, SecretVolumeSource, Volume, VolumeMount,
 };
 use weir_crds::{Model, ModelCache};
 use weir_policy::source::{Roots, claim};
@@ -58,25 +58,29 @@ impl Files {
         self.mount("models", volume, &at.display().to_string(), true);
     }
 
-    /// On a claim packed weights are kept too. An emptyDir counts against the pod's own storage,
-    /// and is as new as the pod.
+    /// What outlives the pod keeps packed weights too. An emptyDir counts against the pod's own
+    /// storage, and is as new as the pod. A folder of the node is made where there is none, but whose
+    /// it is stays as it is: the worker's group has to be able to write there.
     fn add_cache(&mut self, cache: Option<&ModelCache>) {
         let claim = cache.and_then(|cache| cache.persistent_volume_claim.as_ref());
-        let volume = match claim {
-            Some(claim) => Volume {
-                persistent_volume_claim: Some(PersistentVolumeClaimVolumeSource {
-                    claim_name: claim.name.clone(),
-                    read_only: None,
-                }),
-                ..Volume::default()
-            },
-            None => Volume {
-                empty_dir: Some(EmptyDirVolumeSource::default()),
-                ..Volume::default()
-            },
+        let claimed = claim.map(|claim| PersistentVolumeClaimVolumeSource {
+            claim_name: claim.name.clone(),
+            read_only: None,
+        });
+        let host_path = cache.and_then(|cache| cache.host_path.as_ref());
+        let of_node = host_path.map(|folder| HostPathVolumeSource {
+            path: folder.path.clone(),
+            type_: Some("DirectoryOrCreate".to_owned()),
+        });
+        let outlives_the_pod = claimed.is_some() || of_node.is_some();
+        self.writes_to_a_claim = claimed.is_some();
+        let volume = Volume {
+            empty_dir: (!outlives_the_pod).then(EmptyDirVolumeSource::default),
+            persistent_volume_claim: claimed,
+            host_path: of_node,
+            ..Volume::default()
         };
-        if claim.is_some() {
-            self.writes_to_a_claim = true;
+        if outlives_the_pod {
             self.arguments
                 .push(format!("--packed-cache={CACHE}/packed"));
         }

@@ -210,3 +210,19 @@ fn a_worker_reads_the_drain_that_its_arguments_name() {
         assert_eq!(read, Ok(weir_crds::value::duration(drain).unwrap()));
     }
 }
+
+#[test]
+fn a_folder_of_the_node_keeps_downloads_and_packed_weights() {
+    let made = made(
+        "  model: { source: s3://models/triage }\n  cache: { hostPath: { path: /var/cache/weir } }\n",
+        Given::default(),
+    );
+    let pod = made.deployment.spec.unwrap().template.spec.unwrap();
+    let volume = &pod.volumes.as_ref().unwrap()[0];
+    let folder = volume.host_path.as_ref().unwrap();
+    assert_eq!(folder.path, "/var/cache/weir");
+    assert_eq!(folder.type_.as_deref(), Some("DirectoryOrCreate"));
+    assert!(volume.empty_dir.is_none() && volume.persistent_volume_claim.is_none());
+    let arguments = pod.containers[0].args.clone().unwrap();
+    assert!(arguments.contains(&"--packed-cache=/cache/packed".to_owned()));
+}

@@ -5,8 +5,9 @@ use std::time::Duration;
 use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage, rlim_t, setrlimit};
 use nix::unistd::{SysconfVar, sysconf};
 
-/// Memory beyond what the process has when it begins. A request has eight megabytes at most, and
-/// what is made of them takes some ten times that; the system takes a part for the thread's own heap.
+/// Memory beyond what the process has when it begins. A conversation has no more text than the context
+/// can hold, some megabytes, and what is made of them takes some ten times that; the system takes a
+/// part for the thread's own heap.
 pub const MOST_BYTES: u64 = 256 << 20;
 
 /// Processor time for all that is tried, and then for each conversation. Of templates that are

@@ -63,6 +63,11 @@ fn first_part(source: &str, is_raw: bool) -> (Part, usize) {
 
 /// Where a tag ends: what is quoted in it does not end it.
 fn end(tag: &str, close: &str) -> Option<usize> {
+    unquoted(tag, close).map(|at| at + close.len())
+}
+
+/// Where a text is found in a tag for the first time that is not quoted.
+fn unquoted(tag: &str, wanted: &str) -> Option<usize> {
     let mut quote = None;
     let mut escaped = false;
     for (at, byte) in tag.bytes().enumerate() {
@@ -72,9 +77,7 @@ fn end(tag: &str, close: &str) -> Option<usize> {
             Some(open) if byte == open => quote = None,
             Some(_) => {}
             None if byte == b'"' || byte == b'\'' => quote = Some(byte),
-            None if tag.as_bytes()[at..].starts_with(close.as_bytes()) => {
-                return Some(at + close.len());
-            }
+            None if tag.as_bytes()[at..].starts_with(wanted.as_bytes()) => return Some(at),
             None => {}
         }
     }
@@ -94,7 +97,7 @@ fn turned(tag: &str) -> String {
     const BACK: &str = "[::-1]";
     let mut written = String::with_capacity(tag.len());
     let mut rest = tag;
-    while let Some(at) = rest.find(BACK) {
+    while let Some(at) = unquoted(rest, BACK) {
         let (before, after) = rest.split_at(at);
         let after = &after[BACK.len()..];
         written.push_str(before);
@@ -140,6 +143,10 @@ mod tests {
                 "{{ '%}' }}{{ \"a}}\" ~ b|reverse }}",
             ),
             ("{% broken [::-1]", "{% broken |reverse"),
+            (
+                "{{ '[::-1]' ~ \"a[::-1]\" }}",
+                "{{ '[::-1]' ~ \"a[::-1]\" }}",
+            ),
             ("öl {", "öl {"),
             ("{{% raw", "{{% raw"),
             ("", ""),

@@ -16,6 +16,12 @@ use crate::vocabularies;
 /// can have wanted that.
 const ESCAPED: &str = "meetkai-functionary-medium-v3.1";
 
+/// Python itself fails over every one of the conversations: they want other variables.
+const UNJUDGED: [&str; 2] = [
+    "CohereForAI-c4ai-command-r-plus-tool_use",
+    "fireworks-ai-llama-3-firefunction-v2",
+];
+
 #[derive(Deserialize)]
 struct Golden {
     now: u64,
@@ -105,6 +111,10 @@ fn templates_write_what_transformers_makes_them_write() {
         serde_json::from_str(include_str!("../fixtures/chat-templates.json")).unwrap();
     let mut wrong = Vec::new();
     for (name, rendered) in golden.rendered.iter().filter(|(name, _)| *name != ESCAPED) {
+        let written = rendered
+            .iter()
+            .filter(|row| !matches!(row, Rendered::Error(_)));
+        assert_eq!(written.count() == 0, UNJUDGED.contains(&&**name), "{name}");
         let folder = tempfile::tempdir().unwrap();
         name_tokens(folder.path(), &golden.names);
         let source = models.join(format!("templates/{name}.jinja"));

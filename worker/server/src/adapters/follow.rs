@@ -4,6 +4,7 @@
 //! a watch for changed files does not.
 
 use std::{
+    collections::BTreeSet,
     io::ErrorKind,
     path::{Path, PathBuf},
     sync::Arc,
@@ -14,7 +15,7 @@ use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use tokio::{
     sync::{Mutex, oneshot, watch},
     task::spawn_blocking,
-    time::{Instant, MissedTickBehavior, interval},
+    time::{MissedTickBehavior, interval, sleep},
 };
 use weir_engine::model::{Adapter, AdapterBase};
 use weir_process::Process;
@@ -62,6 +63,8 @@ pub fn follow(process: &Process, following: Following) -> (Seen, oneshot::Receiv
         told,
         last: None,
         loads: FuturesUnordered::new(),
+        on_their_way: BTreeSet::new(),
+        again: FuturesUnordered::new(),
         tried: Some(tried_tx),
     };
     let shutdown = process.shutdown().clone();
@@ -84,6 +87,10 @@ struct Follower {
     /// What the file was when it was looked at last; none before, and where there is none.
     last: Option<Vec<u8>>,
     loads: FuturesUnordered<BoxFuture<'static, Loaded>>,
+    /// The names of those.
+    on_their_way: BTreeSet<Arc<str>>,
+    /// Names of what failed, when each is to be tried again.
+    again: FuturesUnordered<BoxFuture<'static, Arc<str>>>,
     /// Told when all that was listed at first has been tried.
     tried: Option<oneshot::Sender<()>>,
 }
@@ -92,19 +99,11 @@ impl Follower {
     async fn run(mut self) {
         let mut look = interval(LOOK_EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut tried_again = Instant::now();
         loop {
             tokio::select! {
-                _ = look.tick() => {
-                    self.look().await;
-                    // What is still on its way is not begun a second time.
-                    if self.loads.is_empty() && tried_again.elapsed() >= TRY_AGAIN_AFTER {
-                        tried_again = Instant::now();
-                        let failed = self.told.borrow().failed();
-                        self.load(failed);
-                    }
-                }
+                _ = look.tick() => self.look().await,
                 Some(loaded) = self.loads.next() => self.take(loaded),
+                Some(name) = self.again.next() => self.try_again(&name),
             }
             if self.loads.is_empty()
                 && let Some(tried) = self.tried.take()
@@ -143,8 +142,9 @@ impl Follower {
         self.last = Some(bytes);
     }
 
-    fn load(&self, wanted: Vec<(Arc<str>, Arc<Listed>)>) {
+    fn load(&mut self, wanted: Vec<(Arc<str>, Arc<Listed>)>) {
         for (name, listed) in wanted {
+            self.on_their_way.insert(name.clone());
             let (loader, mut seen) = (self.loader.clone(), self.told.subscribe());
             self.loads.push(Box::pin(async move {
                 let loaded = tokio::select! {
@@ -159,7 +159,23 @@ impl Follower {
         }
     }
 
-    fn take(&self, (name, listed, loaded): Loaded) {
+    /// Loads what is still listed as it was, and has failed.
+    fn try_again(&mut self, name: &str) {
+        let mut failed = self.told.borrow().failed();
+        let is_late = |other: &str| other == name && !self.on_their_way.contains(other);
+        failed.retain(|(other, _)| is_late(other));
+        self.load(failed);
+    }
+
+    fn take(&mut self, (name, listed, loaded): Loaded) {
+        self.on_their_way.remove(&name);
+        if loaded.is_err() {
+            let again = name.clone();
+            self.again.push(Box::pin(async move {
+                sleep(TRY_AGAIN_AFTER).await;
+                again
+            }));
+        }
         let said = match &loaded {
             Ok(adapter) => Ok((adapter.digest().to_owned(), adapter.bytes(), adapter.rank())),
             Err(failure) => Err(failure.clone()),

@@ -86,7 +86,7 @@ impl fmt::Display for Death {
             Self::Stack => formatter.write_str("nests or calls itself too deep"),
             Self::Time => write!(
                 formatter,
-                "does not end within {} s of processor time",
+                "does not end within some {} s of processor time",
                 MOST_TIME.as_secs()
             ),
             Self::Silence => write!(formatter, "does not end within {} s", PATIENCE.as_secs()),

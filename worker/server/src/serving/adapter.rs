@@ -42,6 +42,14 @@ impl Serving {
         self.find(model)
     }
 
+    /// The whole name of a model that was admitted.
+    pub(super) fn called<'a>(&'a self, model: &'a str) -> &'a str {
+        match model {
+            "" => &self.name,
+            named => named,
+        }
+    }
+
     fn find(&self, model: &str) -> Result<Answering, Refusal> {
         if model.is_empty() || model == self.name {
             return Ok(Answering::default());

@@ -17,10 +17,12 @@ impl Serving {
         self: &Arc<Self>,
         request: api::ChooseRequest,
     ) -> Result<api::ChooseResponse, Refusal> {
-        let mut measured = self.metrics.begin("choose", &self.name);
+        let mut measured = self.metrics.begin("choose", "choose");
+        let model = self.called(&request.model).to_owned();
         let result = self.score(request).await;
         match &result {
             Ok(response) => {
+                measured.admitted(&model, 1);
                 measured.prompt(response.prompt_tokens as usize);
                 measured.answered();
             }

@@ -20,10 +20,12 @@ impl Serving {
         self: &Arc<Self>,
         request: api::EmbedRequest,
     ) -> Result<api::EmbedResponse, Refusal> {
-        let mut measured = self.metrics.begin("embed", &self.name);
+        let mut measured = self.metrics.begin("embed", "embeddings");
+        let model = self.called(&request.model).to_owned();
         let result = self.vectors(request).await;
         match &result {
             Ok(response) => {
+                measured.admitted(&model, 1);
                 measured.prompt(response.prompt_tokens as usize);
                 measured.answered();
             }

@@ -42,9 +42,11 @@ impl Serving {
         self: &Arc<Self>,
         request: api::GenerateRequest,
     ) -> Result<Generation, Refusal> {
-        let mut measured = self.metrics.begin("generate", &self.name);
+        let mut measured = self.metrics.begin("generate", operation(&request));
+        let model = self.called(&request.model).to_owned();
         match self.begin(request).await {
             Ok((queued, adapter)) => {
+                measured.admitted(&model, queued.answers.len() as u32);
                 measured.prompt(queued.started.prompt_ids.len());
                 Ok(Generation {
                     events: queued.events(),
@@ -172,6 +174,18 @@ impl Generation {
             None => self.measured.answered(),
         }
         event
+    }
+}
+
+/// As the conventions for traces call it.
+fn operation(request: &api::GenerateRequest) -> &'static str {
+    let form = request
+        .prompt
+        .as_ref()
+        .and_then(|prompt| prompt.form.as_ref());
+    match form {
+        Some(api::prompt::Form::Text(_) | api::prompt::Form::Tokens(_)) => "text_completion",
+        Some(api::prompt::Form::Chat(_)) | None => "chat",
     }
 }
 

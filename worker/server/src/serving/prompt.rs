@@ -1,18 +1,12 @@
 //! From a prompt to token ids, on a thread where taking long disturbs nobody.
 
-use std::{sync::Arc, time::SystemTime};
+use std::sync::Arc;
 
-use serde_json::{Map, Value};
 use tokio::task::spawn_blocking;
-use weir_engine::model::{Conversation, Message, TemplateError};
 use weir_worker_api::{self as api, prompt::Form};
 
-use super::{
-    Serving,
-    check::check_token,
-    tools::{Offered, Style, in_system, told},
-};
-use crate::{refusal::Refusal, renderer::RenderError};
+use super::{Serving, check::check_token};
+use crate::refusal::Refusal;
 
 /// A prompt as text, and whether the tokenizer adds its special tokens to it.
 pub(super) struct PromptText {
@@ -129,94 +123,12 @@ impl Serving {
         let ids = self.tokenizer.encode(text, add_special);
         ids.map_err(|error| Refusal::invalid("prompt", format!("is refused: {error}")))
     }
-
-    async fn render(&self, chat: &api::Chat, begin_answer: bool) -> Result<String, Refusal> {
-        let Some(template) = &self.template else {
-            let why = "is a chat, but the model has no chat template: send text or tokens";
-            return Err(Refusal::invalid("prompt.chat", why));
-        };
-        if chat.messages.is_empty() {
-            return Err(Refusal::invalid("prompt.chat.messages", "is empty"));
-        }
-        let field = "prompt.chat.template_kwargs_json";
-        let variables = match chat.template_kwargs_json.as_str() {
-            "" => Map::new(),
-            json => serde_json::from_str(json)
-                .map_err(|error| Refusal::invalid(field, format!("is no object: {error}")))?,
-        };
-        let messages = chat.messages.iter().map(message);
-        let messages = messages.collect::<Result<Vec<_>, _>>()?;
-        let (messages, tools) = self.with_tools(messages, Offered::read(chat)?.as_ref());
-        let conversation = Conversation {
-            messages,
-            tools,
-            variables,
-            add_generation_prompt: begin_answer,
-            now: SystemTime::now(),
-        };
-        let rendered = template.render(&conversation).await;
-        rendered.map_err(|error| match error {
-            RenderError::Process(cause) => {
-                tracing::error!(%cause, "no process renders");
-                Refusal::Internal {
-                    step: "rendering the prompt",
-                }
-            }
-            RenderError::Template(TemplateError::Failed { why }) => Refusal::invalid(
-                "prompt.chat",
-                format!("could not be rendered by the model's template: {why}"),
-            ),
-            RenderError::Template(_) | RenderError::Died(_) => {
-                Refusal::invalid("prompt.chat", format!("is refused: {error}"))
-            }
-        })
-    }
-}
-
-impl Serving {
-    /// The conversation as the template is to have it, and the tools that it is given.
-    fn with_tools(
-        &self,
-        messages: Vec<Message>,
-        offered: Option<&Offered>,
-    ) -> (Vec<Message>, Vec<Value>) {
-        let definitions = offered.map(Offered::definitions).unwrap_or_default();
-        match &self.tool_style {
-            Style::Told => (told(messages, offered), Vec::new()),
-            Style::List {
-                in_system: true, ..
-            } => (in_system(messages, &definitions), Vec::new()),
-            Style::Hermes { .. } | Style::List { .. } | Style::Object { .. } => {
-                (messages, definitions)
-            }
-        }
-    }
 }
 
 fn form(prompt: Option<&api::Prompt>) -> Result<&Form, Refusal> {
     prompt
         .and_then(|prompt| prompt.form.as_ref())
         .ok_or_else(|| Refusal::invalid("prompt", "is missing"))
-}
-
-fn message(message: &api::Message) -> Result<Message, Refusal> {
-    let present = |text: &String| (!text.is_empty()).then(|| text.clone());
-    Ok(Message {
-        role: message.role.clone(),
-        content: message.content.clone(),
-        tool_call_id: present(&message.tool_call_id),
-        tool_calls: objects("prompt.chat.messages.tool_calls", &message.tool_calls_json)?,
-        reasoning: present(&message.reasoning),
-    })
-}
-
-fn objects(field: &str, texts: &[String]) -> Result<Vec<Value>, Refusal> {
-    let object = |text: &String| {
-        let object: Map<String, Value> = serde_json::from_str(text)
-            .map_err(|error| Refusal::invalid(field, format!("is no object: {error}")))?;
-        Ok(Value::Object(object))
-    };
-    texts.iter().map(object).collect()
 }
 
 impl Serving {

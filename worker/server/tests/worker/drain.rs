@@ -17,6 +17,8 @@ async fn keep_busy(worker: &Worker) -> Vec<Response> {
 #[tokio::test]
 async fn answers_that_were_begun_are_finished_and_new_ones_refused() {
     let mut worker = Worker::start(&[]).await;
+    let health = worker.get("/health").send().await.unwrap();
+    assert_eq!(health.status(), 200);
     let begun = keep_busy(&worker).await;
     worker.terminate();
     let (status, error): (u16, Value) = loop {
@@ -29,6 +31,8 @@ async fn answers_that_were_begun_are_finished_and_new_ones_refused() {
         }
     };
     assert_eq!((status, &error["code"]), (503, &json!("draining")));
+    let health = worker.get("/health").send().await.unwrap();
+    assert_eq!(health.status(), 503);
     let (_, readiness) = worker.admin("/readyz").await;
     assert!(readiness.starts_with("not ready"), "{readiness}");
     for response in begun {

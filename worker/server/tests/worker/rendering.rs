@@ -67,7 +67,7 @@ async fn a_template_that_waited_for_a_conversation_is_refused_with_it_and_takes_
     let worker = Worker::serving(model.path(), &[]).await;
     for (said, why) in [
         ("grow", "takes more than 256 MiB of memory"),
-        ("linger", "does not end within 2 s of processor time"),
+        ("linger", "does not end within some 2 s of processor time"),
         ("sink", "nests or calls itself too deep"),
     ] {
         let (status, error): (u16, Value) = worker.refused(&about(said, json!({}))).await;
@@ -85,6 +85,11 @@ async fn many_conversations_at_once_and_long_ones_get_their_own_texts() {
     let model = copy();
     let echo = "{{ messages[-1].content | length }}";
     fs::write(model.path().join("chat_template.jinja"), echo).unwrap();
+    let path = model.path().join("config.json");
+    let mut config: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    // Long conversations fit.
+    config["max_position_embeddings"] = json!(1 << 20);
+    fs::write(path, config.to_string()).unwrap();
     let worker = Worker::serving(model.path(), &[]).await;
     let mut client = worker.grpc().await;
     let lengths = (0..24).map(|power| 1_usize << (power % 21));
@@ -123,6 +128,57 @@ async fn many_conversations_at_once_and_long_ones_get_their_own_texts() {
         // A text begins as the tokenizer has it begin, and a chat as its template does.
         assert!(expected.ends_with(&ids), "{length}: {ids:?}, {expected:?}");
     }
+}
+
+#[tokio::test]
+async fn what_no_context_holds_is_not_rendered_and_what_explodes_is_not_parsed() {
+    let worker = Worker::start(&[]).await;
+    let long = about(&"x".repeat(7 << 20), json!({}));
+    let asked = join_all((0..8).map(|_| worker.refused(&long))).await;
+    for (status, error) in asked {
+        let message = error["message"].as_str().unwrap();
+        assert_eq!(status, 400);
+        assert!(message.contains("more text than"), "{message}");
+    }
+    let kwargs = format!("{{\"x\":[0{}]}}", ",0".repeat(10 << 20));
+    let chat = api::Chat {
+        messages: vec![api::Message {
+            role: "user".to_owned(),
+            content: "hello".to_owned(),
+            ..api::Message::default()
+        }],
+        template_kwargs_json: kwargs,
+        ..api::Chat::default()
+    };
+    let request = api::TokenizeRequest {
+        prompt: Some(api::Prompt {
+            form: Some(api::prompt::Form::Chat(chat)),
+        }),
+        ..api::TokenizeRequest::default()
+    };
+    let refused = worker.grpc().await.tokenize(request).await.unwrap_err();
+    assert!(refused.message().contains("JSON values"), "{refused}");
+    assert!(peak_bytes(children(worker.id())[0]) < 64 << 20);
+    // The bodies themselves, and no more.
+    assert!(peak_bytes(worker.id()) < 400 << 20);
+    still_serves(&worker).await;
+}
+
+#[tokio::test]
+async fn clients_that_leave_while_they_are_rendered_for_leave_nothing_behind() {
+    let model = copy();
+    fs::write(model.path().join("chat_template.jinja"), WAITING).unwrap();
+    let worker = Worker::serving(model.path(), &[]).await;
+    let body = about("linger", json!({}));
+    for _ in 0..5 {
+        let request = worker
+            .post(&body)
+            .timeout(Duration::from_millis(300))
+            .send();
+        assert!(request.await.unwrap_err().is_timeout());
+    }
+    still_serves(&worker).await;
+    assert_eq!(children(worker.id()).len(), 1);
 }
 
 #[tokio::test]
