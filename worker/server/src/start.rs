@@ -74,21 +74,9 @@ pub async fn start(
     let load_ms = millis(began.elapsed().saturating_sub(loaded.took.warm_up));
     let facts = loaded.model.facts().clone();
     let (report, mut took) = (loaded.report, loaded.took);
-    let worth = match loaded.capacity {
-        Capacity {
-            sequences,
-            is_the_end: true,
-            ..
-        } => (sequences as usize).max(LEAST_SEQUENCES),
-        _ => PLANNED_SEQUENCES,
-    };
     let adapter_bytes = room::for_adapters(memory, facts.weight_bytes);
     let base = loaded.model.adapter_base();
-    let engine_options = EngineOptions {
-        max_sequences: asked(args).unwrap_or(worth),
-        max_waiting: args.max_waiting,
-        prefix_cache: args.prefix_cache,
-    };
+    let engine_options = engine_options(args, loaded.capacity);
     let (engine, ended) = Engine::start(loaded.model, loaded.cache, engine_options)
         .map_err(|error| Failure::new("CrashLoop", &error))?;
     let began = Instant::now();
@@ -159,6 +147,19 @@ async fn load(args: &Args, folder: PathBuf, memory: Option<Memory>) -> Result<Lo
     });
     let loaded = loading.await;
     loaded.map_err(|error| Failure::new("CrashLoop", &error))?
+}
+
+/// As many sequences at once as were asked for, or as are worth it.
+fn engine_options(args: &Args, capacity: Capacity) -> EngineOptions {
+    let worth = match capacity.is_the_end {
+        true => (capacity.sequences as usize).max(LEAST_SEQUENCES),
+        false => PLANNED_SEQUENCES,
+    };
+    EngineOptions {
+        max_sequences: asked(args).unwrap_or(worth),
+        max_waiting: args.max_waiting,
+        prefix_cache: args.prefix_cache,
+    }
 }
 
 /// Sequences at once, where somebody asked for a number.
