@@ -7,7 +7,7 @@ use weir_engine::{Embedding, Origin};
 use weir_worker_api as api;
 
 use super::Serving;
-use crate::refusal::Refusal;
+use crate::{adapters::uses::Use, refusal::Refusal};
 
 /// As on the OpenAI wire.
 const MOST_INPUTS: usize = 2048;
@@ -41,6 +41,9 @@ impl Serving {
         let answering = self.admit(&request.model)?;
         let dimensions = self.dimensions(&request)?;
         let origin = answering.origin(request.cache_salt);
+        let adapter = answering.adapter;
+        let mut adapter_use = adapter.map(|(name, _)| self.adapter_uses.begin(name));
+        adapter_use.iter_mut().for_each(Use::run);
         // A step computes as many of them as it has room for; the others do not crowd the queue.
         let at_once = self.engine.options().max_sequences;
         let inputs = request.inputs.into_iter().enumerate();

@@ -75,6 +75,12 @@ impl Serving {
             eos: &self.eos,
         };
         let settings = checker.check(&request)?;
+        let options = self.engine.options();
+        let places = options.max_sequences + options.max_waiting;
+        if settings.choices as usize > places {
+            let why = format!("is more than run and wait here at once, which is {places}");
+            return Err(Refusal::invalid("choices", why));
+        }
         let (prompt_ids, seed, progress) = match &request.resume {
             Some(resume) => {
                 let progress = self.progress((resume, answering.digest()), settings.choices)?;

@@ -89,3 +89,18 @@ async fn clients_that_send_nothing_take_no_more_than_their_share() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
+
+#[tokio::test]
+async fn more_choices_than_ever_fit_are_refused_for_good() {
+    let worker = Worker::start(&["--max-sequences=2", "--max-waiting=2"]).await;
+    let (status, error) = worker.refused(&about("hello", json!({ "n": 8 }))).await;
+    assert_eq!((status, &error["param"]), (400, &json!("n")));
+    let four = about("hello", json!({ "n": 4, "max_tokens": 2 }));
+    assert_eq!(
+        worker.chat(&four).await["choices"]
+            .as_array()
+            .unwrap()
+            .len(),
+        4
+    );
+}
