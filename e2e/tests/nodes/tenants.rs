@@ -42,6 +42,15 @@ pub async fn a_second_tenant_is_served_from_its_own_namespace(stage: &Stage) -> 
         stage.kubectl(&format!("wait {object} --namespace {NAMESPACE} {wait}"))?;
     }
     eventually(Duration::from_secs(30), || is_served(stage)).await?;
+    // What the first replica resolved is noted a moment after it is ready.
+    eventually(NOTICE, || {
+        let maps = stage.json(&format!("get configmaps --namespace {NAMESPACE}"))?;
+        let maps = maps["items"].as_array().context("no list")?;
+        let is_noted = maps.iter().any(|map| map["data"]["digest"].is_string());
+        ensure!(is_noted, "no digest is noted yet");
+        Ok(())
+    })
+    .await?;
     *BEFORE.lock().expect("no story panics") = fingerprints(stage)?;
     Ok(())
 }

@@ -209,6 +209,15 @@ impl Engine {
         rx.await.map_err(|_| Refused::Ended)
     }
 
+    /// Resolves when so many sequences have room in the queue, those before it first. Somebody else
+    /// may be there sooner.
+    pub async fn when_there_is_room(&self, sequences: usize) {
+        let most = self.options.max_sequences + self.options.max_waiting;
+        let wanted = u32::try_from(sequences.min(most)).unwrap_or(u32::MAX);
+        // Nobody closes it.
+        let _ = self.places.acquire_many(wanted).await;
+    }
+
     fn check_length(&self, prompt_tokens: usize) -> Result<(), Refused> {
         if prompt_tokens < self.context_tokens {
             return Ok(());

@@ -106,5 +106,10 @@ pub async fn warm_up(engine: &Engine, tokenizer: &Tokenizer) -> Result<(), Failu
             Err(error) => return Err(Failure::new("CrashLoop", &error)),
         }
     }
+    // Whoever comes first finds nothing of it.
+    let mut load = engine.load();
+    let idle = load.wait_for(|load| load.running == 0 && load.waiting == 0);
+    idle.await
+        .map_err(|error| Failure::new("CrashLoop", &error))?;
     Ok(())
 }

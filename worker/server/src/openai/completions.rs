@@ -28,7 +28,10 @@ use super::{
     response::{Envelope, Usage},
     settings::{limits, sampling, streaming},
 };
-use crate::{refusal::Refusal, serving::Serving};
+use crate::{
+    refusal::Refusal,
+    serving::{Generation, Serving},
+};
 
 /// More than an evaluation sends at once.
 const MOST_PROMPTS: usize = 256;
@@ -204,7 +207,13 @@ async fn one(
     index: usize,
 ) -> Result<(Vec<Choice>, Usage), Refusal> {
     let prompt = &asked.prompts[index];
-    let mut generation = serving.generate(asked.request(prompt)).await?;
+    let mut generation = match serving.generate(asked.request(prompt)).await {
+        // What is computed already is not thrown away: only the first is refused.
+        Err(Refusal::Overloaded { .. }) if index > 0 => {
+            in_its_turn(serving, || asked.request(prompt)).await?
+        }
+        generation => generation?,
+    };
     let mut usage = Usage::default();
     let mut choices: Vec<Choice> = (0..asked.generate.choices)
         .map(|_| Choice::new(serving, asked.scale()))
@@ -239,6 +248,22 @@ async fn one(
         }
     }
     Ok((choices, usage))
+}
+
+/// Waits for as long as it takes: whoever asks can leave.
+async fn in_its_turn(
+    serving: &Arc<Serving>,
+    request: impl Fn() -> api::GenerateRequest,
+) -> Result<Generation, Refusal> {
+    loop {
+        let request = request();
+        let choices = request.choices as usize;
+        serving.engine.when_there_is_room(choices).await;
+        match serving.generate(request).await {
+            Err(Refusal::Overloaded { .. }) => {}
+            generation => return generation,
+        }
+    }
 }
 
 impl Completion {

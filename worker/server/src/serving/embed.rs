@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt, stream::iter};
-use weir_engine::{Embedding, Origin};
+use weir_engine::{Embedding, Origin, Refused};
 use weir_worker_api as api;
 
 use super::Serving;
@@ -97,7 +97,15 @@ impl Serving {
             pooling: self.pooling,
             origin,
         };
-        Ok((self.engine.embed(embedding).await?, count))
+        loop {
+            match self.engine.embed(embedding.clone()).await {
+                // What is computed already is not thrown away: only the first is refused.
+                Err(Refused::QueueFull { .. }) if index > 0 => {
+                    self.engine.when_there_is_room(1).await;
+                }
+                made => return Ok((made?, count)),
+            }
+        }
     }
 }
 

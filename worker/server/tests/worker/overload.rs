@@ -104,3 +104,31 @@ async fn more_choices_than_ever_fit_are_refused_for_good() {
         4
     );
 }
+
+#[tokio::test]
+async fn a_batch_that_has_begun_is_not_refused_for_those_who_come_later() {
+    let worker = Worker::start(&["--max-sequences=1", "--max-waiting=1"]).await;
+    let texts: Vec<String> = (0..200).map(|index| format!("Parcel {index}")).collect();
+    let ask = |path: &str, body| {
+        let url = format!("http://{}{path}", worker.address);
+        worker.client.post(url).json(&body).send()
+    };
+    let vectors = ask(
+        "/v1/embeddings",
+        json!({ "model": "triage", "input": texts }),
+    );
+    let prompts = json!({ "model": "triage", "prompt": texts, "max_tokens": 1 });
+    let completions = ask("/v1/completions", prompts);
+    let short = about("hello", json!({ "max_tokens": 1 }));
+    let others = async {
+        for _ in 0..200 {
+            worker.post(&short).send().await.unwrap();
+        }
+    };
+    let (vectors, completions, ()) = tokio::join!(vectors, completions, others);
+    let statuses = [vectors, completions].map(|response| response.unwrap().status().as_u16());
+    // One of the two may have found no place to begin at.
+    assert!(statuses.contains(&200), "{statuses:?}");
+    assert!(statuses.iter().all(|status| [200, 429].contains(status)));
+    worker.until_idle().await;
+}
