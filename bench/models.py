@@ -15,10 +15,11 @@ ROOT = Path(__file__).resolve().parent.parent
 WORK = ROOT / "target" / "bench"
 PACKAGE = "llama-cpp-python==0.3.36"
 
-# As Llama 3.2 1B and Qwen 2.5 0.5B.
+# As Llama 3.2 1B, Qwen 2.5 0.5B and 1.5B.
 SHAPES = {
     "1b": dict(arch="llama", hidden=2048, inner=8192, layers=16, heads=32, kv=8, dim=64, vocabulary=128256, bias=False),
     "0.5b": dict(arch="qwen2", hidden=896, inner=4864, layers=24, heads=14, kv=2, dim=64, vocabulary=151936, bias=True),
+    "1.5b": dict(arch="qwen2", hidden=1536, inner=8960, layers=28, heads=12, kv=2, dim=128, vocabulary=151936, bias=True),
 }
 CLASSES = {"llama": "LlamaForCausalLM", "qwen2": "Qwen2ForCausalLM"}
 CONTEXT, BASE, EPSILON = 16384, 500000.0, 1e-5

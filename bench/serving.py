@@ -13,113 +13,17 @@ takes almost any token, beside free text.
 
 import argparse
 import asyncio
-import contextlib
-import json
 import random
-import re
-import socket
 import statistics
-import subprocess
 import time
 from pathlib import Path
 
 from models import ROOT, SHAPES, llama, model, run
+from servers import Llama, Ours, percentile, serving, stream
 
 LOADS = {"short": (64, 64), "long": (1024, 32)}
-THREADS = 2
-CONTEXT = 2048
 # The last would take the peer some ten minutes.
 TOO_MUCH = {("long", 64)}
-FORM = "[t0-9]*"
-
-
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
-class Ours:
-    name = "ours"
-
-    def __init__(self, path, programs):
-        self.path = path
-
-    def command(self, port, streams):
-        return [
-            ROOT / "target" / "release" / "weir-worker", "--model-name", "m", "--source", f"file://{self.path}",
-            "--file-root", "/", "--listen", f"127.0.0.1:{port}", "--admin", "127.0.0.1:0", "--threads", THREADS,
-            "--context-tokens", CONTEXT, "--max-sequences", streams, "--max-waiting", 64, "--log-level", "warn",
-        ]
-
-    def body(self, prompt, tokens, form):
-        more = {"guided_regex": FORM} if form else {}
-        return {"model": "m", "prompt": prompt, "max_tokens": tokens, "ignore_eos": True, **more}
-
-
-class Llama:
-    name = "llama-server"
-
-    def __init__(self, path, programs):
-        self.path, self.program = path, programs / "llama-server"
-
-    def command(self, port, streams):
-        return [
-            self.program, "-m", self.path, "--host", "127.0.0.1", "--port", port, "-t", THREADS, "-tb", THREADS,
-            "-np", streams, "-c", streams * CONTEXT, "--cache-ram", 0,
-        ]
-
-    def body(self, prompt, tokens, form):
-        more = {"grammar": "root ::= [t0-9]*"} if form else {}
-        return {"prompt": prompt, "max_tokens": tokens, "ignore_eos": True, "cache_prompt": False, **more}
-
-
-@contextlib.contextmanager
-def serving(server, streams):
-    port = free_port()
-    command = [str(part) for part in server.command(port, streams)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        until_ready(process, port)
-        yield port
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def until_ready(process, port):
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            raise SystemExit(f"{process.args[0]} ended with {process.returncode}: {' '.join(process.args)}")
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5) as asked:
-            asked.sendall(b"GET /v1/models HTTP/1.0\r\n\r\n")
-            if re.match(rb"HTTP/1\.\d 200", asked.recv(64)):
-                return
-        time.sleep(0.05)
-    raise SystemExit(f"not ready within two minutes: {' '.join(process.args)}")
-
-
-async def stream(port, body):
-    """The moments at which a piece came."""
-    payload = json.dumps({**body, "stream": True, "temperature": 0}).encode()
-    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 20)
-    head = f"POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(payload)}\r\n"
-    writer.write(head.encode() + b"connection: close\r\n\r\n" + payload)
-    status = await reader.readline()
-    if b" 200 " not in status:
-        raise SystemExit(f"{status!r}: {(await reader.read())[-500:]!r}")
-    moments, finish = [], None
-    while line := await reader.readline():
-        if not line.startswith(b"data: {"):
-            continue
-        choice = json.loads(line[6:])["choices"][:1]
-        if choice and choice[0].get("text"):
-            moments.append(time.perf_counter())
-        finish = (choice[0].get("finish_reason") if choice else None) or finish
-    writer.close()
-    assert finish == "length", f"an answer ended with {finish}"
-    return moments
 
 
 async def once(server, port, load, streams, form, draw):
@@ -142,11 +46,6 @@ def measured(server, load, streams, form, seed):
         # What only the first request waits for.
         asyncio.run(once(server, port, "short", 1, form, draw))
         return asyncio.run(once(server, port, load, streams, form, draw))
-
-
-def percentile(values, share):
-    values = sorted(values)
-    return values[min(len(values) - 1, int(share * len(values)))]
 
 
 def told(rounds):
@@ -173,7 +72,7 @@ def main():
     programs = llama(args.llama)
     run("cargo", "build", "--quiet", "--release", "--package", "weir-worker", cwd=ROOT)
     path = model(args.model, args.type, programs)
-    servers = [Ours(path, programs)] + ([] if args.only_ours else [Llama(path, programs)])
+    servers = [Ours(path)] + ([] if args.only_ours else [Llama(path, programs)])
     heads = ["load", "streams", "server", "tok/s", "ratio", "first p50 ms", "p99", "between p50 ms", "p99"]
     print(f"{args.model} {args.type}\n\n|", " | ".join(heads), "|\n|", " | ".join("---" for _ in heads), "|", flush=True)
     for load in args.loads.split(","):

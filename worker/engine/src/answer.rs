@@ -83,6 +83,8 @@ impl Answer {
         (source, begun): (UnboundedReceiver<Outcome>, oneshot::Receiver<usize>),
     ) -> Result<(Self, bool), Interrupted> {
         let json = writing.guide.form.as_ref().is_some_and(|f| f.is_json());
+        let calls = writing.guide.calls.as_ref();
+        let written = calls.map(|calls| calls.written.clone()).unwrap_or_default();
         let Showing {
             tokenizer,
             stop,
@@ -93,7 +95,7 @@ impl Answer {
             begun: Some(begun),
             cached_tokens: 0,
             prompt_tokens: writing.prompt.len(),
-            screen: Screen::new(&tokenizer, stop, json, shown_bytes),
+            screen: Screen::new(&tokenizer, stop, json, shown_bytes).calling(written),
             completion_tokens: 0,
             ready: VecDeque::new(),
             finished: false,

@@ -6,6 +6,7 @@
 use weir_model::Tokenizer;
 
 use crate::{
+    call_reader::Written,
     constraint::{Constraint, ConstraintError, Mask, Masks, Matching},
     thinking::{Left, Thinking, is_blank},
 };
@@ -32,6 +33,7 @@ pub struct Calls {
     /// What calls look like, from the token or bracket on that begins them.
     pub form: Constraint,
     pub begin: Begin,
+    pub written: Written,
     /// The answer is calls and nothing else.
     pub required: bool,
 }

@@ -28,7 +28,7 @@ mod thread;
 mod write;
 
 pub use answer::{Answer, Event, Interrupted, Showing};
-pub use call_reader::CallPiece;
+pub use call_reader::{CallPiece, Written};
 pub use constraint::{Constraint, ConstraintError, Constraints, Form, in_one_line};
 pub use engine::{Ended, Engine, EngineOptions, Load, Refused, StartError};
 pub use guide::{Begin, Calls, Guide};

@@ -6,7 +6,7 @@
 use weir_model::{Detokenizer, TokenizeError, Tokenizer};
 
 use crate::{
-    call_reader::{CallPiece, CallReader},
+    call_reader::{CallPiece, CallReader, Written},
     guide::Part,
     json::Follower,
     stop::{Matched, StopMatcher},
@@ -69,6 +69,14 @@ impl Screen {
         }
     }
 
+    /// For a model that writes calls so.
+    pub fn calling(self, written: Written) -> Self {
+        Self {
+            calls: CallReader::new(written),
+            ..self
+        }
+    }
+
     /// Whether the answer has called a tool.
     pub fn has_called(&self) -> bool {
         self.calls.calls() > 0
@@ -108,8 +116,8 @@ impl Screen {
             (Part::Answer, Some(document)) => document.has_value(piece),
             (Part::Call, _) if self.call_values.levels().is_empty() => {
                 // Marks before and between calls are no JSON.
-                let from = piece.find(['{', '[']).unwrap_or(piece.len());
-                self.call_values.has_value(&piece[from..])
+                let (from, is_choice) = self.calls.json_in(piece);
+                self.call_values.has_value(&piece[from..]) || is_choice
             }
             (Part::Call, _) => self.call_values.has_value(piece),
             _ => false,

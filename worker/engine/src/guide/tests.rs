@@ -86,6 +86,7 @@ impl Marked {
         Some(Calls {
             form,
             begin,
+            written: Written::Objects,
             required,
         })
     }

@@ -56,7 +56,7 @@ struct Story {
 
 #[derive(Clone)]
 enum What {
-    Write(Writing),
+    Write(Box<Writing>),
     Score(Scoring),
     Embed(Embedding),
 }
@@ -120,7 +120,7 @@ fn what(dice: &mut Dice) -> What {
     let is_only_read = is_read && dice.one_in(3);
     let produced = if is_only_read { 0 } else { dice.below(8) };
     let max_tokens = if is_only_read { 0 } else { 30 + dice.below(90) };
-    What::Write(Writing {
+    What::Write(Box::new(Writing {
         prompt: prompt.into(),
         produced: tokens(dice)[..].iter().copied().take(produced).collect(),
         sampling: Sampling {
@@ -139,7 +139,7 @@ fn what(dice: &mut Dice) -> What {
         prompt_alternatives: is_read.then_some(2),
         origin,
         guide: Guide::default(),
-    })
+    }))
 }
 
 fn story(dice: &mut Dice) -> Story {
@@ -244,7 +244,7 @@ fn submit(inbox: &mpsc::Sender<Submitted>, places: &Arc<Semaphore>, what: What) 
         What::Write(writing) => {
             let (tx, rx) = channel::unbounded_channel();
             let begun = Begun {
-                writing,
+                writing: *writing,
                 guided: None,
                 forced: Vec::new(),
             };

@@ -13,6 +13,7 @@ use weir_worker_api as api;
 
 use super::{
     Serving,
+    call_id::with_short_ids,
     tools::{Offered, Style, in_system, told},
 };
 use crate::{refusal::Refusal, renderer::RenderError};
@@ -124,9 +125,8 @@ impl Serving {
             Style::List {
                 in_system: true, ..
             } => (in_system(messages, &definitions), Vec::new()),
-            Style::Hermes { .. } | Style::List { .. } | Style::Object { .. } => {
-                (messages, definitions)
-            }
+            style if style.has_short_ids() => (with_short_ids(messages), definitions),
+            _ => (messages, definitions),
         }
     }
 }

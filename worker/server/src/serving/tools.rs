@@ -5,7 +5,7 @@ mod told;
 
 use serde_json::{Map, Value, json};
 use weir_engine::{
-    Begin, Calls, ConstraintError, Constraints, Form,
+    Begin, Calls, ConstraintError, Constraints, Form, Written,
     model::{TemplateSource, Tokenizer},
 };
 use weir_worker_api as api;
@@ -18,6 +18,9 @@ use crate::refusal::Refusal;
 const MOST_TOOLS: usize = 128;
 const LONGEST_NAME: usize = 128;
 
+/// Of a call's id as Mistral writes it.
+const CALL_ID_BYTES: usize = 9;
+
 const FIELD: &str = "prompt.chat.tools";
 
 /// How a model writes calls of tools: known by the marks in its template.
@@ -25,12 +28,20 @@ const FIELD: &str = "prompt.chat.tools";
 pub enum Style {
     /// Hermes, Qwen, SmolLM: one object after another, each between two marks.
     Hermes { open: Mark, close: Mark },
-    /// Mistral, Phi, Granite: a list behind a mark.
+    /// Mistral until 2024, Phi, Granite 3: a list behind a mark.
     List {
         open: Mark,
         close: Option<Mark>,
         /// Phi: the template wants the tools in the system message.
         in_system: bool,
+        /// Mistral: a call may have an id in it.
+        ids: bool,
+    },
+    /// Mistral since: a mark, a name, for some an id, and the arguments, for each call.
+    Named {
+        open: Mark,
+        id: Option<Mark>,
+        arguments: Mark,
     },
     /// Llama: one object, as the whole answer.
     Object { tag: Option<Mark> },
@@ -76,6 +87,13 @@ impl Style {
             let (open, close) = (mark("<tool_call>"), mark("</tool_call>"));
             return Self::Hermes { open, close };
         }
+        if has("[TOOL_CALLS]") && has("[ARGS]") {
+            return Self::Named {
+                open: mark("[TOOL_CALLS]"),
+                id: has("[CALL_ID]").then(|| mark("[CALL_ID]")),
+                arguments: mark("[ARGS]"),
+            };
+        }
         for (open, close) in [
             ("[TOOL_CALLS]", None),
             ("<|tool_call|>", Some("<|/tool_call|>")),
@@ -84,6 +102,7 @@ impl Style {
             if has(&open.text) || open.id.is_some() && has("tools") {
                 let close = close.map(mark).filter(|close| close.id.is_some());
                 return Self::List {
+                    ids: open.text == "[TOOL_CALLS]",
                     open,
                     close,
                     in_system: has("<|tool|>"),
@@ -99,7 +118,7 @@ impl Style {
 
     fn arguments_name(&self) -> &'static str {
         match self {
-            Self::Hermes { .. } | Self::List { .. } => "arguments",
+            Self::Hermes { .. } | Self::List { .. } | Self::Named { .. } => "arguments",
             Self::Object { .. } | Self::Told => "parameters",
         }
     }
@@ -108,9 +127,34 @@ impl Style {
     /// an answer that must be a call can be one.
     fn begin(&self) -> Option<Begin> {
         match self {
-            Self::Hermes { open, .. } | Self::List { open, .. } => open.id.map(Begin::Token),
+            Self::Hermes { open, .. } | Self::List { open, .. } | Self::Named { open, .. } => {
+                open.id.map(Begin::Token)
+            }
             Self::Object { .. } | Self::Told => Some(Begin::Bracket),
         }
+    }
+
+    fn written(&self) -> Written {
+        match self {
+            Self::Named {
+                open,
+                id,
+                arguments,
+            } => Written::Named {
+                marks: [Some(open), id.as_ref(), Some(arguments)]
+                    .into_iter()
+                    .flatten()
+                    .map(|mark| mark.text.clone())
+                    .collect(),
+                id_bytes: id.as_ref().map_or(0, |_| CALL_ID_BYTES),
+            },
+            _ => Written::Objects,
+        }
+    }
+
+    /// Whether templates take ids of nine letters and digits, and no others.
+    pub fn has_short_ids(&self) -> bool {
+        matches!(self, Self::Named { .. } | Self::List { ids: true, .. })
     }
 }
 
@@ -251,6 +295,7 @@ impl Offered {
         Ok(Calls {
             form,
             begin,
+            written: style.written(),
             required: self.required,
         })
     }

@@ -23,7 +23,13 @@ mod registry;
 mod rendering;
 mod sampling;
 mod sdk;
+#[path = "../../../model/tests/gguf/settings.rs"]
+#[allow(dead_code, reason = "the model's tests read more of them")]
+mod settings;
 mod start_failures;
 mod tokens;
+mod tool_templates;
 mod tools;
 mod traces;
+#[path = "../../../model/tests/gguf/vocabularies.rs"]
+mod vocabularies;

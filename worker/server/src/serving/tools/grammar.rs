@@ -7,6 +7,9 @@ use weir_engine::in_one_line;
 
 use super::{Mark, Style, Tool};
 
+/// What Mistral's models write for the id of a call.
+const ID: &str = "[a-zA-Z0-9]{9}";
+
 /// The calls that may be made.
 pub(super) struct Callable<'a> {
     pub tools: &'a [&'a Tool],
@@ -17,7 +20,8 @@ pub(super) struct Callable<'a> {
 
 /// A grammar in the engine's dialect, for calls and nothing else. Nothing where a schema is none.
 pub(super) fn grammar(style: &Style, callable: &Callable<'_>) -> Option<String> {
-    let one = call_schema(callable.tools, style.arguments_name());
+    let ids = matches!(style, Style::List { ids: true, .. });
+    let one = call_schema(callable.tools, style.arguments_name(), ids);
     let list = list_of(one.clone(), callable.single);
     let (start, rules) = match style {
         Style::Hermes { open, close } => {
@@ -43,6 +47,11 @@ pub(super) fn grammar(style: &Style, callable: &Callable<'_>) -> Option<String> 
         }
         Style::Told if callable.single => ("one".to_owned(), vec![("one", one)]),
         Style::Told => ("one | list".to_owned(), vec![("one", one), ("list", list)]),
+        Style::Named {
+            open,
+            id,
+            arguments,
+        } => return named(open, id.as_ref(), arguments, callable),
     };
     let mut lark = format!("start: {start}\n");
     for (name, schema) in rules {
@@ -50,6 +59,32 @@ pub(super) fn grammar(style: &Style, callable: &Callable<'_>) -> Option<String> 
         writeln!(lark, "{name}: %json {schema}").ok()?;
     }
     Some(lark)
+}
+
+/// Names with the objects of their arguments behind them.
+fn named(
+    open: &Mark,
+    id: Option<&Mark>,
+    arguments: &Mark,
+    callable: &Callable<'_>,
+) -> Option<String> {
+    let id = id
+        .map(|id| format!("{} ID ", id.lark()))
+        .unwrap_or_default();
+    let mut ways = Vec::with_capacity(callable.tools.len());
+    let mut rules = String::new();
+    for (index, tool) in callable.tools.iter().enumerate() {
+        let name = Value::from(tool.name.as_str());
+        ways.push(format!("{name} {id}{} tool{index}", arguments.lark()));
+        let schema = in_one_line(&tool.parameters).ok()?;
+        writeln!(rules, "tool{index}: %json {schema}").ok()?;
+    }
+    if !id.is_empty() {
+        writeln!(rules, "ID: /{ID}/").ok()?;
+    }
+    let call = format!("({} ({}))", open.lark(), ways.join(" | "));
+    let more = if callable.single { "" } else { "+" };
+    Some(format!("start: {call}{more}\n{rules}"))
 }
 
 /// Definitions stay where references find them: at the root.
@@ -68,18 +103,22 @@ fn list_of(mut call: Value, single: bool) -> Value {
 }
 
 /// One call of any of `tools`.
-fn call_schema(tools: &[&Tool], arguments: &str) -> Value {
+fn call_schema(tools: &[&Tool], arguments: &str, ids: bool) -> Value {
     let mut definitions = Map::new();
     let mut calls = Vec::with_capacity(tools.len());
     for (index, tool) in tools.iter().enumerate() {
         let definition = format!("tool{index}");
         let root = format!("#/$defs/{definition}");
-        calls.push(json!({
+        let mut call = json!({
             "type": "object",
             "properties": { "name": { "const": tool.name }, arguments: { "$ref": root } },
             "required": ["name", arguments],
             "additionalProperties": false,
-        }));
+        });
+        if ids {
+            call["properties"]["id"] = json!({ "type": "string", "pattern": format!("^{ID}$") });
+        }
+        calls.push(call);
         definitions.insert(definition, moved(tool.parameters.clone(), &root));
     }
     let mut schema = match <[Value; 1]>::try_from(calls) {

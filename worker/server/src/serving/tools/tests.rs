@@ -58,6 +58,8 @@ fn each_style_takes_calls_as_its_models_write_them() {
     let hermes = [("<tool_call>", false), ("</tool_call>", false)];
     let mistral = [("[TOOL_CALLS]", true)];
     let phi = [("<|tool_call|>", true), ("<|/tool_call|>", true)];
+    let named = "[TOOL_CALLS]rain[ARGS]{\"days\": 3}";
+    let args = [("[TOOL_CALLS]", true), ("[ARGS]", true)];
     for (template, tokens, one, several) in [
         (
             "{{ tools }}<tool_call>",
@@ -70,6 +72,12 @@ fn each_style_takes_calls_as_its_models_write_them() {
             &mistral,
             format!("[TOOL_CALLS] {list}"),
             Some(format!("[TOOL_CALLS]{two}")),
+        ),
+        (
+            "{{ tools }}[TOOL_CALLS][ARGS]",
+            &args,
+            named.to_owned(),
+            Some(format!("{named}{named}")),
         ),
         (
             "{{ tools }}",
