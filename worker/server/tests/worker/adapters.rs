@@ -68,7 +68,7 @@ impl Stage {
 }
 
 /// An adapter of rank 4 that adds to the queries and to what attention gives back, by a lot.
-fn write(folder: &Path, inputs: usize, seed: f32) {
+pub fn write(folder: &Path, inputs: usize, seed: f32) {
     let (mut header, mut data) = (Map::new(), Vec::<u8>::new());
     let mut tensor = |name: String, shape: [usize; 2]| {
         let start = data.len();

@@ -26,6 +26,7 @@ mod sdk;
 #[path = "../../../model/tests/gguf/settings.rs"]
 #[allow(dead_code, reason = "the model's tests read more of them")]
 mod settings;
+mod sixty_four;
 mod start_failures;
 mod tokens;
 mod tool_templates;
