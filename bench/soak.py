@@ -1,14 +1,15 @@
 """Clients that come, cancel, stall and leave, for as long as wanted, and what the worker is left with.
 
-    bench/run soak [--minutes 30] [--clients 24] [--seed 1]
+    bench/run soak [--minutes 30] [--clients 48] [--seed 1]
 
 The worker runs the example's model with adapters that come and go. Each client in turn draws what it
 does: chats, streamed or not, with forms, tools, several choices, log-probabilities and adapters;
 completions, vectors, tokens; what is malformed or too long; and it may leave in the middle, or stop
 reading for a while. Printed each minute: answers so far, the worker's memory, open descriptors,
 threads, and sequences and blocks in use. In the end all clients go, and it fails if sequences or
-blocks are still in use, if there are more descriptors or threads than in the beginning, if memory
-grew by more than a quarter since its third minute, or if any answer was a 5xx or broke off.
+blocks are still in use, if there are more descriptors than in the beginning or more threads than in
+the third minute, if memory grew by more than a quarter since then, or if any answer was a 5xx or
+broke off.
 """
 
 import argparse
@@ -152,7 +153,7 @@ async def client(port, draw, until, ended):
             ended[await ask(port, draw)] += 1
         except (OSError, IndexError, asyncio.IncompleteReadError) as error:
             ended[f"no answer: {type(error).__name__}"] += 1
-        await asyncio.sleep(draw.expovariate(5))
+        await asyncio.sleep(draw.expovariate(20))
 
 
 def look(server):
@@ -198,12 +199,14 @@ async def soak(server, port, folder, args):
         await asyncio.sleep(1)
     tell(args.minutes, ended, last)
     print("\nended:", ", ".join(f"{how}: {count}" for how, count in ended.most_common()))
-    return first, settled or first, last, ended
+    return first, settled or last, last, ended
 
 
 def judge(first, settled, last, ended):
     wrong = [f"{name} is {last[name]}, and not 0" for name in ("running", "waiting", "blocks") if last[name]]
-    wrong += [f"{name}: {first[name]}, then {last[name]}" for name in ("descriptors", "threads") if last[name] > first[name]]
+    for name, before in (("descriptors", first), ("threads", settled)):
+        if last[name] > before[name]:
+            wrong.append(f"{name}: {before[name]}, then {last[name]}")
     if last["own"] > 1.25 * settled["own"]:
         wrong.append(f"memory grew from {settled['own']} to {last['own']}")
     wrong += [f"{how}: {count}" for how, count in ended.items() if how.startswith(("5", "no answer", "200,"))]
@@ -213,7 +216,7 @@ def judge(first, settled, last, ended):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--minutes", type=float, default=30)
-    parser.add_argument("--clients", type=int, default=24)
+    parser.add_argument("--clients", type=int, default=48)
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
     run("cargo", "build", "--quiet", "--release", "--package", "weir-worker", cwd=ROOT)
