@@ -244,6 +244,62 @@ fn what_lies_before_the_window_is_not_looked_at() {
     }
 }
 
+#[test]
+fn what_is_not_a_number_leaves_no_number_of_who_meets_it_and_of_nobody_else() {
+    let (length, dim) = (40, 20);
+    let table = scattered(3);
+    let queries = numbers(3, length * dim);
+    let rows: Vec<Query<'_>> = (0..length)
+        .map(|position| Query {
+            position,
+            block_table: &table,
+        })
+        .collect();
+    let rule = Scores {
+        window: Some(20),
+        ..Scores::scaled(0.4)
+    };
+    for (odd, is_key) in (0..length).zip([true, false].into_iter().cycle()) {
+        let mut sequence = Sequence::new(2, length, 1, dim);
+        let of = if is_key {
+            &mut sequence.keys
+        } else {
+            &mut sequence.values
+        };
+        of[odd * dim..][..dim].fill(f32::NAN);
+        let paged = sequence.paged(16, 3, &table);
+        let as_f16: Vec<f16> = paged.iter().map(|value| f16::from_f32(*value)).collect();
+        let (bytes, exponents) = in_eight_bits(&paged, dim);
+        let kinds = [
+            Stored::Plain(Elements::F32(&paged)),
+            Stored::Plain(Elements::F16(&as_f16)),
+            Stored::E4m3 {
+                numbers: &bytes,
+                exponents: &exponents,
+            },
+        ];
+        for (class, stored) in classes()
+            .into_iter()
+            .flat_map(|class| kinds.map(|stored| (class, stored)))
+        {
+            let cache = PagedCache {
+                stored,
+                block_tokens: 16,
+                heads: 1,
+                head_dim: dim,
+            };
+            let mut output = vec![0.0; queries.len()];
+            let to = (&mut output[..], &mut Partials::default());
+            attend(&cpu(class, 1), (&queries, rule), &rows, cache, to);
+            for (position, output) in output.chunks_exact(dim).enumerate() {
+                let meets = (odd..odd + 20).contains(&position);
+                let as_meant = output.iter().all(|value| value.is_nan() == meets);
+                assert!(as_meant, "{class}: {position} meets {odd}: {output:?}");
+            }
+        }
+    }
+}
+
 /// The bits of `count` last positions, in chunks of rows, by all ways to hold and share them.
 fn outcomes(
     (class, rule, bits_each): (KernelClass, Scores, usize),
