@@ -15,7 +15,8 @@ use std::{
 
 use tokio::sync::{Semaphore, mpsc as channel, oneshot, watch};
 use weir_model::{
-    BLOCK_TOKENS, BlockLayout, Extent, Groups, KernelClass, KvCache, Pooling, STEP_TOKENS,
+    BLOCK_TOKENS, BlockLayout, Extent, Groups, KernelClass, KeyValueType, KvCache, Pooling,
+    STEP_TOKENS,
 };
 
 use super::*;
@@ -80,20 +81,20 @@ fn tokens(dice: &mut Dice) -> Vec<u32> {
         .collect()
 }
 
-fn origin(dice: &mut Dice) -> Origin {
+fn origin(dice: &mut Dice, kept: KeyValueType) -> Origin {
     Origin {
         tenant: ["", "", "", "one"][dice.below(4)].into(),
         adapter: match dice.below(5) {
-            0 => Some(adapters::of(0)),
-            1 => Some(adapters::of(1)),
+            0 => Some(adapters::of(0, kept)),
+            1 => Some(adapters::of(1, kept)),
             _ => None,
         },
     }
 }
 
-fn what(dice: &mut Dice) -> What {
+fn what(dice: &mut Dice, kept: KeyValueType) -> What {
     let prompt = tokens(dice);
-    let origin = origin(dice);
+    let origin = origin(dice, kept);
     let ends: Arc<[u32]> = match dice.one_in(3) {
         true => Arc::new([1]),
         false => Arc::new([]),
@@ -142,9 +143,9 @@ fn what(dice: &mut Dice) -> What {
     })
 }
 
-fn story(dice: &mut Dice) -> Story {
+fn story(dice: &mut Dice, kept: KeyValueType) -> Story {
     Story {
-        what: what(dice),
+        what: what(dice, kept),
         arrives: dice.below(12),
         leaves: dice.one_in(6).then(|| 1 + dice.below(60)),
     }
@@ -152,12 +153,12 @@ fn story(dice: &mut Dice) -> Story {
 
 /// A model thread without a thread.
 fn thread(
-    class: KernelClass,
+    (class, kept): (KernelClass, KeyValueType),
     threads: usize,
     limits: Limits,
     more: Groups<usize>,
 ) -> (ModelThread, mpsc::Sender<Submitted>) {
-    let model = gemma::load(class, NonZeroUsize::new(threads).unwrap());
+    let model = gemma::load((class, kept), NonZeroUsize::new(threads).unwrap());
     let layout = model.block_layout(BLOCK_TOKENS);
     let least = least(layout, limits.step_tokens);
     let blocks = Groups::each(|group| least.of(group) + more.of(group));
@@ -335,11 +336,16 @@ fn try_schedules(class: KernelClass) {
         step_tokens: STEP_TOKENS,
         prefix_cache: false,
     };
-    let (mut alone, alone_inbox) = thread(class, 1, alone_limits, Groups::both(0));
+    // Every third schedule keeps keys and values in eight bits.
+    let kinds = [KeyValueType::Auto, KeyValueType::Auto, KeyValueType::Fp8];
+    let mut all_alone = kinds.map(|kept| thread((class, kept), 1, alone_limits, Groups::both(0)));
     let mut happened = crate::schedule::Counts::default();
     for seed in 0..schedules() {
         let mut dice = Dice { seed, thrown: 0 };
-        let stories: Vec<Story> = (0..4 + dice.below(9)).map(|_| story(&mut dice)).collect();
+        let kept = kinds[seed as usize % kinds.len()];
+        let (alone, alone_inbox) = &mut all_alone[seed as usize % kinds.len()];
+        let count = 4 + dice.below(9);
+        let stories: Vec<Story> = (0..count).map(|_| story(&mut dice, kept)).collect();
         let limits = Limits {
             max_sequences: 1 + dice.below(8),
             step_tokens: [8, 24, STEP_TOKENS][dice.below(3)],
@@ -349,7 +355,7 @@ fn try_schedules(class: KernelClass) {
             global: dice.below(6),
             windowed: dice.below(40),
         };
-        let (mut together, inbox) = thread(class, 1 + dice.below(3), limits, more);
+        let (mut together, inbox) = thread((class, kept), 1 + dice.below(3), limits, more);
         let outcomes = tell(&mut together, &inbox, &stories);
         for (index, (story, outcome)) in stories.iter().zip(outcomes).enumerate() {
             let only = Story {
@@ -357,7 +363,7 @@ fn try_schedules(class: KernelClass) {
                 leaves: None,
                 ..story.clone()
             };
-            let expected = &tell(&mut alone, &alone_inbox, &[only])[0];
+            let expected = &tell(alone, alone_inbox, &[only])[0];
             assert!(
                 agree(story, &outcome, expected),
                 "{class}, schedule {seed}, sequence {index}: {outcome:?}, and alone {expected:?}"

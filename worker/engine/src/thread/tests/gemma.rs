@@ -4,7 +4,7 @@ use std::{num::NonZeroUsize, path::Path, sync::OnceLock};
 
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
-use weir_model::{KernelClass, LoadOptions, Model};
+use weir_model::{KernelClass, KeyValueType, LoadOptions, Model};
 
 use crate::random::uniform;
 
@@ -16,7 +16,10 @@ pub const BETWEEN: usize = 80;
 const VOCABULARY: usize = 64;
 pub const LAYERS: usize = 4;
 
-pub fn load(kernel_class: KernelClass, threads: NonZeroUsize) -> Model {
+pub fn load(
+    (kernel_class, key_value_type): (KernelClass, KeyValueType),
+    threads: NonZeroUsize,
+) -> Model {
     static FOLDER: OnceLock<TempDir> = OnceLock::new();
     let folder = FOLDER.get_or_init(|| {
         let folder = tempfile::tempdir().unwrap();
@@ -25,6 +28,7 @@ pub fn load(kernel_class: KernelClass, threads: NonZeroUsize) -> Model {
     });
     let options = LoadOptions {
         kernel_class,
+        key_value_type,
         threads,
         ..LoadOptions::default()
     };
