@@ -1,11 +1,13 @@
 //! Random schedules on a small model: whatever happens around it, a sequence gets the tokens that it
 //! gets alone.
 //!
-//! Sequences come and go between steps, share beginnings within and across tenants and adapters,
-//! and have so little memory that blocks are taken from them. `WEIR_TESTS_SCHEDULES=n` tries that
+//! Sequences come and go between steps, share beginnings within and across tenants and adapters, are
+//! held to forms that force some of their tokens, and have so little memory that blocks are taken
+//! from them. `WEIR_TESTS_SCHEDULES=n` tries that
 //! many schedules for each kernel class instead of a hundred.
 
 mod adapters;
+mod forms;
 mod gemma;
 
 use std::{
@@ -121,7 +123,7 @@ fn what(dice: &mut Dice, kept: KeyValueType) -> What {
     let is_only_read = is_read && dice.one_in(3);
     let produced = if is_only_read { 0 } else { dice.below(8) };
     let max_tokens = if is_only_read { 0 } else { 30 + dice.below(90) };
-    What::Write(Writing {
+    let mut writing = Writing {
         prompt: prompt.into(),
         produced: tokens(dice)[..].iter().copied().take(produced).collect(),
         sampling: Sampling {
@@ -140,7 +142,20 @@ fn what(dice: &mut Dice, kept: KeyValueType) -> What {
         prompt_alternatives: is_read.then_some(2),
         origin,
         guide: Guide::default(),
-    })
+    };
+    if !is_only_read && dice.one_in(2) {
+        forms::hold(&mut writing, dice);
+    }
+    What::Write(writing)
+}
+
+/// Another answer to the prompt of a story, where that is one that is written.
+fn choice(of: &Story) -> Story {
+    let mut story = of.clone();
+    if let What::Write(writing) = &mut story.what {
+        writing.choice += 1;
+    }
+    story
 }
 
 fn story(dice: &mut Dice, kept: KeyValueType) -> Story {
@@ -244,10 +259,11 @@ fn submit(inbox: &mpsc::Sender<Submitted>, places: &Arc<Semaphore>, what: What) 
     let (work, heard) = match what {
         What::Write(writing) => {
             let (tx, rx) = channel::unbounded_channel();
+            let (guided, forced) = forms::guided(&writing);
             let begun = Begun {
                 writing,
-                guided: None,
-                forced: Vec::new(),
+                guided,
+                forced,
             };
             let work = Work::Write(Box::new(begun), tx, oneshot::channel().0);
             (work, Heard::Write(rx, Vec::new()))
@@ -345,7 +361,13 @@ fn try_schedules(class: KernelClass) {
         let kept = kinds[seed as usize % kinds.len()];
         let (alone, alone_inbox) = &mut all_alone[seed as usize % kinds.len()];
         let count = 4 + dice.below(9);
-        let stories: Vec<Story> = (0..count).map(|_| story(&mut dice, kept)).collect();
+        let mut stories: Vec<Story> = Vec::new();
+        while stories.len() < count {
+            stories.push(match stories.last() {
+                Some(last) if dice.one_in(4) => choice(last),
+                _ => story(&mut dice, kept),
+            });
+        }
         let limits = Limits {
             max_sequences: 1 + dice.below(8),
             step_tokens: [8, 24, STEP_TOKENS][dice.below(3)],
