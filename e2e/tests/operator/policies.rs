@@ -64,7 +64,7 @@ async fn an_invalid_deployment_changes_nothing_that_runs() {
     world.patch(
         "slm/triage",
         "",
-        &json!({ "spec": { "engine": { "keyValueType": "Fp8" }, "drain": "1m" } }),
+        &json!({ "spec": { "rollout": { "strategy": "Recreate" }, "drain": "1m" } }),
     );
     until("True/NotImplemented".to_owned(), || {
         world.condition("slm/triage", "Stalled")

@@ -31,6 +31,7 @@ pub const HONOURED: Honoured = Honoured {
         "spec.placement",
         "spec.engine.maxSequences",
         "spec.engine.prefixCache",
+        "spec.engine.keyValueType",
         "spec.drain",
         "spec.price",
         // Both are looked at below: there is no autoscaling yet, so they have to agree.
@@ -38,10 +39,6 @@ pub const HONOURED: Honoured = Honoured {
         "spec.scaling.max",
     ],
     values: &[
-        (
-            "spec.engine.keyValueType",
-            &[r#""Auto""#, r#""F16""#, r#""BF16""#, r#""F32""#],
-        ),
         ("spec.engine.protocol", &[r#""Weir""#]),
         ("spec.resources.accelerator", &[r#""None""#]),
         ("spec.scaling.utilization", &[r#""0.8""#]),
@@ -322,10 +319,6 @@ mod tests {
             (
                 json!({ "rollout": { "steps": [{ "weight": 1, "pause": "1s" }] } }),
                 "spec.rollout.steps",
-            ),
-            (
-                json!({ "engine": { "keyValueType": "Fp8" } }),
-                "spec.engine.keyValueType",
             ),
             (
                 json!({ "model": { "source": "file:///m", "chatTemplate": { "configMapRef": { "name": "t", "key": "k" } } } }),

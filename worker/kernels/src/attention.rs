@@ -9,6 +9,7 @@
 mod cells;
 mod meet;
 mod products;
+mod rows;
 mod softmax;
 
 use self::cells::Call;
@@ -31,11 +32,24 @@ const CELL: usize = 512;
 /// One layer's keys and values: `[block][key or value][head][token of the block][dimension]`.
 #[derive(Clone, Copy, Debug)]
 pub struct PagedCache<'a> {
-    pub elements: Elements<'a>,
+    pub stored: Stored<'a>,
     /// Tokens of a block, a multiple of 16.
     pub block_tokens: usize,
     pub heads: usize,
     pub head_dim: usize,
+}
+
+/// How keys and values are stored.
+#[derive(Clone, Copy, Debug)]
+pub enum Stored<'a> {
+    /// Each by itself.
+    Plain(Elements<'a>),
+    /// In rows of one head's dimensions, as [`round_row`](crate::e4m3::round_row) makes them.
+    E4m3 {
+        numbers: &'a [u8],
+        /// Of each row.
+        exponents: &'a [u8],
+    },
 }
 
 /// One row of queries: a token, and where to find its sequence.

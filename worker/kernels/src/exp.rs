@@ -5,7 +5,7 @@
 use crate::simd::Simd;
 
 /// e to the power of each lane, within 3 units in the last place; arguments are clamped to
-/// [-87, 88], so that the result is always finite and positive.
+/// [-87, 88], so that the result of a number is always finite and positive; what is not a number gives none.
 #[inline(always)]
 pub(crate) fn exp<S: Simd>(simd: S, x: S::Vector) -> S::Vector {
     let (fraction, exponent) = reduced(simd, x);
@@ -29,7 +29,8 @@ fn reduced<S: Simd>(simd: S, x: S::Vector) -> (S::Vector, S::Vector) {
     // Adding and subtracting this rounds to a whole number, because nothing smaller fits in the
     // mantissa beside it.
     let whole = simd.splat(12_582_912.0);
-    let x = simd.min(simd.max(x, simd.splat(-87.0)), simd.splat(88.0));
+    // The bounds come first: of what is not a number, and something, the second is taken.
+    let x = simd.min(simd.splat(88.0), simd.max(simd.splat(-87.0), x));
     let scaled = simd.mul(x, simd.splat(std::f32::consts::LOG2_E));
     let exponent = simd.sub(simd.add(scaled, whole), whole);
     // ln 2 in two parts: the first has trailing zeros, so that its product is exact.

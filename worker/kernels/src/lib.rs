@@ -8,6 +8,7 @@ pub mod attention;
 mod cap;
 mod class;
 mod cpu;
+pub mod e4m3;
 mod elements;
 mod exp;
 mod finite;

@@ -28,6 +28,8 @@ pub(crate) trait Simd: Dot {
     fn load(self, from: &[f32; LANES]) -> Self::Vector;
     fn load_bf16(self, from: &[bf16; LANES]) -> Self::Vector;
     fn load_f16(self, from: &[f16; LANES]) -> Self::Vector;
+    /// A 256th of each e4m3. What is not a number is read as 480: exponents of rows tell of that.
+    fn load_e4m3(self, from: &[u8; LANES]) -> Self::Vector;
     fn load_u8(self, from: &[u8; LANES]) -> Self::Vector;
     /// Bytes as two's complement.
     fn load_i8(self, from: &[u8; LANES]) -> Self::Vector;
@@ -38,6 +40,7 @@ pub(crate) trait Simd: Dot {
     fn sub(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
     fn mul(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
     fn div(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    /// `b` where either is not a number; so is `min`.
     fn max(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
     fn min(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
     /// `a * b + c`, rounded once where the machine can.
@@ -82,6 +85,16 @@ impl Element for f16 {
     #[inline(always)]
     fn load<S: Simd>(simd: S, from: &[Self; LANES]) -> S::Vector {
         simd.load_f16(from)
+    }
+}
+
+/// An e4m3, of which a 256th is loaded.
+impl Element for u8 {
+    const ZERO: Self = 0;
+
+    #[inline(always)]
+    fn load<S: Simd>(simd: S, from: &[Self; LANES]) -> S::Vector {
+        simd.load_e4m3(from)
     }
 }
 

@@ -22,7 +22,7 @@ pub struct ModelFacts {
     /// `None` where weights are in full precision as the file stores them; `Q8` or `Q4` where they
     /// were rounded at load; of a GGUF file the format that most of its numbers are in.
     pub quantization: &'static str,
-    /// What keys and values are cached as: `F32`, `BF16` or `F16`.
+    /// What keys and values are cached as: `F32`, `BF16`, `F16` or `Fp8`.
     pub key_value_type: &'static str,
     /// The longest sequence, prompt and answer together.
     pub context_tokens: u32,

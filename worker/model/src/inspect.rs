@@ -51,6 +51,7 @@ impl Inspection {
             (KeyValueType::F32, KvKind::F32),
             (KeyValueType::Bf16, KvKind::Bf16),
             (KeyValueType::F16, KvKind::F16),
+            (KeyValueType::Fp8, KvKind::Fp8),
         ];
         let model = (spec, opened.layout, &opened.source);
         let sizes = |choice: Quantization| {
@@ -223,5 +224,8 @@ mod tests {
         // Keys and values of one head of sixteen: as many blocks as the context has.
         let block = 16 * 2 * 16 * 4;
         assert_eq!(found.context_bytes[0], (KeyValueType::F32, 2 * 8 * block));
+        // A byte for each number, and one for each key and value.
+        let block = 16 * 2 * (16 + 1);
+        assert_eq!(found.context_bytes[3], (KeyValueType::Fp8, 2 * 8 * block));
     }
 }

@@ -3,11 +3,11 @@
 //!
 //! Which block belongs to whom is the scheduler's business; here is only the memory.
 
-use half::vec::HalfBitsVecExt;
-use half::{bf16, f16};
-use weir_kernels::Elements;
+mod pool;
+
 use weir_kernels::attention::PagedCache;
 
+use self::pool::Pool;
 use crate::groups::{BlockLayout, Group, Groups};
 use crate::spec::{DecoderSpec, LayerSpec};
 use crate::{LoadError, Model};
@@ -47,10 +47,12 @@ pub enum KeyValueType {
     F32,
     Bf16,
     F16,
+    /// Eight bits each, and a power of two for each head's key and value: see [`weir_kernels::e4m3`].
+    Fp8,
 }
 
 impl KeyValueType {
-    pub const ALL: [Self; 4] = [Self::Auto, Self::F32, Self::Bf16, Self::F16];
+    pub const ALL: [Self; 5] = [Self::Auto, Self::F32, Self::Bf16, Self::F16, Self::Fp8];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -58,6 +60,7 @@ impl KeyValueType {
             Self::F32 => "F32",
             Self::Bf16 => "BF16",
             Self::F16 => "F16",
+            Self::Fp8 => "Fp8",
         }
     }
 }
@@ -68,6 +71,7 @@ pub(crate) enum KvKind {
     F32,
     Bf16,
     F16,
+    Fp8,
 }
 
 impl KvKind {
@@ -76,22 +80,19 @@ impl KvKind {
             Self::F32 => "F32",
             Self::Bf16 => "BF16",
             Self::F16 => "F16",
+            Self::Fp8 => "Fp8",
         }
     }
 
-    fn bytes(self) -> usize {
+    /// What one head's key or value takes.
+    fn row_bytes(self, head_dim: usize) -> usize {
         match self {
-            Self::F32 => size_of::<f32>(),
-            Self::Bf16 | Self::F16 => size_of::<u16>(),
+            Self::F32 => head_dim.saturating_mul(size_of::<f32>()),
+            Self::Bf16 | Self::F16 => head_dim.saturating_mul(size_of::<u16>()),
+            // And its exponent.
+            Self::Fp8 => head_dim.saturating_add(1),
         }
     }
-}
-
-#[derive(Debug)]
-enum Pool {
-    F32(Vec<f32>),
-    Bf16(Vec<bf16>),
-    F16(Vec<f16>),
 }
 
 impl KvCache {
@@ -113,18 +114,16 @@ impl KvCache {
             "a block is a multiple of 16 tokens"
         );
         let shape = model.kv_shape().clone();
-        let block = shape.block_length(block_tokens);
+        let block = shape
+            .block_rows(block_tokens)
+            .saturating_mul(shape.head_dim);
         let mut starts = vec![0_usize];
         for group in &shape.layers {
             let end = starts.last().copied().unwrap_or_default();
             starts.push(end.saturating_add(blocks.of(*group).saturating_mul(block)));
         }
         let length = starts.last().copied().unwrap_or_default();
-        let pool = match shape.kind {
-            KvKind::F32 => Pool::F32(zeros(0.0, length)?),
-            KvKind::Bf16 => Pool::Bf16(zeros(0_u16, length)?.reinterpret_into()),
-            KvKind::F16 => Pool::F16(zeros(0_u16, length)?.reinterpret_into()),
-        };
+        let pool = Pool::new(shape.kind, length, shape.head_dim)?;
         Ok(Self {
             blocks,
             layout: shape.layout(block_tokens),
@@ -154,20 +153,19 @@ impl KvCache {
 
     /// Puts rows of keys and values of one layer where `slots` say.
     pub(crate) fn store(&mut self, layer: usize, slots: &[u32], keys: &[f32], values: &[f32]) {
-        let range = self.starts[layer]..self.starts[layer + 1];
-        let (shape, block_tokens) = (&self.shape, self.layout.block_tokens);
-        match &mut self.pool {
-            Pool::F32(pool) => {
-                let layer = &mut pool[range];
-                shape.scatter(layer, block_tokens, (slots, keys, values), |value| value);
-            }
-            Pool::Bf16(pool) => {
-                let layer = &mut pool[range];
-                shape.scatter(layer, block_tokens, (slots, keys, values), bf16::from_f32);
-            }
-            Pool::F16(pool) => {
-                let layer = &mut pool[range];
-                shape.scatter(layer, block_tokens, (slots, keys, values), f16::from_f32);
+        let Shape {
+            heads, head_dim, ..
+        } = self.shape;
+        let (block_tokens, start) = (self.layout.block_tokens, self.starts[layer]);
+        let width = heads * head_dim;
+        let rows = keys.chunks_exact(width).zip(values.chunks_exact(width));
+        for (&slot, (keys, values)) in slots.iter().zip(rows) {
+            let (block, token) = (slot as usize / block_tokens, slot as usize % block_tokens);
+            for (part, row) in [keys, values].into_iter().enumerate() {
+                for (head, from) in row.chunks_exact(head_dim).enumerate() {
+                    let place = ((block * 2 + part) * heads + head) * block_tokens + token;
+                    self.pool.write(start + place * head_dim, from);
+                }
             }
         }
     }
@@ -175,15 +173,12 @@ impl KvCache {
     /// Makes a block hold what nobody may read.
     #[cfg(test)]
     pub(crate) fn spoil(&mut self, group: Group, block: usize) {
-        let length = self.shape.block_length(self.layout.block_tokens);
-        for (layer, start) in self.shape.layers.iter().zip(&self.starts) {
+        let head_dim = self.shape.head_dim;
+        let length = self.shape.block_rows(self.layout.block_tokens) * head_dim;
+        let layers = self.shape.layers.iter().zip(&self.starts);
+        for (_, start) in layers.filter(|(layer, _)| **layer == group) {
             let range = start + block * length..start + (block + 1) * length;
-            match &mut self.pool {
-                _ if *layer != group => {}
-                Pool::F32(pool) => pool[range].fill(f32::NAN),
-                Pool::Bf16(pool) => pool[range].fill(bf16::NAN),
-                Pool::F16(pool) => pool[range].fill(f16::NAN),
-            }
+            self.pool.spoil(range, head_dim);
         }
     }
 
@@ -191,11 +186,7 @@ impl KvCache {
     pub(crate) fn layer(&self, layer: usize) -> PagedCache<'_> {
         let range = self.starts[layer]..self.starts[layer + 1];
         PagedCache {
-            elements: match &self.pool {
-                Pool::F32(pool) => Elements::F32(&pool[range]),
-                Pool::Bf16(pool) => Elements::Bf16(&pool[range]),
-                Pool::F16(pool) => Elements::F16(&pool[range]),
-            },
+            stored: self.pool.stored(range, self.shape.head_dim),
             block_tokens: self.layout.block_tokens,
             heads: self.shape.heads,
             head_dim: self.shape.head_dim,
@@ -226,76 +217,16 @@ impl Shape {
 
     pub(crate) fn block_bytes(&self, block_tokens: usize) -> Groups<usize> {
         let block = self
-            .block_length(block_tokens)
-            .saturating_mul(self.kind.bytes());
+            .block_rows(block_tokens)
+            .saturating_mul(self.kind.row_bytes(self.head_dim));
         let layers = self.layout(block_tokens).layers;
         Groups::each(|group| layers.of(group).saturating_mul(block))
     }
 
-    /// Numbers in one block of one layer.
-    fn block_length(&self, block_tokens: usize) -> usize {
-        [self.heads, block_tokens, self.head_dim]
+    /// Keys and values of all heads in one block of one layer.
+    fn block_rows(&self, block_tokens: usize) -> usize {
+        [self.heads, block_tokens]
             .into_iter()
             .fold(2, usize::saturating_mul)
-    }
-
-    fn scatter<T>(
-        &self,
-        layer: &mut [T],
-        block_tokens: usize,
-        (slots, keys, values): (&[u32], &[f32], &[f32]),
-        stored: impl Fn(f32) -> T,
-    ) {
-        let dim = self.head_dim;
-        let width = self.heads * dim;
-        let rows = keys.chunks_exact(width).zip(values.chunks_exact(width));
-        for (&slot, (keys, values)) in slots.iter().zip(rows) {
-            let (block, token) = (slot as usize / block_tokens, slot as usize % block_tokens);
-            for (part, row) in [keys, values].into_iter().enumerate() {
-                for (head, from) in row.chunks_exact(dim).enumerate() {
-                    let place = ((block * 2 + part) * self.heads + head) * block_tokens + token;
-                    let to = &mut layer[place * dim..][..dim];
-                    for (to, from) in to.iter_mut().zip(from) {
-                        *to = stored(*from);
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// Numbers that are all bits zero. The system gives a page when it is first written to, so that
-/// blocks nobody has used take nothing.
-fn zeros<T: Clone>(zero: T, length: usize) -> Result<Vec<T>, LoadError> {
-    let mut room = Vec::<T>::new();
-    room.try_reserve_exact(length)
-        .map_err(|_| LoadError::Memory {
-            what: "the cache of keys and values",
-            bytes: length.saturating_mul(size_of::<T>()),
-        })?;
-    drop(room);
-    // Not by growing what was reserved, which would write to every page.
-    Ok(vec![zero; length])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn resident_bytes() -> usize {
-        let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
-        let pages: usize = statm.split(' ').nth(1).unwrap().parse().unwrap();
-        pages * 4096
-    }
-
-    #[test]
-    fn numbers_that_nobody_wrote_take_no_memory() {
-        let length = 256 << 20;
-        let before = resident_bytes();
-        let narrow = zeros(0_u16, length).unwrap().reinterpret_into::<f16>();
-        let wide = zeros(0_f32, length).unwrap();
-        let grown = resident_bytes().saturating_sub(before);
-        assert_eq!((narrow[length - 1], wide[length / 2]), (f16::ZERO, 0.0));
-        assert!(grown < length, "{grown} bytes");
     }
 }

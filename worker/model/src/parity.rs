@@ -14,7 +14,7 @@ use self::fixture::Fixture;
 use self::paged::{Paged, Sequence};
 use crate::groups::Group;
 use crate::tensor::Plain;
-use crate::{KernelClass, LoadOptions};
+use crate::{KernelClass, KeyValueType, LoadOptions};
 
 /// Two orders of summation of the same f32 numbers.
 const TOLERANCE: f32 = 1e-4;
@@ -39,8 +39,12 @@ fn every_family_gives_the_logits_and_the_greedy_tokens_of_hugging_face() {
 #[test]
 fn windows_slide_over_sequences_in_chunks_side_by_side_and_change_no_bit() {
     let mut windowed = 0;
-    for fixture in Fixture::all() {
-        let mut model = fixture.model(Plain::F32, |_| {});
+    let kinds = [KeyValueType::Auto, KeyValueType::Fp8];
+    for (fixture, kind) in Fixture::all()
+        .iter()
+        .flat_map(|fixture| kinds.map(|kind| (fixture, kind)))
+    {
+        let mut model = fixture.model_keeping(kind, KernelClass::detect());
         windowed += usize::from(model.block_layout(16).has(Group::Windowed));
         let whole = [&fixture.reference.prompt[..], &fixture.reference.greedy].concat();
         let parts = [&whole[..], &whole[5..], &whole[20..61], &whole[3..20]];
@@ -72,7 +76,31 @@ fn windows_slide_over_sequences_in_chunks_side_by_side_and_change_no_bit() {
         }
         assert!(alone == together, "{}: the logits differ", fixture.name);
     }
-    assert!(windowed >= 8, "{windowed} families have a window");
+    assert!(windowed >= 16, "{windowed} models have a window");
+}
+
+/// A number in bf16 is off by a 512th of itself at most, one in eight bits by a 16th: 32 times that.
+#[test]
+fn keys_and_values_in_eight_bits_bring_their_own_rounding_and_no_more() {
+    let mut wrong = Vec::new();
+    for class in KernelClass::ALL {
+        if !class.is_available() {
+            println!("{class} is not to be had on this processor");
+            continue;
+        }
+        for fixture in Fixture::all() {
+            let [sixteen, eight] = [KeyValueType::Bf16, KeyValueType::Fp8].map(|kind| {
+                let mut model = fixture.model_keeping(kind, class);
+                fixture.usual_distance(&mut model)
+            });
+            let (name, times) = (&fixture.name, eight / sixteen);
+            println!("{name}, {class}: {eight:.1e} in eight bits, {times:.0} times that in bf16");
+            if times > 32.0 {
+                wrong.push(format!("{name}, {class}: {eight} where bf16 has {sixteen}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 /// Our arithmetic is f32 on weights as they are stored, but for inputs on some processors; theirs

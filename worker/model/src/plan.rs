@@ -159,6 +159,7 @@ fn kv_kind(kept: &[Option<Plain>], asked: KeyValueType) -> KvKind {
         KeyValueType::F32 => KvKind::F32,
         KeyValueType::Bf16 => KvKind::Bf16,
         KeyValueType::F16 => KvKind::F16,
+        KeyValueType::Fp8 => KvKind::Fp8,
         KeyValueType::Auto if kept.iter().all(|kept| *kept == Some(Plain::F32)) => KvKind::F32,
         KeyValueType::Auto if kept.contains(&Some(Plain::Bf16)) => KvKind::Bf16,
         KeyValueType::Auto => KvKind::F16,

@@ -37,7 +37,8 @@ pub struct Args {
     #[arg(long, env = "WEIR_QUANTIZATION", value_name = "NAME", default_value = "Auto", value_parser = quantization)]
     pub quantization: Quantization,
 
-    /// What keys and values are stored as: Auto (as precise as the weights), F32, BF16 or F16
+    /// What keys and values are stored as: Auto (as precise as the weights), F32, BF16, F16
+    /// or Fp8 (half the memory of F16, and less exact)
     #[arg(long, env = "WEIR_KEY_VALUE_TYPE", value_name = "NAME", default_value = "Auto", value_parser = key_value_type)]
     pub key_value_type: KeyValueType,
 

@@ -27,7 +27,7 @@ const LEAST: &str = "  model: { source: file:///models/triage }\n";
 
 const ALL: &str =
     "  model: { source: pvc://models/triage/v1, contextTokens: 2048, quantization: Q4 }
-  engine: { keyValueType: BF16, maxSequences: 4, prefixCache: Disabled }
+  engine: { keyValueType: Fp8, maxSequences: 4, prefixCache: Disabled }
   resources: { cpu: 1500m, memory: 1Gi, ephemeralStorage: 2Gi }
   replicas: 3
   drain: 30s

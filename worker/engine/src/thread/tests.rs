@@ -1,11 +1,13 @@
 //! Random schedules on a small model: whatever happens around it, a sequence gets the tokens that it
 //! gets alone.
 //!
-//! Sequences come and go between steps, share beginnings within and across tenants and adapters,
-//! and have so little memory that blocks are taken from them. `WEIR_TESTS_SCHEDULES=n` tries that
+//! Sequences come and go between steps, share beginnings within and across tenants and adapters, are
+//! held to forms that force some of their tokens, and have so little memory that blocks are taken
+//! from them. `WEIR_TESTS_SCHEDULES=n` tries that
 //! many schedules for each kernel class instead of a hundred.
 
 mod adapters;
+mod forms;
 mod gemma;
 
 use std::{
@@ -15,7 +17,8 @@ use std::{
 
 use tokio::sync::{Semaphore, mpsc as channel, oneshot, watch};
 use weir_model::{
-    BLOCK_TOKENS, BlockLayout, Extent, Groups, KernelClass, KvCache, Pooling, STEP_TOKENS,
+    BLOCK_TOKENS, BlockLayout, Extent, Groups, KernelClass, KeyValueType, KvCache, Pooling,
+    STEP_TOKENS,
 };
 
 use super::*;
@@ -80,20 +83,20 @@ fn tokens(dice: &mut Dice) -> Vec<u32> {
         .collect()
 }
 
-fn origin(dice: &mut Dice) -> Origin {
+fn origin(dice: &mut Dice, kept: KeyValueType) -> Origin {
     Origin {
         tenant: ["", "", "", "one"][dice.below(4)].into(),
         adapter: match dice.below(5) {
-            0 => Some(adapters::of(0)),
-            1 => Some(adapters::of(1)),
+            0 => Some(adapters::of(0, kept)),
+            1 => Some(adapters::of(1, kept)),
             _ => None,
         },
     }
 }
 
-fn what(dice: &mut Dice) -> What {
+fn what(dice: &mut Dice, kept: KeyValueType) -> What {
     let prompt = tokens(dice);
-    let origin = origin(dice);
+    let origin = origin(dice, kept);
     let ends: Arc<[u32]> = match dice.one_in(3) {
         true => Arc::new([1]),
         false => Arc::new([]),
@@ -120,7 +123,7 @@ fn what(dice: &mut Dice) -> What {
     let is_only_read = is_read && dice.one_in(3);
     let produced = if is_only_read { 0 } else { dice.below(8) };
     let max_tokens = if is_only_read { 0 } else { 30 + dice.below(90) };
-    What::Write(Box::new(Writing {
+    let mut writing = Writing {
         prompt: prompt.into(),
         produced: tokens(dice)[..].iter().copied().take(produced).collect(),
         sampling: Sampling {
@@ -139,12 +142,25 @@ fn what(dice: &mut Dice) -> What {
         prompt_alternatives: is_read.then_some(2),
         origin,
         guide: Guide::default(),
-    }))
+    };
+    if !is_only_read && dice.one_in(2) {
+        forms::hold(&mut writing, dice);
+    }
+    What::Write(Box::new(writing))
 }
 
-fn story(dice: &mut Dice) -> Story {
+/// Another answer to the prompt of a story, where that is one that is written.
+fn choice(of: &Story) -> Story {
+    let mut story = of.clone();
+    if let What::Write(writing) = &mut story.what {
+        writing.choice += 1;
+    }
+    story
+}
+
+fn story(dice: &mut Dice, kept: KeyValueType) -> Story {
     Story {
-        what: what(dice),
+        what: what(dice, kept),
         arrives: dice.below(12),
         leaves: dice.one_in(6).then(|| 1 + dice.below(60)),
     }
@@ -152,12 +168,12 @@ fn story(dice: &mut Dice) -> Story {
 
 /// A model thread without a thread.
 fn thread(
-    class: KernelClass,
+    (class, kept): (KernelClass, KeyValueType),
     threads: usize,
     limits: Limits,
     more: Groups<usize>,
 ) -> (ModelThread, mpsc::Sender<Submitted>) {
-    let model = gemma::load(class, NonZeroUsize::new(threads).unwrap());
+    let model = gemma::load((class, kept), NonZeroUsize::new(threads).unwrap());
     let layout = model.block_layout(BLOCK_TOKENS);
     let least = least(layout, limits.step_tokens);
     let blocks = Groups::each(|group| least.of(group) + more.of(group));
@@ -243,10 +259,11 @@ fn submit(inbox: &mpsc::Sender<Submitted>, places: &Arc<Semaphore>, what: What) 
     let (work, heard) = match what {
         What::Write(writing) => {
             let (tx, rx) = channel::unbounded_channel();
+            let (guided, forced) = forms::guided(&writing);
             let begun = Begun {
                 writing: *writing,
-                guided: None,
-                forced: Vec::new(),
+                guided,
+                forced,
             };
             let work = Work::Write(Box::new(begun), tx, oneshot::channel().0);
             (work, Heard::Write(rx, Vec::new()))
@@ -335,11 +352,22 @@ fn try_schedules(class: KernelClass) {
         step_tokens: STEP_TOKENS,
         prefix_cache: false,
     };
-    let (mut alone, alone_inbox) = thread(class, 1, alone_limits, Groups::both(0));
+    // Every third schedule keeps keys and values in eight bits.
+    let kinds = [KeyValueType::Auto, KeyValueType::Auto, KeyValueType::Fp8];
+    let mut all_alone = kinds.map(|kept| thread((class, kept), 1, alone_limits, Groups::both(0)));
     let mut happened = crate::schedule::Counts::default();
     for seed in 0..schedules() {
         let mut dice = Dice { seed, thrown: 0 };
-        let stories: Vec<Story> = (0..4 + dice.below(9)).map(|_| story(&mut dice)).collect();
+        let kept = kinds[seed as usize % kinds.len()];
+        let (alone, alone_inbox) = &mut all_alone[seed as usize % kinds.len()];
+        let count = 4 + dice.below(9);
+        let mut stories: Vec<Story> = Vec::new();
+        while stories.len() < count {
+            stories.push(match stories.last() {
+                Some(last) if dice.one_in(4) => choice(last),
+                _ => story(&mut dice, kept),
+            });
+        }
         let limits = Limits {
             max_sequences: 1 + dice.below(8),
             step_tokens: [8, 24, STEP_TOKENS][dice.below(3)],
@@ -349,7 +377,7 @@ fn try_schedules(class: KernelClass) {
             global: dice.below(6),
             windowed: dice.below(40),
         };
-        let (mut together, inbox) = thread(class, 1 + dice.below(3), limits, more);
+        let (mut together, inbox) = thread((class, kept), 1 + dice.below(3), limits, more);
         let outcomes = tell(&mut together, &inbox, &stories);
         for (index, (story, outcome)) in stories.iter().zip(outcomes).enumerate() {
             let only = Story {
@@ -357,7 +385,7 @@ fn try_schedules(class: KernelClass) {
                 leaves: None,
                 ..story.clone()
             };
-            let expected = &tell(&mut alone, &alone_inbox, &[only])[0];
+            let expected = &tell(alone, alone_inbox, &[only])[0];
             assert!(
                 agree(story, &outcome, expected),
                 "{class}, schedule {seed}, sequence {index}: {outcome:?}, and alone {expected:?}"

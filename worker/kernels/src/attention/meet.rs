@@ -4,10 +4,11 @@ use std::ops::Range;
 
 use super::cells::Call;
 use super::products::{HEADS, accumulate, products};
+use super::rows::{Rows, Scaled};
 use super::softmax::{Softmax, capped};
-use super::{PagedCache, Query, RUN, Scores};
+use super::{PagedCache, Query, RUN, Scores, Stored};
 use crate::Elements;
-use crate::simd::{Element, Kernel, Simd, dispatch};
+use crate::simd::{Kernel, Simd, dispatch};
 
 /// What is met, and where the outcome goes.
 pub(super) struct Group<'a> {
@@ -27,43 +28,47 @@ pub(super) struct Group<'a> {
 impl Group<'_> {
     pub(super) fn meet_all(self, call: &Call<'_>) {
         let class = call.cpu.class();
-        match self.cache.elements {
-            Elements::F32(elements) => dispatch(class, (self, elements)),
-            Elements::Bf16(elements) => dispatch(class, (self, elements)),
-            Elements::F16(elements) => dispatch(class, (self, elements)),
+        match self.cache.stored {
+            Stored::Plain(Elements::F32(rows)) => dispatch(class, (self, rows)),
+            Stored::Plain(Elements::Bf16(rows)) => dispatch(class, (self, rows)),
+            Stored::Plain(Elements::F16(rows)) => dispatch(class, (self, rows)),
+            Stored::E4m3 { numbers, exponents } => {
+                dispatch(class, (self, Scaled(numbers, exponents)));
+            }
         }
     }
 }
 
 /// A part of a run of positions: their keys and values, and where in the run they are.
-struct Met<'a, T> {
-    keys: &'a [T],
-    values: &'a [T],
+struct Met<'a, R: Rows<'a>> {
+    rows: R,
+    keys: &'a [R::Number],
+    values: &'a [R::Number],
     part: Range<usize>,
+    /// The rows with which the whole run's keys and values begin.
+    firsts: (usize, usize),
 }
 
-impl<T: Element> Kernel for (Group<'_>, &[T]) {
+impl<'a, R: Rows<'a>> Kernel for (Group<'_>, R) {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let (mut group, elements) = self;
+        let (mut group, rows) = self;
         let heads = group.queries.len() / group.cache.head_dim;
         let Range { start, end } = group.positions;
         group.output.fill(0.0);
         for run in (start / RUN * RUN..end).step_by(RUN) {
-            let met = group.met(elements, run);
+            let met = group.met(rows, run);
             if run + RUN < end {
-                let next = group.met(elements, run + RUN);
-                prefetch(simd, next.keys);
-                prefetch(simd, next.values);
+                group.met(rows, run + RUN).prefetch(simd);
             }
             let mut head = 0;
             while head < heads {
                 head += match heads - head {
-                    HEADS.. => group.meet::<S, T, HEADS>(simd, &met, head),
-                    2.. => group.meet::<S, T, 2>(simd, &met, head),
-                    _ => group.meet::<S, T, 1>(simd, &met, head),
+                    HEADS.. => group.meet::<S, R, HEADS>(simd, &met, head),
+                    2.. => group.meet::<S, R, 2>(simd, &met, head),
+                    _ => group.meet::<S, R, 1>(simd, &met, head),
                 };
             }
         }
@@ -73,46 +78,61 @@ impl<T: Element> Kernel for (Group<'_>, &[T]) {
 impl Group<'_> {
     /// What is met of the run that begins at a position.
     #[inline(always)]
-    fn met<'a, T>(&self, elements: &'a [T], run: usize) -> Met<'a, T> {
+    fn met<'a, R: Rows<'a>>(&self, rows: R, run: usize) -> Met<'a, R> {
         let part = self.positions.start.max(run) - run..RUN.min(self.positions.end - run);
-        let (keys, values) = place(&self.row, self.head, self.cache, run + part.start);
-        let length = part.len() * self.cache.head_dim;
+        let firsts = place(&self.row, self.head, self.cache, run);
+        let dim = self.cache.head_dim;
+        let of = |first: usize| &rows.numbers()[(first + part.start) * dim..][..part.len() * dim];
         Met {
-            keys: &elements[keys..][..length],
-            values: &elements[values..][..length],
+            rows,
+            keys: of(firsts.0),
+            values: of(firsts.1),
             part,
+            firsts,
         }
     }
 
     /// Takes what is met into `H` heads of queries, and says how many.
     #[inline(always)]
-    fn meet<S: Simd, T: Element, const H: usize>(
+    fn meet<'a, S: Simd, R: Rows<'a>, const H: usize>(
         &mut self,
         simd: S,
-        met: &Met<'_, T>,
+        met: &Met<'a, R>,
         head: usize,
     ) -> usize {
         let dim = self.cache.head_dim;
         let heads = head * dim..(head + H) * dim;
         let keys = (met.keys, met.part.start);
-        let products = products::<S, T, H>(simd, &self.queries[heads.clone()], keys);
+        let mut products = products::<S, R::Number, H>(simd, &self.queries[heads.clone()], keys);
         let mut weights = [[0.0; RUN]; H];
         let mut shrinks = [0.0; H];
         for h in 0..H {
+            met.rows.scale(met.firsts.0, &mut products[h]);
             let mut scores = products[h].map(|product| product * self.scores.scale);
             if let Some(cap) = self.scores.soft_cap {
                 scores = capped(simd, &scores, cap);
             }
             (weights[h], shrinks[h]) = self.softmax[head + h].take(simd, scores, &met.part);
+            met.rows.scale(met.firsts.1, &mut weights[h]);
         }
         let weights = weights.each_ref().map(|weights| &weights[met.part.clone()]);
         let output = &mut self.output[heads];
-        accumulate::<S, T, H>(simd, (weights, shrinks), met.values, output);
+        accumulate::<S, R::Number, H>(simd, (weights, shrinks), met.values, output);
         H
     }
 }
 
-/// Asks for what the next run meets: the processor cannot know where its block lies.
+impl<'a, R: Rows<'a>> Met<'a, R> {
+    /// Asks for what will be met: the processor cannot know where its block lies.
+    #[inline(always)]
+    fn prefetch<S: Simd>(&self, simd: S) {
+        prefetch(simd, self.keys);
+        prefetch(simd, self.values);
+        self.rows.prefetch(simd, self.firsts.0);
+        self.rows.prefetch(simd, self.firsts.1);
+    }
+}
+
 #[inline(always)]
 fn prefetch<S: Simd, T>(simd: S, elements: &[T]) {
     const LINE: usize = 64;
@@ -122,17 +142,15 @@ fn prefetch<S: Simd, T>(simd: S, elements: &[T]) {
     }
 }
 
-/// Where the key and where the value of one position begin.
+/// The rows of the key and of the value of one position.
 #[inline(always)]
 fn place(row: &Query<'_>, head: usize, cache: PagedCache<'_>, position: usize) -> (usize, usize) {
     let PagedCache {
         block_tokens,
         heads,
-        head_dim,
         ..
     } = cache;
     let block = row.block_table[position / block_tokens] as usize;
-    let whole_head = block_tokens * head_dim;
-    let key = (block * 2 * heads + head) * whole_head + position % block_tokens * head_dim;
-    (key, key + heads * whole_head)
+    let key = (block * 2 * heads + head) * block_tokens + position % block_tokens;
+    (key, key + heads * block_tokens)
 }

@@ -52,6 +52,16 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
+    fn load_e4m3(self, from: &[u8; LANES]) -> Lanes {
+        // Its bits in the places of those of f32, whose exponents begin lower.
+        const APART: f32 = f32::from_bits((127 + 127 - 15) << 23);
+        from.map(|number| {
+            let number = u32::from(number);
+            f32::from_bits((number & 0x80) << 24 | (number & 0x7f) << 20) * APART
+        })
+    }
+
+    #[inline(always)]
     fn load_u8(self, from: &[u8; LANES]) -> Lanes {
         from.map(f32::from)
     }

@@ -2,8 +2,8 @@
 
 use half::{bf16, f16};
 use proptest::prelude::*;
-use weir_kernels::attention::{PagedCache, Partials, Query, Scores, attend};
-use weir_kernels::{Elements, KernelClass};
+use weir_kernels::attention::{PagedCache, Partials, Query, Scores, Stored, attend};
+use weir_kernels::{Elements, KernelClass, e4m3};
 
 use crate::numbers::{assert_close, bits, classes, cpu, numbers};
 
@@ -17,12 +17,19 @@ struct Sequence {
 
 impl Sequence {
     fn new(seed: u32, length: usize, heads: usize, head_dim: usize) -> Self {
-        // Numbers that fit into bf16, so that all caches hold the same.
+        // Numbers that fit into eight bits, so that all caches hold the same. Rows differ in size.
         let rounded = |seed| {
-            let numbers = numbers(seed, length * heads * head_dim).into_iter();
-            numbers
-                .map(|value| bf16::from_f32(value * 2.0).to_f32())
-                .collect()
+            let numbers = numbers(seed, length * heads * head_dim);
+            let mut rounded = Vec::new();
+            for (index, row) in numbers.chunks_exact(head_dim).enumerate() {
+                let size = [2.0, 0.7, 0.2][index % 3];
+                let row: Vec<f32> = row.iter().map(|number| number * size).collect();
+                let mut bytes = vec![0; head_dim];
+                let exponent = e4m3::round_row(&row, &mut bytes);
+                let scale = 2f32.powi(i32::from(exponent) - 135);
+                rounded.extend(bytes.into_iter().map(|byte| e4m3::value(byte) * scale));
+            }
+            rounded
         };
         Self {
             heads,
@@ -82,6 +89,16 @@ impl Sequence {
     }
 }
 
+/// Rows in eight bits, and the exponents of these.
+fn in_eight_bits(paged: &[f32], head_dim: usize) -> (Vec<u8>, Vec<u8>) {
+    let mut bytes = vec![0; paged.len()];
+    let rows = paged
+        .chunks_exact(head_dim)
+        .zip(bytes.chunks_exact_mut(head_dim));
+    let exponents = rows.map(|(row, to)| e4m3::round_row(row, to)).collect();
+    (bytes, exponents)
+}
+
 /// Blocks in no order.
 fn scattered(blocks: usize) -> Vec<u32> {
     let (odd, even): (Vec<u32>, Vec<u32>) = (0..blocks as u32).partition(|block| block % 2 == 1);
@@ -114,10 +131,15 @@ fn assert_attends(sequence: &Sequence, group: usize, positions: &[usize], rules:
     let paged = sequence.paged(16, blocks, &table);
     let as_bf16: Vec<bf16> = paged.iter().map(|value| bf16::from_f32(*value)).collect();
     let as_f16: Vec<f16> = paged.iter().map(|value| f16::from_f32(*value)).collect();
+    let (numbers_of_rows, exponents) = in_eight_bits(&paged, dim);
     let caches = [
-        Elements::F32(&paged),
-        Elements::Bf16(&as_bf16),
-        Elements::F16(&as_f16),
+        Stored::Plain(Elements::F32(&paged)),
+        Stored::Plain(Elements::Bf16(&as_bf16)),
+        Stored::Plain(Elements::F16(&as_f16)),
+        Stored::E4m3 {
+            numbers: &numbers_of_rows,
+            exponents: &exponents,
+        },
     ];
     let rows: Vec<Query<'_>> = positions
         .iter()
@@ -139,12 +161,12 @@ fn assert_attends(sequence: &Sequence, group: usize, positions: &[usize], rules:
                 })
             })
             .collect();
-        for (class, elements) in classes()
+        for (class, stored) in classes()
             .into_iter()
-            .flat_map(|class| caches.map(|elements| (class, elements)))
+            .flat_map(|class| caches.map(|stored| (class, stored)))
         {
             let cache = PagedCache {
-                elements,
+                stored,
                 block_tokens: 16,
                 heads,
                 head_dim: dim,
@@ -205,7 +227,7 @@ fn what_lies_before_the_window_is_not_looked_at() {
         }
         for class in classes() {
             let cache = PagedCache {
-                elements: Elements::F32(&paged),
+                stored: Stored::Plain(Elements::F32(&paged)),
                 block_tokens: 16,
                 heads: 1,
                 head_dim: dim,
@@ -222,9 +244,65 @@ fn what_lies_before_the_window_is_not_looked_at() {
     }
 }
 
+#[test]
+fn what_is_not_a_number_leaves_no_number_of_who_meets_it_and_of_nobody_else() {
+    let (length, dim) = (40, 20);
+    let table = scattered(3);
+    let queries = numbers(3, length * dim);
+    let rows: Vec<Query<'_>> = (0..length)
+        .map(|position| Query {
+            position,
+            block_table: &table,
+        })
+        .collect();
+    let rule = Scores {
+        window: Some(20),
+        ..Scores::scaled(0.4)
+    };
+    for (odd, is_key) in (0..length).zip([true, false].into_iter().cycle()) {
+        let mut sequence = Sequence::new(2, length, 1, dim);
+        let of = if is_key {
+            &mut sequence.keys
+        } else {
+            &mut sequence.values
+        };
+        of[odd * dim..][..dim].fill(f32::NAN);
+        let paged = sequence.paged(16, 3, &table);
+        let as_f16: Vec<f16> = paged.iter().map(|value| f16::from_f32(*value)).collect();
+        let (bytes, exponents) = in_eight_bits(&paged, dim);
+        let kinds = [
+            Stored::Plain(Elements::F32(&paged)),
+            Stored::Plain(Elements::F16(&as_f16)),
+            Stored::E4m3 {
+                numbers: &bytes,
+                exponents: &exponents,
+            },
+        ];
+        for (class, stored) in classes()
+            .into_iter()
+            .flat_map(|class| kinds.map(|stored| (class, stored)))
+        {
+            let cache = PagedCache {
+                stored,
+                block_tokens: 16,
+                heads: 1,
+                head_dim: dim,
+            };
+            let mut output = vec![0.0; queries.len()];
+            let to = (&mut output[..], &mut Partials::default());
+            attend(&cpu(class, 1), (&queries, rule), &rows, cache, to);
+            for (position, output) in output.chunks_exact(dim).enumerate() {
+                let meets = (odd..odd + 20).contains(&position);
+                let as_meant = output.iter().all(|value| value.is_nan() == meets);
+                assert!(as_meant, "{class}: {position} meets {odd}: {output:?}");
+            }
+        }
+    }
+}
+
 /// The bits of `count` last positions, in chunks of rows, by all ways to hold and share them.
 fn outcomes(
-    (class, rule): (KernelClass, Scores),
+    (class, rule, bits_each): (KernelClass, Scores, usize),
     (sequence, group, count): (&Sequence, usize, usize),
     queries: &[f32],
 ) -> Vec<Vec<u32>> {
@@ -235,8 +313,16 @@ fn outcomes(
         let blocks = length.div_ceil(block_tokens);
         let table = scattered(blocks);
         let paged = sequence.paged(block_tokens, blocks, &table);
+        let (numbers, exponents) = in_eight_bits(&paged, dim);
+        let stored = match bits_each {
+            8 => Stored::E4m3 {
+                numbers: &numbers,
+                exponents: &exponents,
+            },
+            _ => Stored::Plain(Elements::F32(&paged)),
+        };
         let cache = PagedCache {
-            elements: Elements::F32(&paged),
+            stored,
             block_tokens,
             heads,
             head_dim: dim,
@@ -269,9 +355,12 @@ fn neither_chunks_nor_threads_nor_blocks_change_a_bit() {
         let sequence = Sequence::new(4, length, heads, dim);
         for class in classes() {
             for rule in rules() {
-                let all = outcomes((class, rule), (&sequence, group, count), &queries);
-                let same = all.windows(2).all(|pair| pair[0] == pair[1]);
-                assert!(same, "{length} {class} {rule:?}");
+                for bits_each in [32, 8] {
+                    let call = (class, rule, bits_each);
+                    let all = outcomes(call, (&sequence, group, count), &queries);
+                    let same = all.windows(2).all(|pair| pair[0] == pair[1]);
+                    assert!(same, "{length} {call:?}");
+                }
             }
         }
     }
@@ -284,7 +373,7 @@ fn rows_that_wait_for_memory_are_met_as_they_are_alone() {
     let queries = numbers(7, count * heads * group * dim);
     let class = KernelClass::detect();
     let rule = Scores::scaled(0.1);
-    let all = outcomes((class, rule), (&sequence, group, count), &queries);
+    let all = outcomes((class, rule, 32), (&sequence, group, count), &queries);
     assert!(all.windows(2).all(|pair| pair[0] == pair[1]));
 }
 
@@ -312,8 +401,11 @@ proptest! {
         let width = heads * group * dim;
         let queries = numbers(u32::from(seed) + 2, count * width);
         let as_f16: Vec<f16> = paged.iter().map(|value| f16::from_f32(*value)).collect();
-        for elements in [Elements::F32(&paged), Elements::F16(&as_f16)] {
-            let cache = PagedCache { elements, block_tokens: 16, heads, head_dim: dim };
+        let (bytes, exponents) = in_eight_bits(&paged, dim);
+        let in_eight_bits = Stored::E4m3 { numbers: &bytes, exponents: &exponents };
+        let plain = [Elements::F32(&paged), Elements::F16(&as_f16)].map(Stored::Plain);
+        for stored in plain.into_iter().chain([in_eight_bits]) {
+            let cache = PagedCache { stored, block_tokens: 16, heads, head_dim: dim };
             let (mut together, mut partials) = (vec![0.0; queries.len()], Partials::default());
             let to = (&mut together[..], &mut partials);
             attend(&cpu(class, threads), (&queries, rule), &rows, cache, to);

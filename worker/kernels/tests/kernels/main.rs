@@ -5,6 +5,7 @@
 mod alone;
 mod attention;
 mod blocks;
+mod e4m3;
 mod finite;
 mod low_rank;
 mod matmul;

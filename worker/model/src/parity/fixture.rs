@@ -14,7 +14,7 @@ use super::paged::{Paged, Sequence};
 use super::seeded;
 use crate::spec::DecoderSpec;
 use crate::tensor::Plain;
-use crate::{Adapter, KernelClass, LoadOptions, Model};
+use crate::{Adapter, KernelClass, KeyValueType, LoadOptions, Model};
 
 /// Tokens that are given at once: less than a window, so that windows slide over the prompt too.
 const CHUNK: usize = 7;
@@ -80,6 +80,17 @@ impl Fixture {
         self.model_for(stored, &options, |_| {})
     }
 
+    /// In f32, with keys and values stored otherwise.
+    pub(super) fn model_keeping(&self, kind: KeyValueType, kernel_class: KernelClass) -> Model {
+        let options = LoadOptions {
+            context_tokens: self.reference.context,
+            key_value_type: kind,
+            kernel_class,
+            ..LoadOptions::default()
+        };
+        self.model_for(Plain::F32, &options, |_| {})
+    }
+
     pub(super) fn model_for(
         &self,
         stored: Plain,
@@ -140,6 +151,15 @@ impl Fixture {
     /// How far the logits after each token of the prompt are from the reference.
     pub(super) fn distance(&self, model: &mut Model) -> f32 {
         distance(&self.given(model, None), &logits(&self.folder, "f32"))
+    }
+
+    /// The same by the root of the mean square.
+    pub(super) fn usual_distance(&self, model: &mut Model) -> f32 {
+        let (ours, theirs) = (self.given(model, None), logits(&self.folder, "f32"));
+        let pairs = ours.iter().flatten().zip(theirs.iter().flatten());
+        let squares = pairs.map(|(ours, theirs)| (ours - theirs).powi(2));
+        let count = ours.iter().map(Vec::len).sum::<usize>() as f32;
+        (squares.sum::<f32>() / count).sqrt()
     }
 
     /// The logits after each token of the prompt.

@@ -6,8 +6,8 @@ use std::num::NonZeroUsize;
 use proptest::prelude::*;
 use safetensors::Dtype;
 use weir_model::{
-    BLOCK_TOKENS, Batch, BatchError, Groups, KernelClass, KvCache, LoadOptions, Logits, Model,
-    SequenceSlice,
+    BLOCK_TOKENS, Batch, BatchError, Groups, KernelClass, KeyValueType, KvCache, LoadOptions,
+    Logits, Model, SequenceSlice,
 };
 
 use crate::logits::fixtures;
@@ -15,9 +15,18 @@ use crate::run::{self, Sequence};
 use crate::tiny::Tiny;
 
 fn load(tiny: &Tiny, threads: usize, kernel_class: KernelClass) -> Model {
+    load_with(tiny, threads, (kernel_class, KeyValueType::Auto))
+}
+
+fn load_with(
+    tiny: &Tiny,
+    threads: usize,
+    (kernel_class, key_value_type): (KernelClass, KeyValueType),
+) -> Model {
     let options = LoadOptions {
         threads: NonZeroUsize::new(threads).unwrap(),
         kernel_class,
+        key_value_type,
         ..LoadOptions::default()
     };
     Model::load(tiny.path(), &options).unwrap()
@@ -31,7 +40,7 @@ fn bits(logits: &[Vec<f32>]) -> Vec<Vec<u32>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
     fn neighbours_chunks_and_threads_change_no_bit(
@@ -40,16 +49,17 @@ proptest! {
         threads in 1usize..4,
         bf16 in any::<bool>(),
         class in prop::sample::select(KernelClass::ALL.to_vec()),
+        kept in prop::sample::select(KeyValueType::ALL.to_vec()),
     ) {
         let tiny = Tiny::new();
         tiny.write(if bf16 { Dtype::BF16 } else { Dtype::F32 });
-        let mut reference = load(&tiny, 1, class);
+        let mut reference = load_with(&tiny, 1, (class, kept));
         let alone: Vec<_> = sequences
             .iter()
             .map(|tokens| bits(&run::alone(&mut reference, tokens)))
             .collect();
 
-        let mut model = load(&tiny, threads, class);
+        let mut model = load_with(&tiny, threads, (class, kept));
         let mut cache = KvCache::new(&model, Groups::both(20), BLOCK_TOKENS).unwrap();
         // Blocks of different sequences interleave, from the back.
         let mut running: Vec<Sequence> = sequences

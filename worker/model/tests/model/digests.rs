@@ -62,6 +62,7 @@ fn the_same_files_served_in_another_way_have_another_digest() {
         served(Quantization::Q8, KeyValueType::Auto),
         served(Quantization::Q4, KeyValueType::Auto),
         served(Quantization::None, KeyValueType::F16),
+        served(Quantization::None, KeyValueType::Fp8),
     ];
     for (index, other) in others.iter().enumerate() {
         assert_ne!(*other, plain);

@@ -6,7 +6,7 @@ use std::{
 };
 
 use serde_json::json;
-use weir_model::{Adapter, KernelClass};
+use weir_model::{Adapter, KernelClass, KeyValueType};
 
 use super::gemma::{self, BETWEEN, HEAD, HEADS, HIDDEN, LAYERS};
 
@@ -35,13 +35,16 @@ const DRAWN: [Drawn; 2] = [
     ),
 ];
 
-pub fn of(index: usize) -> Arc<Adapter> {
-    static READ: OnceLock<[Arc<Adapter>; 2]> = OnceLock::new();
-    READ.get_or_init(|| DRAWN.map(|drawn| Arc::new(read(drawn))))[index].clone()
+/// One for the model that keeps keys and values so.
+pub fn of(index: usize, kept: KeyValueType) -> Arc<Adapter> {
+    static READ: [OnceLock<[Arc<Adapter>; 2]>; 2] = [const { OnceLock::new() }; 2];
+    let read = |drawn| Arc::new(read(drawn, kept));
+    let all = &READ[usize::from(kept == KeyValueType::Fp8)];
+    all.get_or_init(|| DRAWN.map(read))[index].clone()
 }
 
-fn read((rank, first, modules): Drawn) -> Adapter {
-    let model = gemma::load(KernelClass::Portable, NonZeroUsize::MIN);
+fn read((rank, first, modules): Drawn, kept: KeyValueType) -> Adapter {
+    let model = gemma::load((KernelClass::Portable, kept), NonZeroUsize::MIN);
     let folder = tempfile::tempdir().unwrap();
     let names: Vec<&str> = modules.iter().map(|(name, ..)| *name).collect();
     let config = json!({

@@ -4,8 +4,9 @@ use std::{num::NonZeroUsize, path::Path, sync::OnceLock};
 
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
-use weir_model::{KernelClass, LoadOptions, Model};
+use weir_model::{KernelClass, KeyValueType, LoadOptions, Model};
 
+use super::forms;
 use crate::random::uniform;
 
 pub const HIDDEN: usize = 48;
@@ -13,22 +14,31 @@ pub const HEADS: usize = 4;
 const KV_HEADS: usize = 2;
 pub const HEAD: usize = 16;
 pub const BETWEEN: usize = 80;
-const VOCABULARY: usize = 64;
+pub const VOCABULARY: usize = 64;
 pub const LAYERS: usize = 4;
 
-pub fn load(kernel_class: KernelClass, threads: NonZeroUsize) -> Model {
+pub fn load(
+    (kernel_class, key_value_type): (KernelClass, KeyValueType),
+    threads: NonZeroUsize,
+) -> Model {
+    let options = LoadOptions {
+        kernel_class,
+        key_value_type,
+        threads,
+        ..LoadOptions::default()
+    };
+    Model::load(folder(), &options).unwrap()
+}
+
+/// Where its files are.
+pub fn folder() -> &'static Path {
     static FOLDER: OnceLock<TempDir> = OnceLock::new();
     let folder = FOLDER.get_or_init(|| {
         let folder = tempfile::tempdir().unwrap();
         write(folder.path());
         folder
     });
-    let options = LoadOptions {
-        kernel_class,
-        threads,
-        ..LoadOptions::default()
-    };
-    Model::load(folder.path(), &options).unwrap()
+    folder.path()
 }
 
 fn write(folder: &Path) {
@@ -52,8 +62,7 @@ fn write(folder: &Path) {
         "rope_local_base_freq": 100.0,
     });
     std::fs::write(folder.join("config.json"), config.to_string()).unwrap();
-    // Only its digest is looked at.
-    std::fs::write(folder.join("tokenizer.json"), "{}").unwrap();
+    std::fs::write(folder.join("tokenizer.json"), forms::tokenizer_json()).unwrap();
     std::fs::write(folder.join("model.safetensors"), weights()).unwrap();
 }
 

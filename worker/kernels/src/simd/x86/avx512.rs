@@ -69,6 +69,12 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    fn load_e4m3(self, from: &[u8; LANES]) -> __m512 {
+        // SAFETY: `self` proves AVX-512 F, BW and VL; the array is 16 bytes long.
+        unsafe { _mm512_cvtph_ps(super::avx2::halves(from)) }
+    }
+
+    #[inline(always)]
     fn load_u8(self, from: &[u8; LANES]) -> __m512 {
         // SAFETY: `self` proves AVX-512 F; the array is 16 bytes long.
         unsafe {
