@@ -3,6 +3,7 @@
 pub mod began;
 pub mod cause;
 pub mod desired;
+pub mod entry;
 pub mod observe;
 pub mod refresh;
 pub mod rollout;
@@ -19,8 +20,9 @@ use crate::context::Context;
 use crate::object::{Kind, Live};
 use crate::queue::Outcome;
 use desired::{Desired, Given};
+use entry::Entry;
 use observe::Observed;
-use rollout::{Before, Plan};
+use rollout::{Before, Pins, Plan};
 use status::Decided;
 use validate::Valid;
 
@@ -28,13 +30,18 @@ use validate::Valid;
 pub async fn reconcile(ctx: &Context, namespace: &str, name: &str) -> Result<Outcome, ApplyError> {
     let now = Timestamp::now();
     let Some(observed) = Observed::look(ctx, namespace, name) else {
+        ctx.entries.named_by(namespace, name, None);
         return forget(ctx, namespace, name).await;
     };
     if observed.deployment.metadata.deletion_timestamp.is_some() {
         // Whoever deletes it said what becomes of what it owns; the garbage collector does it.
         return Ok(Outcome::Settled);
     }
-    let valid = match validate::validate(&observed.deployment) {
+    if observed.chat_template == Some(Entry::Unseen) {
+        // The watch that has just begun wakes us.
+        return Ok(Outcome::Settled);
+    }
+    let valid = match validate::validate(&observed.deployment, observed.chat_template.as_ref()) {
         Ok(valid) => valid,
         Err(problems) => {
             tell(ctx, &observed, &Decided::Refused(&problems), now).await?;
@@ -94,12 +101,12 @@ fn decide(
         &before(observed),
         now,
     );
-    let digest = existing
-        .and_then(|revision| revision.pinned.clone())
-        .or_else(|| first_digest(observed, &wanted));
+    let pins = existing
+        .and_then(|revision| revision.pins.clone())
+        .or_else(|| first_found(observed, &wanted));
     let given = Given {
         began,
-        digest: digest.as_deref(),
+        pins: pins.as_ref(),
         canary: plan.canary.is_some(),
     };
     let desired = desired::desired(valid, &ctx.settings, given);
@@ -117,14 +124,18 @@ fn before(observed: &Observed) -> Before {
 }
 
 /// What the first replica that is ready found at the source.
-fn first_digest(observed: &Observed, revision: &str) -> Option<String> {
+fn first_found(observed: &Observed, revision: &str) -> Option<Pins> {
     let mut ready: Vec<_> = observed
         .replicas_of(revision)
         .filter(|replica| replica.ready)
         .collect();
     ready.sort_by_key(|replica| replica.pod.metadata.creation_timestamp.clone());
-    let load = ready.into_iter().find_map(|replica| replica.load.clone())?;
-    Some(load.model?.digest)
+    let loads = ready.into_iter().filter_map(|replica| replica.load.clone());
+    let model = loads.filter_map(|load| load.model).next()?;
+    Some(Pins {
+        digest: model.digest,
+        resolved: Some(model.revision).filter(|revision| !revision.is_empty()),
+    })
 }
 
 /// What is of a revision that may not go yet.

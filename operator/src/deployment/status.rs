@@ -144,7 +144,7 @@ impl<'a> Facts<'a> {
     }
 
     fn digest_mismatch(&self) -> Option<Cause> {
-        let pinned = self.revision()?.pinned.as_ref()?;
+        let pinned = &self.revision()?.pins.as_ref()?.digest;
         let mut ready = self.replicas().filter(|replica| replica.ready).peekable();
         if ready.peek().is_some() && ready.all(|replica| replica.load.is_none()) {
             let said = self.said(conditions::READY)?;
@@ -355,7 +355,7 @@ impl<'a> Facts<'a> {
         let load = self.youngest_ready()?.load.as_ref()?;
         let model = load.model.as_ref()?;
         Some(ModelStatus {
-            revision: None,
+            revision: Some(model.revision.clone()).filter(|revision| !revision.is_empty()),
             digest: model.digest.clone(),
             architecture: model.architecture.clone(),
             parameters: model.parameters,
@@ -429,14 +429,16 @@ fn rolling_out(plan: &Plan) -> String {
 }
 
 fn cold_start(of: &ColdStart, image: Option<Duration>) -> ColdStartStatus {
-    let parts = [of.download_ms, of.load_ms, of.warm_up_ms].map(Duration::from_millis);
+    let parts = [of.download_ms, of.load_ms, of.warm_up_ms, of.adapters_ms];
+    let parts = parts.map(Duration::from_millis);
     let total = parts.iter().sum::<Duration>() + image.unwrap_or_default();
-    let [download, load, warm_up] = parts.map(|part| Some(duration_text(part)));
+    let [download, load, warm_up, adapters] = parts.map(|part| Some(duration_text(part)));
     ColdStartStatus {
         image: image.map(duration_text),
         download,
         load,
         warm_up,
+        adapters: adapters.filter(|_| of.adapters_ms > 0),
         total_text: Some(duration_text(total)),
     }
 }

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::deployment::began::Began;
+use crate::deployment::rollout::Pins;
 use crate::expected::check;
 use crate::reach::Reach;
 use weir_crds::SLMDeployment;
@@ -36,7 +37,10 @@ fn revision(name: &str, ready: u32) -> Revision {
         replicas: 1,
         ready,
         refused: None,
-        pinned: Some("sha256:abc".into()),
+        pins: Some(Pins {
+            digest: "sha256:abc".into(),
+            resolved: None,
+        }),
     }
 }
 
@@ -63,6 +67,7 @@ fn replica(ready: bool, status: Value, digest: Option<&str>) -> Replica {
                 download_ms: 0,
                 load_ms: 120,
                 warm_up_ms: 30,
+                adapters_ms: 0,
             }),
             capacity: Some(Capacity {
                 sequences: 16,
@@ -116,6 +121,7 @@ fn observed(revisions: Vec<Revision>, replicas: Vec<Replica>) -> Observed {
             routers: true,
             taken: Vec::new(),
         },
+        chat_template: None,
     }
 }
 
