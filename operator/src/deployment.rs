@@ -10,6 +10,8 @@ pub mod rollout;
 pub mod status;
 pub mod validate;
 
+use std::time::Duration;
+
 use k8s_openapi::jiff::Timestamp;
 use kube::api::Api;
 use weir_crds::{SLMDeployment, labels};
@@ -25,6 +27,9 @@ use observe::Observed;
 use rollout::{Before, Pins, Plan};
 use status::Decided;
 use validate::Valid;
+
+/// How far a download is, is told as often: a rate is one over ten seconds.
+const TELL_EVERY: Duration = Duration::from_secs(10);
 
 /// One pass over the deployment of this name.
 pub async fn reconcile(ctx: &Context, namespace: &str, name: &str) -> Result<Outcome, ApplyError> {
@@ -66,7 +71,7 @@ pub async fn reconcile(ctx: &Context, namespace: &str, name: &str) -> Result<Out
         applied: &applied,
     };
     tell(ctx, &observed, &decided, now).await?;
-    Ok(outcome(&applied, &plan))
+    Ok(outcome(&observed, &applied, &plan))
 }
 
 /// Gives the revision that serves the count that is asked for, while another one is on trial.
@@ -144,12 +149,18 @@ fn stays(live: &Live, plan: &Plan) -> bool {
     revision.is_some_and(|revision| !plan.retire.iter().any(|gone| gone == revision))
 }
 
-fn outcome(applied: &Applied, plan: &Plan) -> Outcome {
+fn outcome(observed: &Observed, applied: &Applied, plan: &Plan) -> Outcome {
     if !applied.taken.is_empty() || !applied.refused.is_empty() || applied.leaving {
         // What is in the way belongs to somebody else, so that no watch of ours tells when it goes.
         return Outcome::Failed;
     }
-    plan.again.map_or(Outcome::Settled, Outcome::Again)
+    let mut loads = observed
+        .replicas
+        .iter()
+        .filter_map(|replica| replica.load.as_ref());
+    let tells = loads.any(|load| load.arriving.is_some());
+    let again = plan.again.into_iter().chain(tells.then_some(TELL_EVERY));
+    again.min().map_or(Outcome::Settled, Outcome::Again)
 }
 
 async fn tell(
