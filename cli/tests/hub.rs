@@ -5,10 +5,10 @@
 )]
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Lines, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -92,6 +92,8 @@ fn list() -> Vec<u8> {
 /// `weir up` over one file, killed if the test fails before it ended.
 struct Up {
     child: Child,
+    said: Lines<BufReader<ChildStdout>>,
+    /// Where clients connect.
     address: SocketAddr,
 }
 
@@ -109,17 +111,22 @@ impl Up {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let address = child.stdout.as_mut().map(|output| address_said(output));
+        let mut said = BufReader::new(child.stdout.take().unwrap()).lines();
+        let address = said.find_map(|line| {
+            let line = line.unwrap();
+            let url = line.split_once("http://")?.1;
+            url.trim_end_matches("/v1").parse().ok()
+        });
         Self {
             child,
-            address: address.unwrap(),
+            said,
+            address: address.expect("it says where it listens"),
         }
     }
 
     /// Reads on until so many replicas are ready.
     fn ready(&mut self, replicas: usize) {
-        let output = BufReader::new(self.child.stdout.as_mut().unwrap()).lines();
-        let said = output.map(Result::unwrap).filter(|line| {
+        let said = self.said.by_ref().map(Result::unwrap).filter(|line| {
             assert!(!line.starts_with("ended "), "{line}");
             line.starts_with("ready ")
         });
@@ -143,19 +150,6 @@ impl Up {
         assert!(head.starts_with("HTTP/1.1 200"), "{answer}");
         serde_json::from_str(body).unwrap()
     }
-}
-
-/// A byte at a time, so that nothing is taken from whoever reads on.
-fn address_said(output: &mut impl Read) -> SocketAddr {
-    let mut said = String::new();
-    for byte in output.bytes() {
-        said.push(char::from(byte.unwrap()));
-        let line = said.strip_suffix('\n').and_then(|said| said.lines().last());
-        if let Some(address) = line.and_then(|line| line.split("http://").nth(1)) {
-            return address.trim_end_matches("/v1").parse().unwrap();
-        }
-    }
-    panic!("no address in {said}");
 }
 
 impl Drop for Up {

@@ -85,9 +85,7 @@ pub async fn start(
     let began = Instant::now();
     warm_up(&engine, &loaded.tokenizer).await?;
     took.warm_up += began.elapsed();
-    let began = Instant::now();
-    let adapters = adapters(args, process, (base, adapter_bytes)).await;
-    let adapters_ms = millis(began.elapsed());
+    let (adapters, adapters_ms) = adapters(args, process, (base, adapter_bytes)).await;
     let cold_start = ColdStart {
         download_ms: match fetched.origin {
             Origin::Local => 0,
@@ -95,11 +93,7 @@ pub async fn start(
         },
         load_ms,
         warm_up_ms: millis(took.warm_up),
-        // Nothing is waited for where none are listed.
-        adapters_ms: match adapters.borrow().all().next() {
-            Some(_) => adapters_ms,
-            None => 0,
-        },
+        adapters_ms,
     };
     tell(
         &args.model_name,
@@ -183,8 +177,13 @@ fn asked(args: &Args) -> Option<usize> {
 }
 
 /// The adapters that are listed, once those that come soon are there: whoever is ready has what it
-/// can have.
-async fn adapters(args: &Args, process: &Process, (base, most_bytes): (AdapterBase, u64)) -> Seen {
+/// can have. And how many milliseconds that took; none where none are listed.
+async fn adapters(
+    args: &Args,
+    process: &Process,
+    (base, most_bytes): (AdapterBase, u64),
+) -> (Seen, u64) {
+    let began = Instant::now();
     let following = Following {
         folder: args.adapters.clone(),
         base,
@@ -194,7 +193,11 @@ async fn adapters(args: &Args, process: &Process, (base, most_bytes): (AdapterBa
     let (adapters, tried) = follow(process, following);
     // What takes long comes later.
     let _ = timeout(LONGEST_ADAPTERS, tried).await;
-    adapters
+    let took = match adapters.borrow().all().next() {
+        Some(_) => millis(began.elapsed()),
+        None => 0,
+    };
+    (adapters, took)
 }
 
 /// One line of what was loaded and how long each part took.
