@@ -25,6 +25,7 @@ What differs from a cluster:
   placement.env       plain values are passed, without $(NAME) in them being replaced; what has a
                       valueFrom is left out, and said
   pvc://              a folder that --mount names
+  model.revision      asked for anew at each start: what it was at the first one is not pinned
   a contradiction     ends the start, where a cluster would go on with what ran before";
 
 #[derive(Debug, Subcommand)]

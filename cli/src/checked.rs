@@ -13,6 +13,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Container;
 use weir_crds::{SLMDeployment, Source};
 use weir_operator::deployment::desired::{Given, LIST, desired};
+use weir_operator::deployment::entry::Entry;
 use weir_operator::deployment::validate::validate;
 use weir_operator::settings::Settings;
 use weir_policy::source::claim;
@@ -44,6 +45,8 @@ pub(crate) struct Replicas {
     pub(crate) drain: Duration,
     /// The list of adapters as workers read it; nothing where there are none.
     pub(crate) adapters: Option<String>,
+    /// The chat template, where the model's own is not to be used.
+    pub(crate) chat_template: Option<String>,
 }
 
 /// Everything that the files ask for, or why that cannot be had, each object and field by name.
@@ -51,7 +54,8 @@ pub(crate) struct Replicas {
 pub(crate) fn check(manifests: &Manifests, cores: NonZeroUsize) -> anyhow::Result<Checked> {
     let mut checked = Checked::default();
     for deployment in &manifests.deployments {
-        let replicas = replicas(deployment, cores)?;
+        let template = manifests.chat_template(deployment);
+        let replicas = replicas(deployment, template.as_ref(), cores)?;
         for variable in &replicas.local.left_out {
             checked.left_out.push(format!(
                 "the variable {variable} of SLMDeployment/{}, whose value a cluster has",
@@ -71,11 +75,15 @@ pub(crate) fn check(manifests: &Manifests, cores: NonZeroUsize) -> anyhow::Resul
     Ok(checked)
 }
 
-fn replicas(deployment: &SLMDeployment, cores: NonZeroUsize) -> anyhow::Result<Replicas> {
+fn replicas(
+    deployment: &SLMDeployment,
+    template: Option<&Entry>,
+    cores: NonZeroUsize,
+) -> anyhow::Result<Replicas> {
     let name = deployment.metadata.name.clone().unwrap_or_default();
     let here = || format!("SLMDeployment/{name}");
-    let valid =
-        validate(deployment).map_err(|problems| anyhow!("{}: {}", here(), all(&problems)))?;
+    let valid = validate(deployment, template)
+        .map_err(|problems| anyhow!("{}: {}", here(), all(&problems)))?;
     refuse_claim(&valid.source).with_context(here)?;
     let made = desired(&valid, &Settings::default(), Given::default());
     let Some(container) = container(&made.deployment) else {
@@ -94,6 +102,7 @@ fn replicas(deployment: &SLMDeployment, cores: NonZeroUsize) -> anyhow::Result<R
             .as_ref()
             .map(|secret| secret.name.clone()),
         drain: valid.drain,
+        chat_template: valid.chat_template.map(str::to_owned),
         adapters: match valid.spec.adapters.is_empty() {
             true => None,
             false => made.adapters.data.and_then(|mut data| data.remove(LIST)),

@@ -9,7 +9,7 @@ use std::path::Path;
 use k8s_openapi::api::core::v1::Container;
 
 /// Arguments that are the pod's: its addresses and paths.
-const ARGS_OF_THE_POD: [&str; 7] = [
+const ARGS_OF_THE_POD: [&str; 9] = [
     "--listen",
     "--admin",
     "--termination-log",
@@ -17,6 +17,8 @@ const ARGS_OF_THE_POD: [&str; 7] = [
     "--credentials",
     "--ca-bundle",
     "--adapters",
+    "--pins",
+    "--chat-template",
 ];
 /// Variables that are the pod's: its log is read by programs, and routers of other machines need
 /// notice of its end.
@@ -88,6 +90,13 @@ impl Local {
         self
     }
 
+    /// Renders conversations by a file of this machine.
+    pub(crate) fn with_template(mut self, file: &Path) -> Self {
+        self.args
+            .push(format!("--chat-template={}", file.display()));
+        self
+    }
+
     /// The arguments of one start.
     pub(crate) fn args_at(&self, serving: SocketAddr, admin: SocketAddr) -> Vec<String> {
         let addresses = [format!("--listen={serving}"), format!("--admin={admin}")];
@@ -135,6 +144,7 @@ mod tests {
             "--model-name=triage", "--listen=0.0.0.0:8000", "--admin", "0.0.0.0:9090",
             "--termination-log=/dev/termination-log", "--source", "file:///m",
             "--packed-cache=/cache/packed", "--credentials=/credentials", "--adapters=/adapters",
+            "--pins=/revision", "--chat-template=/revision/chat_template.jinja",
         ] }));
         let addresses = ["127.0.0.1:1", "127.0.0.1:2"].map(|address| address.parse().unwrap());
         assert_eq!(

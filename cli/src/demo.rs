@@ -59,6 +59,7 @@ async fn demo(args: DemoArgs, process: Process) -> anyhow::Result<()> {
         secrets: folder.path().join("secrets"),
         logs: folder.path().join("logs"),
         adapters: folder.path().join("adapters"),
+        templates: folder.path().join("templates"),
         // Nothing is left behind.
         kept: None,
     };

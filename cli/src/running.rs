@@ -28,6 +28,8 @@ pub(crate) struct Setup {
     pub(crate) logs: PathBuf,
     /// Where the lists of adapters lie, a folder for each deployment that has any.
     pub(crate) adapters: PathBuf,
+    /// Where chat templates lie that are not their models' own, a file for each revision.
+    pub(crate) templates: PathBuf,
     /// Where replicas keep downloads and packed weights for their next start.
     pub(crate) kept: Option<PathBuf>,
 }
@@ -148,6 +150,14 @@ fn specs(
             let written = create_dir_all(&folder).and_then(|()| write(folder.join(LIST), list));
             written.with_context(|| format!("write the adapters to {}", folder.display()))?;
             local = local.with_adapters(&folder);
+        }
+        if let Some(text) = &replicas.chat_template {
+            let file = setup
+                .templates
+                .join(format!("{deployment}-{revision}.jinja"));
+            let written = create_dir_all(&setup.templates).and_then(|()| write(&file, text));
+            written.with_context(|| format!("write the chat template to {}", file.display()))?;
+            local = local.with_template(&file);
         }
         for number in 1..=replicas.count {
             let spec = ReplicaSpec {

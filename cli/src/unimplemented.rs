@@ -13,10 +13,9 @@ Both kinds are published whole. A field that no code honours yet is never silent
 `Stalled`, reason `NotImplemented`, the message names the field, and what ran before goes on running. Leave the field
 out, or keep the value that is given here. A test writes the two lists from the code.
 
-Refused the same way, because of how fields stand to each other: sources other than `file://` and `pvc://`;
-`scaling.min: 0`, and a `scaling.max` above `scaling.min` (there is no autoscaler yet: a deployment has `replicas`, or else
-`scaling.min`); an endpoint before the last tier. A request is refused with 400 for more than one
-choice (`n`), and with 403 for the header `x-weir-tier`: there are no pins yet.
+Refused the same way, because of how fields stand to each other: `scaling.min: 0`, and a `scaling.max` above `scaling.min`
+(there is no autoscaler yet: a deployment has `replicas`, or else `scaling.min`); an endpoint before the last tier. A request is
+refused with 400 for more than one choice (`n`), and with 403 for the header `x-weir-tier`: there are no pins yet.
 
 What defaults do today, where that is less than their name says:
 

@@ -31,7 +31,7 @@ async fn up(args: UpArgs, process: Process) -> anyhow::Result<()> {
         services: args.services,
     };
     let manifests = manifests::read(&args.files)?.on(&laptop);
-    for other in &manifests.others {
+    for other in manifests.left_alone() {
         say(&format!("left alone: {other}"));
     }
     // Only for as long as this runs: nothing secret stays behind.
@@ -41,6 +41,7 @@ async fn up(args: UpArgs, process: Process) -> anyhow::Result<()> {
         secrets: secrets.path().into(),
         logs: args.state.join("logs"),
         adapters: args.state.join("adapters"),
+        templates: args.state.join("templates"),
         kept: Some(args.state.clone()),
     };
     secrets::lay_out(&setup.secrets, &args.secrets, |name| {

@@ -14,7 +14,7 @@ pub const STALLED: &str = "Stalled";
 pub const AVAILABLE: &str = "Available";
 /// The model of the current revision has been found, verified and loaded.
 pub const MODEL_READY: &str = "ModelReady";
-/// Every adapter of the deployment is served by some replica, and none is refused by one.
+/// Every adapter of the deployment is served by every replica that is ready.
 pub const ADAPTERS_READY: &str = "AdaptersReady";
 /// The canary holds its guard.
 pub const CANARY_HEALTHY: &str = "CanaryHealthy";

@@ -42,6 +42,8 @@ pub const UNAUTHORIZED: &str = "Unauthorized";
 pub const SOURCE_UNAVAILABLE: &str = "SourceUnavailable";
 /// The disk of the cache has no room for the model; the message has both numbers.
 pub const DISK_FULL: &str = "DiskFull";
+/// A ConfigMap that a field names is not there, or has no such key; the message names all three.
+pub const CONFIG_MAP_NOT_FOUND: &str = "ConfigMapNotFound";
 /// The model has a tensor, a key or an architecture that our worker does not know.
 pub const UNSUPPORTED: &str = "Unsupported";
 /// The model does not fit into the memory it was given.

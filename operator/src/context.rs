@@ -4,6 +4,7 @@ use kube::Client;
 
 use crate::apply::Writer;
 use crate::cache::Cache;
+use crate::entries::Entries;
 use crate::load::Loads;
 use crate::reach::Reaches;
 use crate::settings::Settings;
@@ -13,6 +14,7 @@ use crate::settings::Settings;
 #[derive(Clone)]
 pub struct Context {
     pub cache: Cache,
+    pub entries: Entries,
     pub loads: Loads,
     pub reaches: Reaches,
     pub writer: Writer,

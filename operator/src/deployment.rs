@@ -3,11 +3,14 @@
 pub mod began;
 pub mod cause;
 pub mod desired;
+pub mod entry;
 pub mod observe;
 pub mod refresh;
 pub mod rollout;
 pub mod status;
 pub mod validate;
+
+use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 use kube::api::Api;
@@ -19,22 +22,31 @@ use crate::context::Context;
 use crate::object::{Kind, Live};
 use crate::queue::Outcome;
 use desired::{Desired, Given};
+use entry::Entry;
 use observe::Observed;
-use rollout::{Before, Plan};
+use rollout::{Before, Pins, Plan};
 use status::Decided;
 use validate::Valid;
+
+/// How far a download is, is told as often: a rate is one over ten seconds.
+const TELL_EVERY: Duration = Duration::from_secs(10);
 
 /// One pass over the deployment of this name.
 pub async fn reconcile(ctx: &Context, namespace: &str, name: &str) -> Result<Outcome, ApplyError> {
     let now = Timestamp::now();
     let Some(observed) = Observed::look(ctx, namespace, name) else {
+        ctx.entries.named_by(namespace, name, None);
         return forget(ctx, namespace, name).await;
     };
     if observed.deployment.metadata.deletion_timestamp.is_some() {
         // Whoever deletes it said what becomes of what it owns; the garbage collector does it.
         return Ok(Outcome::Settled);
     }
-    let valid = match validate::validate(&observed.deployment) {
+    if observed.chat_template == Some(Entry::Unseen) {
+        // The watch that has just begun wakes us.
+        return Ok(Outcome::Settled);
+    }
+    let valid = match validate::validate(&observed.deployment, observed.chat_template.as_ref()) {
         Ok(valid) => valid,
         Err(problems) => {
             tell(ctx, &observed, &Decided::Refused(&problems), now).await?;
@@ -59,7 +71,7 @@ pub async fn reconcile(ctx: &Context, namespace: &str, name: &str) -> Result<Out
         applied: &applied,
     };
     tell(ctx, &observed, &decided, now).await?;
-    Ok(outcome(&applied, &plan))
+    Ok(outcome(&observed, &applied, &plan))
 }
 
 /// Gives the revision that serves the count that is asked for, while another one is on trial.
@@ -94,12 +106,12 @@ fn decide(
         &before(observed),
         now,
     );
-    let digest = existing
-        .and_then(|revision| revision.pinned.clone())
-        .or_else(|| first_digest(observed, &wanted));
+    let pins = existing
+        .and_then(|revision| revision.pins.clone())
+        .or_else(|| first_found(observed, &wanted));
     let given = Given {
         began,
-        digest: digest.as_deref(),
+        pins: pins.as_ref(),
         canary: plan.canary.is_some(),
     };
     let desired = desired::desired(valid, &ctx.settings, given);
@@ -117,14 +129,18 @@ fn before(observed: &Observed) -> Before {
 }
 
 /// What the first replica that is ready found at the source.
-fn first_digest(observed: &Observed, revision: &str) -> Option<String> {
+fn first_found(observed: &Observed, revision: &str) -> Option<Pins> {
     let mut ready: Vec<_> = observed
         .replicas_of(revision)
         .filter(|replica| replica.ready)
         .collect();
     ready.sort_by_key(|replica| replica.pod.metadata.creation_timestamp.clone());
-    let load = ready.into_iter().find_map(|replica| replica.load.clone())?;
-    Some(load.model?.digest)
+    let loads = ready.into_iter().filter_map(|replica| replica.load.clone());
+    let model = loads.filter_map(|load| load.model).next()?;
+    Some(Pins {
+        digest: model.digest,
+        resolved: Some(model.revision).filter(|revision| !revision.is_empty()),
+    })
 }
 
 /// What is of a revision that may not go yet.
@@ -133,12 +149,18 @@ fn stays(live: &Live, plan: &Plan) -> bool {
     revision.is_some_and(|revision| !plan.retire.iter().any(|gone| gone == revision))
 }
 
-fn outcome(applied: &Applied, plan: &Plan) -> Outcome {
+fn outcome(observed: &Observed, applied: &Applied, plan: &Plan) -> Outcome {
     if !applied.taken.is_empty() || !applied.refused.is_empty() || applied.leaving {
         // What is in the way belongs to somebody else, so that no watch of ours tells when it goes.
         return Outcome::Failed;
     }
-    plan.again.map_or(Outcome::Settled, Outcome::Again)
+    let mut loads = observed
+        .replicas
+        .iter()
+        .filter_map(|replica| replica.load.as_ref());
+    let tells = loads.any(|load| load.arriving.is_some());
+    let again = plan.again.into_iter().chain(tells.then_some(TELL_EVERY));
+    again.min().map_or(Outcome::Settled, Outcome::Again)
 }
 
 async fn tell(

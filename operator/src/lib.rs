@@ -13,6 +13,7 @@ mod condition;
 mod context;
 mod control;
 pub mod deployment;
+mod entries;
 #[cfg(test)]
 mod expected;
 mod lease;
@@ -37,6 +38,7 @@ use apply::Writer;
 use cache::{Cache, Scope};
 use context::Context;
 use control::Control;
+use entries::Entries;
 use lease::{Candidate, Election, Timing};
 use load::Loads;
 use metrics::OperatorMetrics;
@@ -86,9 +88,12 @@ pub async fn run(args: Args, process: Process) -> anyhow::Result<()> {
         identity: args.identity.clone(),
     };
     let (election, leadership) = Election::new(client.clone(), candidate, timing);
-    let (cache, changes) = Cache::watch(&client, &scope(args.watch_namespaces));
+    let (cache, mut changes) = Cache::watch(&client, &scope(args.watch_namespaces));
+    let (entries, of_entries) = Entries::new(client.clone());
+    changes.push(of_entries);
     let ctx = Context {
         cache: cache.clone(),
+        entries,
         loads: Loads::default(),
         reaches: Reaches::default(),
         writer: Writer::new(

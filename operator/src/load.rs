@@ -11,7 +11,7 @@ use futures::StreamExt;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use weir_crds::labels;
-use weir_policy::load::{Load, RouterLoad, WorkerLoad};
+use weir_policy::load::{Arriving, Load, RouterLoad, WorkerLoad};
 
 use crate::cache::{Cache, Key, of_labels};
 
@@ -81,6 +81,8 @@ fn shown(load: &Load) -> Load {
             cold_start: worker.cold_start,
             capacity: worker.capacity,
             adapters: worker.adapters,
+            // How far it is changes all the time: that is looked at now and then.
+            arriving: worker.arriving.map(|_| Arriving::default()),
             ..WorkerLoad::default()
         }),
         router: load.router.clone().map(|router| RouterLoad {

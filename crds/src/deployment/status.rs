@@ -125,6 +125,9 @@ pub struct ColdStartStatus {
     /// The first computation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub warm_up: Option<String>,
+    /// Waiting for the adapters, ten seconds at most; those that take longer come later.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub adapters: Option<String>,
     /// From no pod to ready, for the column: `17.5s`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub total_text: Option<String>,

@@ -13,6 +13,7 @@
 mod answers;
 mod base;
 mod changes;
+mod downloads;
 mod endings;
 mod installing;
 mod rights;
@@ -39,6 +40,7 @@ const STORIES: &[Story] = &[
     story!(answers::an_ambiguous_ticket_is_answered_by_the_frontier_and_nothing_small_leaks),
     story!(answers::a_pod_asks_by_service_name_and_gets_the_same_answers),
     story!(answers::the_same_model_is_served_from_a_volume),
+    story!(downloads::a_model_of_a_hub_comes_once_and_is_there_for_the_next_replica),
     story!(tenants::a_second_tenant_is_served_from_its_own_namespace),
     story!(changes::requests_are_served_while_the_operator_is_away),
     story!(changes::requests_are_served_again_after_an_idle_worker_is_deleted),

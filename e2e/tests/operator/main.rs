@@ -8,4 +8,6 @@ mod leading;
 mod objects;
 mod policies;
 mod process;
+mod reports;
 mod rollouts;
+mod templates;

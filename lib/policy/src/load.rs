@@ -103,6 +103,9 @@ pub struct ColdStart {
     pub download_ms: u64,
     pub load_ms: u64,
     pub warm_up_ms: u64,
+    /// Waiting for the adapters that are listed; 0 where none are.
+    #[serde(default)]
+    pub adapters_ms: u64,
 }
 
 /// What a replica can do.

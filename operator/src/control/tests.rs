@@ -12,6 +12,7 @@ use weir_process::{Process, ProcessArgs};
 use super::*;
 use crate::apply::Writer;
 use crate::cache::{Cache, Scope};
+use crate::entries::Entries;
 use crate::lease::{Timing, Told};
 use crate::load::Loads;
 use crate::reach::Reaches;
@@ -74,6 +75,7 @@ async fn control(client: Client, leadership: Leadership, process: &Process) -> C
     Control {
         ctx: Context {
             cache,
+            entries: Entries::new(client.clone()).0,
             loads: Loads::default(),
             reaches: Reaches::default(),
             writer: Writer::new(

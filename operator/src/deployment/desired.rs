@@ -16,7 +16,9 @@ use weir_crds::labels;
 
 pub use self::adapters::LIST;
 use self::adapters::adapters;
+use self::files::mount_revision;
 use super::began::Began;
+use super::rollout::Pins;
 use super::validate::Valid;
 use crate::namespace::desired::router_service;
 use crate::object::{CANARY, ROLE, STABLE, Wanted, short_hash};
@@ -24,8 +26,12 @@ use crate::settings::Settings;
 
 /// The entry of a revision's ConfigMap with the source as it was written.
 pub const SOURCE: &str = "source";
-/// The entry with the digest that the revision's first ready replica resolved.
+/// The entry with the digest that the revision's first ready replica found.
 pub const DIGEST: &str = "digest";
+/// The entry with what the source resolved to for it, where there is such a thing.
+pub const RESOLVED: &str = "resolved";
+/// The entry with the chat template that the revision began with, if it has one of its own.
+pub const CHAT_TEMPLATE: &str = "chat_template.jinja";
 
 /// What a deployment is made of.
 #[derive(Clone, Debug)]
@@ -48,8 +54,8 @@ pub struct Desired {
 pub struct Given<'a> {
     /// What it began with and keeps. Absent for a new one.
     pub began: Option<&'a Began>,
-    /// The digest that is pinned.
-    pub digest: Option<&'a str>,
+    /// What is pinned.
+    pub pins: Option<&'a Pins>,
     /// Whether another revision serves while this one is on trial.
     pub canary: bool,
 }
@@ -69,11 +75,11 @@ impl Desired {
 /// The objects of the revision that `valid` asks for.
 pub fn desired(valid: &Valid<'_>, settings: &Settings, given: Given<'_>) -> Desired {
     let template = template(valid, settings, given.began);
-    let revision = revision_of(&template);
+    let revision = revision_of(valid, &template);
     Desired {
         deployment: deployment(valid, &revision, template, given.canary),
         headless: headless(valid, &revision),
-        config: config(valid, &revision, given.digest),
+        config: config(valid, &revision, given.pins),
         service: service(valid),
         adapters: adapters(valid),
         revision,
@@ -83,7 +89,7 @@ pub fn desired(valid: &Valid<'_>, settings: &Settings, given: Given<'_>) -> Desi
 /// The revision that `valid` asks for: the hash of everything that makes its pods, what it began
 /// with included.
 pub fn revision(valid: &Valid<'_>, settings: &Settings, began: Option<&Began>) -> String {
-    revision_of(&template(valid, settings, began))
+    revision_of(valid, &template(valid, settings, began))
 }
 
 fn template(valid: &Valid<'_>, settings: &Settings, began: Option<&Began>) -> PodTemplateSpec {
@@ -93,9 +99,11 @@ fn template(valid: &Valid<'_>, settings: &Settings, began: Option<&Began>) -> Po
     }
 }
 
-fn revision_of(template: &PodTemplateSpec) -> String {
-    let json = serde_json::to_string(template).expect("a pod template is JSON");
-    short_hash(json.as_bytes(), 8)
+/// The chat template counts too: it is in none of the pod's fields.
+fn revision_of(valid: &Valid<'_>, template: &PodTemplateSpec) -> String {
+    let mut text = serde_json::to_string(template).expect("a pod template is JSON");
+    text.extend(valid.chat_template);
+    short_hash(text.as_bytes(), 8)
 }
 
 fn deployment(
@@ -112,11 +120,9 @@ fn deployment(
     pod.labels
         .get_or_insert_default()
         .insert(labels::REVISION.into(), revision.into());
-    let mut metadata = metadata(
-        valid,
-        &labels::revision_name(&valid.name, revision),
-        revision,
-    );
+    let name = labels::revision_name(&valid.name, revision);
+    mount_revision(&mut template, &name);
+    let mut metadata = metadata(valid, &name, revision);
     let role = if canary { CANARY } else { STABLE };
     metadata
         .labels
@@ -171,11 +177,18 @@ fn headless(valid: &Valid<'_>, revision: &str) -> Service {
     }
 }
 
-fn config(valid: &Valid<'_>, revision: &str, digest: Option<&str>) -> ConfigMap {
-    let mut data = BTreeMap::from([(SOURCE.to_owned(), valid.spec.model.source.clone())]);
-    if let Some(digest) = digest {
-        data.insert(DIGEST.into(), digest.into());
-    }
+fn config(valid: &Valid<'_>, revision: &str, pins: Option<&Pins>) -> ConfigMap {
+    let resolved = pins.and_then(|pins| pins.resolved.as_deref());
+    let entries = [
+        (SOURCE, Some(valid.spec.model.source.as_str())),
+        (DIGEST, pins.map(|pins| pins.digest.as_str())),
+        (RESOLVED, resolved),
+        (CHAT_TEMPLATE, valid.chat_template),
+    ];
+    let entries = entries.into_iter();
+    let data: BTreeMap<String, String> = entries
+        .filter_map(|(key, text)| Some((key.to_owned(), text?.to_owned())))
+        .collect();
     ConfigMap {
         metadata: metadata(
             valid,

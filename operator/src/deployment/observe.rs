@@ -10,8 +10,9 @@ use weir_crds::{SLMDeployment, labels};
 use weir_policy::load::WorkerLoad;
 
 use super::began::Began;
-use super::desired::DIGEST;
-use super::rollout::Revision;
+use super::desired::{DIGEST, RESOLVED};
+use super::entry::Entry;
+use super::rollout::{Pins, Revision};
 use crate::cache::Cache;
 use crate::context::Context;
 use crate::namespace::observe::routers;
@@ -26,6 +27,8 @@ pub struct Observed {
     pub revisions: Vec<Revision>,
     pub replicas: Vec<Replica>,
     pub reach: Reach,
+    /// What its chat template is to be read from; nothing where it names none.
+    pub chat_template: Option<Entry>,
 }
 
 /// One pod.
@@ -42,6 +45,8 @@ impl Observed {
     pub fn look(ctx: &Context, namespace: &str, name: &str) -> Option<Self> {
         let (cache, loads) = (&ctx.cache, &ctx.loads);
         let deployment = cache.deployment(namespace, name)?;
+        let template = deployment.spec.model.chat_template.as_ref();
+        let template = template.map(|template| &template.config_map_ref);
         let owned = owned(cache, namespace, name);
         let replicas = cache
             .pods(namespace)
@@ -59,6 +64,7 @@ impl Observed {
             })
             .collect();
         Some(Self {
+            chat_template: ctx.entries.named_by(namespace, name, template),
             deployment,
             revisions: revisions(&owned),
             owned,
@@ -86,12 +92,15 @@ pub fn owned(cache: &Cache, namespace: &str, name: &str) -> Vec<Live> {
 }
 
 fn revisions(owned: &[Live]) -> Vec<Revision> {
-    let pinned = |name: &str| {
-        owned
-            .iter()
-            .filter(|live| live.label(labels::REVISION) == Some(name))
-            .find_map(Live::parse::<ConfigMap>)
-            .and_then(|config| config.data?.remove(DIGEST))
+    let pins = |name: &str| {
+        let of_revision = |live: &&Live| live.label(labels::REVISION) == Some(name);
+        let mut config = owned.iter().filter(of_revision);
+        let config = config.find_map(Live::parse::<ConfigMap>);
+        let mut data = config?.data?;
+        Some(Pins {
+            digest: data.remove(DIGEST)?,
+            resolved: data.remove(RESOLVED),
+        })
     };
     owned
         .iter()
@@ -100,7 +109,7 @@ fn revisions(owned: &[Live]) -> Vec<Revision> {
         .filter_map(|deployment| {
             let name = deployment.labels().get(labels::REVISION)?.clone();
             Some(Revision {
-                pinned: pinned(&name),
+                pins: pins(&name),
                 ..revision(name, deployment)
             })
         })
@@ -134,6 +143,6 @@ fn revision(name: String, deployment: Deployment) -> Revision {
         replicas: count(status.replicas),
         ready: count(status.ready_replicas),
         refused,
-        pinned: None,
+        pins: None,
     }
 }

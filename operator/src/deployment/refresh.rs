@@ -70,7 +70,7 @@ mod tests {
             "spec": { "model": { "source": "file:///models/triage" }, "adapters": adapters },
         }))
         .unwrap();
-        let valid = validate(&deployment).unwrap();
+        let valid = validate(&deployment, None).unwrap();
         let desired = desired(&valid, &Settings::default(), Given::default());
         let observed = Observed {
             deployment: deployment.clone(),
@@ -81,6 +81,7 @@ mod tests {
                 routers: true,
                 taken: Vec::new(),
             },
+            chat_template: None,
         };
         let (pods, hash) = stale(&observed, &desired);
         (pods.iter().map(|pod| pod.name_any()).collect(), hash)

@@ -28,8 +28,17 @@ pub struct Revision {
     pub ready: u32,
     /// What a quota or a webhook said when pods were refused.
     pub refused: Option<String>,
-    /// The digest that its first ready replica resolved.
-    pub pinned: Option<String>,
+    /// What its first ready replica found.
+    pub pins: Option<Pins>,
+}
+
+/// What a revision's first ready replica found at the source, and later ones have to find too.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pins {
+    /// Over all files that were read.
+    pub digest: String,
+    /// What the source resolved to, where it has revisions or the like.
+    pub resolved: Option<String>,
 }
 
 /// What is to become of the revisions.
@@ -144,7 +153,7 @@ mod tests {
             replicas: 2,
             ready,
             refused: None,
-            pinned: None,
+            pins: None,
         }
     }
 

@@ -140,11 +140,26 @@ impl<'a> Facts<'a> {
                 reason: reasons::REPLICAS_REFUSED,
                 message,
             });
-        causes.into_iter().next().or(refused)
+        let wrong = causes.into_iter().next().or(refused);
+        wrong.or_else(|| self.arriving())
+    }
+
+    /// How far the model is on its way to a replica: to one that something comes to, if there is one.
+    fn arriving(&self) -> Option<Cause> {
+        let waiting = self.replicas().filter(|replica| !replica.ready);
+        let told = waiting.filter_map(|replica| {
+            let arriving = replica.load.as_ref()?.arriving.as_ref()?;
+            Some((arriving.bytes_per_second, replica.pod.name_any(), arriving))
+        });
+        let (_, name, arriving) = told.max_by_key(|(rate, ..)| *rate)?;
+        Some(Cause {
+            reason: reasons::DOWNLOADING,
+            message: format!("replica {name}: {}", arriving.said),
+        })
     }
 
     fn digest_mismatch(&self) -> Option<Cause> {
-        let pinned = self.revision()?.pinned.as_ref()?;
+        let pinned = &self.revision()?.pins.as_ref()?.digest;
         let mut ready = self.replicas().filter(|replica| replica.ready).peekable();
         if ready.peek().is_some() && ready.all(|replica| replica.load.is_none()) {
             let said = self.said(conditions::READY)?;
@@ -159,7 +174,7 @@ impl<'a> Facts<'a> {
                 reason: reasons::DIGEST_MISMATCH,
                 message: format!(
                     "replica {} loaded {digest}, and revision {} was pinned to {pinned} by its first replica: \
-                     put the files back, or change the spec so that a new revision begins",
+                     delete the replica, or change the spec so that a new revision begins",
                     replica.pod.name_any(),
                     self.revision,
                 ),
@@ -238,10 +253,11 @@ impl<'a> Facts<'a> {
                 return self.unreached().unwrap_or_else(serving);
             }
         }
+        let is_usual = |cause: &Cause| others && cause.reason == reasons::DOWNLOADING;
         match &self.cause {
-            Some(cause) => (false, cause.reason, cause.message.clone()),
-            None if others => (false, reasons::ROLLING_OUT, rolling_out(plan)),
-            None => (false, reasons::STARTING, self.progress()),
+            Some(cause) if !is_usual(cause) => (false, cause.reason, cause.message.clone()),
+            _ if others => (false, reasons::ROLLING_OUT, rolling_out(plan)),
+            _ => (false, reasons::STARTING, self.progress()),
         }
     }
 
@@ -304,11 +320,18 @@ impl<'a> Facts<'a> {
                     model.architecture, model.parameters, model.digest
                 ),
             ),
-            None => self.loaded_before().unwrap_or((
-                false,
-                reasons::STARTING,
-                "no replica has loaded the model yet".into(),
-            )),
+            None => self.loaded_before().unwrap_or_else(|| self.not_loaded()),
+        }
+    }
+
+    fn not_loaded(&self) -> Verdict {
+        let is_coming = |cause: &&Cause| cause.reason == reasons::DOWNLOADING;
+        match self.cause.as_ref().filter(is_coming) {
+            Some(cause) => (false, cause.reason, cause.message.clone()),
+            None => {
+                let message = "no replica has loaded the model yet";
+                (false, reasons::STARTING, message.into())
+            }
         }
     }
 
@@ -355,7 +378,7 @@ impl<'a> Facts<'a> {
         let load = self.youngest_ready()?.load.as_ref()?;
         let model = load.model.as_ref()?;
         Some(ModelStatus {
-            revision: None,
+            revision: Some(model.revision.clone()).filter(|revision| !revision.is_empty()),
             digest: model.digest.clone(),
             architecture: model.architecture.clone(),
             parameters: model.parameters,
@@ -429,14 +452,16 @@ fn rolling_out(plan: &Plan) -> String {
 }
 
 fn cold_start(of: &ColdStart, image: Option<Duration>) -> ColdStartStatus {
-    let parts = [of.download_ms, of.load_ms, of.warm_up_ms].map(Duration::from_millis);
+    let parts = [of.download_ms, of.load_ms, of.warm_up_ms, of.adapters_ms];
+    let parts = parts.map(Duration::from_millis);
     let total = parts.iter().sum::<Duration>() + image.unwrap_or_default();
-    let [download, load, warm_up] = parts.map(|part| Some(duration_text(part)));
+    let [download, load, warm_up, adapters] = parts.map(|part| Some(duration_text(part)));
     ColdStartStatus {
         image: image.map(duration_text),
         download,
         load,
         warm_up,
+        adapters: adapters.filter(|_| of.adapters_ms > 0),
         total_text: Some(duration_text(total)),
     }
 }

@@ -10,6 +10,8 @@ use weir_policy::honoured::Honoured;
 use weir_policy::source::claim;
 use weir_policy::validate::Problem;
 
+use super::entry::Entry;
+
 /// What of `spec` has the effect that its documentation promises. All else is refused by name
 /// until it does.
 pub const HONOURED: Honoured = Honoured {
@@ -21,6 +23,7 @@ pub const HONOURED: Honoured = Honoured {
         "spec.model.quantization",
         "spec.model.credentialsSecretRef",
         "spec.model.caBundle",
+        "spec.model.chatTemplate",
         "spec.cache.persistentVolumeClaim",
         "spec.cache.hostPath",
         "spec.adapters",
@@ -76,19 +79,26 @@ pub struct Valid<'a> {
     pub source: Source,
     pub replicas: u32,
     pub drain: Duration,
+    /// Its text, where the model's own is not to be used.
+    pub chat_template: Option<&'a str>,
 }
 
-/// Everything that is wrong with `deployment`, or what can be made of it.
-pub fn validate(deployment: &SLMDeployment) -> Result<Valid<'_>, Vec<Problem>> {
+/// Everything that is wrong with `deployment`, or what can be made of it; `template` is what its
+/// chat template is to be read from.
+pub fn validate<'a>(
+    deployment: &'a SLMDeployment,
+    template: Option<&'a Entry>,
+) -> Result<Valid<'a>, Vec<Problem>> {
     let spec = &deployment.spec;
     let mut problems = HONOURED.problems(&as_json(deployment));
     let source = keep(source(spec), &mut problems);
     let drain = keep(drain(spec), &mut problems);
+    let chat_template = keep(chat_template(spec, template), &mut problems);
     problems.extend(adapters(spec, source.as_ref()));
     problems.extend(scaling(spec));
     problems.extend(quantities(spec));
-    match (source, drain) {
-        (Some(source), Some(drain)) if problems.is_empty() => Ok(Valid {
+    match (source, drain, chat_template) {
+        (Some(source), Some(drain), Some(chat_template)) if problems.is_empty() => Ok(Valid {
             name: deployment.name_any(),
             namespace: deployment.namespace().unwrap_or_default(),
             owner: deployment.controller_owner_ref(&()),
@@ -96,6 +106,7 @@ pub fn validate(deployment: &SLMDeployment) -> Result<Valid<'_>, Vec<Problem>> {
             source,
             replicas: spec.replicas.unwrap_or(spec.scaling.min),
             drain,
+            chat_template,
         }),
         _ => Err(problems),
     }
@@ -139,6 +150,18 @@ fn adapters(spec: &SLMDeploymentSpec, model: Option<&Source>) -> Vec<Problem> {
         Some(invalid(&field, message))
     });
     problems.collect()
+}
+
+fn chat_template<'a>(
+    spec: &SLMDeploymentSpec,
+    entry: Option<&'a Entry>,
+) -> Result<Option<&'a str>, Problem> {
+    let Some(template) = &spec.model.chat_template else {
+        return Ok(None);
+    };
+    let entry = entry.unwrap_or(&Entry::NoConfigMap);
+    let text = entry.text("spec.model.chatTemplate", &template.config_map_ref);
+    text.map(Some)
 }
 
 fn drain(spec: &SLMDeploymentSpec) -> Result<Duration, Problem> {
@@ -220,7 +243,7 @@ mod tests {
     }
 
     fn problems(spec: Value) -> Vec<(&'static str, String)> {
-        match validate(&deployment(spec)) {
+        match validate(&deployment(spec), None) {
             Ok(_) => Vec::new(),
             Err(problems) => problems
                 .into_iter()
@@ -281,9 +304,9 @@ mod tests {
     #[test]
     fn replicas_follow_the_minimum_until_somebody_sets_them() {
         let scaled = deployment(json!({ "scaling": { "min": 3, "max": 3 } }));
-        assert_eq!(validate(&scaled).unwrap().replicas, 3);
+        assert_eq!(validate(&scaled, None).unwrap().replicas, 3);
         let set = deployment(json!({ "scaling": { "min": 3, "max": 3 }, "replicas": 0 }));
-        assert_eq!(validate(&set).unwrap().replicas, 0);
+        assert_eq!(validate(&set, None).unwrap().replicas, 0);
     }
 
     #[test]
@@ -320,16 +343,27 @@ mod tests {
                 json!({ "rollout": { "steps": [{ "weight": 1, "pause": "1s" }] } }),
                 "spec.rollout.steps",
             ),
-            (
-                json!({ "model": { "source": "file:///m", "chatTemplate": { "configMapRef": { "name": "t", "key": "k" } } } }),
-                "spec.model.chatTemplate",
-            ),
         ] {
             assert_eq!(
                 problems(spec),
                 [("NotImplemented", field.to_owned())],
                 "{field}"
             );
+        }
+    }
+
+    #[test]
+    fn a_chat_template_is_its_text_or_refused_by_its_field() {
+        let template = json!({ "configMapRef": { "name": "t", "key": "k" } });
+        let spec = json!({ "model": { "source": "file:///m", "chatTemplate": template } });
+        let named = deployment(spec);
+        let entry = Entry::Text("{{ x }}".into());
+        let valid = validate(&named, Some(&entry)).unwrap();
+        assert_eq!(valid.chat_template, Some("{{ x }}"));
+        for entry in [None, Some(&Entry::NoKey)] {
+            let problems = validate(&named, entry).unwrap_err();
+            assert_eq!(problems[0].reason, "ConfigMapNotFound");
+            assert_eq!(problems[0].field, "spec.model.chatTemplate");
         }
     }
 

@@ -16,6 +16,7 @@ mod memory;
 mod metrics;
 mod openai;
 mod pace;
+mod pins;
 mod planned;
 mod refusal;
 mod renderer;

@@ -24,6 +24,11 @@ pub struct SourceArgs {
     #[arg(long, env = "WEIR_PINNED", value_name = "REVISION")]
     pub pinned: Option<String>,
 
+    /// A folder that says what the first of several workers found: `resolved`, as above, and
+    /// `digest`, over all files of the model. What it does not say is not pinned [default: nothing]
+    #[arg(long, env = "WEIR_PINS", value_name = "FOLDER")]
+    pub pins: Option<PathBuf>,
+
     /// SHA-256 of a source that is one file [default: any]
     #[arg(long, env = "WEIR_SHA256", value_name = "HEX")]
     pub sha256: Option<Digest>,
@@ -65,16 +70,33 @@ pub struct SourceArgs {
 }
 
 impl SourceArgs {
-    /// Brings the files to this machine, or finds them there.
+    /// Brings the files to this machine, or finds them there: those that were `resolved` before,
+    /// where they can be had.
     ///
     /// # Errors
     /// Says what stands in the way, when patience with it is over.
-    pub async fn bring(&self, progress: &watch::Sender<Progress>) -> Result<Fetched, Failure> {
+    pub async fn bring(
+        &self,
+        resolved: Option<&str>,
+        progress: &watch::Sender<Progress>,
+    ) -> Result<Fetched, Failure> {
         let source: Source = self.source.parse().map_err(|error| {
             let message = format!("source {}: {error}", self.source);
             Failure::of("Unsupported", &message)
         })?;
-        let fetched = fetch(&source, &self.options(), progress).await;
+        let mut options = self.options();
+        if let Some(resolved) = resolved.filter(|_| options.pinned.is_none()) {
+            let pinned = Options {
+                pinned: Some(resolved.to_owned()),
+                ..options.clone()
+            };
+            if has_names_of_contents(&source) {
+                options = pinned;
+            } else if let Ok(cached) = fetch(&source, &offline(pinned), progress).await {
+                return Ok(cached);
+            }
+        }
+        let fetched = fetch(&source, &options, progress).await;
         fetched.map_err(|error| Failure::new(error.reason(), &error))
     }
 
@@ -93,6 +115,18 @@ impl SourceArgs {
             offline: self.offline,
             ..Options::new(&self.cache)
         }
+    }
+}
+
+/// Whether what it resolves to can be asked for, and is the same files whenever it is.
+fn has_names_of_contents(source: &Source) -> bool {
+    matches!(source, Source::HuggingFace { .. } | Source::Oci { .. })
+}
+
+fn offline(options: Options) -> Options {
+    Options {
+        offline: true,
+        ..options
     }
 }
 

@@ -33,6 +33,7 @@ use crate::{
     loading::{Took, keep_up},
     memory::Memory,
     metrics::Metrics,
+    pins::Pins,
     planned::planned,
     renderer::Renderer,
     room,
@@ -62,15 +63,17 @@ pub async fn start(
     process: &Process,
     progress: watch::Sender<Progress>,
 ) -> Result<(Serving, Ended), Failure> {
+    let pins = Pins::read(args.source.pins.as_deref())?;
     let began = Instant::now();
-    let fetched = args.source.bring(&progress).await?;
+    let resolved = pins.resolved.as_deref();
+    let fetched = args.source.bring(resolved, &progress).await?;
     let download = began.elapsed();
     let folder = fetched.path.clone();
     let began = Instant::now();
     // First, while the memory that weights will take is there for the template's trial.
     let template = Renderer::of(&folder, args.chat_template.as_deref()).await?;
     let memory = Memory::available();
-    let loaded = load(args, folder, memory).await?;
+    let loaded = load(args, (folder, pins), memory).await?;
     let load_ms = millis(began.elapsed().saturating_sub(loaded.took.warm_up));
     let facts = loaded.model.facts().clone();
     let (report, mut took) = (loaded.report, loaded.took);
@@ -82,7 +85,7 @@ pub async fn start(
     let began = Instant::now();
     warm_up(&engine, &loaded.tokenizer).await?;
     took.warm_up += began.elapsed();
-    let adapters = adapters(args, process, (base, adapter_bytes)).await;
+    let (adapters, adapters_ms) = adapters(args, process, (base, adapter_bytes)).await;
     let cold_start = ColdStart {
         download_ms: match fetched.origin {
             Origin::Local => 0,
@@ -90,6 +93,7 @@ pub async fn start(
         },
         load_ms,
         warm_up_ms: millis(took.warm_up),
+        adapters_ms,
     };
     tell(
         &args.model_name,
@@ -131,7 +135,11 @@ pub async fn start(
 }
 
 /// Loads on a thread where that disturbs nobody, and tries out what was loaded.
-async fn load(args: &Args, folder: PathBuf, memory: Option<Memory>) -> Result<Loaded, Failure> {
+async fn load(
+    args: &Args,
+    (folder, pins): (PathBuf, Pins),
+    memory: Option<Memory>,
+) -> Result<Loaded, Failure> {
     let options = load_options(args, memory);
     let name = args.model_name.clone();
     let sequences = asked(args).unwrap_or(PLANNED_SEQUENCES).min(STEP_TOKENS);
@@ -139,6 +147,7 @@ async fn load(args: &Args, folder: PathBuf, memory: Option<Memory>) -> Result<Lo
     let loading = spawn_blocking(move || {
         let mut loaded = Loaded::load((&folder, pooling), &options, memory, sequences)
             .map_err(|error| Failure::new(error.reason(), &error))?;
+        pins.hold(&loaded.model.facts().digest)?;
         let began = Instant::now();
         let model = (&mut loaded.model, &mut loaded.cache);
         loaded.capacity = try_out(model, &loaded.tokenizer, &name)?;
@@ -168,8 +177,13 @@ fn asked(args: &Args) -> Option<usize> {
 }
 
 /// The adapters that are listed, once those that come soon are there: whoever is ready has what it
-/// can have.
-async fn adapters(args: &Args, process: &Process, (base, most_bytes): (AdapterBase, u64)) -> Seen {
+/// can have. And how many milliseconds that took; none where none are listed.
+async fn adapters(
+    args: &Args,
+    process: &Process,
+    (base, most_bytes): (AdapterBase, u64),
+) -> (Seen, u64) {
+    let began = Instant::now();
     let following = Following {
         folder: args.adapters.clone(),
         base,
@@ -179,7 +193,11 @@ async fn adapters(args: &Args, process: &Process, (base, most_bytes): (AdapterBa
     let (adapters, tried) = follow(process, following);
     // What takes long comes later.
     let _ = timeout(LONGEST_ADAPTERS, tried).await;
-    adapters
+    let took = match adapters.borrow().all().next() {
+        Some(_) => millis(began.elapsed()),
+        None => 0,
+    };
+    (adapters, took)
 }
 
 /// One line of what was loaded and how long each part took.
@@ -202,6 +220,7 @@ fn tell(
         download_ms = cold_start.download_ms,
         load_ms = cold_start.load_ms,
         warm_up_ms = cold_start.warm_up_ms,
+        adapters_ms = cold_start.adapters_ms,
         capacity_sequences = capacity.sequences,
         capacity_tokens_per_second = capacity.tokens_per_second,
         phases = took.told(report),

@@ -479,6 +479,9 @@ pub struct ColdStart {
     pub load_millis: u64,
     #[prost(uint64, tag = "3")]
     pub warm_up_millis: u64,
+    /// Waiting for the adapters that are listed; 0 where none are.
+    #[prost(uint64, tag = "4")]
+    pub adapters_millis: u64,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct WatchRequest {}

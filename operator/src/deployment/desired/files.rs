@@ -1,14 +1,15 @@
-//! How the files of a model get into its pod: claims, what a download needs, and a place to keep it.
+//! How the files of a model get into its pod: claims, what a download needs, a place to keep it, and
+//! what its revision keeps.
 
 use k8s_openapi::api::core::v1::{
     ConfigMapVolumeSource, EmptyDirVolumeSource, HostPathVolumeSource, KeyToPath,
-    PersistentVolumeClaimVolumeSource, SecretVolumeSource, Volume, VolumeMount,
+    PersistentVolumeClaimVolumeSource, PodTemplateSpec, SecretVolumeSource, Volume, VolumeMount,
 };
 use weir_crds::{Model, ModelCache};
 use weir_policy::source::{Roots, claim};
 
 use super::super::validate::Valid;
-use super::adapters;
+use super::{CHAT_TEMPLATE, adapters};
 
 /// Where a worker looks for downloads unless it is told otherwise.
 const CACHE: &str = "/cache";
@@ -16,6 +17,10 @@ const CREDENTIALS: &str = "/credentials";
 const CA_BUNDLE: &str = "/ca-bundle";
 /// Where the list of adapters is.
 const ADAPTERS: &str = "/adapters";
+/// Where the revision's own ConfigMap is.
+const REVISION: &str = "/revision";
+/// The volume of it.
+const OF_REVISION: &str = "revision";
 /// The one file below [`CA_BUNDLE`].
 const CERTIFICATES: &str = "ca.crt";
 
@@ -42,7 +47,18 @@ pub fn files(valid: &Valid<'_>) -> Files {
     files.add_cache(valid.spec.cache.as_ref());
     files.add_access(&valid.spec.model);
     files.add_adapters(&valid.name);
+    files.add_revision(valid.chat_template.is_some());
     files
+}
+
+/// Says of which ConfigMap the revision's files are: its name has the hash of all else.
+pub fn mount_revision(template: &mut PodTemplateSpec, config: &str) {
+    let volumes = template.spec.as_mut().and_then(|pod| pod.volumes.as_mut());
+    let mut volumes = volumes.into_iter().flatten();
+    let volume = volumes.find(|volume| volume.name == OF_REVISION);
+    if let Some(map) = volume.and_then(|volume| volume.config_map.as_mut()) {
+        config.clone_into(&mut map.name);
+    }
 }
 
 impl Files {
@@ -139,6 +155,20 @@ impl Files {
         };
         self.arguments.push(format!("--adapters={ADAPTERS}"));
         self.mount("adapters", volume, ADAPTERS, true);
+    }
+
+    /// As a folder: what its first replica finds is there for the pods after it.
+    fn add_revision(&mut self, has_template: bool) {
+        let volume = Volume {
+            config_map: Some(ConfigMapVolumeSource::default()),
+            ..Volume::default()
+        };
+        self.arguments.push(format!("--pins={REVISION}"));
+        if has_template {
+            let argument = format!("--chat-template={REVISION}/{CHAT_TEMPLATE}");
+            self.arguments.push(argument);
+        }
+        self.mount(OF_REVISION, volume, REVISION, true);
     }
 
     fn mount(&mut self, name: &str, volume: Volume, at: &str, read_only: bool) {

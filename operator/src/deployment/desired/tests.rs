@@ -1,6 +1,7 @@
 //! What deployments are made of, as files under `tests/expected`.
 
 use super::*;
+use crate::deployment::entry::Entry;
 use crate::deployment::validate::validate;
 use crate::expected::check_wanted;
 use weir_crds::SLMDeployment;
@@ -20,7 +21,7 @@ fn settings() -> Settings {
 
 fn made(spec: &str, given: Given<'_>) -> Desired {
     let deployment = deployment(spec);
-    desired(&validate(&deployment).unwrap(), &settings(), given)
+    desired(&validate(&deployment, None).unwrap(), &settings(), given)
 }
 
 const LEAST: &str = "  model: { source: file:///models/triage }\n";
@@ -59,7 +60,10 @@ fn a_deployment_with_everything_that_is_honoured() {
     };
     let given = Given {
         began: Some(&began),
-        digest: Some("sha256:abc"),
+        pins: Some(&Pins {
+            digest: "sha256:abc".into(),
+            resolved: Some("5f1c2ab".into()),
+        }),
         canary: true,
     };
     check_wanted("deployment-all", &made(ALL, given).objects());
@@ -98,6 +102,42 @@ fn a_deployment_whose_model_is_downloaded() {
     );
 }
 
+/// A deployment with this chat template, and what is pinned.
+fn templated(text: &str, pins: Option<&Pins>) -> Desired {
+    let template = "chatTemplate: { configMapRef: { name: templates, key: ours } }";
+    let spec = format!("  model: {{ source: file:///models/triage, {template} }}\n");
+    let deployment = deployment(&spec);
+    let entry = Entry::Text(text.into());
+    let valid = validate(&deployment, Some(&entry)).unwrap();
+    let given = Given {
+        pins,
+        ..Given::default()
+    };
+    desired(&valid, &settings(), given)
+}
+
+#[test]
+fn a_chat_template_is_kept_by_the_revision_that_began_with_it() {
+    let made = templated("{{ messages }}\n", None);
+    check_wanted("deployment-template", &made.objects());
+    let of = |made: &Desired| made.revision.clone();
+    assert_eq!(of(&made), of(&templated("{{ messages }}\n", None)));
+    assert_ne!(of(&made), of(&templated("{{ messages }}", None)));
+}
+
+#[test]
+fn what_the_first_replica_found_is_no_part_of_the_revision() {
+    let pins = Pins {
+        digest: "sha256:abc".into(),
+        resolved: None,
+    };
+    let (before, after) = (templated("x", None), templated("x", Some(&pins)));
+    assert_eq!(before.deployment, after.deployment);
+    let data = after.config.data.unwrap();
+    let keys: Vec<&str> = data.keys().map(String::as_str).collect();
+    assert_eq!(keys, [CHAT_TEMPLATE, DIGEST, SOURCE]);
+}
+
 #[test]
 fn downloads_of_a_deployment_that_names_no_cache_end_with_the_pod() {
     let made = made(
@@ -106,7 +146,8 @@ fn downloads_of_a_deployment_that_names_no_cache_end_with_the_pod() {
     );
     let pod = made.deployment.spec.unwrap().template.spec.unwrap();
     let volumes = pod.volumes.unwrap();
-    assert_eq!(volumes.len(), 2, "and the list of adapters");
+    let names: Vec<&str> = volumes.iter().map(|volume| volume.name.as_str()).collect();
+    assert_eq!(names, ["cache", "adapters", "revision"]);
     assert!(volumes[0].empty_dir.is_some());
     assert_eq!(pod.security_context.unwrap().fs_group, None);
     let mounts = pod.containers[0].volume_mounts.clone().unwrap();
@@ -147,7 +188,7 @@ fn a_revision_is_known_again_by_the_image_it_began_with() {
         ..Given::default()
     };
     let deployment = deployment(LEAST);
-    let valid = validate(&deployment).unwrap();
+    let valid = validate(&deployment, None).unwrap();
     let kept = revision(&valid, &settings(), old.began);
     assert_eq!(kept, made(LEAST, old).revision);
     assert_ne!(kept, made(LEAST, Given::default()).revision);
@@ -168,7 +209,7 @@ fn another_collector_rolls_nothing_and_the_next_revision_takes_it_up() {
         ..settings()
     };
     let deployment = deployment(LEAST);
-    let valid = validate(&deployment).unwrap();
+    let valid = validate(&deployment, None).unwrap();
     let began = Began::of(container(before.clone()));
     assert_eq!(revision(&valid, &changed, Some(&began)), before.revision);
 
@@ -189,7 +230,7 @@ fn a_collector_in_the_users_own_environment_is_theirs() {
     };
     let env = "{ name: WEIR_OTLP_ENDPOINT, value: 'http://mine:4317' }";
     let deployment = deployment(&format!("{LEAST}  placement: {{ env: [{env}] }}\n"));
-    let valid = validate(&deployment).unwrap();
+    let valid = validate(&deployment, None).unwrap();
     let began = Began::of(container(desired(&valid, &changed, Given::default())));
     assert_eq!(
         (began.otlp_endpoint, began.log_level.as_deref()),

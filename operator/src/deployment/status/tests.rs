@@ -6,10 +6,13 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::deployment::began::Began;
+use crate::deployment::rollout::Pins;
 use crate::expected::check;
 use crate::reach::Reach;
 use weir_crds::SLMDeployment;
 use weir_policy::load::{Capacity, ModelFacts, WorkerLoad};
+
+mod replicas;
 
 const NOW: &str = "2026-11-21T06:00:00Z";
 
@@ -36,7 +39,10 @@ fn revision(name: &str, ready: u32) -> Revision {
         replicas: 1,
         ready,
         refused: None,
-        pinned: Some("sha256:abc".into()),
+        pins: Some(Pins {
+            digest: "sha256:abc".into(),
+            resolved: None,
+        }),
     }
 }
 
@@ -63,6 +69,7 @@ fn replica(ready: bool, status: Value, digest: Option<&str>) -> Replica {
                 download_ms: 0,
                 load_ms: 120,
                 warm_up_ms: 30,
+                adapters_ms: 0,
             }),
             capacity: Some(Capacity {
                 sequences: 16,
@@ -116,6 +123,7 @@ fn observed(revisions: Vec<Revision>, replicas: Vec<Replica>) -> Observed {
             routers: true,
             taken: Vec::new(),
         },
+        chat_template: None,
     }
 }
 
@@ -394,68 +402,4 @@ fn capacity_keeps_the_time_of_its_measurement_until_it_is_another() {
     let later = capacity(&seen, "2026-11-21T07:00:00Z");
     assert_eq!(later.concurrency, 8);
     assert_ne!(later.measured_at, first.measured_at);
-}
-
-/// Two ready replicas of a deployment with the adapters `a` and `b`, which report these.
-fn with_adapters(reports: [Value; 2]) -> SLMDeploymentStatus {
-    let replicas = reports.map(|report| {
-        let mut replica = replica(true, running(), Some("sha256:abc"));
-        let load = replica.load.as_mut().unwrap();
-        load.adapters = serde_json::from_value(report).unwrap();
-        replica
-    });
-    let mut observed = observed(vec![revision("new", 2)], replicas.into());
-    let listed =
-        json!([{ "name": "a", "source": "s3://m/a" }, { "name": "b", "source": "s3://m/b" }]);
-    observed.deployment.spec.adapters = serde_json::from_value(listed).unwrap();
-    settled(&observed)
-}
-
-fn adapters_ready(status: &SLMDeploymentStatus) -> String {
-    let told = told(status).into_iter();
-    told.filter(|line| line.starts_with("AdaptersReady"))
-        .collect()
-}
-
-#[test]
-fn adapters_are_told_with_the_replicas_that_serve_them() {
-    let a = json!({ "name": "a", "digest": "sha256:a" });
-    let b = json!({ "name": "b", "digest": "sha256:b" });
-    let late = json!({ "name": "b", "reason": "Downloading" });
-    let status = with_adapters([json!([a, late]), json!([a, b])]);
-    let told = status.adapters.iter();
-    let told: Vec<_> = told
-        .map(|of| (of.name.as_str(), of.digest.as_deref(), of.ready))
-        .collect();
-    assert_eq!(
-        told,
-        [("a", Some("sha256:a"), 2), ("b", Some("sha256:b"), 1)]
-    );
-    assert_eq!(
-        adapters_ready(&status),
-        "AdaptersReady=True Loaded: 2 adapters are served"
-    );
-    let status = with_adapters([json!([a, late]), json!([a])]);
-    assert_eq!(status.adapters[1].ready, 0);
-    assert_eq!(
-        adapters_ready(&status),
-        "AdaptersReady=False Downloading: adapter b is on no replica yet"
-    );
-    assert_eq!(
-        reason(&status).1,
-        "Serving",
-        "the model is served all the same"
-    );
-}
-
-#[test]
-fn an_adapter_that_a_replica_refuses_is_told_in_its_words() {
-    let a = json!({ "name": "a", "digest": "sha256:a" });
-    let wrong = json!({ "name": "b", "reason": "Unsupported", "message": "rank 128" });
-    let gone = json!({ "name": "c", "reason": "ModelNotFound", "message": "not listed any more" });
-    let status = with_adapters([json!([gone, a, wrong]), json!([a])]);
-    assert_eq!(
-        adapters_ready(&status),
-        "AdaptersReady=False Unsupported: adapter b on replica triage-new-1: rank 128"
-    );
 }

@@ -238,6 +238,7 @@ impl Loader {
             source: listed.source.clone(),
             revision: listed.revision.clone(),
             pinned: None,
+            pins: None,
             sha256: match &listed.sha256 {
                 Some(text) => Some(text.parse().map_err(|error| {
                     Failure::of("Unsupported", &format!("sha256 {text}: {error}"))
@@ -247,7 +248,7 @@ impl Loader {
             ..self.source.clone()
         };
         // How far one adapter is, is told by nobody.
-        let fetched = other.bring(&watch::Sender::default()).await?;
+        let fetched = other.bring(None, &watch::Sender::default()).await?;
         Ok(fetched.path)
     }
 }

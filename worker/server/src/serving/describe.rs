@@ -31,6 +31,7 @@ impl Serving {
                 download_millis: self.cold_start.download_ms,
                 load_millis: self.cold_start.load_ms,
                 warm_up_millis: self.cold_start.warm_up_ms,
+                adapters_millis: self.cold_start.adapters_ms,
             }),
             capacity: Some(api::Capacity {
                 sequences: self.capacity.sequences,

@@ -361,3 +361,23 @@ async fn vectors_are_made_with_the_adapter_that_was_asked_for() {
     assert!(own != a && own != b && a != b);
     assert_eq!(vector(&worker, "triage:a").await, a);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_wait_for_adapters_is_told_as_a_part_of_the_start() {
+    let waited = async |worker: &Worker| {
+        let cold_start = worker.report().await["worker"]["cold_start"].clone();
+        let mut grpc = worker.grpc().await;
+        let described = grpc.describe(api::DescribeRequest {}).await.unwrap();
+        let described = described.into_inner().cold_start.unwrap();
+        assert_eq!(cold_start["adapters_ms"], described.adapters_millis);
+        described.adapters_millis
+    };
+    let mut stage = Stage::new();
+    stage.name(&[]);
+    assert_eq!(waited(&stage.worker().await).await, 0);
+    // So many that it cannot be less than a millisecond.
+    let names: Vec<String> = (0..30).map(|index| format!("a{index}")).collect();
+    let listed: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "one")).collect();
+    stage.name(&listed);
+    assert!(waited(&stage.worker().await).await > 0);
+}

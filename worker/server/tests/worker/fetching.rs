@@ -99,3 +99,56 @@ async fn what_a_source_refuses_is_named_with_its_reason() {
         registry.digest
     );
 }
+
+/// A folder that pins this.
+fn pins(entries: &[(&str, &str)]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in entries {
+        std::fs::write(folder.path().join(name), text).unwrap();
+    }
+    folder
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_loads_what_was_pinned_or_nothing() {
+    let nothing = pins(&[]);
+    let first = Worker::start(&["--pins", nothing.path().to_str().unwrap()]).await;
+    let digest = first.report().await["worker"]["model"]["digest"].clone();
+    let same = pins(&[("digest", digest.as_str().unwrap())]);
+    Worker::start(&["--pins", same.path().to_str().unwrap()]).await;
+
+    let other = pins(&[("digest", "sha256:abc")]);
+    let args = ["--pins", other.path().to_str().unwrap()];
+    let failed = fail_to_start("file:///model", &triage(), &args);
+    let said = failed.said.join("\n");
+    assert!(said.starts_with("DigestMismatch: "), "{said}");
+    assert!(said.contains("sha256:abc"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_address_resolved_to_is_asked_for_though_it_means_something_else_now() {
+    let registry = Registry::with(&triage(), None).await;
+    registry.open();
+    // A tag that is gone since.
+    let source = registry.source().replace(":v1", ":v0");
+    let cache = tempfile::tempdir().unwrap();
+    let cache = ["--cache", cache.path().to_str().unwrap()];
+    let failed = fail_to_start(&source, &triage(), &cache);
+    assert!(
+        failed.said[0].starts_with("ModelNotFound: "),
+        "{:?}",
+        failed.said
+    );
+
+    let pinned = pins(&[("resolved", &registry.digest)]);
+    let args = [
+        cache[0],
+        cache[1],
+        "--pins",
+        pinned.path().to_str().unwrap(),
+    ];
+    let mut worker = Worker::fetching(&source, &args);
+    worker.listening();
+    let report = worker.report().await;
+    assert_eq!(report["worker"]["model"]["revision"], registry.digest);
+}
