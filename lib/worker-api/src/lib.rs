@@ -23,3 +23,7 @@ pub use v1::*;
 
 /// The longest message either side should accept: a prompt of a million tokens as ids, and room.
 pub const MAX_MESSAGE_BYTES: usize = 32 * 1024 * 1024;
+
+/// The longest request that a worker takes: a prompt of a million tokens as ids, the same again that
+/// was produced before, and room.
+pub const MAX_REQUEST_BYTES: usize = 8 * 1024 * 1024;

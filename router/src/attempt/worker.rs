@@ -184,9 +184,9 @@ fn failure(tier: &str, status: &Status, has_begun: bool) -> Failure {
                 .map(|seconds| Duration::from_secs(seconds.into())),
         },
         api::ErrorCode::Draining => Failure::Lost { tier },
-        // The address belongs to somebody else by now, or the adapter is not there yet; another replica
-        // may be.
-        api::ErrorCode::UnknownModel => Failure::Connect { tier },
+        // The address belongs to somebody else by now, or the model or adapter is not there yet; another
+        // replica may be.
+        api::ErrorCode::UnknownModel | api::ErrorCode::Starting => Failure::Connect { tier },
         api::ErrorCode::Internal | api::ErrorCode::Unspecified => Failure::Broken { tier },
     }
 }

@@ -109,17 +109,19 @@ async fn a_full_replica_is_tried_again_and_then_reported_as_overload() {
 }
 
 #[tokio::test]
-async fn a_replica_is_told_what_it_must_serve_and_one_that_serves_another_is_passed_over() {
-    let stale = Scripted::start([vec![Play::Refuse(ErrorCode::UnknownModel)]]).await;
-    let well = Scripted::start([sure()]).await;
-    let rig = Rig::with(json!({}), &[&stale, &well]).await;
-    // Either way one of two asks meets the stale one.
-    for _ in 0..2 {
-        let response = rig.ask(json!({})).await;
-        assert_eq!(header(&response, "x-weir-tier"), "small");
+async fn a_replica_is_told_what_it_must_serve_and_one_that_does_not_or_not_yet_is_passed_over() {
+    for why in [ErrorCode::UnknownModel, ErrorCode::Starting] {
+        let stale = Scripted::start([vec![Play::Refuse(why)]]).await;
+        let well = Scripted::start([sure()]).await;
+        let rig = Rig::with(json!({}), &[&stale, &well]).await;
+        // Either way one of two asks meets the stale one.
+        for _ in 0..2 {
+            let response = rig.ask(json!({})).await;
+            assert_eq!(header(&response, "x-weir-tier"), "small");
+        }
+        assert!(!stale.asked().is_empty(), "the test wants one to be stale");
+        assert_eq!(well.asked()[0].model, "triage");
     }
-    assert!(!stale.asked().is_empty(), "the test wants one to be stale");
-    assert_eq!(well.asked()[0].model, "triage");
 }
 
 #[tokio::test]

@@ -113,6 +113,12 @@ pub async fn not_found(request: Request) -> Response {
     with_id(given, error.into_response())
 }
 
+/// What every path is answered with that `refusal` keeps from being served.
+pub fn refused(request: &Request, refusal: Refusal) -> Response {
+    let given = request.headers().get(&REQUEST_ID).cloned();
+    with_id(given, WireError::from(refusal).into_response())
+}
+
 async fn no_such_method(method: Method, uri: Uri) -> WireError {
     WireError::no_such_method(&method, &uri)
 }

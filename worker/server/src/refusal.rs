@@ -60,6 +60,12 @@ pub enum Refusal {
     Unsupported { field: String, why: String },
     #[error("this replica is ending")]
     Draining,
+    #[error("`{model}` is not there yet: {doing}")]
+    Starting {
+        model: String,
+        doing: String,
+        seconds: u32,
+    },
     #[error("{step} failed")]
     Internal { step: &'static str },
 }
@@ -97,6 +103,7 @@ impl Refusal {
             Self::Mismatch { .. } => ErrorCode::Mismatch,
             Self::Unsupported { .. } => ErrorCode::Unsupported,
             Self::Draining => ErrorCode::Draining,
+            Self::Starting { .. } => ErrorCode::Starting,
             Self::Internal { .. } => ErrorCode::Internal,
         }
     }
@@ -109,7 +116,7 @@ impl Refusal {
             Self::UnknownModel { .. } | Self::UnknownAdapter { .. } => Some("model"),
             Self::TooLong { .. } | Self::TooLongText { .. } => Some("prompt"),
             Self::NotJson { .. } | Self::BodyTooLarge { .. } | Self::Overloaded { .. } => None,
-            Self::TooManyValues { .. } => None,
+            Self::TooManyValues { .. } | Self::Starting { .. } => None,
             Self::BodyTooSlow | Self::Draining | Self::Internal { .. } => None,
         }
     }
@@ -152,13 +159,14 @@ impl Refusal {
                 ErrorCode::Overloaded
                     | ErrorCode::Mismatch
                     | ErrorCode::Draining
+                    | ErrorCode::Starting
                     | ErrorCode::Internal
             )
     }
 
     pub fn retry_after_seconds(&self) -> Option<u32> {
         match self {
-            Self::Overloaded { seconds, .. } => Some(*seconds),
+            Self::Overloaded { seconds, .. } | Self::Starting { seconds, .. } => Some(*seconds),
             Self::Draining => Some(RETRY_AFTER_SECONDS),
             _ => None,
         }

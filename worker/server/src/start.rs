@@ -23,6 +23,7 @@ use weir_engine::{
 use weir_policy::load::ColdStart;
 use weir_process::Process;
 use weir_sources::{Origin, Progress};
+use weir_worker_api::Phase;
 
 use crate::{
     adapters::{Following, Seen, follow, uses::Uses},
@@ -37,6 +38,7 @@ use crate::{
     renderer::Renderer,
     room,
     serving::{Serving, tools::Style},
+    stage::Stage,
     warm_up::{try_out, warm_up},
 };
 
@@ -60,17 +62,18 @@ const LONGEST_TOKEN_BYTES: usize = 64;
 pub async fn start(
     args: &Args,
     process: &Process,
-    progress: watch::Sender<Progress>,
+    (progress, stage): (watch::Sender<Progress>, Stage),
 ) -> Result<(Serving, Ended), Failure> {
     let began = Instant::now();
     let fetched = args.source.bring(&progress).await?;
     let download = began.elapsed();
+    stage.enter(Phase::Loading);
     let folder = fetched.path.clone();
     let began = Instant::now();
     // First, while the memory that weights will take is there for the template's trial.
     let template = Renderer::of(&folder, args.chat_template.as_deref()).await?;
     let memory = Memory::available();
-    let loaded = load(args, folder, memory).await?;
+    let loaded = load((args, stage), folder, memory).await?;
     let load_ms = millis(began.elapsed().saturating_sub(loaded.took.warm_up));
     let facts = loaded.model.facts().clone();
     let (report, mut took) = (loaded.report, loaded.took);
@@ -131,7 +134,11 @@ pub async fn start(
 }
 
 /// Loads on a thread where that disturbs nobody, and tries out what was loaded.
-async fn load(args: &Args, folder: PathBuf, memory: Option<Memory>) -> Result<Loaded, Failure> {
+async fn load(
+    (args, stage): (&Args, Stage),
+    folder: PathBuf,
+    memory: Option<Memory>,
+) -> Result<Loaded, Failure> {
     let options = load_options(args, memory);
     let name = args.model_name.clone();
     let sequences = asked(args).unwrap_or(PLANNED_SEQUENCES).min(STEP_TOKENS);
@@ -140,6 +147,7 @@ async fn load(args: &Args, folder: PathBuf, memory: Option<Memory>) -> Result<Lo
         let mut loaded = Loaded::load((&folder, pooling), &options, memory, sequences)
             .map_err(|error| Failure::new(error.reason(), &error))?;
         let began = Instant::now();
+        stage.enter(Phase::WarmingUp);
         let model = (&mut loaded.model, &mut loaded.cache);
         loaded.capacity = try_out(model, &loaded.tokenizer, &name)?;
         loaded.took.warm_up = began.elapsed();

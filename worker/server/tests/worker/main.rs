@@ -24,6 +24,7 @@ mod rendering;
 mod sampling;
 mod sdk;
 mod start_failures;
+mod starting;
 mod tokens;
 mod tools;
 mod traces;
