@@ -162,6 +162,20 @@ async fn a_prompt_too_long_for_the_small_tier_goes_up_and_is_refused_where_there
 }
 
 #[tokio::test]
+async fn an_ask_that_is_longer_than_a_worker_takes_is_told_so() {
+    // More than a server takes that nobody told how much.
+    let text = "x".repeat(5 << 20);
+    let worker = Scripted::start([sure()]).await;
+    let rig = Rig::with(json!({}), &[&worker]).await;
+    let messages = json!([{ "role": "user", "content": text }]);
+    let ask = json!({ "model": "triage", "messages": messages });
+    let response = rig.ask(ask).await;
+    assert_eq!(response.status(), StatusCode::BAD_REQUEST);
+    let error = json_of(response).await["error"].clone();
+    assert_eq!(error["code"], "context_length_exceeded");
+}
+
+#[tokio::test]
 async fn a_frontier_that_is_down_is_an_error_with_the_history_where_the_policy_says_so() {
     for (fault, status, outcome) in [
         ("status=500", StatusCode::BAD_GATEWAY, "broken"),
