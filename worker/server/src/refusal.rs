@@ -27,6 +27,8 @@ pub enum Refusal {
     TooManyValues { limit: usize },
     #[error("the body did not come in time")]
     BodyTooSlow,
+    #[error("the body broke off")]
+    BodyBroken,
     #[error("there is no model `{asked}` here; there is: {known}")]
     UnknownModel { asked: String, known: String },
     #[error("there is no model `{asked}` here now; there is: {known}")]
@@ -96,7 +98,8 @@ impl Refusal {
             | Self::NotJson { .. }
             | Self::BodyTooLarge { .. }
             | Self::TooManyValues { .. }
-            | Self::BodyTooSlow => ErrorCode::Invalid,
+            | Self::BodyTooSlow
+            | Self::BodyBroken => ErrorCode::Invalid,
             Self::UnknownModel { .. } | Self::UnknownAdapter { .. } => ErrorCode::UnknownModel,
             Self::TooLong { .. } | Self::TooLongText { .. } => ErrorCode::TooLong,
             Self::Overloaded { .. } => ErrorCode::Overloaded,
@@ -117,7 +120,7 @@ impl Refusal {
             Self::TooLong { .. } | Self::TooLongText { .. } => Some("prompt"),
             Self::NotJson { .. } | Self::BodyTooLarge { .. } | Self::Overloaded { .. } => None,
             Self::TooManyValues { .. } | Self::Starting { .. } => None,
-            Self::BodyTooSlow | Self::Draining | Self::Internal { .. } => None,
+            Self::BodyTooSlow | Self::BodyBroken | Self::Draining | Self::Internal { .. } => None,
         }
     }
 

@@ -16,7 +16,9 @@ pub fn routes(stage: Stage) -> Router {
     let grpc = WorkerServer::new(Starting(stage.clone()));
     let grpc = grpc.max_decoding_message_size(MAX_REQUEST_BYTES);
     let grpc = tonic::service::Routes::new(grpc).into_axum_router();
-    grpc.fallback(async move |request: extract::Request| openai::refused(&request, stage.refusal()))
+    grpc.fallback(async move |request: extract::Request| {
+        openai::refused(request, stage.refusal()).await
+    })
 }
 
 impl Starting {

@@ -3,6 +3,7 @@
 
 mod adapters;
 mod bad_input;
+mod bodies;
 mod chat;
 mod completions;
 mod drain;
