@@ -18,7 +18,7 @@ pub fn status_with(detail: &ErrorDetail, message: impl Into<String>) -> Status {
         ErrorCode::Overloaded => Code::ResourceExhausted,
         ErrorCode::Mismatch => Code::FailedPrecondition,
         ErrorCode::Unsupported => Code::Unimplemented,
-        ErrorCode::Draining => Code::Unavailable,
+        ErrorCode::Draining | ErrorCode::Starting => Code::Unavailable,
         ErrorCode::Internal | ErrorCode::Unspecified => Code::Internal,
     };
     Status::with_details(code, message, detail.encode_to_vec().into())
@@ -78,6 +78,7 @@ mod tests {
             (ErrorCode::Unsupported, Code::Unimplemented),
             (ErrorCode::Draining, Code::Unavailable),
             (ErrorCode::Internal, Code::Internal),
+            (ErrorCode::Starting, Code::Unavailable),
         ] {
             let detail = ErrorDetail {
                 code: code.into(),

@@ -20,6 +20,7 @@ fn generated_code_is_fresh() {
     let out = tempfile::tempdir().unwrap();
     tonic_prost_build::configure()
         .out_dir(out.path())
+        .codec_path("crate::bounded::BoundedCodec")
         .compile_fds(descriptors)
         .unwrap();
     let fresh = fs::read_to_string(out.path().join(FILE)).unwrap();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tonic::{Request, Status, Streaming};
+use tonic::{Code, Request, Status, Streaming};
 use tracing::Span;
 use weir_cascade::Token;
 use weir_process::traces;
@@ -162,6 +162,10 @@ fn failure(tier: &str, status: &Status, has_begun: bool) -> Failure {
     let tier = tier.to_owned();
     // The message of a worker is for logs; a client is told in our words.
     tracing::debug!(tier, code = ?status.code(), message = status.message(), "replica failed");
+    // What is longer than a worker takes is refused before it is looked into.
+    if status.code() == Code::OutOfRange && !has_begun {
+        return Failure::TooLong { tier };
+    }
     // Every status that a worker of ours writes has a detail.
     if status.details().is_empty() {
         return match has_begun {
@@ -184,9 +188,9 @@ fn failure(tier: &str, status: &Status, has_begun: bool) -> Failure {
                 .map(|seconds| Duration::from_secs(seconds.into())),
         },
         api::ErrorCode::Draining => Failure::Lost { tier },
-        // The address belongs to somebody else by now, or the adapter is not there yet; another replica
-        // may be.
-        api::ErrorCode::UnknownModel => Failure::Connect { tier },
+        // The address belongs to somebody else by now, or the model or adapter is not there yet; another
+        // replica may be.
+        api::ErrorCode::UnknownModel | api::ErrorCode::Starting => Failure::Connect { tier },
         api::ErrorCode::Internal | api::ErrorCode::Unspecified => Failure::Broken { tier },
     }
 }

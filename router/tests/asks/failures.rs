@@ -109,17 +109,19 @@ async fn a_full_replica_is_tried_again_and_then_reported_as_overload() {
 }
 
 #[tokio::test]
-async fn a_replica_is_told_what_it_must_serve_and_one_that_serves_another_is_passed_over() {
-    let stale = Scripted::start([vec![Play::Refuse(ErrorCode::UnknownModel)]]).await;
-    let well = Scripted::start([sure()]).await;
-    let rig = Rig::with(json!({}), &[&stale, &well]).await;
-    // Either way one of two asks meets the stale one.
-    for _ in 0..2 {
-        let response = rig.ask(json!({})).await;
-        assert_eq!(header(&response, "x-weir-tier"), "small");
+async fn a_replica_is_told_what_it_must_serve_and_one_that_does_not_or_not_yet_is_passed_over() {
+    for why in [ErrorCode::UnknownModel, ErrorCode::Starting] {
+        let stale = Scripted::start([vec![Play::Refuse(why)]]).await;
+        let well = Scripted::start([sure()]).await;
+        let rig = Rig::with(json!({}), &[&stale, &well]).await;
+        // Either way one of two asks meets the stale one.
+        for _ in 0..2 {
+            let response = rig.ask(json!({})).await;
+            assert_eq!(header(&response, "x-weir-tier"), "small");
+        }
+        assert!(!stale.asked().is_empty(), "the test wants one to be stale");
+        assert_eq!(well.asked()[0].model, "triage");
     }
-    assert!(!stale.asked().is_empty(), "the test wants one to be stale");
-    assert_eq!(well.asked()[0].model, "triage");
 }
 
 #[tokio::test]
@@ -157,6 +159,20 @@ async fn a_prompt_too_long_for_the_small_tier_goes_up_and_is_refused_where_there
         json_of(response).await["error"]["code"],
         "context_length_exceeded"
     );
+}
+
+#[tokio::test]
+async fn an_ask_that_is_longer_than_a_worker_takes_is_told_so() {
+    // More than a server takes that nobody told how much.
+    let text = "x".repeat(5 << 20);
+    let worker = Scripted::start([sure()]).await;
+    let rig = Rig::with(json!({}), &[&worker]).await;
+    let messages = json!([{ "role": "user", "content": text }]);
+    let ask = json!({ "model": "triage", "messages": messages });
+    let response = rig.ask(ask).await;
+    assert_eq!(response.status(), StatusCode::BAD_REQUEST);
+    let error = json_of(response).await["error"].clone();
+    assert_eq!(error["code"], "context_length_exceeded");
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ mod delta;
 mod error;
 mod modules;
 mod share;
+mod stored;
 mod targets;
 mod tensors;
 
@@ -22,8 +23,8 @@ pub use self::error::AdapterError;
 use self::modules::Module;
 pub(crate) use self::modules::Projection;
 pub(crate) use self::share::{Adapted, HeadDeltas};
+use self::stored::Stored;
 use self::tensors::Tensors;
-use crate::digest;
 use crate::layers::Layout;
 use crate::spec::DecoderSpec;
 
@@ -36,6 +37,7 @@ pub struct Adapter {
     base: Arc<Base>,
     rank: usize,
     bytes: u64,
+    skipped: usize,
     /// Of each layer.
     layers: Vec<[Option<Delta>; Projection::COUNT]>,
     head: Option<Arc<Delta>>,
@@ -69,15 +71,24 @@ impl AdapterBase {
     /// Names the file, key or tensor that is missing or that does not fit the model.
     pub fn read(&self, folder: &Path, most_bytes: u64) -> Result<Adapter, AdapterError> {
         let (config, written) = Config::read(folder)?;
-        let bytes = tensors::read(folder, most_bytes)?;
-        let digest = digest::of_files([(config::FILE, &written[..]), (tensors::FILE, &bytes[..])]);
-        let mut tensors = Tensors::of(&bytes)?;
+        let (stored, tensors) = Stored::open(folder)?;
         let base = &self.0;
+        let mut tensors = Tensors::of((&stored, tensors), base.layout);
+        let fits = |needed| match needed > most_bytes {
+            true => Err(AdapterError::TooLarge {
+                needed,
+                available: most_bytes,
+            }),
+            false => Ok(()),
+        };
+        // In memory they take no less than in the file.
+        fits(tensors.bytes())?;
         let mut adapter = Adapter {
-            digest,
+            digest: stored.digest((config::FILE, &written))?,
             base: base.clone(),
             rank: 0,
             bytes: 0,
+            skipped: tensors.skipped(),
             layers: Vec::new(),
             head: None,
         };
@@ -88,16 +99,12 @@ impl AdapterBase {
             adapter.take(&module, &config, &mut tensors)?;
         }
         tensors.finish()?;
+        stored.check_unchanged()?;
         if adapter.rank == 0 {
             return Err(AdapterError::Nothing);
         }
-        match adapter.bytes > most_bytes {
-            true => Err(AdapterError::TooLarge {
-                needed: adapter.bytes,
-                available: most_bytes,
-            }),
-            false => Ok(adapter),
-        }
+        fits(adapter.bytes)?;
+        Ok(adapter)
     }
 }
 
@@ -145,6 +152,11 @@ impl Adapter {
     /// What it takes in memory.
     pub fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// How many tensors were left out: those of what sees images, which no text model has.
+    pub fn skipped(&self) -> usize {
+        self.skipped
     }
 
     /// The most dimensions that any of its parts has.

@@ -1,5 +1,6 @@
 //! Digests by which two workers recognise that they serve the same model.
 
+use std::io::{self, ErrorKind, Read};
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
@@ -34,6 +35,10 @@ impl Digested {
 /// Of files by name and content. The order is the caller's; lengths are hashed too, so that no
 /// two sets of files look alike.
 pub(crate) fn of_files<'a>(files: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> String {
+    written(hashed(files))
+}
+
+fn hashed<'a>(files: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Sha256 {
     let mut hash = Sha256::new();
     for (name, bytes) in files {
         for part in [name.as_bytes(), bytes] {
@@ -41,7 +46,27 @@ pub(crate) fn of_files<'a>(files: impl IntoIterator<Item = (&'a str, &'a [u8])>)
             hash.update(part);
         }
     }
-    written(hash)
+    hash
+}
+
+/// The same of files, and one more that is read piece by piece and has so many bytes.
+pub(crate) fn of_files_and<'a>(
+    files: impl IntoIterator<Item = (&'a str, &'a [u8])>,
+    (name, mut content, length): (&str, impl Read, u64),
+) -> io::Result<String> {
+    let mut hash = hashed(files);
+    hash.update((name.len() as u64).to_le_bytes());
+    hash.update(name.as_bytes());
+    hash.update(length.to_le_bytes());
+    let mut piece = vec![0; 1 << 16];
+    loop {
+        match content.read(&mut piece) {
+            Ok(0) => return Ok(written(hash)),
+            Ok(count) => hash.update(&piece[..count]),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 /// Of one file's content, as `sha256sum` prints it.

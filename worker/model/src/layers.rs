@@ -76,6 +76,11 @@ const SEEING: [&str; 4] = [
     "model.multi_modal_projector.",
 ];
 
+/// Whether a tensor of that name belongs to what sees images.
+pub(crate) fn sees(name: &str) -> bool {
+    SEEING.iter().any(|seeing| name.starts_with(seeing))
+}
+
 /// Takes every weight of the decoder; afterwards only tensors that belong to nothing are left.
 pub(crate) fn decoder(
     spec: DecoderSpec,
@@ -118,7 +123,7 @@ pub(crate) fn decoder(
         }
     };
     if layout.is_wrapped {
-        weights.skip_all(|name| SEEING.iter().any(|seeing| name.starts_with(seeing)));
+        weights.skip_all(sees);
     }
     Ok(Decoder {
         frequencies: spec.ropes.iter().map(|rope| rope.frequencies()).collect(),

@@ -8,8 +8,8 @@
 
 mod follow;
 mod gauges;
+mod ledger;
 mod list;
-mod memory;
 pub mod uses;
 
 use std::{collections::BTreeMap, sync::Arc};

@@ -11,7 +11,7 @@ use tonic::{Request, Response, Status};
 use weir_engine::Load;
 use weir_process::Shutdown;
 use weir_worker_api::{
-    self as api, MAX_MESSAGE_BYTES, status_with,
+    self as api, MAX_REQUEST_BYTES, status_with,
     worker_server::{Worker, WorkerServer},
 };
 
@@ -27,7 +27,7 @@ pub struct Grpc {
 
 impl Grpc {
     pub fn into_service(self) -> WorkerServer<Self> {
-        WorkerServer::new(self).max_decoding_message_size(MAX_MESSAGE_BYTES)
+        WorkerServer::new(self).max_decoding_message_size(MAX_REQUEST_BYTES)
     }
 }
 
@@ -138,7 +138,8 @@ impl Watching {
     }
 }
 
-fn status(refusal: Refusal) -> Status {
+/// A refusal as gRPC has it.
+pub fn status(refusal: Refusal) -> Status {
     let detail = api::ErrorDetail {
         code: refusal.code().into(),
         retry_elsewhere: refusal.retry_elsewhere(),

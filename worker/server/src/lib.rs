@@ -18,12 +18,15 @@ mod openai;
 mod pace;
 mod pins;
 mod planned;
+mod port;
 mod refusal;
 mod renderer;
 mod room;
 mod serving;
 mod source;
+mod stage;
 mod start;
+mod starting;
 mod warm_up;
 
 use std::{
@@ -34,20 +37,13 @@ use std::{
 };
 
 use anyhow::{Context, anyhow};
-use axum::{
-    extract::Request,
-    middleware::{Next, from_fn},
-    response::Response,
-    serve::ListenerExt,
-};
 use tokio::{net::TcpListener, sync::watch};
-use tracing::Instrument;
 use weir_engine::Ended;
-use weir_process::{Process, ProcessArgs, traces};
+use weir_process::{Process, ProcessArgs};
 
 use self::{
-    adapters::AdapterGauges, draining::Idle, grpc::Grpc, load::Reports, metrics::LoadGauges,
-    serving::Serving,
+    adapters::AdapterGauges, draining::Idle, load::Reports, metrics::LoadGauges, port::Port,
+    serving::Serving, stage::Stage,
 };
 pub use self::{args::Args, failure::Failure};
 pub use weir_engine::model::Inspection;
@@ -100,10 +96,13 @@ pub async fn serve(args: Args, process: Process) -> anyhow::Result<()> {
     process.mount(reports.routes());
     let listener = TcpListener::bind(args.listen).await;
     let listener = listener.with_context(|| format!("listen on {}", args.listen))?;
+    let address = listener.local_addr().context("read the address")?;
     let progress = watch::Sender::default();
     arriving::tell(&process, &reports, progress.subscribe());
+    let stage = Stage::new(&args.model_name, progress.subscribe());
+    let port = Port::open(&process, listener, stage.clone())?;
     let started = tokio::select! {
-        started = start::start(&args, &process, progress) => started,
+        started = start::start(&args, &process, (progress, stage)) => started,
         // Told to end while it loads: there is nothing to finish.
         () = process.shutdown().begun() => return process.finish().await,
     };
@@ -119,9 +118,10 @@ pub async fn serve(args: Args, process: Process) -> anyhow::Result<()> {
     .register(&process);
     let idle = Idle::new(process.shutdown().clone(), serving.engine.load());
     report(&process, reports, &serving, &idle);
-    // Before it says that it listens: whoever reads that finds it ready. The port is open already.
+    port.serve(serving, idle);
     loaded.open();
-    listen(&process, listener, serving, idle)?;
+    // Whoever reads this finds it ready.
+    tracing::info!(%address, "listening");
     process.finish().await
 }
 
@@ -145,45 +145,6 @@ fn report(process: &Process, reports: Reports, serving: &Arc<Serving>, idle: &Id
     process.tasks().spawn("load", async move {
         reports.follow(&serving, &idle).await;
     });
-}
-
-/// Serves both wires on one port until what was begun is finished.
-fn listen(
-    process: &Process,
-    listener: TcpListener,
-    serving: Arc<Serving>,
-    idle: Idle,
-) -> anyhow::Result<()> {
-    let grpc = Grpc {
-        serving: serving.clone(),
-        idle: idle.clone(),
-    };
-    let grpc = tonic::service::Routes::new(grpc.into_service()).into_axum_router();
-    let routes = grpc
-        .merge(openai::routes(serving))
-        .fallback(openai::not_found)
-        .layer(from_fn(traced));
-    let address = listener.local_addr().context("read the address")?;
-    tracing::info!(%address, "listening");
-    // A token is a small packet: it must not wait for the next one (Nagle) to be sent.
-    let listener = listener.tap_io(|stream| {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "a connection sends late");
-        }
-    });
-    let server = axum::serve(listener, routes)
-        .with_graceful_shutdown(async move { idle.when_drained().await });
-    process
-        .tasks()
-        .spawn_required("server", async move { server.await.context("serve") });
-    Ok(())
-}
-
-/// Ties what a request does to the trace that its caller began.
-async fn traced(request: Request, next: Next) -> Response {
-    let span = tracing::info_span!("request", path = request.uri().path());
-    traces::follow(&span, request.headers());
-    next.run(request).instrument(span).await
 }
 
 fn milliseconds_now() -> u64 {

@@ -1,5 +1,6 @@
 //! The OpenAI wire: chats, completions, embeddings and the list of models, on the port that speaks gRPC too.
 
+mod body;
 mod completions;
 mod embeddings;
 mod error;
@@ -16,12 +17,11 @@ mod tools;
 use std::{
     hash::{BuildHasher, RandomState},
     sync::Arc,
-    time::Duration,
 };
 
 use axum::{
     Json, Router,
-    body::{Body, Bytes, to_bytes},
+    body::Body,
     extract::{FromRef, Path, Request, State},
     http::{HeaderName, HeaderValue, Method, StatusCode, Uri},
     middleware::{Next, from_fn},
@@ -29,23 +29,15 @@ use axum::{
     routing::{get, post},
 };
 use serde_json::{Value, json};
-use tokio::{
-    sync::{Semaphore, SemaphorePermit},
-    time::timeout,
+use tokio::sync::Semaphore;
+
+use self::{
+    body::{MOST_READING, discard, read},
+    error::WireError,
+    request::ChatRequest,
+    response::Envelope,
 };
-use weir_policy::json::{MOST_VALUES, most_values};
-
-use self::{error::WireError, request::ChatRequest, response::Envelope};
 use crate::{refusal::Refusal, serving::Serving};
-
-/// A prompt of a million characters and its JSON fit; a picture does not, and none is taken.
-pub const MAX_BODY_BYTES: usize = 8 * 1024 * 1024;
-
-/// Bodies that may be read at the same time: with the limit above they bound what memory they take.
-const MOST_READING: usize = 32;
-
-/// Longer than a body of that size takes on a slow line, so that nobody holds a place by silence.
-const LONGEST_READING: Duration = Duration::from_secs(30);
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Names fields of the request that had no effect.
@@ -110,10 +102,19 @@ fn drawn_id(kind: &str) -> String {
 pub async fn not_found(request: Request) -> Response {
     let given = request.headers().get(&REQUEST_ID).cloned();
     let error = WireError::no_such_route(request.method(), request.uri());
+    discard(request.into_body()).await;
     with_id(given, error.into_response())
 }
 
-async fn no_such_method(method: Method, uri: Uri) -> WireError {
+/// What every path is answered with that `refusal` keeps from being served.
+pub async fn refused(request: Request, refusal: Refusal) -> Response {
+    let given = request.headers().get(&REQUEST_ID).cloned();
+    discard(request.into_body()).await;
+    with_id(given, WireError::from(refusal).into_response())
+}
+
+async fn no_such_method(method: Method, uri: Uri, body: Body) -> WireError {
+    discard(body).await;
     WireError::no_such_method(&method, &uri)
 }
 
@@ -176,24 +177,6 @@ fn named(fields: &[String]) -> Vec<String> {
         named.push(format!("+{}", fields.len() - named.len()));
     }
     named
-}
-
-/// The whole body, within the bounds of size, time and number, and its place among those that are
-/// read: what is parsed of it takes memory too.
-async fn read(reading: &Semaphore, body: Body) -> Result<(Bytes, SemaphorePermit<'_>), Refusal> {
-    let place = reading.try_acquire().map_err(|_| Refusal::Overloaded {
-        max_waiting: MOST_READING,
-        seconds: 1,
-    })?;
-    let body = timeout(LONGEST_READING, to_bytes(body, MAX_BODY_BYTES)).await;
-    let body = body.map_err(|_| Refusal::BodyTooSlow)?;
-    let body = body.map_err(|_| Refusal::BodyTooLarge {
-        limit_bytes: MAX_BODY_BYTES,
-    })?;
-    if most_values(&body) > MOST_VALUES {
-        return Err(Refusal::TooManyValues { limit: MOST_VALUES });
-    }
-    Ok((body, place))
 }
 
 /// For whoever cannot ask the admin port: whether answers are begun here.

@@ -27,6 +27,8 @@ pub enum Refusal {
     TooManyValues { limit: usize },
     #[error("the body did not come in time")]
     BodyTooSlow,
+    #[error("the body broke off")]
+    BodyBroken,
     #[error("there is no model `{asked}` here; there is: {known}")]
     UnknownModel { asked: String, known: String },
     #[error("there is no model `{asked}` here now; there is: {known}")]
@@ -60,6 +62,12 @@ pub enum Refusal {
     Unsupported { field: String, why: String },
     #[error("this replica is ending")]
     Draining,
+    #[error("`{model}` is not there yet: {doing}")]
+    Starting {
+        model: String,
+        doing: String,
+        seconds: u32,
+    },
     #[error("{step} failed")]
     Internal { step: &'static str },
 }
@@ -90,13 +98,15 @@ impl Refusal {
             | Self::NotJson { .. }
             | Self::BodyTooLarge { .. }
             | Self::TooManyValues { .. }
-            | Self::BodyTooSlow => ErrorCode::Invalid,
+            | Self::BodyTooSlow
+            | Self::BodyBroken => ErrorCode::Invalid,
             Self::UnknownModel { .. } | Self::UnknownAdapter { .. } => ErrorCode::UnknownModel,
             Self::TooLong { .. } | Self::TooLongText { .. } => ErrorCode::TooLong,
             Self::Overloaded { .. } => ErrorCode::Overloaded,
             Self::Mismatch { .. } => ErrorCode::Mismatch,
             Self::Unsupported { .. } => ErrorCode::Unsupported,
             Self::Draining => ErrorCode::Draining,
+            Self::Starting { .. } => ErrorCode::Starting,
             Self::Internal { .. } => ErrorCode::Internal,
         }
     }
@@ -109,8 +119,8 @@ impl Refusal {
             Self::UnknownModel { .. } | Self::UnknownAdapter { .. } => Some("model"),
             Self::TooLong { .. } | Self::TooLongText { .. } => Some("prompt"),
             Self::NotJson { .. } | Self::BodyTooLarge { .. } | Self::Overloaded { .. } => None,
-            Self::TooManyValues { .. } => None,
-            Self::BodyTooSlow | Self::Draining | Self::Internal { .. } => None,
+            Self::TooManyValues { .. } | Self::Starting { .. } => None,
+            Self::BodyTooSlow | Self::BodyBroken | Self::Draining | Self::Internal { .. } => None,
         }
     }
 
@@ -152,13 +162,14 @@ impl Refusal {
                 ErrorCode::Overloaded
                     | ErrorCode::Mismatch
                     | ErrorCode::Draining
+                    | ErrorCode::Starting
                     | ErrorCode::Internal
             )
     }
 
     pub fn retry_after_seconds(&self) -> Option<u32> {
         match self {
-            Self::Overloaded { seconds, .. } => Some(*seconds),
+            Self::Overloaded { seconds, .. } | Self::Starting { seconds, .. } => Some(*seconds),
             Self::Draining => Some(RETRY_AFTER_SECONDS),
             _ => None,
         }

@@ -6,6 +6,7 @@
 //! dies of, or does not accept, is refused then.
 
 mod process;
+mod turns;
 
 use std::{
     io::{self, BufReader, Write},
@@ -15,14 +16,13 @@ use std::{
 };
 
 use thiserror::Error;
-use tokio::{
-    sync::{Mutex, Semaphore},
-    task::spawn_blocking,
-    time::timeout,
-};
+use tokio::{sync::Semaphore, task::spawn_blocking};
 use weir_engine::model::{Begin, Conversation, TemplateError, TemplateSource, render_apart};
 
-use self::process::{Death, Rendering, StartError};
+use self::{
+    process::{Death, Rendering, StartError},
+    turns::{TooLate, Turns},
+};
 use crate::failure::Failure;
 
 /// There is no text.
@@ -45,7 +45,7 @@ pub enum RenderError {
 pub struct Renderer {
     source: TemplateSource,
     /// None after one has died, until the next conversation.
-    process: Mutex<Option<Rendering>>,
+    process: Turns<Option<Rendering>>,
     /// In kilobytes of conversations that are rendered or wait for their turn.
     places: Semaphore,
 }
@@ -98,7 +98,7 @@ impl Renderer {
         })?;
         Ok(Some(Self {
             source: begin.source,
-            process: Mutex::new(Some(process)),
+            process: Turns::new(Some(process), LONGEST_TURN),
             places: Semaphore::new(MOST as usize),
         }))
     }
@@ -121,8 +121,8 @@ impl Renderer {
         let kilobytes = u32::try_from(bytes >> 10).unwrap_or(MOST).saturating_add(1);
         let place = self.places.try_acquire_many(kilobytes.min(MOST));
         let _place = place.map_err(|_| RenderError::Busy)?;
-        let turn = timeout(LONGEST_TURN, self.process.lock()).await;
-        let mut process = turn.map_err(|_| RenderError::Busy)?;
+        let turn = self.process.next().await;
+        let mut process = turn.map_err(|TooLate| RenderError::Busy)?;
         let idle = process.take();
         let is_fresh = idle.is_none();
         let mut rendering = match idle {

@@ -1,6 +1,6 @@
 //! What a worker does, in the contract's words and on no particular wire.
 
-mod adapter;
+mod answering;
 mod call_id;
 mod check;
 mod choose;

@@ -23,6 +23,7 @@ use weir_engine::{
 use weir_policy::load::ColdStart;
 use weir_process::Process;
 use weir_sources::{Origin, Progress};
+use weir_worker_api::Phase;
 
 use crate::{
     adapters::{Following, Seen, follow, uses::Uses},
@@ -38,6 +39,7 @@ use crate::{
     renderer::Renderer,
     room,
     serving::{Serving, tools::Style},
+    stage::Stage,
     warm_up::{try_out, warm_up},
 };
 
@@ -61,19 +63,20 @@ const LONGEST_TOKEN_BYTES: usize = 64;
 pub async fn start(
     args: &Args,
     process: &Process,
-    progress: watch::Sender<Progress>,
+    (progress, stage): (watch::Sender<Progress>, Stage),
 ) -> Result<(Serving, Ended), Failure> {
     let pins = Pins::read(args.source.pins.as_deref())?;
     let began = Instant::now();
     let resolved = pins.resolved.as_deref();
     let fetched = args.source.bring(resolved, &progress).await?;
     let download = began.elapsed();
+    stage.enter(Phase::Loading);
     let folder = fetched.path.clone();
     let began = Instant::now();
     // First, while the memory that weights will take is there for the template's trial.
     let template = Renderer::of(&folder, args.chat_template.as_deref()).await?;
     let memory = Memory::available();
-    let loaded = load(args, (folder, pins), memory).await?;
+    let loaded = load((args, stage), (folder, pins), memory).await?;
     let load_ms = millis(began.elapsed().saturating_sub(loaded.took.warm_up));
     let facts = loaded.model.facts().clone();
     let (report, mut took) = (loaded.report, loaded.took);
@@ -136,7 +139,7 @@ pub async fn start(
 
 /// Loads on a thread where that disturbs nobody, and tries out what was loaded.
 async fn load(
-    args: &Args,
+    (args, stage): (&Args, Stage),
     (folder, pins): (PathBuf, Pins),
     memory: Option<Memory>,
 ) -> Result<Loaded, Failure> {
@@ -149,6 +152,7 @@ async fn load(
             .map_err(|error| Failure::new(error.reason(), &error))?;
         pins.hold(&loaded.model.facts().digest)?;
         let began = Instant::now();
+        stage.enter(Phase::WarmingUp);
         let model = (&mut loaded.model, &mut loaded.cache);
         loaded.capacity = try_out(model, &loaded.tokenizer, &name)?;
         loaded.took.warm_up = began.elapsed();

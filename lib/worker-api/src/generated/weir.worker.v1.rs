@@ -448,6 +448,30 @@ pub struct DescribeResponse {
     pub revision: ::prost::alloc::string::String,
     #[prost(message, optional, tag = "17")]
     pub capacity: ::core::option::Option<Capacity>,
+    /// Before SERVING nothing above is known but the names of the model and the version.
+    #[prost(enumeration = "Phase", tag = "18")]
+    pub phase: i32,
+    /// Set while the model's files are on their way.
+    #[prost(message, optional, tag = "19")]
+    pub arriving: ::core::option::Option<Arriving>,
+}
+/// How far the model's files are.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Arriving {
+    #[prost(uint64, tag = "1")]
+    pub done_bytes: u64,
+    /// Unset where the source does not say.
+    #[prost(uint64, optional, tag = "2")]
+    pub total_bytes: ::core::option::Option<u64>,
+    /// From 0 to 100; 100 only when every byte is there.
+    #[prost(uint32, optional, tag = "3")]
+    pub percent: ::core::option::Option<u32>,
+    /// Over the last ten seconds.
+    #[prost(uint64, tag = "4")]
+    pub bytes_per_second: u64,
+    /// All of it for people: `downloading model.gguf: 43 % of 6200 MB at 85 MB/s`.
+    #[prost(string, tag = "5")]
+    pub said: ::prost::alloc::string::String,
 }
 /// What the replica can do, measured when it got ready.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -513,7 +537,7 @@ pub struct ErrorDetail {
     /// The request field at fault, for INVALID.
     #[prost(string, tag = "3")]
     pub field: ::prost::alloc::string::String,
-    /// For OVERLOADED: when to come back.
+    /// For OVERLOADED, DRAINING and STARTING: when to come back.
     #[prost(uint32, optional, tag = "4")]
     pub retry_after_seconds: ::core::option::Option<u32>,
 }
@@ -609,6 +633,45 @@ impl FinishReason {
         }
     }
 }
+/// What a replica is doing on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Phase {
+    Unspecified = 0,
+    /// The model's files are looked for, or come.
+    Fetching = 1,
+    /// They are read into memory.
+    Loading = 2,
+    /// The model is tried out and measured.
+    WarmingUp = 3,
+    Serving = 4,
+}
+impl Phase {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "PHASE_UNSPECIFIED",
+            Self::Fetching => "PHASE_FETCHING",
+            Self::Loading => "PHASE_LOADING",
+            Self::WarmingUp => "PHASE_WARMING_UP",
+            Self::Serving => "PHASE_SERVING",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "PHASE_UNSPECIFIED" => Some(Self::Unspecified),
+            "PHASE_FETCHING" => Some(Self::Fetching),
+            "PHASE_LOADING" => Some(Self::Loading),
+            "PHASE_WARMING_UP" => Some(Self::WarmingUp),
+            "PHASE_SERVING" => Some(Self::Serving),
+            _ => None,
+        }
+    }
+}
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum ErrorCode {
@@ -629,6 +692,8 @@ pub enum ErrorCode {
     Draining = 7,
     /// A defect; the message is for logs.
     Internal = 8,
+    /// The worker does not serve yet: Describe says how far it is.
+    Starting = 9,
 }
 impl ErrorCode {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -646,6 +711,7 @@ impl ErrorCode {
             Self::Unsupported => "ERROR_CODE_UNSUPPORTED",
             Self::Draining => "ERROR_CODE_DRAINING",
             Self::Internal => "ERROR_CODE_INTERNAL",
+            Self::Starting => "ERROR_CODE_STARTING",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -660,6 +726,7 @@ impl ErrorCode {
             "ERROR_CODE_UNSUPPORTED" => Some(Self::Unsupported),
             "ERROR_CODE_DRAINING" => Some(Self::Draining),
             "ERROR_CODE_INTERNAL" => Some(Self::Internal),
+            "ERROR_CODE_STARTING" => Some(Self::Starting),
             _ => None,
         }
     }
@@ -771,7 +838,7 @@ pub mod worker_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::bounded::BoundedCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/weir.worker.v1.Worker/Generate",
             );
@@ -793,7 +860,7 @@ pub mod worker_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::bounded::BoundedCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/weir.worker.v1.Worker/Choose",
             );
@@ -815,7 +882,7 @@ pub mod worker_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::bounded::BoundedCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/weir.worker.v1.Worker/Embed",
             );
@@ -840,7 +907,7 @@ pub mod worker_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::bounded::BoundedCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/weir.worker.v1.Worker/Tokenize",
             );
@@ -849,7 +916,8 @@ pub mod worker_client {
                 .insert(GrpcMethod::new("weir.worker.v1.Worker", "Tokenize"));
             self.inner.unary(req, path, codec).await
         }
-        /// Says what this worker serves. The answer does not change while the process lives.
+        /// Says what this worker serves, or how far it is on its way there: the only call that is answered
+        /// before it serves. From then on only the adapters change while the process lives.
         pub async fn describe(
             &mut self,
             request: impl tonic::IntoRequest<super::DescribeRequest>,
@@ -865,7 +933,7 @@ pub mod worker_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::bounded::BoundedCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/weir.worker.v1.Worker/Describe",
             );
@@ -890,7 +958,7 @@ pub mod worker_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::bounded::BoundedCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/weir.worker.v1.Worker/Watch",
             );
@@ -943,7 +1011,8 @@ pub mod worker_server {
             tonic::Response<super::TokenizeResponse>,
             tonic::Status,
         >;
-        /// Says what this worker serves. The answer does not change while the process lives.
+        /// Says what this worker serves, or how far it is on its way there: the only call that is answered
+        /// before it serves. From then on only the adapters change while the process lives.
         async fn describe(
             &self,
             request: tonic::Request<super::DescribeRequest>,
@@ -1070,7 +1139,7 @@ pub mod worker_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GenerateSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::bounded::BoundedCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1113,7 +1182,7 @@ pub mod worker_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ChooseSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::bounded::BoundedCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1156,7 +1225,7 @@ pub mod worker_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = EmbedSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::bounded::BoundedCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1199,7 +1268,7 @@ pub mod worker_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = TokenizeSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::bounded::BoundedCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1242,7 +1311,7 @@ pub mod worker_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = DescribeSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::bounded::BoundedCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1288,7 +1357,7 @@ pub mod worker_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = WatchSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::bounded::BoundedCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,

@@ -1,83 +1,67 @@
 //! The tensors of `adapter_model.safetensors`, each taken once, with the checks that weights get.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{ErrorKind, Read};
 use std::num::NonZeroUsize;
-use std::path::Path;
 
-use safetensors::tensor::TensorView;
-use safetensors::{Dtype, SafeTensors};
+use safetensors::Dtype;
+use safetensors::tensor::TensorInfo;
 use weir_kernels::{Cpu, KernelClass};
 
 use super::AdapterError;
 use super::modules::{MODELS, Module};
-use crate::files;
+use super::stored::Stored;
+use crate::layers::{Layout, sees};
 use crate::tensor::{Plain, Tensor};
-
-pub(super) const FILE: &str = "adapter_model.safetensors";
 
 /// What PEFT puts before every name.
 const WRAPPER: &str = "base_model.model.";
 
-/// The bytes of the file in a folder, where they are no more than that.
-pub(super) fn read(folder: &Path, most_bytes: u64) -> Result<Vec<u8>, AdapterError> {
-    let path = folder.join(FILE);
-    let failed = |source: std::io::Error| match source.kind() {
-        ErrorKind::NotFound => AdapterError::Missing {
-            folder: folder.to_owned(),
-            file: FILE,
-        },
-        _ => AdapterError::Read {
-            path: path.clone(),
-            source,
-        },
-    };
-    let file = files::open(&path).map_err(failed)?;
-    let needed = file.metadata().map_err(failed)?.len();
-    let too_large = |needed| AdapterError::TooLarge {
-        needed,
-        available: most_bytes,
-    };
-    if needed > most_bytes {
-        return Err(too_large(needed));
-    }
-    whole(file, needed).map_err(failed)
-}
-
-/// It may grow or shrink while it is read, and is then found to be no such file.
-fn whole(file: File, length: u64) -> std::io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let size = usize::try_from(length).map_err(|_| ErrorKind::OutOfMemory)?;
-    bytes.try_reserve_exact(size)?;
-    file.take(length).read_to_end(&mut bytes)?;
-    Ok(bytes)
-}
-
 /// Those that have not been taken.
 pub(super) struct Tensors<'a> {
-    left: BTreeMap<String, TensorView<'a>>,
+    stored: &'a Stored,
+    left: BTreeMap<String, TensorInfo>,
+    /// How many belong to what sees images, where the model leaves that alone.
+    skipped: usize,
     /// What names begin with.
     model: (&'static str, &'static str),
     cpu: Cpu,
 }
 
 impl<'a> Tensors<'a> {
-    pub(super) fn of(bytes: &'a [u8]) -> Result<Self, AdapterError> {
-        let tensors = SafeTensors::deserialize(bytes).map_err(|error| AdapterError::Malformed {
-            why: error.to_string(),
-        })?;
-        let left: BTreeMap<String, TensorView<'a>> = tensors.tensors().into_iter().collect();
+    pub(super) fn of(
+        (stored, tensors): (&'a Stored, Vec<(String, TensorInfo)>),
+        layout: Layout,
+    ) -> Self {
+        let mut left: BTreeMap<String, TensorInfo> = tensors.into_iter().collect();
         let begins = |(model, _): &(&str, &str)| {
             let begin = format!("{WRAPPER}{model}.layers.");
             left.keys().any(|name| name.starts_with(&begin))
         };
         let model = MODELS.into_iter().find(begins).unwrap_or(MODELS[0]);
-        Ok(Self {
-            left,
+        let is_for_images = layout.is_wrapped || model != MODELS[0];
+        let is_skipped = |name: &str| {
+            let inner = name.strip_prefix(WRAPPER);
+            is_for_images && inner.is_some_and(sees)
+        };
+        let before = left.len();
+        left.retain(|name, _| !is_skipped(name));
+        Self {
+            stored,
+            skipped: before - left.len(),
             model,
+            left,
             cpu: Cpu::new(KernelClass::detect(), NonZeroUsize::MIN),
-        })
+        }
+    }
+
+    /// Of those that are left, as they are stored.
+    pub(super) fn bytes(&self) -> u64 {
+        let each = self.left.values().map(|info| info.data_offsets);
+        each.map(|(from, to)| (to - from) as u64).sum()
+    }
+
+    pub(super) fn skipped(&self) -> usize {
+        self.skipped
     }
 
     /// What the names of layers begin with, and the name of the head.
@@ -104,17 +88,17 @@ impl<'a> Tensors<'a> {
     }
 
     fn tensor(&mut self, tensor: String, expected: [usize; 2]) -> Result<Tensor, AdapterError> {
-        let Some(view) = self.left.remove(&tensor) else {
+        let Some(info) = self.left.remove(&tensor) else {
             return Err(AdapterError::TensorMissing { tensor });
         };
-        if view.shape() != expected {
+        if info.shape != expected {
             return Err(AdapterError::TensorShape {
                 tensor,
-                found: view.shape().to_vec(),
+                found: info.shape,
                 expected,
             });
         }
-        let plain = match view.dtype() {
+        let plain = match info.dtype {
             Dtype::F32 => Plain::F32,
             Dtype::BF16 => Plain::Bf16,
             Dtype::F16 => Plain::F16,
@@ -123,7 +107,7 @@ impl<'a> Tensors<'a> {
                 return Err(AdapterError::TensorType { tensor, stored });
             }
         };
-        let copied = Tensor::copied(view.data(), plain, expected[1]);
+        let copied = Tensor::copied(&self.stored.tensor(&info)?, plain, expected[1]);
         match copied.row_not_finite(&self.cpu) {
             Some(row) => Err(AdapterError::NotFinite { tensor, row }),
             None => Ok(copied),

@@ -361,9 +361,8 @@ fn folders_without_an_adapter_and_adapters_without_room_are_refused() {
     let written = Written::named("llama-patterns");
     let base = written.base().model(Plain::F32, |_| {}).adapter_base();
     let folder = written.write();
-    let length = std::fs::metadata(folder.path().join("adapter_model.safetensors"))
-        .unwrap()
-        .len();
+    let numbers = written.tensors.values().map(|(_, values)| values.len());
+    let length = 4 * numbers.sum::<usize>() as u64;
     let adapter = base.read(folder.path(), u64::MAX).unwrap();
     let said = base.read(folder.path(), 1000).unwrap_err().to_string();
     let expected =
@@ -400,6 +399,41 @@ fn folders_without_an_adapter_and_adapters_without_room_are_refused() {
         (said.to_string(), said.reason()),
         ("read the adapter's config".into(), "Unsupported")
     );
+}
+
+#[test]
+fn what_sees_images_is_left_out_where_the_model_is_one_for_images() {
+    let mut written = Written::named("gemma3-in-image-model");
+    let model = written.base().model(Plain::F32, |_| {});
+    let without = written.read(&model).unwrap();
+    assert_eq!(without.skipped(), 0);
+    let layer = "vision_tower.vision_model.encoder.layers.0.self_attn.q_proj";
+    let projector = "multi_modal_projector.linear";
+    for module in [
+        format!("model.{layer}"),
+        format!("model.{projector}"),
+        layer.into(),
+    ] {
+        for half in ["A", "B"] {
+            let name = format!("base_model.model.{module}.lora_{half}.weight");
+            written.tensors.insert(name, (vec![4, 6], vec![1.0; 24]));
+        }
+    }
+    let with = written.read(&model).unwrap();
+    assert_eq!((with.skipped(), with.bytes()), (6, without.bytes()));
+    // What is left out takes no room.
+    let folder = written.write();
+    let base = model.adapter_base();
+    base.read(folder.path(), with.bytes()).unwrap();
+
+    let mut written = Written::named("llama-patterns");
+    let model = written.base().model(Plain::F32, |_| {});
+    let name = format!("base_model.model.{layer}.lora_A.weight");
+    written
+        .tensors
+        .insert(name.clone(), (vec![4, 6], vec![1.0; 24]));
+    let said = written.read(&model).unwrap_err().to_string();
+    assert!(said.contains(&name), "{said}");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! what becomes of files that were damaged or mean harm.
 #![allow(clippy::unwrap_used, reason = "in a test the panic is the report")]
 
+mod adapters;
 mod chat_templates;
 mod converted;
 mod damaged;

@@ -22,8 +22,8 @@ use weir_process::Process;
 
 use super::{
     Adapters, Seen,
+    ledger::Ledger,
     list::{self, Listed},
-    memory::Ledger,
 };
 use crate::{failure::Failure, source::SourceArgs};
 
@@ -177,7 +177,7 @@ impl Follower {
             }));
         }
         let said = match &loaded {
-            Ok(adapter) => Ok((adapter.digest().to_owned(), adapter.bytes(), adapter.rank())),
+            Ok(adapter) => Ok(adapter.clone()),
             Err(failure) => Err(failure.clone()),
         };
         let is_news = self
@@ -188,8 +188,13 @@ impl Follower {
         }
         let source = &listed.source;
         match said {
-            Ok((digest, bytes, rank)) => {
+            Ok(adapter) => {
+                let (digest, bytes, rank) = (adapter.digest(), adapter.bytes(), adapter.rank());
                 tracing::info!(adapter = %name, source, digest, bytes, rank, "adapter loaded");
+                let skipped = adapter.skipped();
+                if skipped > 0 {
+                    tracing::info!(adapter = %name, skipped, "its tensors for images are left out");
+                }
             }
             Err(failure) => {
                 tracing::warn!(adapter = %name, source, reason = failure.reason, why = failure.message, "adapter not loaded");

@@ -5,7 +5,10 @@
 mod choice;
 mod stream;
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use axum::{
     Json,
@@ -52,6 +55,8 @@ struct Completion {
     form_field: Option<&'static str>,
     echo: bool,
     logprobs: Option<u32>,
+    /// What the answers that were begun may come to, each token's alternatives and itself.
+    numbers: AtomicUsize,
     stream: bool,
     include_usage: bool,
     dropped: Vec<String>,
@@ -141,6 +146,7 @@ impl Completion {
             form_field,
             echo,
             logprobs,
+            numbers: AtomicUsize::new(0),
             stream,
             include_usage,
             dropped: fields.rest(),
@@ -267,7 +273,8 @@ async fn in_its_turn(
 }
 
 impl Completion {
-    /// All prompts are as long as this one, for all that is known.
+    /// Counts what the answers to a prompt of so many tokens may come to, with those that were begun
+    /// before.
     fn bound_logprobs(&self, prompt_tokens: usize, context_tokens: usize) -> Result<(), Refusal> {
         let Some(scale) = self.scale() else {
             return Ok(());
@@ -276,9 +283,10 @@ impl Completion {
         let asked = limits.and_then(|limits| limits.max_tokens).unwrap_or(0) as usize;
         let written = asked.min(context_tokens.saturating_sub(prompt_tokens));
         let read = if self.echo { prompt_tokens } else { 0 };
-        let tokens = (read + written).saturating_mul(scale.alternatives + 1);
-        let answers = self.prompts.len() * self.generate.choices as usize;
-        if tokens.saturating_mul(answers) > MOST_LOGPROBS {
+        let tokens = (read + written).saturating_mul(self.generate.choices as usize);
+        let numbers = tokens.saturating_mul(scale.alternatives + 1);
+        let before = self.numbers.fetch_add(numbers, Ordering::Relaxed);
+        if before.saturating_add(numbers) > MOST_LOGPROBS {
             let why = format!("ask for more than {MOST_LOGPROBS} numbers in one answer");
             return Err(Refusal::invalid("logprobs", why));
         }

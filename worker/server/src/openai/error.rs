@@ -98,6 +98,11 @@ impl WireError {
                 "server_error",
                 Some("draining"),
             ),
+            (_, ErrorCode::Starting) => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "server_error",
+                Some("starting"),
+            ),
             (_, ErrorCode::Mismatch | ErrorCode::Internal | ErrorCode::Unspecified) => {
                 (StatusCode::INTERNAL_SERVER_ERROR, "server_error", None)
             }

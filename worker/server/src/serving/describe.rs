@@ -39,6 +39,8 @@ impl Serving {
             }),
             revision: self.revision.clone(),
             version: weir_process::VERSION.to_owned(),
+            phase: api::Phase::Serving.into(),
+            arriving: None,
         }
     }
 

@@ -2,6 +2,8 @@
 //! in bounded memory, and the next request is served.
 
 use serde_json::{Value, json};
+use tonic::Code;
+use weir_worker_api::{self as api, ErrorCode, detail_of};
 
 use crate::harness::{Worker, about, error_of};
 
@@ -217,11 +219,49 @@ async fn a_name_of_a_megabyte_is_not_said_back() {
         assert!([400, 404].contains(&status), "{path}");
         assert!(error.to_string().len() < 2500, "{path}");
     }
-    let over_grpc = weir_worker_api::GenerateRequest {
+    let over_grpc = api::GenerateRequest {
         model: name,
         ..crate::grpc::request("x")
     };
     let refused = worker.grpc().await.generate(over_grpc).await.unwrap_err();
-    let detail = weir_worker_api::detail_of(&refused);
-    assert_eq!(detail.code(), weir_worker_api::ErrorCode::UnknownModel);
+    let detail = detail_of(&refused);
+    assert_eq!(detail.code(), ErrorCode::UnknownModel);
+}
+
+#[tokio::test]
+async fn a_message_of_many_empty_ones_is_refused_before_it_is_decoded() {
+    let worker = Worker::start(&[]).await;
+    let chat = api::Chat {
+        messages: vec![api::Message::default(); 250_000],
+        ..api::Chat::default()
+    };
+    let prompt = Some(api::Prompt {
+        form: Some(api::prompt::Form::Chat(chat)),
+    });
+    let mut client = worker.grpc().await;
+    let embed = api::EmbedRequest {
+        inputs: vec![prompt.clone().unwrap()],
+        ..api::EmbedRequest::default()
+    };
+    let tokenize = api::TokenizeRequest {
+        prompt: prompt.clone(),
+        ..api::TokenizeRequest::default()
+    };
+    let generate = api::GenerateRequest {
+        prompt,
+        ..api::GenerateRequest::default()
+    };
+    let generated = client.generate(generate).await.map(drop);
+    let tokenized = client.tokenize(tokenize).await.map(drop);
+    let embedded = client.embed(embed).await.map(drop);
+    for refused in [generated, tokenized, embedded] {
+        let refused = refused.unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument);
+        assert_eq!(detail_of(&refused).code(), ErrorCode::Invalid);
+        assert!(
+            refused.message().contains("texts and messages"),
+            "{refused}"
+        );
+    }
+    serves(&worker).await;
 }

@@ -296,6 +296,24 @@ async fn what_a_completion_cannot_be_is_refused_by_name() {
 }
 
 #[tokio::test]
+async fn each_prompt_counts_with_its_own_length_towards_the_most_numbers() {
+    let worker = Worker::start(&[]).await;
+    let (long, short) = (vec![3; 400], vec![3; 2]);
+    let more = json!({ "echo": true, "logprobs": 5, "max_tokens": 0 });
+    let mut prompts = vec![short; 255];
+    prompts.insert(0, long.clone());
+    let whole = complete(&worker, &asked(json!(prompts), more.clone())).await;
+    let choices = whole["choices"].as_array().unwrap();
+    assert_eq!(choices.len(), 256);
+    // Together they are too many, whichever comes first.
+    prompts.truncate(100);
+    prompts.extend(vec![long; 124]);
+    let (status, error) = error_of(post(&worker, &asked(json!(prompts), more)).await).await;
+    assert_eq!((status, &error["param"]), (400, &json!("logprobs")));
+    worker.until_idle().await;
+}
+
+#[tokio::test]
 async fn offsets_count_characters_where_some_are_many_bytes_and_many_tokens() {
     let worker = Worker::start(&[]).await;
     let text = "naïve 日本 🦊🦊 parcel, été";

@@ -71,6 +71,11 @@ impl Starting {
         Self { worker, lines }
     }
 
+    /// Waits until its port is there, served or not.
+    pub fn opened(&mut self) {
+        self.worker.address = address(&self.lines, "opened");
+    }
+
     /// Waits until it serves.
     pub fn listening(&mut self) {
         self.worker.address = address(&self.lines, "address");

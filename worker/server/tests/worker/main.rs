@@ -3,6 +3,7 @@
 
 mod adapters;
 mod bad_input;
+mod bodies;
 mod chat;
 mod completions;
 mod drain;
@@ -28,6 +29,7 @@ mod sdk;
 mod settings;
 mod sixty_four;
 mod start_failures;
+mod starting;
 mod tokens;
 mod tool_templates;
 mod tools;

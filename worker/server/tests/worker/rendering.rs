@@ -140,7 +140,7 @@ async fn what_no_context_holds_is_not_rendered_and_what_explodes_is_not_parsed()
         assert_eq!(status, 400);
         assert!(message.contains("more text than"), "{message}");
     }
-    let kwargs = format!("{{\"x\":[0{}]}}", ",0".repeat(10 << 20));
+    let kwargs = format!("{{\"x\":[0{}]}}", ",0".repeat(5 << 20));
     let chat = api::Chat {
         messages: vec![api::Message {
             role: "user".to_owned(),
