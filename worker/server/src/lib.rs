@@ -33,6 +33,7 @@ use std::{
     io::Write,
     process::ExitCode,
     sync::{Arc, OnceLock},
+    thread,
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -118,6 +119,7 @@ pub async fn serve(args: Args, process: Process) -> anyhow::Result<()> {
     .register(&process);
     let idle = Idle::new(process.shutdown().clone(), serving.engine.load());
     report(&process, reports, &serving, &idle);
+    prepare_forms(serving.clone());
     port.serve(serving, idle);
     loaded.open();
     // Whoever reads this finds it ready.
@@ -139,8 +141,23 @@ fn own_model_thread(process: &Process, ended: Ended) {
     });
 }
 
+/// Beside the first answers: most have no form, and nobody should wait for what they do not need.
+fn prepare_forms(serving: Arc<Serving>) {
+    let preparing = thread::Builder::new().name("weir-forms".to_owned());
+    let preparing = preparing.spawn(move || {
+        if let Err(error) = serving.constraints.prepare() {
+            tracing::warn!(%error, "answers cannot be held to forms");
+        }
+    });
+    if let Err(error) = preparing {
+        tracing::debug!(%error, "the first form waits for what all forms share");
+    }
+}
+
 /// Keeps the report for the operator up to date.
 fn report(process: &Process, reports: Reports, serving: &Arc<Serving>, idle: &Idle) {
+    // Now, so that whoever finds it ready finds the report too.
+    reports.tell(serving);
     let (serving, idle) = (serving.clone(), idle.clone());
     process.tasks().spawn("load", async move {
         reports.follow(&serving, &idle).await;

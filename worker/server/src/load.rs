@@ -31,6 +31,29 @@ impl Reports {
         })))
     }
 
+    /// Reports what `serving` does now.
+    pub fn tell(&self, serving: &Serving) {
+        let now = *serving.engine.load().borrow();
+        self.publish(WorkerLoad {
+            running: now.running,
+            waiting: now.waiting,
+            max_sequences: serving.engine.options().max_sequences as u32,
+            blocks_used: now.blocks_used,
+            blocks_total: now.blocks_total,
+            preemptions: now.preemptions,
+            queried_tokens: now.queried_tokens,
+            hit_tokens: now.hit_tokens,
+            model: Some(serving.model_facts()),
+            adapters: serving.adapter_loads(),
+            cold_start: Some(serving.cold_start),
+            capacity: Some(load::Capacity {
+                sequences: serving.capacity.sequences,
+                tokens_per_second: serving.capacity.tokens_per_second,
+            }),
+            arriving: None,
+        });
+    }
+
     /// Reports what `serving` does until it has nothing left to do.
     pub async fn follow(&self, serving: &Serving, idle: &Idle) {
         let (mut engine, mut adapters) = (serving.engine.load(), serving.adapters.clone());
@@ -38,25 +61,8 @@ impl Reports {
         let mut may_change = true;
         loop {
             adapters.mark_unchanged();
-            let now = *engine.borrow_and_update();
-            self.publish(WorkerLoad {
-                running: now.running,
-                waiting: now.waiting,
-                max_sequences: serving.engine.options().max_sequences as u32,
-                blocks_used: now.blocks_used,
-                blocks_total: now.blocks_total,
-                preemptions: now.preemptions,
-                queried_tokens: now.queried_tokens,
-                hit_tokens: now.hit_tokens,
-                model: Some(serving.model_facts()),
-                adapters: serving.adapter_loads(),
-                cold_start: Some(serving.cold_start),
-                capacity: Some(load::Capacity {
-                    sequences: serving.capacity.sequences,
-                    tokens_per_second: serving.capacity.tokens_per_second,
-                }),
-                arriving: None,
-            });
+            engine.mark_unchanged();
+            self.tell(serving);
             tokio::select! {
                 changed = engine.changed() => if changed.is_err() { return },
                 changed = adapters.changed(), if may_change => may_change = changed.is_ok(),

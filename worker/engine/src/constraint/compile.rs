@@ -76,7 +76,8 @@ impl ConstraintError {
     }
 }
 
-/// What compiles forms for one tokenizer. The first form takes longer, by what all forms share.
+/// What compiles forms for one tokenizer. The first form takes longer, by what all forms share, unless
+/// that was prepared.
 pub struct Constraints {
     tokenizer: Tokenizer,
     vocabulary: u32,
@@ -124,6 +125,19 @@ impl Constraints {
         Ok(constraint)
     }
 
+    /// Makes what all forms share, which takes up to a second, so that no form waits for it.
+    ///
+    /// # Errors
+    /// Where no form can be honoured.
+    pub fn prepare(&self) -> Result<(), ConstraintError> {
+        self.shared().map(|_| ())
+    }
+
+    fn shared(&self) -> Result<&Shared, ConstraintError> {
+        let make = || deep(|| shared(self.tokenizer.clone(), self.vocabulary));
+        self.shared.get_or_init(make).as_ref().map_err(Clone::clone)
+    }
+
     /// Moves it to the front, so that what is asked for again stays.
     fn kept(&self, form: &Form) -> Option<Constraint> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
@@ -136,11 +150,7 @@ impl Constraints {
 
     fn compile_anew(&self, form: &Form) -> Result<Constraint, ConstraintError> {
         check_length(form)?;
-        let shared = self
-            .shared
-            .get_or_init(|| deep(|| shared(self.tokenizer.clone(), self.vocabulary)))
-            .as_ref()
-            .map_err(Clone::clone)?;
+        let shared = self.shared()?;
         let grammar = grammar(form)?;
         let matcher = deep(|| {
             let parser = shared.factory.create_parser(grammar);
