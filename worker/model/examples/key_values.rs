@@ -21,7 +21,9 @@ fn main() -> anyhow::Result<()> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let number = |place: usize| -> anyhow::Result<usize> {
         let word = words.get(place);
-        Ok(word.context("FILE DEPTH TOKENS ROUNDS are needed")?.parse()?)
+        Ok(word
+            .context("FILE DEPTH TOKENS ROUNDS are needed")?
+            .parse()?)
     };
     let (depth, tokens, rounds) = (number(1)?, number(2)?, number(3)?);
     let mut runs = Vec::new();
