@@ -173,7 +173,14 @@ mod tests {
         assert_eq!((default.max_sequences, default.prefix_cache), (None, true));
         let other = parse(&["--max-sequences=3", "--prefix-cache=Disabled"]).unwrap();
         assert_eq!((other.max_sequences, other.prefix_cache), (Some(3), false));
-        for wrong in ["--max-sequences=0", "--prefix-cache=Off"] {
+        assert_eq!(default.key_value_type, KeyValueType::Auto);
+        let eight = parse(&["--key-value-type=Fp8"]).unwrap();
+        assert_eq!(eight.key_value_type, KeyValueType::Fp8);
+        for wrong in [
+            "--max-sequences=0",
+            "--prefix-cache=Off",
+            "--key-value-type=FP8",
+        ] {
             assert!(parse(&[wrong]).is_err(), "{wrong}");
         }
     }

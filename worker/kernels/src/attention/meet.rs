@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::cells::Call;
-use super::products::{HEADS, accumulate, products};
+use super::products::{HEADS, accumulate, products, widen};
 use super::rows::{Rows, Scaled};
 use super::softmax::{Softmax, capped};
 use super::{PagedCache, Query, RUN, Scores, Stored};
@@ -58,18 +58,19 @@ impl<'a, R: Rows<'a>> Kernel for (Group<'_>, R) {
         let heads = group.queries.len() / group.cache.head_dim;
         let Range { start, end } = group.positions;
         group.output.fill(0.0);
+        // Read once, and not by every round of heads.
+        let mut wide = match R::ARE_DEAR && heads > HEADS {
+            true => vec![0.0; 2 * RUN * group.cache.head_dim],
+            false => Vec::new(),
+        };
         for run in (start / RUN * RUN..end).step_by(RUN) {
             let met = group.met(rows, run);
             if run + RUN < end {
                 group.met(rows, run + RUN).prefetch(simd);
             }
-            let mut head = 0;
-            while head < heads {
-                head += match heads - head {
-                    HEADS.. => group.meet::<S, R, HEADS>(simd, &met, head),
-                    2.. => group.meet::<S, R, 2>(simd, &met, head),
-                    _ => group.meet::<S, R, 1>(simd, &met, head),
-                };
+            match wide.is_empty() {
+                true => group.meet_heads(simd, &met),
+                false => group.meet_heads(simd, &met.widened(simd, &mut wide)),
             }
         }
     }
@@ -89,6 +90,20 @@ impl Group<'_> {
             values: of(firsts.1),
             part,
             firsts,
+        }
+    }
+
+    /// Takes what is met into all heads of queries.
+    #[inline(always)]
+    fn meet_heads<'a, S: Simd, R: Rows<'a>>(&mut self, simd: S, met: &Met<'a, R>) {
+        let heads = self.queries.len() / self.cache.head_dim;
+        let mut head = 0;
+        while head < heads {
+            head += match heads - head {
+                HEADS.. => self.meet::<S, R, HEADS>(simd, met, head),
+                2.. => self.meet::<S, R, 2>(simd, met, head),
+                _ => self.meet::<S, R, 1>(simd, met, head),
+            };
         }
     }
 
@@ -123,6 +138,32 @@ impl Group<'_> {
 }
 
 impl<'a, R: Rows<'a>> Met<'a, R> {
+    /// The same in plain numbers, which are written to `wide`.
+    #[inline(always)]
+    fn widened<'w, S: Simd>(&self, simd: S, wide: &'w mut [f32]) -> Met<'w, &'w [f32]> {
+        let (keys, values) = wide.split_at_mut(wide.len() / 2);
+        let dim = keys.len() / RUN;
+        for (numbers, first, wide) in [
+            (self.keys, self.firsts.0, &mut *keys),
+            (self.values, self.firsts.1, &mut *values),
+        ] {
+            let mut scales = [1.0; RUN];
+            self.rows.scale(first, &mut scales);
+            let scales = &scales[self.part.clone()];
+            let rows = numbers.chunks_exact(dim).zip(wide.chunks_exact_mut(dim));
+            for ((row, wide), scale) in rows.zip(scales) {
+                widen(simd, row, simd.splat(*scale), wide);
+            }
+        }
+        Met {
+            rows: &[],
+            keys: &keys[..self.keys.len()],
+            values: &values[..self.values.len()],
+            part: self.part.clone(),
+            firsts: self.firsts,
+        }
+    }
+
     /// Asks for what will be met: the processor cannot know where its block lies.
     #[inline(always)]
     fn prefetch<S: Simd>(&self, simd: S) {

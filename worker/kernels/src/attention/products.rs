@@ -98,16 +98,16 @@ pub(super) fn accumulate<S: Simd, T: Element, const H: usize>(
             }
         }
         for (h, sum) in sums.into_iter().enumerate() {
-            let to = &mut output[h * dim + start..][..width];
-            match to.first_chunk_mut() {
-                Some(lanes) => simd.store(sum, lanes),
-                None => {
-                    let mut lanes = [0.0; LANES];
-                    simd.store(sum, &mut lanes);
-                    to.copy_from_slice(&lanes[..width]);
-                }
-            }
+            store(simd, sum, &mut output[h * dim + start..][..width]);
         }
+    }
+}
+
+/// `to = row · scale`
+#[inline(always)]
+pub(super) fn widen<S: Simd, T: Element>(simd: S, row: &[T], scale: S::Vector, to: &mut [f32]) {
+    for (row, to) in row.chunks(LANES).zip(to.chunks_mut(LANES)) {
+        store(simd, simd.mul(load(simd, row), scale), to);
     }
 }
 
@@ -117,5 +117,17 @@ fn load<S: Simd, T: Element>(simd: S, from: &[T]) -> S::Vector {
     match from.first_chunk() {
         Some(lanes) => T::load(simd, lanes),
         None => T::load(simd, &padded(from)),
+    }
+}
+
+#[inline(always)]
+fn store<S: Simd>(simd: S, vector: S::Vector, to: &mut [f32]) {
+    match to.first_chunk_mut() {
+        Some(lanes) => simd.store(vector, lanes),
+        None => {
+            let mut lanes = [0.0; LANES];
+            simd.store(vector, &mut lanes);
+            to.copy_from_slice(&lanes[..to.len()]);
+        }
     }
 }

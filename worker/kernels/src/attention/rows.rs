@@ -8,6 +8,9 @@ use crate::simd::{Element, Simd};
 pub(super) trait Rows<'a>: Copy {
     type Number: Element + 'a;
 
+    /// Whether it takes less to read a number that was widened and stored than to read it anew.
+    const ARE_DEAR: bool;
+
     /// One row after the other.
     fn numbers(self) -> &'a [Self::Number];
 
@@ -21,6 +24,8 @@ pub(super) trait Rows<'a>: Copy {
 
 impl<'a, T: Element> Rows<'a> for &'a [T] {
     type Number = T;
+
+    const ARE_DEAR: bool = false;
 
     #[inline(always)]
     fn numbers(self) -> &'a [T] {
@@ -40,6 +45,8 @@ pub(super) struct Scaled<'a>(pub(super) &'a [u8], pub(super) &'a [u8]);
 
 impl<'a> Rows<'a> for Scaled<'a> {
     type Number = u8;
+
+    const ARE_DEAR: bool = true;
 
     #[inline(always)]
     fn numbers(self) -> &'a [u8] {

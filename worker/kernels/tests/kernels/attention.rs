@@ -248,7 +248,6 @@ fn what_lies_before_the_window_is_not_looked_at() {
 fn what_is_not_a_number_leaves_no_number_of_who_meets_it_and_of_nobody_else() {
     let (length, dim) = (40, 20);
     let table = scattered(3);
-    let queries = numbers(3, length * dim);
     let rows: Vec<Query<'_>> = (0..length)
         .map(|position| Query {
             position,
@@ -259,7 +258,10 @@ fn what_is_not_a_number_leaves_no_number_of_who_meets_it_and_of_nobody_else() {
         window: Some(20),
         ..Scores::scaled(0.4)
     };
-    for (odd, is_key) in (0..length).zip([true, false].into_iter().cycle()) {
+    // Keys and values, met by one head and by more than are met at once.
+    let cases = [(true, 1), (false, 5), (true, 5), (false, 1)];
+    for (odd, (is_key, group)) in (0..length).zip(cases.into_iter().cycle()) {
+        let queries = numbers(3, length * group * dim);
         let mut sequence = Sequence::new(2, length, 1, dim);
         let of = if is_key {
             &mut sequence.keys
@@ -291,7 +293,7 @@ fn what_is_not_a_number_leaves_no_number_of_who_meets_it_and_of_nobody_else() {
             let mut output = vec![0.0; queries.len()];
             let to = (&mut output[..], &mut Partials::default());
             attend(&cpu(class, 1), (&queries, rule), &rows, cache, to);
-            for (position, output) in output.chunks_exact(dim).enumerate() {
+            for (position, output) in output.chunks_exact(group * dim).enumerate() {
                 let meets = (odd..odd + 20).contains(&position);
                 let as_meant = output.iter().all(|value| value.is_nan() == meets);
                 assert!(as_meant, "{class}: {position} meets {odd}: {output:?}");

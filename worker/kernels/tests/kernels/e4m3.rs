@@ -109,6 +109,24 @@ fn what_is_not_a_number_makes_its_row_none_and_no_other() {
 }
 
 #[test]
+fn of_two_that_are_as_near_the_even_one_is_taken() {
+    let least = 2f32.powi(-9);
+    for (number, expected) in [
+        (17.0, 16.0),
+        (19.0, 20.0),
+        (-21.0, -20.0),
+        (0.5 * least, 0.0),
+        (1.5 * least, 2.0 * least),
+        (-2.5 * least, -2.0 * least),
+        // From the numbers without all bits of mantissa to those with them.
+        (7.5 * least, 8.0 * least),
+    ] {
+        let (bytes, exponent) = rounded(&[number, 448.0]);
+        assert_eq!((value(bytes[0]), exponent), (expected, 135), "{number}");
+    }
+}
+
+#[test]
 fn a_row_of_zeros_or_of_what_is_nearly_none_is_zeros() {
     for row in [[0.0, -0.0], [f32::from_bits(1), -1e-39]] {
         assert_eq!(rounded(&row), (vec![0, 0], 0));

@@ -9,7 +9,7 @@ use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
-use weir_model::{BLOCK_TOKENS, Groups, KernelClass, KvCache, LoadOptions, Model};
+use weir_model::{BLOCK_TOKENS, Groups, KernelClass, KeyValueType, KvCache, LoadOptions, Model};
 
 use crate::run::{self, Sequence};
 use crate::tiny::{Tiny, word_level};
@@ -21,6 +21,9 @@ const TOLERANCE_F32: f32 = 2e-4;
 const TOLERANCE_BF16: f32 = 0.15;
 /// So is what meets weights in bf16, on processors that multiply such numbers.
 const TOLERANCE_NARROWED: f32 = 0.3;
+
+/// Keys and values are rounded to the four bits of e4m3.
+const TOLERANCE_FP8: f32 = 0.3;
 
 #[derive(Deserialize)]
 struct Reference {
@@ -155,24 +158,36 @@ fn the_triage_model_answers_as_hugging_face_says() {
         digest, reference.sha256,
         "the references are of another model: run fixtures/make.py"
     );
-    let mut model = Model::load(&triage(), &LoadOptions::default()).unwrap();
-    let ours: Vec<Vec<f32>> = reference
-        .cases
-        .iter()
-        .map(|case| run::alone(&mut model, &case.prompt).pop().unwrap())
-        .collect();
-    let distance = distance(&ours, &rows(&tensors));
-    println!("triage: logits differ by up to {distance:e}");
-    assert!(distance < tolerance(), "logits differ by {distance}");
-    for case in &reference.cases {
-        let path = greedy(&mut model, &case.prompt, case.greedy.len());
-        // What comes after the end of the answer is noise.
-        let answer = case
-            .greedy
+    for (kind, tolerance) in [
+        (KeyValueType::Auto, tolerance()),
+        (KeyValueType::Fp8, TOLERANCE_FP8),
+    ] {
+        let options = LoadOptions {
+            key_value_type: kind,
+            ..LoadOptions::default()
+        };
+        let mut model = Model::load(&triage(), &options).unwrap();
+        let ours: Vec<Vec<f32>> = reference
+            .cases
             .iter()
-            .position(|id| *id == 2)
-            .map_or(path.len(), |end| end + 1);
-        assert_eq!(path[..answer], case.greedy[..answer]);
+            .map(|case| run::alone(&mut model, &case.prompt).pop().unwrap())
+            .collect();
+        let distance = distance(&ours, &rows(&tensors));
+        println!("triage, {kind:?}: logits differ by up to {distance:e}");
+        assert!(
+            distance < tolerance,
+            "{kind:?}: logits differ by {distance}"
+        );
+        for case in &reference.cases {
+            let path = greedy(&mut model, &case.prompt, case.greedy.len());
+            // What comes after the end of the answer is noise.
+            let answer = case
+                .greedy
+                .iter()
+                .position(|id| *id == 2)
+                .map_or(path.len(), |end| end + 1);
+            assert_eq!(path[..answer], case.greedy[..answer], "{kind:?}");
+        }
     }
 }
 
