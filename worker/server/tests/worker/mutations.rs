@@ -62,6 +62,25 @@ fn sound() -> Vec<(&'static str, Value)> {
         "stream_options": { "include_usage": true },
         "chat_template_kwargs": { "enable_thinking": false },
     });
+    let mut called = tools.clone();
+    called["tool_choice"] = json!({ "type": "function", "function": { "name": "rain" } });
+    called["logit_bias"] = json!({ "5": -2, "6": 3.5 });
+    let object = about(
+        "Where is my parcel?",
+        json!({
+            "max_tokens": 3, "response_format": { "type": "json_object" }, "tools": [],
+            "tool_choice": "none", "stop": "x", "logprobs": false, "user": "u",
+        }),
+    );
+    let formed = |form: Value| {
+        let mut body = json!({
+            "model": "triage", "prompt": "Where is", "max_tokens": 3, "logit_bias": { "5": 1 },
+            "stop": ["x", "yz"], "stop_token_ids": [9], "cache_salt": "s", "seed": 1,
+        });
+        let (name, form) = form.as_object().unwrap().iter().next().unwrap();
+        body[name] = form.clone();
+        body
+    };
     let complete = json!({
         "model": "triage", "prompt": ["Where is", "my parcel?"], "max_tokens": 3, "echo": true,
         "logprobs": 2, "n": 2, "best_of": 2, "suffix": null, "temperature": 0.3, "stop": "x",
@@ -69,6 +88,20 @@ fn sound() -> Vec<(&'static str, Value)> {
     vec![
         ("/v1/chat/completions", chat),
         ("/v1/chat/completions", tools),
+        ("/v1/chat/completions", called),
+        ("/v1/chat/completions", object),
+        (
+            "/v1/completions",
+            formed(json!({ "guided_regex": "[ab]{1,3}" })),
+        ),
+        (
+            "/v1/completions",
+            formed(json!({ "structured_outputs": { "choice": ["a", "bc"] } })),
+        ),
+        (
+            "/v1/completions",
+            formed(json!({ "guided_grammar": "start: /[ab]{1,2}/" })),
+        ),
         ("/v1/completions", complete.clone()),
         ("/v1/completions", {
             let mut streamed = complete;
@@ -88,7 +121,7 @@ fn sound() -> Vec<(&'static str, Value)> {
         ),
         (
             "/tokenize",
-            json!({ "prompt": "Where?", "add_special_tokens": true, "return_token_strs": true }),
+            json!({ "model": "triage", "prompt": "Where?", "add_special_tokens": true, "return_token_strs": true }),
         ),
         (
             "/tokenize",
