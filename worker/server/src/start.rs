@@ -37,7 +37,7 @@ use crate::{
     planned::planned,
     renderer::Renderer,
     room,
-    serving::{Serving, tools::Style},
+    serving::{Patience, Serving, tools::Style},
     stage::Stage,
     warm_up::{try_out, warm_up},
 };
@@ -129,6 +129,7 @@ pub async fn start(
         adapter_bytes,
         shutdown: process.shutdown().clone(),
         cutoff: Cutoff::after(args.drain, idle, process.tasks()),
+        patience: Patience::of(args.reader_patience, process.tasks()),
     };
     Ok((serving, ended))
 }
