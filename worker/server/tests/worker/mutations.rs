@@ -19,8 +19,8 @@ impl Dice {
     }
 }
 
-/// Requests that use much of what an endpoint knows.
-fn sound() -> Vec<(&'static str, Value)> {
+/// Chats that use much of what there is to ask for.
+fn chats() -> Vec<Value> {
     let tool = json!({
         "type": "function",
         "function": {
@@ -72,6 +72,10 @@ fn sound() -> Vec<(&'static str, Value)> {
             "tool_choice": "none", "stop": "x", "logprobs": false, "user": "u",
         }),
     );
+    vec![chat, tools, called, object]
+}
+
+fn completions() -> Vec<Value> {
     let formed = |form: Value| {
         let mut body = json!({
             "model": "triage", "prompt": "Where is", "max_tokens": 3, "logit_bias": { "5": 1 },
@@ -85,32 +89,27 @@ fn sound() -> Vec<(&'static str, Value)> {
         "model": "triage", "prompt": ["Where is", "my parcel?"], "max_tokens": 3, "echo": true,
         "logprobs": 2, "n": 2, "best_of": 2, "suffix": null, "temperature": 0.3, "stop": "x",
     });
+    let mut streamed = complete.clone();
+    streamed["prompt"] = json!([3, 4, 5]);
+    streamed["stream"] = json!(true);
+    streamed["n"] = json!(1);
+    streamed["best_of"] = json!(1);
     vec![
-        ("/v1/chat/completions", chat),
-        ("/v1/chat/completions", tools),
-        ("/v1/chat/completions", called),
-        ("/v1/chat/completions", object),
-        (
-            "/v1/completions",
-            formed(json!({ "guided_regex": "[ab]{1,3}" })),
-        ),
-        (
-            "/v1/completions",
-            formed(json!({ "structured_outputs": { "choice": ["a", "bc"] } })),
-        ),
-        (
-            "/v1/completions",
-            formed(json!({ "guided_grammar": "start: /[ab]{1,2}/" })),
-        ),
-        ("/v1/completions", complete.clone()),
-        ("/v1/completions", {
-            let mut streamed = complete;
-            streamed["prompt"] = json!([3, 4, 5]);
-            streamed["stream"] = json!(true);
-            streamed["n"] = json!(1);
-            streamed["best_of"] = json!(1);
-            streamed
-        }),
+        formed(json!({ "guided_regex": "[ab]{1,3}" })),
+        formed(json!({ "structured_outputs": { "choice": ["a", "bc"] } })),
+        formed(json!({ "guided_grammar": "start: /[ab]{1,2}/" })),
+        complete,
+        streamed,
+    ]
+}
+
+/// Requests that use much of what an endpoint knows.
+fn sound() -> Vec<(&'static str, Value)> {
+    let chats = chats().into_iter();
+    let chats = chats.map(|chat| ("/v1/chat/completions", chat));
+    let completions = completions().into_iter();
+    let completions = completions.map(|body| ("/v1/completions", body));
+    let others = [
         (
             "/v1/embeddings",
             json!({ "model": "triage", "input": ["a", "b"], "dimensions": 3, "encoding_format": "base64" }),
@@ -131,7 +130,8 @@ fn sound() -> Vec<(&'static str, Value)> {
             "/detokenize",
             json!({ "model": "triage", "tokens": [3, 4, 5] }),
         ),
-    ]
+    ];
+    chats.chain(completions).chain(others).collect()
 }
 
 fn odd(dice: &mut Dice) -> Value {
