@@ -94,6 +94,10 @@ pub struct Args {
     #[arg(long, env = "WEIR_DRAIN", value_name = "DURATION", value_parser = parse_duration, default_value = "2m")]
     pub drain: Duration,
 
+    /// How long a client may read nothing of an answer before that is given up.
+    #[arg(long, env = "WEIR_READER_PATIENCE", value_name = "DURATION", value_parser = parse_duration, default_value = "1m")]
+    pub reader_patience: Duration,
+
     /// Where the reason is left if the worker cannot start [default: nowhere]
     #[arg(long, env = "WEIR_TERMINATION_LOG", value_name = "FILE")]
     pub termination_log: Option<PathBuf>,

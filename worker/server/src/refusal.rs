@@ -29,6 +29,8 @@ pub enum Refusal {
     BodyTooSlow,
     #[error("the body broke off")]
     BodyBroken,
+    #[error("the answer was not read for too long")]
+    NotRead,
     #[error("there is no model `{asked}` here; there is: {known}")]
     UnknownModel { asked: String, known: String },
     #[error("there is no model `{asked}` here now; there is: {known}")]
@@ -99,7 +101,8 @@ impl Refusal {
             | Self::BodyTooLarge { .. }
             | Self::TooManyValues { .. }
             | Self::BodyTooSlow
-            | Self::BodyBroken => ErrorCode::Invalid,
+            | Self::BodyBroken
+            | Self::NotRead => ErrorCode::Invalid,
             Self::UnknownModel { .. } | Self::UnknownAdapter { .. } => ErrorCode::UnknownModel,
             Self::TooLong { .. } | Self::TooLongText { .. } => ErrorCode::TooLong,
             Self::Overloaded { .. } => ErrorCode::Overloaded,
@@ -120,7 +123,11 @@ impl Refusal {
             Self::TooLong { .. } | Self::TooLongText { .. } => Some("prompt"),
             Self::NotJson { .. } | Self::BodyTooLarge { .. } | Self::Overloaded { .. } => None,
             Self::TooManyValues { .. } | Self::Starting { .. } => None,
-            Self::BodyTooSlow | Self::BodyBroken | Self::Draining | Self::Internal { .. } => None,
+            Self::BodyTooSlow
+            | Self::BodyBroken
+            | Self::NotRead
+            | Self::Draining
+            | Self::Internal { .. } => None,
         }
     }
 

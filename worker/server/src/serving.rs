@@ -10,6 +10,7 @@ mod embed;
 mod generate;
 mod guide;
 mod prompt;
+mod reader;
 mod resume;
 pub mod tools;
 
@@ -23,8 +24,8 @@ use weir_engine::{
 use weir_policy::load::ColdStart;
 use weir_process::Shutdown;
 
-pub use self::generate::Generation;
 use self::tools::Style;
+pub use self::{generate::Generation, reader::Patience};
 use crate::{
     adapters::{Seen, uses::Uses},
     capacity::Capacity,
@@ -70,4 +71,6 @@ pub struct Serving {
     pub metrics: Metrics,
     pub shutdown: Shutdown,
     pub cutoff: Cutoff,
+    /// With those who read answers.
+    pub patience: Patience,
 }

@@ -38,7 +38,7 @@ use crate::{
     planned::planned,
     renderer::Renderer,
     room,
-    serving::{Serving, tools::Style},
+    serving::{Patience, Serving, tools::Style},
     stage::Stage,
     warm_up::{try_out, warm_up},
 };
@@ -133,6 +133,7 @@ pub async fn start(
         adapter_bytes,
         shutdown: process.shutdown().clone(),
         cutoff: Cutoff::after(args.drain, idle, process.tasks()),
+        patience: Patience::of(args.reader_patience, process.tasks()),
     };
     Ok((serving, ended))
 }

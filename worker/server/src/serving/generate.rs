@@ -16,13 +16,14 @@ use super::{
     Serving,
     call_id::CallIds,
     check::{Checker, Settings},
+    reader::Read,
     resume::Progress,
 };
 use crate::{adapters::uses::Use, draining::Cutoff, metrics::Measured, refusal::Refusal};
 
 /// An answer in the making. Dropping it cancels the work.
 pub struct Generation {
-    events: BoxStream<'static, Result<generate_event::Event, Refusal>>,
+    events: Read<Result<generate_event::Event, Refusal>>,
     measured: Measured,
     adapter_use: Option<Use>,
     cutoff: Cutoff,
@@ -49,7 +50,7 @@ impl Serving {
                 measured.admitted(&model, queued.answers.len() as u32);
                 measured.prompt(queued.started.prompt_ids.len());
                 Ok(Generation {
-                    events: queued.events(),
+                    events: self.patience.with(queued.events()),
                     measured,
                     adapter_use: adapter.map(|name| self.adapter_uses.begin(name)),
                     cutoff: self.cutoff.clone(),
@@ -163,7 +164,7 @@ impl Generation {
             return None;
         }
         let event = tokio::select! {
-            event = self.events.next() => event,
+            event = self.events.next() => event.unwrap_or(Some(Err(Refusal::NotRead))),
             () = self.cutoff.reached() => Some(Err(Refusal::Draining)),
         };
         self.over = !matches!(event, Some(Ok(_)));

@@ -20,6 +20,7 @@ mod lost;
 mod mutations;
 mod overload;
 mod packed_cache;
+mod readers;
 mod registry;
 mod rendering;
 mod sampling;

@@ -19,8 +19,8 @@ impl Dice {
     }
 }
 
-/// Requests that use much of what an endpoint knows.
-fn sound() -> Vec<(&'static str, Value)> {
+/// Chats that use much of what there is to ask for.
+fn chats() -> Vec<Value> {
     let tool = json!({
         "type": "function",
         "function": {
@@ -62,22 +62,54 @@ fn sound() -> Vec<(&'static str, Value)> {
         "stream_options": { "include_usage": true },
         "chat_template_kwargs": { "enable_thinking": false },
     });
+    let mut called = tools.clone();
+    called["tool_choice"] = json!({ "type": "function", "function": { "name": "rain" } });
+    called["logit_bias"] = json!({ "5": -2, "6": 3.5 });
+    let object = about(
+        "Where is my parcel?",
+        json!({
+            "max_tokens": 3, "response_format": { "type": "json_object" }, "tools": [],
+            "tool_choice": "none", "stop": "x", "logprobs": false, "user": "u",
+        }),
+    );
+    vec![chat, tools, called, object]
+}
+
+fn completions() -> Vec<Value> {
+    let formed = |form: Value| {
+        let mut body = json!({
+            "model": "triage", "prompt": "Where is", "max_tokens": 3, "logit_bias": { "5": 1 },
+            "stop": ["x", "yz"], "stop_token_ids": [9], "cache_salt": "s", "seed": 1,
+        });
+        let (name, form) = form.as_object().unwrap().iter().next().unwrap();
+        body[name] = form.clone();
+        body
+    };
     let complete = json!({
         "model": "triage", "prompt": ["Where is", "my parcel?"], "max_tokens": 3, "echo": true,
         "logprobs": 2, "n": 2, "best_of": 2, "suffix": null, "temperature": 0.3, "stop": "x",
     });
+    let mut streamed = complete.clone();
+    streamed["prompt"] = json!([3, 4, 5]);
+    streamed["stream"] = json!(true);
+    streamed["n"] = json!(1);
+    streamed["best_of"] = json!(1);
     vec![
-        ("/v1/chat/completions", chat),
-        ("/v1/chat/completions", tools),
-        ("/v1/completions", complete.clone()),
-        ("/v1/completions", {
-            let mut streamed = complete;
-            streamed["prompt"] = json!([3, 4, 5]);
-            streamed["stream"] = json!(true);
-            streamed["n"] = json!(1);
-            streamed["best_of"] = json!(1);
-            streamed
-        }),
+        formed(json!({ "guided_regex": "[ab]{1,3}" })),
+        formed(json!({ "structured_outputs": { "choice": ["a", "bc"] } })),
+        formed(json!({ "guided_grammar": "start: /[ab]{1,2}/" })),
+        complete,
+        streamed,
+    ]
+}
+
+/// Requests that use much of what an endpoint knows.
+fn sound() -> Vec<(&'static str, Value)> {
+    let chats = chats().into_iter();
+    let chats = chats.map(|chat| ("/v1/chat/completions", chat));
+    let completions = completions().into_iter();
+    let completions = completions.map(|body| ("/v1/completions", body));
+    let others = [
         (
             "/v1/embeddings",
             json!({ "model": "triage", "input": ["a", "b"], "dimensions": 3, "encoding_format": "base64" }),
@@ -88,7 +120,7 @@ fn sound() -> Vec<(&'static str, Value)> {
         ),
         (
             "/tokenize",
-            json!({ "prompt": "Where?", "add_special_tokens": true, "return_token_strs": true }),
+            json!({ "model": "triage", "prompt": "Where?", "add_special_tokens": true, "return_token_strs": true }),
         ),
         (
             "/tokenize",
@@ -98,7 +130,8 @@ fn sound() -> Vec<(&'static str, Value)> {
             "/detokenize",
             json!({ "model": "triage", "tokens": [3, 4, 5] }),
         ),
-    ]
+    ];
+    chats.chain(completions).chain(others).collect()
 }
 
 fn odd(dice: &mut Dice) -> Value {
