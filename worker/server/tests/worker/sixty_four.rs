@@ -26,7 +26,7 @@ fn conversation(number: usize) -> Value {
     if number % 3 != 1 {
         body["model"] = format!("triage:a{}", number % ADAPTERS).into();
     }
-    if number % 3 == 0 {
+    if number.is_multiple_of(3) {
         body["logprobs"] = true.into();
         body["top_logprobs"] = 3.into();
     }
