@@ -6,6 +6,7 @@ mod embeddings;
 mod error;
 mod fields;
 mod form;
+mod prompt_logprobs;
 mod prompts;
 mod request;
 mod response;
@@ -125,6 +126,7 @@ async fn chat(State(wire): State<Wire>, body: Body) -> Result<Response, WireErro
     drop((body, place));
     let envelope = Envelope::new("chatcmpl", chat.model);
     let (streamed, logprobs) = (chat.stream, chat.logprobs);
+    let prompt_logprobs = chat.generate.prompt_logprobs;
     let asked = stream::Asked {
         include_usage: chat.include_usage,
         logprobs,
@@ -140,7 +142,8 @@ async fn chat(State(wire): State<Wire>, body: Body) -> Result<Response, WireErro
     let response = if streamed {
         stream::answer(serving, envelope, generation, asked)
     } else {
-        let answer = response::whole(&serving, envelope, generation, logprobs).await?;
+        let answer =
+            response::whole(&serving, envelope, generation, (logprobs, prompt_logprobs)).await?;
         Json(answer).into_response()
     };
     Ok(noting(response, &dropped))

@@ -8,7 +8,7 @@ use weir_worker_api as api;
 
 use super::{
     fields::Fields,
-    form, parse,
+    form, parse, prompt_logprobs,
     settings::{limits, sampling, streaming},
     tools,
 };
@@ -56,6 +56,7 @@ impl ChatRequest {
             constraint: form.map(|form| api::Constraint { form: Some(form) }),
             choices: fields.take("n")?.unwrap_or(1),
             top_logprobs,
+            prompt_logprobs: prompt_logprobs::asked(&mut fields, stream)?,
             cache_salt: fields.take("cache_salt")?.unwrap_or_default(),
             ..api::GenerateRequest::default()
         };

@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde_json::{Map, Value, json};
 use weir_worker_api::{self as api, FinishReason, generate_event::Event};
 
-use super::drawn_id;
+use super::{drawn_id, prompt_logprobs::PromptLogprobs};
 use crate::{
     refusal::Refusal,
     serving::{Generation, Serving},
@@ -130,20 +130,29 @@ impl Choice {
     }
 }
 
-/// The whole answer as one object.
+/// The whole answer as one object, with what is asked for of the answer's tokens and the prompt's.
 pub async fn whole(
     serving: &Serving,
     envelope: Envelope,
     mut generation: Generation,
-    logprobs: bool,
+    (logprobs, prompt_logprobs): (bool, Option<u32>),
 ) -> Result<Value, Refusal> {
+    let mut of_prompt = prompt_logprobs.map(PromptLogprobs::new);
     let mut choices: Vec<Choice> = Vec::new();
     let mut usage = Usage::default();
     while let Some(event) = generation.next().await {
         match event? {
-            Event::Started(started) => usage.cached_tokens = started.cached_tokens,
-            // Nobody asks for it here.
-            Event::Prompt(_) => {}
+            Event::Started(started) => {
+                usage.cached_tokens = started.cached_tokens;
+                if let Some(asked) = &of_prompt {
+                    asked.bound(started.prompt_ids.len())?;
+                }
+            }
+            Event::Prompt(prompt) => {
+                if let Some(asked) = &mut of_prompt {
+                    asked.push(serving, &prompt.tokens);
+                }
+            }
             Event::Tokens(tokens) => {
                 usage.see(&tokens.tokens);
                 let choice = at(&mut choices, tokens.choice);
@@ -170,6 +179,9 @@ pub async fn whole(
     });
     let mut answer = envelope.object("chat.completion", choices.collect());
     answer.insert("usage".into(), usage.object());
+    if let Some(asked) = of_prompt {
+        answer.insert("prompt_logprobs".into(), asked.list());
+    }
     Ok(answer.into())
 }
 

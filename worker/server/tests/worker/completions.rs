@@ -5,7 +5,7 @@ use weir_worker_api as api;
 
 use crate::{
     grpc::{prompt, read},
-    harness::{Worker, error_of, pieces},
+    harness::{Worker, about, error_of, pieces},
 };
 
 const TEXT: &str = "Hello, I was charged twice for my subscription this month.";
@@ -293,6 +293,47 @@ async fn what_a_completion_cannot_be_is_refused_by_name() {
     let read = complete(&worker, &asked(json!(context), more)).await;
     assert_eq!(read["usage"]["prompt_tokens"], 512);
     worker.until_idle().await;
+}
+
+#[tokio::test]
+async fn a_chat_is_told_how_likely_its_prompt_is_as_a_completion_of_the_same_tokens_says() {
+    let worker = Worker::start(&[]).await;
+    let request = api::TokenizeRequest {
+        prompt: prompt(TEXT),
+        ..api::TokenizeRequest::default()
+    };
+    let ids = worker.grpc().await.tokenize(request).await;
+    let ids = ids.unwrap().into_inner().ids;
+    let chat = worker
+        .chat(&about(TEXT, json!({ "prompt_logprobs": 2, "n": 2 })))
+        .await;
+    let told = chat["prompt_logprobs"].as_array().unwrap();
+    let more = json!({ "echo": true, "logprobs": 2, "max_tokens": 0 });
+    let read = complete(&worker, &asked(json!(ids), more)).await;
+    let read = read["choices"][0]["logprobs"]["token_logprobs"]
+        .as_array()
+        .unwrap();
+    assert_eq!((told.len(), read.len()), (ids.len(), ids.len()));
+    assert_eq!((&told[0], &read[0]), (&Value::Null, &Value::Null));
+    for ((told, read), id) in told.iter().zip(read).zip(&ids).skip(1) {
+        let own = &told[id.to_string()];
+        assert_eq!(&own["logprob"], read);
+        assert!(own["decoded_token"].is_string());
+        let all = told.as_object().unwrap().values();
+        let mut ranks: Vec<u64> = all.filter_map(|one| one["rank"].as_u64()).collect();
+        ranks.sort_unstable();
+        assert_eq!(ranks, [1, 2]);
+    }
+    let plain = worker.chat(&about(TEXT, json!({}))).await;
+    assert_eq!(plain.get("prompt_logprobs"), None);
+    for more in [
+        json!({ "prompt_logprobs": 2, "stream": true }),
+        json!({ "prompt_logprobs": 21 }),
+        json!({ "prompt_logprobs": -1 }),
+    ] {
+        let (status, error) = worker.refused(&about(TEXT, more)).await;
+        assert_eq!((status, &error["param"]), (400, &json!("prompt_logprobs")));
+    }
 }
 
 #[tokio::test]

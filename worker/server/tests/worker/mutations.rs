@@ -69,7 +69,7 @@ fn chats() -> Vec<Value> {
         "Where is my parcel?",
         json!({
             "max_tokens": 3, "response_format": { "type": "json_object" }, "tools": [],
-            "tool_choice": "none", "stop": "x", "logprobs": false, "user": "u",
+            "tool_choice": "none", "stop": "x", "logprobs": false, "user": "u", "prompt_logprobs": 1,
         }),
     );
     vec![chat, tools, called, object]
