@@ -3,6 +3,7 @@
 
 mod adapters;
 mod bad_input;
+mod bucket;
 mod chat;
 mod completions;
 mod drain;
