@@ -100,8 +100,8 @@ async fn what_a_source_refuses_is_named_with_its_reason() {
     );
 }
 
-/// A folder that pins this.
-fn pins(entries: &[(&str, &str)]) -> tempfile::TempDir {
+/// A folder with these files.
+pub fn pins(entries: &[(&str, &str)]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     for (name, text) in entries {
         std::fs::write(folder.path().join(name), text).unwrap();

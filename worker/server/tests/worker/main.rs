@@ -4,6 +4,7 @@
 mod adapters;
 mod bad_input;
 mod bodies;
+mod bucket;
 mod chat;
 mod completions;
 mod drain;
