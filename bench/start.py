@@ -6,7 +6,7 @@ Starts a worker with the file in the page cache: with packed weights to make, an
 start before left on disk. Printed are its own phases (`cold_start` of /load), the time from the
 start of the process to ready and to the first token, medians of the rounds. Then the memory of a
 worker that keeps packed weights on disk and of one that does not: at rest, and at the most while so
-many streams run to the end of their contexts (1,024 tokens), beside weights plus keys and values as
+many streams run to the end of their contexts (512 tokens), beside weights plus keys and values as
 `/load` has them.
 """
 
@@ -21,7 +21,7 @@ from pathlib import Path
 from models import ROOT, SHAPES, llama, model, run
 from servers import Ours, memory, serving, stream
 
-CONTEXT = 1024
+CONTEXT = 512
 
 
 def started(path, packed):
