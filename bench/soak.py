@@ -4,8 +4,8 @@
 
 The worker runs the example's model with adapters that come and go. Each client in turn draws what it
 does: chats, streamed or not, with forms, tools, several choices, log-probabilities and adapters;
-completions, vectors, tokens; what is malformed or too long; and it may leave in the middle, or stop
-reading for a while. Printed each minute: answers so far, the worker's memory, open descriptors,
+completions, vectors, tokens; what is malformed or too long; and it may leave in the middle, or not
+read at all what is more than sockets hold, for longer than the worker waits for it. Printed each minute: answers so far, the worker's memory, open descriptors,
 threads, and sequences and blocks in use. In the end all clients go, and it fails if sequences or
 blocks are still in use, if there are more descriptors than in the beginning or more threads than in
 the third minute, if memory grew by more than a quarter since then, or if any answer was a 5xx or
@@ -29,6 +29,8 @@ from servers import Ours, memory, serving
 
 MODEL = ROOT / "examples" / "triage" / "model"
 ADAPTERS = [f"a{index}" for index in range(6)]
+# Of the worker with those who do not read; it closes their connections half a minute after.
+PATIENCE = 5
 WORDS = "the printer is on fire again please refund my invoice number 4711 and reset the password of our admin".split()
 
 
@@ -114,13 +116,19 @@ def request(draw):
     return path, body | draw.choice(wrong)
 
 
+def much(draw):
+    """What is more than sockets hold, so that it is not taken if it is not read."""
+    body = {"model": "m", "messages": [{"role": "user", "content": text(draw)}], "max_tokens": 400, "ignore_eos": True}
+    body |= {"temperature": 2, "n": 8, "logprobs": True, "top_logprobs": 20, "stream": draw.random() < 0.7}
+    return "/v1/chat/completions", body
+
+
 async def ask(port, draw):
     """How it ended, as a client sees it."""
-    path, body = request(draw)
-    payload = json.dumps(body).encode()
-    # A client that stalls asks for much, so that what it does not read is more than sockets hold.
     behaviour = draw.choices(["reads", "leaves", "stalls", "breaks"], [70, 15, 8, 4])[0]
-    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 16)
+    path, body = much(draw) if behaviour == "stalls" else request(draw)
+    payload = json.dumps(body).encode()
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 12)
     try:
         head = f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(payload)}\r\n"
         writer.write(head.encode() + b"connection: close\r\n\r\n")
@@ -135,7 +143,10 @@ async def ask(port, draw):
             return "left"
         status = int((await reader.readline()).split()[1])
         if behaviour == "stalls":
-            await asyncio.sleep(draw.random() * 40)
+            # Longer than anybody waits for it: the worker closes what it could not send.
+            await asyncio.sleep(PATIENCE + 40)
+            with contextlib.suppress(ConnectionError):
+                await asyncio.wait_for(reader.read(), 30)
             return "stalled"
         said = await reader.read()
         if status == 200 and body.get("stream") and b"data: [DONE]" not in said:
@@ -191,15 +202,15 @@ async def soak(server, port, folder, args):
             tell(minute, ended, seen)
             settled = seen if minute == 3 else settled
     await asyncio.gather(*clients)
-    # Idle connections and what waits for a client that stalls have their limits.
-    for _ in range(90):
+    # Answers that were left are still written to the end of a step or two.
+    for _ in range(30):
         last = await asyncio.to_thread(look, server)
         if not (last["running"] or last["waiting"] or last["blocks"]) and last["descriptors"] <= first["descriptors"]:
             break
         await asyncio.sleep(1)
     tell(args.minutes, ended, last)
     print("\nended:", ", ".join(f"{how}: {count}" for how, count in ended.most_common()))
-    return first, settled or last, last, ended
+    return first, settled, last, ended
 
 
 def judge(first, settled, last, ended):
@@ -219,13 +230,15 @@ def main():
     parser.add_argument("--clients", type=int, default=48)
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
+    if args.minutes < 5:
+        parser.error("what grows after the third minute is seen in five at least")
     run("cargo", "build", "--quiet", "--release", "--package", "weir-worker", cwd=ROOT)
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         for seed, name in enumerate(ADAPTERS):
             write_adapter(folder / name, seed)
         list_adapters(folder, ADAPTERS)
-        server = Ours(MODEL, {"--adapters": folder, "--context-tokens": 512, "--max-waiting": 8})
+        server = Ours(MODEL, {"--adapters": folder, "--context-tokens": 512, "--max-waiting": 8, "--reader-patience": f"{PATIENCE}s"})
         with serving(server, 16) as port:
             heads = ["minute", "ended", "own MB", "descriptors", "threads", "running", "waiting", "blocks"]
             print("|", " | ".join(heads), "|\n|", " | ".join("---" for _ in heads), "|")

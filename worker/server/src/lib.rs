@@ -10,6 +10,7 @@ mod capacity;
 mod draining;
 mod failure;
 mod grpc;
+mod intake;
 mod load;
 mod loading;
 mod memory;
@@ -101,7 +102,7 @@ pub async fn serve(args: Args, process: Process) -> anyhow::Result<()> {
     let progress = watch::Sender::default();
     arriving::tell(&process, &reports, progress.subscribe());
     let stage = Stage::new(&args.model_name, progress.subscribe());
-    let port = Port::open(&process, listener, stage.clone())?;
+    let port = Port::open(&process, listener, (stage.clone(), args.reader_patience))?;
     let started = tokio::select! {
         started = start::start(&args, &process, (progress, stage)) => started,
         // Told to end while it loads: there is nothing to finish.

@@ -30,15 +30,14 @@ use axum::{
     routing::{get, post},
 };
 use serde_json::{Value, json};
-use tokio::sync::Semaphore;
 
 use self::{
-    body::{MOST_READING, discard, read},
+    body::{Reading, discard, read},
     error::WireError,
     request::ChatRequest,
     response::Envelope,
 };
-use crate::{refusal::Refusal, serving::Serving};
+use crate::{intake::Intake, refusal::Refusal, serving::Serving};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Names fields of the request that had no effect.
@@ -51,7 +50,7 @@ const LONGEST_NAME: usize = 64;
 #[derive(Clone)]
 struct Wire {
     serving: Arc<Serving>,
-    reading: Arc<Semaphore>,
+    reading: Reading,
 }
 
 impl FromRef<Wire> for Arc<Serving> {
@@ -60,10 +59,10 @@ impl FromRef<Wire> for Arc<Serving> {
     }
 }
 
-pub fn routes(serving: Arc<Serving>) -> Router {
+pub fn routes(serving: Arc<Serving>, intake: Intake) -> Router {
     let wire = Wire {
         serving,
-        reading: Arc::new(Semaphore::new(MOST_READING)),
+        reading: Reading::with(intake),
     };
     Router::new()
         .route("/v1/chat/completions", post(chat))

@@ -1,7 +1,13 @@
 //! The port that clients use. It is open from the start and says how far the model is; once the
 //! model is there, it serves it.
 
-use std::sync::{Arc, OnceLock};
+mod connections;
+mod stalls;
+
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use anyhow::Context;
 use axum::{
@@ -9,18 +15,42 @@ use axum::{
     extract::Request,
     middleware::{Next, from_fn},
     response::Response,
-    serve::ListenerExt,
 };
 use tokio::net::TcpListener;
 use tower::ServiceExt;
 use tracing::Instrument;
 use weir_process::{Process, traces};
 
-use crate::{draining::Idle, grpc::Grpc, openai, serving::Serving, stage::Stage, starting};
+use self::{
+    connections::{Limits, serve},
+    stalls::Times,
+};
+use crate::{
+    draining::Idle,
+    grpc::Grpc,
+    intake::{Intake, bounded},
+    openai,
+    serving::Serving,
+    stage::Stage,
+    starting,
+};
+
+/// Each takes some ten kilobytes, and a descriptor.
+const MOST_CONNECTIONS: usize = 4096;
+
+/// To say what it wants, or to go on: connections that are kept without a request, too.
+const LONGEST_HEAD: Duration = Duration::from_secs(60);
+
+/// Beyond the patience with which an answer is given up: so long there is time to hear of that.
+const BEYOND_PATIENCE: Duration = Duration::from_secs(30);
+
+/// For a client that takes nothing when the process ends.
+const FAREWELL: Duration = Duration::from_secs(5);
 
 /// An open port.
 pub struct Port {
     served: Arc<OnceLock<Served>>,
+    intake: Intake,
 }
 
 struct Served {
@@ -30,28 +60,36 @@ struct Served {
 
 impl Port {
     /// Answers on `listener` until what was begun is finished.
-    pub fn open(process: &Process, listener: TcpListener, stage: Stage) -> anyhow::Result<Self> {
+    pub fn open(
+        process: &Process,
+        listener: TcpListener,
+        (stage, reader_patience): (Stage, Duration),
+    ) -> anyhow::Result<Self> {
         let opened = listener.local_addr().context("read the address")?;
         tracing::info!(%opened, "the model is not there yet, how far it is can be asked");
-        // A token is a small packet: it must not wait for the next one (Nagle) to be sent.
-        let listener = listener.tap_io(|stream| {
-            if let Err(error) = stream.set_nodelay(true) {
-                tracing::debug!(%error, "a connection sends late");
-            }
-        });
-        let served: Arc<OnceLock<Served>> = Arc::default();
-        let routes = switched(served.clone(), starting::routes(stage)).layer(from_fn(traced));
+        let (served, intake) = (Arc::<OnceLock<Served>>::default(), Intake::default());
+        let starting = starting::routes(stage, intake.clone());
+        let routes = switched(served.clone(), starting).layer(from_fn(traced));
         let (draining, until) = (process.shutdown().draining(), served.clone());
-        let server = axum::serve(listener, routes).with_graceful_shutdown(async move {
+        let drained = async move {
             draining.await;
             if let Some(served) = until.get() {
                 served.idle.when_drained().await;
             }
+        };
+        let limits = Limits {
+            most: MOST_CONNECTIONS,
+            times: Times {
+                head: LONGEST_HEAD,
+                stall: reader_patience + BEYOND_PATIENCE,
+                farewell: FAREWELL,
+            },
+        };
+        process.tasks().spawn_required("server", async move {
+            serve(listener, routes, limits, drained).await;
+            Ok(())
         });
-        process
-            .tasks()
-            .spawn_required("server", async move { server.await.context("serve") });
-        Ok(Self { served })
+        Ok(Self { served, intake })
     }
 
     /// From now on the model is served.
@@ -60,9 +98,13 @@ impl Port {
             serving: serving.clone(),
             idle: idle.clone(),
         };
+        let intake = self.intake.clone();
         let grpc = tonic::service::Routes::new(grpc.into_service()).into_axum_router();
+        let grpc = grpc.layer(from_fn(move |request, next| {
+            bounded(intake.clone(), request, next)
+        }));
         let routes = grpc
-            .merge(openai::routes(serving))
+            .merge(openai::routes(serving, self.intake))
             .fallback(openai::not_found);
         self.served.get_or_init(|| Served { routes, idle });
     }

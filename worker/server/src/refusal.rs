@@ -54,6 +54,8 @@ pub enum Refusal {
         /// After so many seconds a part of them have begun.
         seconds: u32,
     },
+    #[error("requests of {limit_bytes} bytes together are being taken in already; try again later")]
+    Crowded { limit_bytes: usize },
     #[error("`{field}` is {asked}, but this replica has {own}")]
     Mismatch {
         field: &'static str,
@@ -105,7 +107,7 @@ impl Refusal {
             | Self::NotRead => ErrorCode::Invalid,
             Self::UnknownModel { .. } | Self::UnknownAdapter { .. } => ErrorCode::UnknownModel,
             Self::TooLong { .. } | Self::TooLongText { .. } => ErrorCode::TooLong,
-            Self::Overloaded { .. } => ErrorCode::Overloaded,
+            Self::Overloaded { .. } | Self::Crowded { .. } => ErrorCode::Overloaded,
             Self::Mismatch { .. } => ErrorCode::Mismatch,
             Self::Unsupported { .. } => ErrorCode::Unsupported,
             Self::Draining => ErrorCode::Draining,
@@ -122,7 +124,7 @@ impl Refusal {
             Self::UnknownModel { .. } | Self::UnknownAdapter { .. } => Some("model"),
             Self::TooLong { .. } | Self::TooLongText { .. } => Some("prompt"),
             Self::NotJson { .. } | Self::BodyTooLarge { .. } | Self::Overloaded { .. } => None,
-            Self::TooManyValues { .. } | Self::Starting { .. } => None,
+            Self::TooManyValues { .. } | Self::Starting { .. } | Self::Crowded { .. } => None,
             Self::BodyTooSlow
             | Self::BodyBroken
             | Self::NotRead
@@ -177,7 +179,7 @@ impl Refusal {
     pub fn retry_after_seconds(&self) -> Option<u32> {
         match self {
             Self::Overloaded { seconds, .. } | Self::Starting { seconds, .. } => Some(*seconds),
-            Self::Draining => Some(RETRY_AFTER_SECONDS),
+            Self::Draining | Self::Crowded { .. } => Some(RETRY_AFTER_SECONDS),
             _ => None,
         }
     }

@@ -1,6 +1,6 @@
 //! Both wires while there is no model yet: `Describe` says how far it is, the rest is refused.
 
-use axum::{Router, extract};
+use axum::{Router, extract, middleware::from_fn};
 use futures::stream::BoxStream;
 use tonic::{Request, Response, Status};
 use weir_worker_api::{
@@ -8,14 +8,22 @@ use weir_worker_api::{
     worker_server::{Worker, WorkerServer},
 };
 
-use crate::{grpc::status, openai, stage::Stage};
+use crate::{
+    grpc::status,
+    intake::{Intake, bounded},
+    openai,
+    stage::Stage,
+};
 
 struct Starting(Stage);
 
-pub fn routes(stage: Stage) -> Router {
+pub fn routes(stage: Stage, intake: Intake) -> Router {
     let grpc = WorkerServer::new(Starting(stage.clone()));
     let grpc = grpc.max_decoding_message_size(MAX_REQUEST_BYTES);
     let grpc = tonic::service::Routes::new(grpc).into_axum_router();
+    let grpc = grpc.layer(from_fn(move |request, next| {
+        bounded(intake.clone(), request, next)
+    }));
     grpc.fallback(async move |request: extract::Request| {
         openai::refused(request, stage.refusal()).await
     })

@@ -1,25 +1,28 @@
 //! Takes in what clients send, within bounds of size, time and number.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use axum::body::{Body, BodyDataStream, Bytes, HttpBody};
 use futures::StreamExt;
 use tokio::{
-    sync::{Semaphore, SemaphorePermit},
+    sync::{OwnedSemaphorePermit, Semaphore},
     time::timeout,
 };
 use weir_policy::json::{MOST_VALUES, most_values};
 
-use crate::refusal::Refusal;
+use crate::{
+    intake::{Intake, LONGEST, Taking},
+    refusal::Refusal,
+};
 
 /// A prompt of a million characters and its JSON fit; a picture does not, and none is taken.
 const MAX_BODY_BYTES: usize = 8 * 1024 * 1024;
 
-/// Bodies that may be read at the same time: with the limit above they bound what memory they take.
-pub const MOST_READING: usize = 32;
+/// Bodies that may be parsed at the same time: what is parsed takes many times their own memory.
+const MOST_PARSED: usize = 32;
 
-/// Longer than a body of that size takes on a slow line, so that nobody holds a place by silence.
-const LONGEST_READING: Duration = Duration::from_secs(30);
+/// Nothing has come for so long.
+const LONGEST_SILENCE: Duration = Duration::from_secs(10);
 
 /// How much of what nobody wants is taken from a client before it is told so, and for how long.
 /// Many clients do not read before they have written everything, and what a connection closes on
@@ -27,51 +30,83 @@ const LONGEST_READING: Duration = Duration::from_secs(30);
 const MOST_DISCARDED: u64 = 64 * 1024 * 1024;
 const LONGEST_DISCARDING: Duration = Duration::from_secs(10);
 
-/// The whole body, and its place among those that are read: what is parsed of it takes memory too.
-pub async fn read(
-    reading: &Semaphore,
-    body: Body,
-) -> Result<(Bytes, SemaphorePermit<'_>), Refusal> {
-    let Ok(place) = reading.try_acquire() else {
-        discard(body).await;
-        return Err(Refusal::Overloaded {
-            max_waiting: MOST_READING,
-            seconds: 1,
-        });
-    };
+/// What reads bodies; clones share their bounds.
+#[derive(Clone, Debug)]
+pub struct Reading {
+    intake: Intake,
+    parsed: Arc<Semaphore>,
+}
+
+/// A body's place among those that are parsed, and what it holds of what may be taken in.
+#[derive(Debug)]
+pub struct Place {
+    _parsed: OwnedSemaphorePermit,
+    _taking: Taking,
+}
+
+impl Reading {
+    pub fn with(intake: Intake) -> Self {
+        Self {
+            intake,
+            parsed: Arc::new(Semaphore::new(MOST_PARSED)),
+        }
+    }
+}
+
+/// The whole body, and its place among those that are parsed.
+pub async fn read(reading: &Reading, body: Body) -> Result<(Bytes, Place), Refusal> {
     let is_long = body.size_hint().lower() > MAX_BODY_BYTES as u64;
     let mut rest = body.into_data_stream();
-    let whole = match is_long {
-        true => None,
+    let mut taking = reading.intake.begin();
+    let read = match is_long {
+        true => Err(TOO_LARGE),
         false => {
-            let whole = timeout(LONGEST_READING, whole(&mut rest)).await;
-            whole.map_err(|_| Refusal::BodyTooSlow)??
+            let whole = timeout(LONGEST, whole(&mut rest, &mut taking)).await;
+            whole.unwrap_or(Err(Refusal::BodyTooSlow))
         }
     };
-    let Some(whole) = whole else {
-        drop(place);
-        discard(Body::new(rest)).await;
-        return Err(Refusal::BodyTooLarge {
-            limit_bytes: MAX_BODY_BYTES,
-        });
+    let whole = match read {
+        Ok(whole) => whole,
+        Err(refusal) => {
+            drop(taking);
+            if matches!(
+                refusal,
+                Refusal::BodyTooLarge { .. } | Refusal::Crowded { .. }
+            ) {
+                discard(Body::from_stream(rest)).await;
+            }
+            return Err(refusal);
+        }
     };
     if most_values(&whole) > MOST_VALUES {
         return Err(Refusal::TooManyValues { limit: MOST_VALUES });
     }
+    let parsed = reading.parsed.clone().acquire_owned().await;
+    let place = Place {
+        _parsed: parsed.map_err(|_| Refusal::BodyBroken)?,
+        _taking: taking,
+    };
     Ok((whole, place))
 }
 
-/// Nothing where it is longer than is taken.
-async fn whole(body: &mut BodyDataStream) -> Result<Option<Bytes>, Refusal> {
+const TOO_LARGE: Refusal = Refusal::BodyTooLarge {
+    limit_bytes: MAX_BODY_BYTES,
+};
+
+async fn whole(body: &mut BodyDataStream, taking: &mut Taking) -> Result<Bytes, Refusal> {
     let mut whole = Vec::new();
-    while let Some(piece) = body.next().await {
+    loop {
+        let piece = timeout(LONGEST_SILENCE, body.next()).await;
+        let Some(piece) = piece.map_err(|_| Refusal::BodyTooSlow)? else {
+            return Ok(whole.into());
+        };
         let piece = piece.map_err(|_| Refusal::BodyBroken)?;
         if whole.len() + piece.len() > MAX_BODY_BYTES {
-            return Ok(None);
+            return Err(TOO_LARGE);
         }
+        taking.add(piece.len())?;
         whole.extend_from_slice(&piece);
     }
-    Ok(Some(whole.into()))
 }
 
 /// Lets a client write what nobody looks at, within bounds. One that says that it has more than

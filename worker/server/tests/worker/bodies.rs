@@ -5,9 +5,10 @@ use std::{
     net::{SocketAddr, TcpStream},
 };
 
+use futures::{StreamExt, future::select_all, stream};
 use serde_json::json;
 
-use crate::harness::{PATIENCE, Worker, about};
+use crate::harness::{PATIENCE, Worker, about, error_of};
 
 /// More than the sockets between two processes hold, and more than is taken.
 const LONG: usize = 40 << 20;
@@ -50,21 +51,73 @@ async fn a_body_that_nobody_wants_is_taken_before_its_client_is_told_so() {
     worker.chat(&about("Where is my parcel?", json!({}))).await;
 }
 
+/// Together more than is taken in at a time.
+const CROWD: usize = 17;
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_body_for_which_there_is_no_place_is_taken_too() {
+async fn a_body_for_which_there_is_no_room_is_taken_too() {
     let worker = Worker::start(&[]).await;
     let chat = "POST /v1/chat/completions";
-    let head = format!("{chat} HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n");
-    let _silent: Vec<TcpStream> = (0..40)
+    let head = format!(
+        "{chat} HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n",
+        8 << 20
+    );
+    let almost = vec![b' '; (8 << 20) - 1];
+    let crowd: Vec<TcpStream> = (0..CROWD)
         .map(|_| {
             let mut stream = connect(worker.address);
             stream.write_all(head.as_bytes()).unwrap();
+            stream.write_all(&almost).unwrap();
             stream
         })
         .collect();
     let body = about("Where is my parcel?", json!({}));
-    while worker.post(&body).send().await.unwrap().status() != 429 {}
-    assert_eq!(answered(worker.address, chat, LONG, LONG), "HTTP/1.1 429");
+    let (status, error) = loop {
+        let response = worker.post(&body).send().await.unwrap();
+        if response.status() != 200 {
+            break error_of(response).await;
+        }
+    };
+    let said = error["message"].as_str().unwrap();
+    assert!(
+        status == 429 && said.contains("being taken in"),
+        "{status}: {said}"
+    );
+    assert_eq!(
+        answered(worker.address, chat, 8 << 20, 8 << 20),
+        "HTTP/1.1 429"
+    );
+    drop(crowd);
+    while worker.post(&body).send().await.unwrap().status() != 200 {}
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_over_grpc_that_are_never_finished_take_no_more_than_their_share() {
+    let worker = Worker::start(&[]).await;
+    let client = reqwest::Client::builder()
+        .http2_prior_knowledge()
+        .build()
+        .unwrap();
+    let url = format!("http://{}/weir.worker.v1.Worker/Generate", worker.address);
+    let unfinished = || {
+        // A message of 11 MiB is announced, and all of it comes but the last byte.
+        let mut sent = [&[0][..], &(11_u32 << 20).to_be_bytes()].concat();
+        sent.resize((11 << 20) + 4, b' ');
+        let pieces: Vec<Vec<u8>> = sent.chunks(1 << 16).map(<[u8]>::to_vec).collect();
+        let pieces = stream::iter(pieces.into_iter().map(Ok::<_, std::io::Error>));
+        let body = reqwest::Body::wrap_stream(pieces.chain(stream::pending()));
+        let request = client.post(&url).header("content-type", "application/grpc");
+        Box::pin(request.header("te", "trailers").body(body).send())
+    };
+    let (first, _) = select_all((0..CROWD).map(|_| unfinished()))
+        .await
+        .0
+        .map_or_else(
+            |error| panic!("{error}"),
+            |response| (response.headers()["grpc-status"].clone(), response),
+        );
+    assert_eq!(first, "8", "resources are exhausted");
+    worker.chat(&about("Where is my parcel?", json!({}))).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

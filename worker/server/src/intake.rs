@@ -1,0 +1,163 @@
+//! What is taken in from clients: bounded in bytes over all connections, and each request in time.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use axum::{
+    body::{Body, Bytes, HttpBody},
+    extract::Request,
+    middleware::Next,
+    response::Response,
+};
+use http_body::{Frame, SizeHint};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Sleep, sleep},
+};
+
+use crate::{grpc::status, refusal::Refusal};
+
+/// Of requests that are not whole yet, together.
+const MOST_KIBIBYTES: usize = 128 << 10;
+
+/// Longer than a request of the greatest size takes on a slow line, so that nobody holds what it has
+/// sent by silence.
+pub const LONGEST: Duration = Duration::from_secs(30);
+
+/// Room for what comes, of which clones are the same.
+#[derive(Clone, Debug)]
+pub struct Intake(Arc<Semaphore>);
+
+/// What has come of one request.
+#[derive(Debug)]
+pub struct Taking {
+    room: Intake,
+    held: Option<OwnedSemaphorePermit>,
+    bytes: usize,
+}
+
+impl Default for Intake {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(MOST_KIBIBYTES)))
+    }
+}
+
+impl Intake {
+    pub fn begin(&self) -> Taking {
+        Taking {
+            room: self.clone(),
+            held: None,
+            bytes: 0,
+        }
+    }
+}
+
+impl Taking {
+    /// Holds room for more, until it is dropped.
+    pub fn add(&mut self, bytes: usize) -> Result<(), Refusal> {
+        self.bytes += bytes;
+        let held = self
+            .held
+            .as_ref()
+            .map_or(0, OwnedSemaphorePermit::num_permits);
+        let more = self.bytes.div_ceil(1024).saturating_sub(held);
+        let full = || Refusal::Crowded {
+            limit_bytes: MOST_KIBIBYTES << 10,
+        };
+        let more = u32::try_from(more).map_err(|_| full())?;
+        let more = self.room.0.clone().try_acquire_many_owned(more);
+        let more = more.map_err(|_| full())?;
+        match &mut self.held {
+            Some(held) => held.merge(more),
+            None => self.held = Some(more),
+        }
+        Ok(())
+    }
+}
+
+/// Bounds what a call over gRPC sends; the other wire reads its bodies itself.
+pub async fn bounded(intake: Intake, request: Request, next: Next) -> Response {
+    let body = |body| {
+        Body::new(Bounded {
+            body,
+            taking: intake.begin(),
+            longest: Box::pin(sleep(LONGEST)),
+        })
+    };
+    next.run(request.map(body)).await
+}
+
+struct Bounded {
+    body: Body,
+    taking: Taking,
+    longest: Pin<Box<Sleep>>,
+}
+
+impl HttpBody for Bounded {
+    type Data = Bytes;
+    type Error = tonic::Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, tonic::Status>>> {
+        let frame = match Pin::new(&mut self.body).poll_frame(cx) {
+            Poll::Ready(Some(frame)) => frame,
+            Poll::Ready(None) => return Poll::Ready(None),
+            Poll::Pending => {
+                return match self.longest.as_mut().poll(cx) {
+                    Poll::Ready(()) => Poll::Ready(Some(Err(status(Refusal::BodyTooSlow)))),
+                    Poll::Pending => Poll::Pending,
+                };
+            }
+        };
+        Poll::Ready(Some(match frame {
+            Ok(frame) => {
+                let bytes = frame.data_ref().map_or(0, Bytes::len);
+                self.taking.add(bytes).map(|()| frame).map_err(status)
+            }
+            Err(_) => Err(status(Refusal::BodyBroken)),
+        }))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn room_is_shared_and_given_back() {
+        let intake = Intake::default();
+        let (mut one, mut other) = (intake.begin(), intake.begin());
+        one.add(100 << 20).unwrap();
+        other.add(28 << 20).unwrap();
+        assert_eq!(other.add(0), Ok(()));
+        assert!(matches!(other.add(1), Err(Refusal::Crowded { .. })));
+        drop(one);
+        assert_eq!(other.add(1), Ok(()));
+    }
+
+    #[test]
+    fn small_pieces_take_no_more_than_they_are() {
+        let intake = Intake::default();
+        let mut many: Vec<Taking> = (0..1000).map(|_| intake.begin()).collect();
+        for taking in &mut many {
+            for _ in 0..100 {
+                taking.add(1).unwrap();
+            }
+        }
+        assert_eq!(intake.0.available_permits(), MOST_KIBIBYTES - 1000);
+    }
+}
