@@ -69,8 +69,9 @@ impl<'a> Row<'a> {
             all.truncate(count);
         }
         all.sort_unstable_by(likelier);
-        all.into_iter()
-            .map(|(id, logit)| (id, self.summary.logprob(logit)))
+        // In a place of their own: that of the whole vocabulary must not be kept for them.
+        all.iter()
+            .map(|(id, logit)| (*id, self.summary.logprob(*logit)))
             .collect()
     }
 }
@@ -88,6 +89,14 @@ mod tests {
 
     fn row(logits: &[f32]) -> Row<'_> {
         Row::new(logits, Summary::of(KernelClass::detect(), logits))
+    }
+
+    #[test]
+    fn alternatives_take_no_more_memory_than_they_need() {
+        let logits: Vec<f32> = (0_u8..200).map(f32::from).collect();
+        let likeliest = row(&logits).likeliest(3);
+        assert_eq!(likeliest[0].0, 199);
+        assert!(likeliest.capacity() < 20, "{}", likeliest.capacity());
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod embeddings;
 mod error;
 mod fields;
 mod form;
+mod logprobs;
 mod prompt_logprobs;
 mod prompts;
 mod request;
@@ -14,6 +15,7 @@ mod settings;
 mod stream;
 mod tokens;
 mod tools;
+mod written;
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -36,6 +38,7 @@ use self::{
     error::WireError,
     request::ChatRequest,
     response::Envelope,
+    written::written,
 };
 use crate::{intake::Intake, refusal::Refusal, serving::Serving};
 
@@ -123,12 +126,11 @@ async fn chat(State(wire): State<Wire>, body: Body) -> Result<Response, WireErro
     let (body, place) = read(&reading, body).await?;
     let chat = ChatRequest::decode(&body)?;
     drop((body, place));
+    let gathered = chat.gathered();
     let envelope = Envelope::new("chatcmpl", chat.model);
-    let (streamed, logprobs) = (chat.stream, chat.logprobs);
-    let prompt_logprobs = chat.generate.prompt_logprobs;
     let asked = stream::Asked {
         include_usage: chat.include_usage,
-        logprobs,
+        logprobs: chat.logprobs.is_some(),
         choices: chat.generate.choices,
     };
     let (form_field, dropped) = (chat.form_field, chat.dropped);
@@ -136,14 +138,18 @@ async fn chat(State(wire): State<Wire>, body: Body) -> Result<Response, WireErro
         Some(name) if field == "constraint" => name.to_owned(),
         _ => field.to_owned(),
     };
-    let generation = serving.generate(chat.generate).await;
+    let of_prompt = chat.generate.prompt_logprobs.is_some();
+    let generation = match &gathered {
+        Some(gathered) => serving.generate_whole(chat.generate, gathered).await,
+        None => serving.generate(chat.generate).await,
+    };
     let generation = generation.map_err(|refusal| refusal.with_field_named(named))?;
-    let response = if streamed {
-        stream::answer(serving, envelope, generation, asked)
-    } else {
-        let answer =
-            response::whole(&serving, envelope, generation, (logprobs, prompt_logprobs)).await?;
-        Json(answer).into_response()
+    let response = match gathered {
+        None => stream::answer(serving, envelope, generation, asked),
+        Some(_) => {
+            let shown = (asked.logprobs, of_prompt);
+            written(response::whole(&serving, envelope, generation, shown).await?).await?
+        }
     };
     Ok(noting(response, &dropped))
 }

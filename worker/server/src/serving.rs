@@ -7,6 +7,7 @@ mod choose;
 mod conversation;
 mod describe;
 mod embed;
+pub mod gathered;
 mod generate;
 mod guide;
 mod prompt;

@@ -62,6 +62,7 @@ impl Stage {
             Phase::Unspecified | Phase::Fetching => (progress.to_string(), seconds_left(&progress)),
             Phase::Loading => ("loading it".to_owned(), None),
             Phase::WarmingUp | Phase::Serving => ("warming up".to_owned(), None),
+            Phase::Adapters => ("waiting for its adapters".to_owned(), None),
         };
         let seconds = seconds.unwrap_or(RETRY_AFTER_SECONDS);
         Refusal::Starting {

@@ -76,7 +76,7 @@ pub async fn start(
     // First, while the memory that weights will take is there for the template's trial.
     let template = Renderer::of(&folder, args.chat_template.as_deref()).await?;
     let memory = Memory::available();
-    let loaded = load((args, stage), (folder, pins), memory).await?;
+    let loaded = load((args, stage.clone()), (folder, pins), memory).await?;
     let load_ms = millis(began.elapsed().saturating_sub(loaded.took.warm_up));
     let facts = loaded.model.facts().clone();
     let (report, mut took) = (loaded.report, loaded.took);
@@ -88,7 +88,7 @@ pub async fn start(
     let began = Instant::now();
     warm_up(&engine, &loaded.tokenizer).await?;
     took.warm_up += began.elapsed();
-    let (adapters, adapters_ms) = adapters(args, process, (base, adapter_bytes)).await;
+    let (adapters, adapters_ms) = adapters((args, stage), process, (base, adapter_bytes)).await;
     let cold_start = ColdStart {
         download_ms: match fetched.origin {
             Origin::Local => 0,
@@ -184,10 +184,13 @@ fn asked(args: &Args) -> Option<usize> {
 /// The adapters that are listed, once those that come soon are there: whoever is ready has what it
 /// can have. And how many milliseconds that took; none where none are listed.
 async fn adapters(
-    args: &Args,
+    (args, stage): (&Args, Stage),
     process: &Process,
     (base, most_bytes): (AdapterBase, u64),
 ) -> (Seen, u64) {
+    if args.adapters.is_some() {
+        stage.enter(Phase::Adapters);
+    }
     let began = Instant::now();
     let following = Following {
         folder: args.adapters.clone(),

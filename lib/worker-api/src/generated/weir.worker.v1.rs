@@ -645,6 +645,8 @@ pub enum Phase {
     /// The model is tried out and measured.
     WarmingUp = 3,
     Serving = 4,
+    /// Before it serves: the adapters that are listed are waited for, a while.
+    Adapters = 5,
 }
 impl Phase {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -658,6 +660,7 @@ impl Phase {
             Self::Loading => "PHASE_LOADING",
             Self::WarmingUp => "PHASE_WARMING_UP",
             Self::Serving => "PHASE_SERVING",
+            Self::Adapters => "PHASE_ADAPTERS",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -668,6 +671,7 @@ impl Phase {
             "PHASE_LOADING" => Some(Self::Loading),
             "PHASE_WARMING_UP" => Some(Self::WarmingUp),
             "PHASE_SERVING" => Some(Self::Serving),
+            "PHASE_ADAPTERS" => Some(Self::Adapters),
             _ => None,
         }
     }

@@ -5,22 +5,13 @@
 mod choice;
 mod stream;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
-};
+use std::sync::Arc;
 
-use axum::{
-    Json,
-    body::Body,
-    extract::State,
-    response::{IntoResponse, Response},
-};
+use axum::{body::Body, extract::State, response::Response};
 use futures::{StreamExt, TryStreamExt, stream::iter};
-use serde_json::Value;
 use weir_worker_api::{self as api, generate_event::Event, prompt::Form};
 
-use self::choice::{Choice, Scale};
+use self::choice::{Choice, Scale, Told};
 use super::{
     Wire,
     error::WireError,
@@ -28,20 +19,22 @@ use super::{
     form, noting, parse,
     prompts::prompts,
     read,
-    response::{Envelope, Usage},
+    response::{Envelope, Usage, Whole},
     settings::{limits, sampling, streaming},
+    written::written,
 };
 use crate::{
     refusal::Refusal,
-    serving::{Generation, Serving},
+    serving::{
+        Generation, Serving,
+        gathered::{Gathered, Numbers},
+    },
 };
 
 /// More than an evaluation sends at once.
 const MOST_PROMPTS: usize = 256;
 /// Streamed answers all have their place in the queue before the first event.
 const MOST_STREAMED: usize = 16;
-/// Bounds what one answer takes in memory: each is a number with the text of its token.
-const MOST_LOGPROBS: usize = 300_000;
 /// What this wire writes where nothing is said.
 const MAX_TOKENS: u32 = 16;
 
@@ -55,8 +48,6 @@ struct Completion {
     form_field: Option<&'static str>,
     echo: bool,
     logprobs: Option<u32>,
-    /// What the answers that were begun may come to, each token's alternatives and itself.
-    numbers: AtomicUsize,
     stream: bool,
     include_usage: bool,
     dropped: Vec<String>,
@@ -80,7 +71,7 @@ pub async fn completions(State(wire): State<Wire>, body: Body) -> Result<Respons
         true => stream::answer(serving, asked).await.map_err(named)?,
         false => {
             let answer = whole(&serving, asked).await.map_err(named)?;
-            Json(answer).into_response()
+            written(answer).await?
         }
     };
     Ok(noting(response, &dropped))
@@ -146,7 +137,6 @@ impl Completion {
             form_field,
             echo,
             logprobs,
-            numbers: AtomicUsize::new(0),
             stream,
             include_usage,
             dropped: fields.rest(),
@@ -177,6 +167,22 @@ impl Completion {
         }
     }
 
+    /// What is shown of tokens that are sent as one, the prompt's with each choice again.
+    fn gathered(&self) -> Gathered {
+        let each_choice = self.generate.choices as usize;
+        let written = self.scale().map(|scale| Numbers {
+            each: (scale.alternatives + 1).saturating_mul(each_choice),
+            field: "logprobs",
+        });
+        let written = written.unwrap_or_default();
+        let read = if self.echo {
+            written
+        } else {
+            Numbers::default()
+        };
+        Gathered::new(read, written)
+    }
+
     /// What each token is shown with, where anything is.
     fn scale(&self) -> Option<Scale> {
         self.logprobs.map(|alternatives| Scale {
@@ -186,11 +192,12 @@ impl Completion {
 }
 
 /// The whole answer as one object: the choices of the first prompt, then those of the second.
-async fn whole(serving: &Arc<Serving>, asked: Completion) -> Result<Value, Refusal> {
+async fn whole(serving: &Arc<Serving>, asked: Completion) -> Result<Whole<Told>, Refusal> {
     // What cannot be computed now does not crowd the queue.
     let sequences = serving.engine.options().max_sequences;
     let at_once = (sequences / asked.generate.choices as usize).max(1);
-    let answers = (0..asked.prompts.len()).map(|index| one(serving, &asked, index));
+    let gathered = asked.gathered();
+    let answers = (0..asked.prompts.len()).map(|index| one(serving, (&asked, &gathered), index));
     let answers: Vec<(Vec<Choice>, Usage)> = iter(answers).buffered(at_once).try_collect().await?;
     let mut usage = Usage::default();
     let mut choices = Vec::new();
@@ -200,23 +207,26 @@ async fn whole(serving: &Arc<Serving>, asked: Completion) -> Result<Value, Refus
     }
     let choices = choices.into_iter().enumerate();
     let choices = choices.map(|(index, choice)| choice.object(index as u32));
-    let mut answer =
-        Envelope::new("cmpl", asked.model.clone()).object("text_completion", choices.collect());
-    answer.insert("usage".into(), usage.object());
-    Ok(answer.into())
+    Ok(Whole {
+        head: Envelope::new("cmpl", asked.model.clone()).head("text_completion"),
+        choices: choices.collect(),
+        usage: usage.object(),
+        prompt_logprobs: None,
+    })
 }
 
 /// The answers to the prompt of that index.
 async fn one(
     serving: &Arc<Serving>,
-    asked: &Completion,
+    (asked, gathered): (&Completion, &Gathered),
     index: usize,
 ) -> Result<(Vec<Choice>, Usage), Refusal> {
     let prompt = &asked.prompts[index];
-    let mut generation = match serving.generate(asked.request(prompt)).await {
+    let first_try = serving.generate_whole(asked.request(prompt), gathered);
+    let mut generation = match first_try.await {
         // What is computed already is not thrown away: only the first is refused.
         Err(Refusal::Overloaded { .. }) if index > 0 => {
-            in_its_turn(serving, || asked.request(prompt)).await?
+            in_its_turn(serving, || asked.request(prompt), gathered).await?
         }
         generation => generation?,
     };
@@ -228,8 +238,6 @@ async fn one(
         match event? {
             Event::Started(started) => {
                 usage.cached_tokens = started.cached_tokens;
-                let context_tokens = serving.engine.context_tokens();
-                asked.bound_logprobs(started.prompt_ids.len(), context_tokens)?;
                 if asked.echo {
                     let text = prompt_text(serving, prompt, &started.prompt_ids)?;
                     for choice in &mut choices {
@@ -260,37 +268,16 @@ async fn one(
 async fn in_its_turn(
     serving: &Arc<Serving>,
     request: impl Fn() -> api::GenerateRequest,
+    gathered: &Gathered,
 ) -> Result<Generation, Refusal> {
     loop {
         let request = request();
         let choices = request.choices as usize;
         serving.engine.when_there_is_room(choices).await;
-        match serving.generate(request).await {
+        match serving.generate_whole(request, gathered).await {
             Err(Refusal::Overloaded { .. }) => {}
             generation => return generation,
         }
-    }
-}
-
-impl Completion {
-    /// Counts what the answers to a prompt of so many tokens may come to, with those that were begun
-    /// before.
-    fn bound_logprobs(&self, prompt_tokens: usize, context_tokens: usize) -> Result<(), Refusal> {
-        let Some(scale) = self.scale() else {
-            return Ok(());
-        };
-        let limits = self.generate.limits.as_ref();
-        let asked = limits.and_then(|limits| limits.max_tokens).unwrap_or(0) as usize;
-        let written = asked.min(context_tokens.saturating_sub(prompt_tokens));
-        let read = if self.echo { prompt_tokens } else { 0 };
-        let tokens = (read + written).saturating_mul(self.generate.choices as usize);
-        let numbers = tokens.saturating_mul(scale.alternatives + 1);
-        let before = self.numbers.fetch_add(numbers, Ordering::Relaxed);
-        if before.saturating_add(numbers) > MOST_LOGPROBS {
-            let why = format!("ask for more than {MOST_LOGPROBS} numbers in one answer");
-            return Err(Refusal::invalid("logprobs", why));
-        }
-        Ok(())
     }
 }
 

@@ -1,13 +1,15 @@
 //! `prompt_logprobs` of a chat: how likely the tokens of its prompt are, as vLLM tells it.
 
-use serde_json::{Map, Value, json};
+use std::{iter::once, sync::Arc};
+
+use serde::{Serialize, Serializer, ser::SerializeMap};
 use weir_worker_api as api;
 
-use super::{fields::Fields, response::token_text};
+use super::{
+    fields::Fields,
+    logprobs::{number, own_number, token_text},
+};
 use crate::{refusal::Refusal, serving::Serving};
-
-/// Bounds what one answer takes in memory, each with the text of its token.
-const MOST_NUMBERS: usize = 300_000;
 
 /// How many alternatives of each token are asked for.
 pub fn asked(fields: &mut Fields, is_streamed: bool) -> Result<Option<u32>, Refusal> {
@@ -18,69 +20,64 @@ pub fn asked(fields: &mut Fields, is_streamed: bool) -> Result<Option<u32>, Refu
     }
 }
 
-/// For each token of a prompt what is known of it.
+/// Tokens of a prompt, as they came, without its first.
 pub struct PromptLogprobs {
-    alternatives: usize,
-    tokens: Vec<Value>,
+    serving: Arc<Serving>,
+    tokens: Vec<api::Token>,
 }
 
 impl PromptLogprobs {
-    pub fn new(alternatives: u32) -> Self {
+    pub fn of(serving: &Arc<Serving>) -> Self {
         Self {
-            alternatives: alternatives as usize,
-            // The first follows nothing.
-            tokens: vec![Value::Null],
+            serving: serving.clone(),
+            tokens: Vec::new(),
         }
     }
 
-    /// # Errors
-    /// Where that is too much of a prompt of so many tokens.
-    pub fn bound(&self, prompt_tokens: usize) -> Result<(), Refusal> {
-        match prompt_tokens.saturating_mul(self.alternatives + 1) > MOST_NUMBERS {
-            true => {
-                let why = format!("asks for more than {MOST_NUMBERS} numbers in one answer");
-                Err(Refusal::invalid("prompt_logprobs", why))
-            }
-            false => Ok(()),
-        }
-    }
-
-    pub fn push(&mut self, serving: &Serving, tokens: &[api::Token]) {
-        for token in tokens {
-            let alternatives = (1_u32..).zip(&token.alternatives);
-            let mut known = Map::new();
-            for (rank, other) in alternatives.take(self.alternatives) {
-                let told = one(serving, other.id, other.logprob, Some(rank));
-                known.insert(other.id.to_string(), told);
-            }
-            let own = token.evidence.unwrap_or_default().logprob;
-            // The rank of one that is none of the likeliest is not known.
-            known
-                .entry(token.id.to_string())
-                .or_insert_with(|| one(serving, token.id, own, None));
-            self.tokens.push(known.into());
-        }
-    }
-
-    pub fn list(self) -> Value {
-        self.tokens.into()
+    pub fn extend(&mut self, tokens: Vec<api::Token>) {
+        self.tokens.extend(tokens);
     }
 }
 
-fn one(serving: &Serving, id: u32, logprob: f32, rank: Option<u32>) -> Value {
-    let text = token_text(serving, id);
-    json!({ "logprob": f64::from(logprob), "rank": rank, "decoded_token": text })
+impl Serialize for PromptLogprobs {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let serving = &*self.serving;
+        let known = self.tokens.iter().map(|token| Known { serving, token });
+        // The first follows nothing.
+        serializer.collect_seq(once(None).chain(known.map(Some)))
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// What is known of a token: by their ids, itself and those that could have been in its place.
+struct Known<'a> {
+    serving: &'a Serving,
+    token: &'a api::Token,
+}
 
-    #[test]
-    fn more_numbers_than_an_answer_may_hold_are_refused_by_name() {
-        let two = PromptLogprobs::new(2);
-        assert_eq!(two.bound(MOST_NUMBERS / 3), Ok(()));
-        let refused = two.bound(MOST_NUMBERS / 3 + 1).unwrap_err();
-        assert_eq!(refused.field(), Some("prompt_logprobs"));
+#[derive(Serialize)]
+struct Told {
+    logprob: f64,
+    rank: Option<u32>,
+    decoded_token: String,
+}
+
+impl Serialize for Known<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let told = |id, logprob, rank| Told {
+            logprob,
+            rank,
+            decoded_token: token_text(self.serving, id),
+        };
+        let (own, others) = (self.token, &self.token.alternatives);
+        let mut known = serializer.serialize_map(None)?;
+        for (rank, other) in (1..).zip(others) {
+            let other_told = told(other.id, number(other.logprob), Some(rank));
+            known.serialize_entry(&other.id, &other_told)?;
+        }
+        // The rank of one that is none of the likeliest is not known.
+        if others.iter().all(|other| other.id != own.id) {
+            known.serialize_entry(&own.id, &told(own.id, own_number(own), None))?;
+        }
+        known.end()
     }
 }

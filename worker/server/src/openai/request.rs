@@ -12,7 +12,10 @@ use super::{
     settings::{limits, sampling, streaming},
     tools,
 };
-use crate::refusal::Refusal;
+use crate::{
+    refusal::Refusal,
+    serving::gathered::{Gathered, Numbers},
+};
 
 /// Asking for any of these and not getting it would be a wrong answer.
 const UNSUPPORTED: [&str; 5] = [
@@ -31,7 +34,8 @@ pub struct ChatRequest {
     pub form_field: Option<&'static str>,
     pub stream: bool,
     pub include_usage: bool,
-    pub logprobs: bool,
+    /// The field that says how many, where log-probabilities are to be shown.
+    pub logprobs: Option<&'static str>,
     /// Fields that have no effect here.
     pub dropped: Vec<String>,
 }
@@ -75,6 +79,23 @@ impl ChatRequest {
     }
 }
 
+impl ChatRequest {
+    /// What is gathered before it is sent: nothing of a stream.
+    pub fn gathered(&self) -> Option<Gathered> {
+        let (asked, each_choice) = (&self.generate, self.generate.choices as usize);
+        let of_prompt = asked.prompt_logprobs.map(|alternatives| Numbers {
+            each: alternatives as usize + 1,
+            field: "prompt_logprobs",
+        });
+        let of_answer = self.logprobs.map(|field| Numbers {
+            each: (asked.top_logprobs as usize + 1).saturating_mul(each_choice),
+            field,
+        });
+        let of_prompt = of_prompt.unwrap_or_default();
+        (!self.stream).then(|| Gathered::new(of_prompt, of_answer.unwrap_or_default()))
+    }
+}
+
 fn refuse_unsupported(fields: &mut Fields) -> Result<(), Refusal> {
     for name in UNSUPPORTED {
         match fields.take::<Value>(name)? {
@@ -91,13 +112,16 @@ fn refuse_unsupported(fields: &mut Fields) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn logprobs(fields: &mut Fields) -> Result<(bool, u32), Refusal> {
+/// The field that says how many numbers of a token are to be shown, if any are, and how many
+/// alternatives.
+fn logprobs(fields: &mut Fields) -> Result<(Option<&'static str>, u32), Refusal> {
     let logprobs = fields.take("logprobs")?.unwrap_or(false);
-    let top: Option<u32> = fields.take("top_logprobs")?;
-    if top.is_some() && !logprobs {
-        return Err(Refusal::invalid("top_logprobs", "needs `logprobs: true`"));
+    match (logprobs, fields.take("top_logprobs")?) {
+        (false, None) => Ok((None, 0)),
+        (false, Some(_)) => Err(Refusal::invalid("top_logprobs", "needs `logprobs: true`")),
+        (true, None) => Ok((Some("logprobs"), 0)),
+        (true, Some(top)) => Ok((Some("top_logprobs"), top)),
     }
-    Ok((logprobs, top.unwrap_or(0)))
 }
 
 /// The messages and what their template is told beside them.

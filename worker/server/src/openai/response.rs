@@ -1,11 +1,15 @@
 //! Answers of this wire, whole or in pieces.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 use weir_worker_api::{self as api, FinishReason, generate_event::Event};
 
-use super::{drawn_id, prompt_logprobs::PromptLogprobs};
+use super::{drawn_id, logprobs::Logprobs, prompt_logprobs::PromptLogprobs};
 use crate::{
     refusal::Refusal,
     serving::{Generation, Serving},
@@ -31,13 +35,19 @@ impl Envelope {
     }
 
     pub fn object(&self, object: &str, choices: Vec<Value>) -> Map<String, Value> {
+        let mut fields = self.head(object);
+        fields.insert("choices".into(), choices.into());
+        fields
+    }
+
+    /// All but the choices.
+    pub fn head(&self, object: &str) -> Map<String, Value> {
         let mut fields = Map::new();
         fields.insert("id".into(), self.id.clone().into());
         fields.insert("object".into(), object.into());
         fields.insert("created".into(), self.created.into());
         fields.insert("model".into(), self.model.clone().into());
         fields.insert("system_fingerprint".into(), Value::Null);
-        fields.insert("choices".into(), choices.into());
         fields
     }
 }
@@ -89,7 +99,7 @@ struct Choice {
     text: String,
     reasoning: String,
     calls: Vec<api::ToolCallPiece>,
-    logprobs: Vec<Value>,
+    tokens: Vec<api::Token>,
     finish: Value,
 }
 
@@ -130,36 +140,49 @@ impl Choice {
     }
 }
 
+/// A whole answer, which is large only where numbers are shown with it.
+#[derive(Serialize)]
+pub struct Whole<C> {
+    #[serde(flatten)]
+    pub head: Map<String, Value>,
+    pub choices: Vec<C>,
+    pub usage: Value,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompt_logprobs: Option<PromptLogprobs>,
+}
+
+#[derive(Serialize)]
+pub struct Answered {
+    index: usize,
+    message: Value,
+    logprobs: Option<Logprobs>,
+    finish_reason: Value,
+}
+
 /// The whole answer as one object, with what is asked for of the answer's tokens and the prompt's.
 pub async fn whole(
-    serving: &Serving,
+    serving: &Arc<Serving>,
     envelope: Envelope,
     mut generation: Generation,
-    (logprobs, prompt_logprobs): (bool, Option<u32>),
-) -> Result<Value, Refusal> {
-    let mut of_prompt = prompt_logprobs.map(PromptLogprobs::new);
+    (of_answer, of_prompt): (bool, bool),
+) -> Result<Whole<Answered>, Refusal> {
+    let mut prompt_logprobs = of_prompt.then(|| PromptLogprobs::of(serving));
     let mut choices: Vec<Choice> = Vec::new();
     let mut usage = Usage::default();
     while let Some(event) = generation.next().await {
         match event? {
-            Event::Started(started) => {
-                usage.cached_tokens = started.cached_tokens;
-                if let Some(asked) = &of_prompt {
-                    asked.bound(started.prompt_ids.len())?;
-                }
-            }
+            Event::Started(started) => usage.cached_tokens = started.cached_tokens,
             Event::Prompt(prompt) => {
-                if let Some(asked) = &mut of_prompt {
-                    asked.push(serving, &prompt.tokens);
+                if let Some(known) = &mut prompt_logprobs {
+                    known.extend(prompt.tokens);
                 }
             }
             Event::Tokens(tokens) => {
                 usage.see(&tokens.tokens);
                 let choice = at(&mut choices, tokens.choice);
                 choice.grow(&tokens);
-                if logprobs {
-                    let shown = shown_logprobs(serving, &tokens.tokens);
-                    choice.logprobs.extend(shown);
+                if of_answer {
+                    choice.tokens.extend(tokens.tokens);
                 }
             }
             Event::Finished(finished) => {
@@ -169,20 +192,19 @@ pub async fn whole(
             }
         }
     }
-    let choices = choices.into_iter().enumerate().map(|(index, choice)| {
-        json!({
-            "index": index,
-            "message": choice.message(),
-            "logprobs": logprobs.then(|| logprobs_object(choice.logprobs)),
-            "finish_reason": choice.finish,
-        })
+    let choices = choices.into_iter().enumerate();
+    let choices = choices.map(|(index, choice)| Answered {
+        index,
+        message: choice.message(),
+        logprobs: of_answer.then(|| Logprobs::of(serving, choice.tokens)),
+        finish_reason: choice.finish,
     });
-    let mut answer = envelope.object("chat.completion", choices.collect());
-    answer.insert("usage".into(), usage.object());
-    if let Some(asked) = of_prompt {
-        answer.insert("prompt_logprobs".into(), asked.list());
-    }
-    Ok(answer.into())
+    Ok(Whole {
+        head: envelope.head("chat.completion"),
+        choices: choices.collect(),
+        usage: usage.object(),
+        prompt_logprobs,
+    })
 }
 
 fn at(choices: &mut Vec<Choice>, index: u32) -> &mut Choice {
@@ -199,46 +221,4 @@ pub fn finish_reason(reason: FinishReason) -> &'static str {
         FinishReason::Length => "length",
         FinishReason::ToolCalls => "tool_calls",
     }
-}
-
-pub fn logprobs_object(content: Vec<Value>) -> Value {
-    json!({ "content": content, "refusal": null })
-}
-
-/// The tokens that have text, as this wire shows them; those that steer the model have none.
-pub fn shown_logprobs(serving: &Serving, tokens: &[api::Token]) -> Vec<Value> {
-    let tokens = tokens.iter();
-    tokens
-        .filter(|token| !serving.eos.contains(&token.id))
-        .map(|token| {
-            let evidence = token.evidence.unwrap_or_default();
-            let mut shown = one_logprob(serving, token.id, evidence.logprob);
-            let alternatives = token.alternatives.iter();
-            let top = alternatives
-                .map(|other| one_logprob(serving, other.id, other.logprob).into())
-                .collect::<Vec<Value>>();
-            shown.insert("top_logprobs".into(), top.into());
-            shown.into()
-        })
-        .collect()
-}
-
-/// A token by itself: a special one has no text, but is known by its spelling.
-pub fn token_text(serving: &Serving, id: u32) -> String {
-    match serving.tokenizer.decode(&[id]) {
-        Ok(text) if !text.is_empty() => text,
-        _ => serving.tokenizer.spelling(id).unwrap_or_default(),
-    }
-}
-
-fn one_logprob(serving: &Serving, id: u32, logprob: f32) -> Map<String, Value> {
-    let text = token_text(serving, id);
-    let mut fields = Map::new();
-    // Half a character has no bytes that this wire could show.
-    let whole = !text.contains(char::REPLACEMENT_CHARACTER);
-    let bytes = whole.then(|| text.bytes().collect::<Vec<u8>>());
-    fields.insert("token".into(), text.into());
-    fields.insert("logprob".into(), f64::from(logprob).into());
-    fields.insert("bytes".into(), json!(bytes));
-    fields
 }

@@ -19,7 +19,8 @@ use weir_worker_api::{self as api, generate_event::Event};
 
 use super::{
     error::WireError,
-    response::{Envelope, Usage, finish_reason, logprobs_object, shown_logprobs},
+    logprobs::Logprobs,
+    response::{Envelope, Usage, finish_reason},
 };
 use crate::serving::{Generation, Serving};
 
@@ -95,13 +96,13 @@ impl Writing {
             // Nobody asks for it here.
             Event::Prompt(_) => Vec::new(),
             Event::Tokens(tokens) => {
+                self.usage.see(&tokens.tokens);
+                let mut delta = delta(&tokens);
                 let logprobs = self
                     .asked
                     .logprobs
-                    .then(|| shown_logprobs(&self.serving, &tokens.tokens))
+                    .then(|| Logprobs::of(&self.serving, tokens.tokens))
                     .filter(|shown| !shown.is_empty());
-                self.usage.see(&tokens.tokens);
-                let mut delta = delta(&tokens);
                 if delta.is_empty() {
                     if logprobs.is_none() {
                         return Vec::new();
@@ -110,7 +111,7 @@ impl Writing {
                 }
                 let mut piece = self.piece(tokens.choice, delta.into());
                 if let Some(shown) = logprobs {
-                    piece["choices"][0]["logprobs"] = logprobs_object(shown);
+                    piece["choices"][0]["logprobs"] = json!(shown);
                 }
                 vec![piece]
             }

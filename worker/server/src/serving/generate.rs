@@ -16,6 +16,7 @@ use super::{
     Serving,
     call_id::CallIds,
     check::{Checker, Settings},
+    gathered::Gathered,
     reader::Read,
     resume::Progress,
 };
@@ -43,9 +44,26 @@ impl Serving {
         self: &Arc<Self>,
         request: api::GenerateRequest,
     ) -> Result<Generation, Refusal> {
+        self.queue(request, None).await
+    }
+
+    /// The same for an answer of which all is gathered before it is sent.
+    pub async fn generate_whole(
+        self: &Arc<Self>,
+        request: api::GenerateRequest,
+        gathered: &Gathered,
+    ) -> Result<Generation, Refusal> {
+        self.queue(request, Some(gathered)).await
+    }
+
+    async fn queue(
+        self: &Arc<Self>,
+        request: api::GenerateRequest,
+        gathered: Option<&Gathered>,
+    ) -> Result<Generation, Refusal> {
         let mut measured = self.metrics.begin("generate", operation(&request));
         let model = self.called(&request.model).to_owned();
-        match self.begin(request).await {
+        match self.begin(request, gathered).await {
             Ok((queued, adapter)) => {
                 measured.admitted(&model, queued.answers.len() as u32);
                 measured.prompt(queued.started.prompt_ids.len());
@@ -68,6 +86,7 @@ impl Serving {
     async fn begin(
         self: &Arc<Self>,
         request: api::GenerateRequest,
+        gathered: Option<&Gathered>,
     ) -> Result<(Queued, Option<Arc<str>>), Refusal> {
         let answering = self.admit(&request.model)?;
         let checker = Checker {
@@ -94,7 +113,15 @@ impl Serving {
                 (prompt_ids, seed, none)
             }
         };
+        let context_left = self
+            .engine
+            .context_tokens()
+            .saturating_sub(prompt_ids.len());
+        let written = settings.limits.max_tokens.min(context_left);
         let guide = self.guide(&request, &prompt_ids).await?;
+        let numbers = gathered
+            .map(|gathered| gathered.room_for(prompt_ids.len(), written))
+            .transpose()?;
         let prompt: Arc<[u32]> = prompt_ids.as_slice().into();
         let origin = answering.origin(request.cache_salt);
         let answers = (0_u32..)
@@ -117,6 +144,10 @@ impl Serving {
                 self.engine.write(writing, showing)
             })
             .collect::<Result<Vec<_>, Refused>>()?;
+        // Only what has its place counts: whoever found none asks again.
+        if let (Some(gathered), Some(numbers)) = (gathered, numbers) {
+            gathered.count(numbers);
+        }
         let started = api::Started {
             prompt_ids,
             seed,

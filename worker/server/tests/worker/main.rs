@@ -12,6 +12,7 @@ mod embeddings;
 mod errors;
 mod fetching;
 mod forms;
+mod gathered;
 mod gguf;
 mod grpc;
 mod harness;

@@ -11,11 +11,20 @@ use crate::{
 const CONVERSATIONS: usize = 64;
 const ADAPTERS: usize = 12;
 const HIDDEN: usize = 192;
+const NO_CACHE: &[&str] = &["--prefix-cache=Disabled"];
+
+/// More than a step reads.
+const STEP_TOKENS: u64 = 256;
 
 /// What the conversation of that number asks for.
 fn conversation(number: usize) -> Value {
     let ticket = format!("Ticket {number}: I was charged twice for my subscription. ");
-    let times = if number.is_multiple_of(4) { 12 } else { 1 };
+    let times = match (number % 4, number % 7) {
+        // What tools are offered takes its part of the context.
+        (0, 2) => 8,
+        (0, _) => 20,
+        _ => 1,
+    };
     let mut body = about(
         &ticket.repeat(times),
         json!({
@@ -107,6 +116,15 @@ async fn answer(worker: &Worker, number: usize) -> Vec<Value> {
 
 #[tokio::test]
 async fn each_gets_the_answer_that_it_gets_alone_to_the_last_bit() {
+    expect_alone_as_together("None").await;
+}
+
+#[tokio::test]
+async fn each_gets_the_answer_that_it_gets_alone_from_weights_in_4_bits() {
+    expect_alone_as_together("Q4").await;
+}
+
+async fn expect_alone_as_together(quantization: &str) {
     let model = copy();
     let adapters = (0..ADAPTERS).map(|at| {
         write(
@@ -124,12 +142,13 @@ async fn each_gets_the_answer_that_it_gets_alone_to_the_last_bit() {
     )
     .unwrap();
     let list = list.path().to_str().unwrap();
-    let worker =
-        Worker::serving(model.path(), &["--adapters", list, "--max-sequences", "64"]).await;
-    let mut alone = Vec::new();
-    for number in 0..CONVERSATIONS {
-        alone.push(answer(&worker, number).await);
-    }
+    let same = ["--adapters", list, "--quantization", quantization];
+    let alone = alone(&Worker::serving(model.path(), &[&same, NO_CACHE].concat()).await).await;
+    let worker = Worker::serving(
+        model.path(),
+        &[&same, &["--max-sequences", "64"][..]].concat(),
+    )
+    .await;
     let all = join_all((0..CONVERSATIONS).map(|number| answer(&worker, number)));
     // Some leave before they have their answers.
     let leaving = join_all((0..8).map(async |number| {
@@ -152,4 +171,17 @@ async fn each_gets_the_answer_that_it_gets_alone_to_the_last_bit() {
     worker
         .until(|load| load["blocks_used"] == 0 && load["running"] == 0)
         .await;
+}
+
+/// What each is answered where nothing was computed before, nor is beside it.
+async fn alone(worker: &Worker) -> Vec<Vec<Value>> {
+    let mut long = conversation(0);
+    long["stream"] = false.into();
+    let read = worker.chat(&long).await["usage"]["prompt_tokens"].as_u64();
+    assert!(read > Some(STEP_TOKENS), "{read:?} tokens are one step");
+    let mut alone = Vec::new();
+    for number in 0..CONVERSATIONS {
+        alone.push(answer(worker, number).await);
+    }
+    alone
 }

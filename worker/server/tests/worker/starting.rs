@@ -104,13 +104,13 @@ async fn a_model_that_is_here_is_not_served_before_it_is_ready() {
     let mut worker = Worker::fetching("file:///model", &args);
     worker.opened();
     let mut phases = vec![Phase::Fetching];
-    while phases.last() != Some(&Phase::WarmingUp) {
+    while phases.last() != Some(&Phase::Adapters) {
         phases.push(described(&worker).await.phase());
         assert_ne!(phases.last(), Some(&Phase::Serving));
     }
     assert!(phases.is_sorted(), "{phases:?}");
     assert_eq!(described(&worker).await.arriving, None);
-    expect_refusals(&worker, "warming up").await;
+    expect_refusals(&worker, "waiting for its adapters").await;
     registry.open();
     worker.listening();
     assert_eq!(described(&worker).await.phase(), Phase::Serving);

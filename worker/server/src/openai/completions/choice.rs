@@ -3,15 +3,16 @@
 
 use std::sync::Arc;
 
-use serde_json::{Map, Value, json};
+use serde::{Serialize, Serializer, ser::SerializeMap};
+use serde_json::{Map, Value};
 use weir_engine::model::Detokenizer;
 use weir_worker_api as api;
 
-use super::super::response::{finish_reason, token_text};
+use super::super::{
+    logprobs::{number, own_number, token_text},
+    response::finish_reason,
+};
 use crate::serving::Serving;
-
-/// An impossible token: JSON has no infinity, and sums should not break over one.
-const LEAST_LOGPROB: f32 = -9999.0;
 
 /// What tokens are shown with.
 #[derive(Debug, Clone, Copy)]
@@ -63,19 +64,28 @@ impl Choice {
         self.text.is_empty() && self.finish.is_null() && self.logprobs.as_ref().is_none_or(unsaid)
     }
 
-    pub fn object(mut self, index: u32) -> Value {
+    pub fn object(mut self, index: u32) -> Told {
         self.take(index)
     }
 
     /// What has come since it was last taken.
-    pub fn take(&mut self, index: u32) -> Value {
-        json!({
-            "index": index,
-            "text": std::mem::take(&mut self.text),
-            "logprobs": self.logprobs.as_mut().map(Logprobs::take),
-            "finish_reason": self.finish.take(),
-        })
+    pub fn take(&mut self, index: u32) -> Told {
+        Told {
+            index,
+            text: std::mem::take(&mut self.text),
+            logprobs: self.logprobs.as_mut().map(Logprobs::take),
+            finish_reason: self.finish.take(),
+        }
     }
+}
+
+/// A choice, or what is new of it.
+#[derive(Serialize)]
+pub struct Told {
+    index: u32,
+    text: String,
+    logprobs: Option<Lists>,
+    finish_reason: Value,
 }
 
 struct Logprobs {
@@ -84,10 +94,16 @@ struct Logprobs {
     detokenizer: Detokenizer,
     /// Characters of the tokens so far.
     characters: usize,
-    tokens: Vec<Value>,
-    logprobs: Vec<Value>,
-    likeliest: Vec<Value>,
-    offsets: Vec<Value>,
+    tokens: Vec<Placed>,
+}
+
+/// A token in its place.
+struct Placed {
+    /// As it is there: a word has its space before it.
+    text: String,
+    offset: usize,
+    /// What is known of it as it came; nothing where it follows nothing.
+    known: Option<api::Token>,
 }
 
 impl Logprobs {
@@ -98,61 +114,99 @@ impl Logprobs {
             scale,
             characters: 0,
             tokens: Vec::new(),
-            logprobs: Vec::new(),
-            likeliest: Vec::new(),
-            offsets: Vec::new(),
         }
     }
 
     fn begin(&mut self, first: u32) {
-        let text = self.place(first);
-        self.tokens.push(text.into());
-        self.logprobs.push(Value::Null);
-        self.likeliest.push(Value::Null);
+        self.place(first, None);
     }
 
     fn push(&mut self, tokens: &[api::Token]) {
         for token in tokens {
-            let text = self.place(token.id);
-            let logprob = number(token.evidence.unwrap_or_default().logprob);
-            let mut likeliest = Map::new();
-            for other in token.alternatives.iter().take(self.scale.alternatives) {
-                let name = match other.id == token.id {
-                    true => text.clone(),
-                    false => token_text(&self.serving, other.id),
-                };
-                // Of two tokens that look alike, the likelier is shown.
-                likeliest.entry(name).or_insert(number(other.logprob));
-            }
-            likeliest.insert(text.clone(), logprob.clone());
-            self.tokens.push(text.into());
-            self.logprobs.push(logprob);
-            self.likeliest.push(likeliest.into());
+            let others = token.alternatives.iter();
+            let known = api::Token {
+                id: token.id,
+                evidence: token.evidence,
+                alternatives: others.take(self.scale.alternatives).copied().collect(),
+            };
+            self.place(token.id, Some(known));
         }
     }
 
-    /// Notes where a token begins, and gives its text there: a word has its space before it.
-    fn place(&mut self, id: u32) -> String {
-        self.offsets.push(self.characters.into());
-        match self.detokenizer.push(id) {
+    fn place(&mut self, id: u32, known: Option<api::Token>) {
+        let offset = self.characters;
+        let text = match self.detokenizer.push(id) {
             Ok(text) if !text.is_empty() => {
                 self.characters += text.chars().count();
                 text
             }
             _ => token_text(&self.serving, id),
-        }
+        };
+        self.tokens.push(Placed {
+            text,
+            offset,
+            known,
+        });
     }
 
-    fn take(&mut self) -> Value {
-        json!({
-            "tokens": std::mem::take(&mut self.tokens),
-            "token_logprobs": std::mem::take(&mut self.logprobs),
-            "top_logprobs": std::mem::take(&mut self.likeliest),
-            "text_offset": std::mem::take(&mut self.offsets),
-        })
+    fn take(&mut self) -> Lists {
+        Lists {
+            serving: self.serving.clone(),
+            tokens: std::mem::take(&mut self.tokens),
+        }
     }
 }
 
-fn number(logprob: f32) -> Value {
-    f64::from(logprob.max(LEAST_LOGPROB)).into()
+impl Placed {
+    fn number(&self) -> Option<f64> {
+        self.known.as_ref().map(own_number)
+    }
+
+    fn likeliest(&self, serving: &Serving) -> Option<Map<String, Value>> {
+        let known = self.known.as_ref()?;
+        let mut likeliest = Map::new();
+        for other in &known.alternatives {
+            let name = match other.id == known.id {
+                true => self.text.clone(),
+                false => token_text(serving, other.id),
+            };
+            // Of two tokens that look alike, the likelier is shown.
+            likeliest
+                .entry(name)
+                .or_insert(number(other.logprob).into());
+        }
+        likeliest.insert(self.text.clone(), own_number(known).into());
+        Some(likeliest)
+    }
+}
+
+/// Tokens as they are written out: only then is spelled what could have been in their places, which
+/// takes ten times as much.
+struct Lists {
+    serving: Arc<Serving>,
+    tokens: Vec<Placed>,
+}
+
+impl Serialize for Lists {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let tokens = || self.tokens.iter();
+        let texts: Vec<&str> = tokens().map(|token| &*token.text).collect();
+        let numbers: Vec<Option<f64>> = tokens().map(Placed::number).collect();
+        let offsets: Vec<usize> = tokens().map(|token| token.offset).collect();
+        let mut lists = serializer.serialize_map(Some(4))?;
+        lists.serialize_entry("tokens", &texts)?;
+        lists.serialize_entry("token_logprobs", &numbers)?;
+        lists.serialize_entry("top_logprobs", &Likeliest(self))?;
+        lists.serialize_entry("text_offset", &offsets)?;
+        lists.end()
+    }
+}
+
+struct Likeliest<'a>(&'a Lists);
+
+impl Serialize for Likeliest<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Lists { serving, tokens } = self.0;
+        serializer.collect_seq(tokens.iter().map(|token| token.likeliest(serving)))
+    }
 }

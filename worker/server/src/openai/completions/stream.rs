@@ -7,7 +7,7 @@ use futures::{
     StreamExt,
     stream::{BoxStream, select_all, unfold},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use weir_worker_api::generate_event::Event;
 
 use super::{
@@ -86,9 +86,6 @@ impl Writing {
         match event {
             Event::Started(started) => {
                 self.usage[prompt].cached_tokens = started.cached_tokens;
-                let context_tokens = self.serving.engine.context_tokens();
-                self.asked
-                    .bound_logprobs(started.prompt_ids.len(), context_tokens)?;
                 if self.asked.echo {
                     let form = &self.asked.prompts[prompt];
                     let text = prompt_text(&self.serving, form, &started.prompt_ids)?;
@@ -119,7 +116,7 @@ impl Writing {
 
     fn piece(&mut self, index: usize) -> Value {
         let choice = self.choices[index].take(index as u32);
-        let mut piece = self.envelope.object("text_completion", vec![choice]);
+        let mut piece = self.envelope.object("text_completion", vec![json!(choice)]);
         if self.asked.include_usage {
             piece.insert("usage".into(), Value::Null);
         }
