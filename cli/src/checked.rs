@@ -54,7 +54,7 @@ pub(crate) struct Replicas {
 pub(crate) fn check(manifests: &Manifests, cores: NonZeroUsize) -> anyhow::Result<Checked> {
     let mut checked = Checked::default();
     for deployment in &manifests.deployments {
-        let template = manifests.chat_template(deployment);
+        let template = manifests.chat_template(deployment)?;
         let replicas = replicas(deployment, template.as_ref(), cores)?;
         for variable in &replicas.local.left_out {
             checked.left_out.push(format!(

@@ -1,25 +1,28 @@
 //! The YAML files a user names, read into the two kinds.
 //!
 //! Documents of other kinds are listed and left alone, so that a folder made for `kubectl apply`
-//! works here too; but for ConfigMaps that a deployment names. A field that neither kind has is refused: there is no API server to warn.
+//! works here too; but for ConfigMaps that a deployment names. A field that neither kind has is
+//! refused: there is no API server to warn.
+
+mod config_maps;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use k8s_openapi::api::core::v1::ConfigMap;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use weir_crds::{ConfigMapKeyRef, RoutePolicy, SLMDeployment};
+use weir_crds::{RoutePolicy, SLMDeployment};
 use weir_operator::deployment::entry::Entry;
 
 use crate::laptop::Laptop;
+use config_maps::{ConfigMaps, Reference};
 
 /// Everything that the files said.
 #[derive(Debug, Default)]
 pub(crate) struct Manifests {
     pub(crate) deployments: Vec<SLMDeployment>,
     pub(crate) policies: Vec<RoutePolicy>,
-    config_maps: Vec<ConfigMap>,
+    config_maps: ConfigMaps,
     /// `Kind/name` of other kinds.
     others: Vec<String>,
 }
@@ -81,23 +84,20 @@ impl Manifests {
     }
 
     /// What its chat template is to be read from; nothing where it names none.
-    pub(crate) fn chat_template(&self, deployment: &SLMDeployment) -> Option<Entry> {
-        let from = template_of(deployment)?;
-        let mut maps = self.config_maps.iter();
-        let map = maps.find(|map| map.metadata.name.as_ref() == Some(&from.name));
-        Some(map.map_or(Entry::NoConfigMap, |map| Entry::of(map, &from.key)))
+    pub(crate) fn chat_template(
+        &self,
+        deployment: &SLMDeployment,
+    ) -> Result<Option<Entry>, ManifestError> {
+        let named = Reference::of(deployment);
+        named
+            .map(|named| self.config_maps.entry(&named))
+            .transpose()
     }
 
     /// `Kind/name` of what nobody needs here.
     pub(crate) fn left_alone(&self) -> Vec<String> {
-        let named = |name: &String| {
-            let mut named = self.deployments.iter().filter_map(template_of);
-            named.any(|from| from.name == *name)
-        };
-        let maps = self.config_maps.iter();
-        let maps = maps.filter_map(|map| map.metadata.name.as_ref());
-        let maps = maps.filter(|name| !named(name));
-        let maps = maps.map(|name| format!("ConfigMap/{name}"));
+        let named = self.deployments.iter().filter_map(Reference::of);
+        let maps = self.config_maps.not_of(&named.collect::<Vec<_>>());
         self.others.iter().cloned().chain(maps).collect()
     }
 
@@ -141,20 +141,12 @@ impl Manifests {
                 self.policies.push(object);
             }
             "ConfigMap" if text("/apiVersion") == Some("v1") => {
-                let map: ConfigMap = serde_json::from_value(document.clone())
-                    .map_err(|error| refused(error.to_string()))?;
-                once(&self.config_maps, "ConfigMap", &name)?;
-                self.config_maps.push(map);
+                self.config_maps.add(origin, document);
             }
             _ => self.others.push(format!("{kind}/{name}")),
         }
         Ok(())
     }
-}
-
-fn template_of(deployment: &SLMDeployment) -> Option<&ConfigMapKeyRef> {
-    let template = deployment.spec.model.chat_template.as_ref()?;
-    Some(&template.config_map_ref)
 }
 
 fn once<K: kube::Resource>(
@@ -233,29 +225,6 @@ spec: { model: { source: file:///models/triage } }
         .unwrap();
         assert_eq!(manifests.deployments.len(), 1);
         assert_eq!(manifests.left_alone(), ["Service/frontier"]);
-    }
-
-    #[test]
-    fn a_config_map_is_left_alone_unless_a_deployment_reads_its_template_there() {
-        let template = "chatTemplate: { configMapRef: { name: ours, key: chat } } } }";
-        let deployment = DEPLOYMENT.replace(" } }", &format!(", {template}"));
-        let map = |name: &str, key: &str| {
-            format!(
-                "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{ name: {name} }}\ndata: {{ {key}: x }}\n"
-            )
-        };
-        let entry = |maps: &str| {
-            let manifests = add(&format!("{deployment}{maps}")).unwrap();
-            let entry = manifests.chat_template(&manifests.deployments[0]).unwrap();
-            (entry, manifests.left_alone())
-        };
-        let (found, alone) = entry(&(map("other", "chat") + &map("ours", "chat")));
-        assert_eq!(
-            (found, alone),
-            (Entry::Text("x".into()), vec!["ConfigMap/other".into()])
-        );
-        assert_eq!(entry(&map("ours", "other")).0, Entry::NoKey);
-        assert_eq!(entry("").0, Entry::NoConfigMap);
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub const DOWNLOADING: &str = "Downloading";
 pub const LOADING: &str = "Loading";
 /// The model is loaded.
 pub const LOADED: &str = "Loaded";
-/// The files are not the ones that were asked for or pinned.
+/// The files are not the ones that were asked for or pinned, or not the same on all replicas.
 pub const DIGEST_MISMATCH: &str = "DigestMismatch";
 /// Nothing is at the source.
 pub const MODEL_NOT_FOUND: &str = "ModelNotFound";

@@ -139,11 +139,13 @@ pub struct ColdStartStatus {
 pub struct AdapterStatus {
     /// Its name in the spec.
     pub name: String,
-    /// `sha256:<hex>` over its files.
+    /// `sha256:<hex>` over its files. Absent where none serves it, or not all the same.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
     /// Replicas that serve it.
     pub ready: u32,
+    /// Replicas that still serve what was listed under its name before.
+    pub outdated: u32,
 }
 
 /// Why the replica count is what it is.

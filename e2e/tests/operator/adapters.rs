@@ -45,10 +45,13 @@ async fn a_list_of_adapters_reaches_pods_that_run() {
     until(adapters, || list(&world)).await;
     until(true, || told(&world)).await;
     assert_eq!(workers(&world), before);
-    until("False/Downloading".to_owned(), || {
+    until("False/Starting".to_owned(), || {
         world.condition("slm/triage", "AdaptersReady")
     })
     .await;
     let status = world.get("slm/triage").unwrap()["status"]["adapters"].clone();
-    assert_eq!(status, json!([{ "name": "tickets", "ready": 0 }]));
+    assert_eq!(
+        status,
+        json!([{ "name": "tickets", "ready": 0, "outdated": 0 }])
+    );
 }

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 /// One report. Unknown fields are ignored, so that an older reader understands a newer writer.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -66,6 +67,17 @@ pub struct AdapterLoad {
     pub reason: String,
     #[serde(default)]
     pub message: String,
+    /// [`source_sha256`] of the list's entry. The digest is of its files where there is no reason, and
+    /// otherwise of what was listed under the name before.
+    #[serde(default)]
+    pub source_sha256: String,
+}
+
+/// Tells addresses apart in a report, which anybody in a cluster may ask for: an address may hold what
+/// is not for all of them.
+pub fn source_sha256(address: &str) -> String {
+    let hash = Sha256::digest(address.as_bytes());
+    hash.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// How far the model's files are on their way.

@@ -270,7 +270,8 @@ fn adapter_out(deployment: &SLMDeployment, adapter: &str) -> Option<(&'static st
     }
     let status = deployment.status.as_ref()?;
     let mut served = status.adapters.iter();
-    let is_served = served.any(|served| served.name == adapter && served.ready > 0);
+    let is_served =
+        served.any(|served| served.name == adapter && served.ready + served.outdated > 0);
     (!is_served).then(|| {
         let why = format!("no replica of {name} has its adapter {adapter}");
         (reasons::TIER_UNAVAILABLE, why)

@@ -16,6 +16,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use tokio::sync::watch;
 use weir_engine::model::Adapter;
+use weir_policy::load::source_sha256;
 
 pub use self::follow::{Following, follow};
 pub use self::gauges::AdapterGauges;
@@ -29,6 +30,8 @@ pub struct Adapters(BTreeMap<Arc<str>, Entry>);
 #[derive(Debug, Clone)]
 struct Entry {
     listed: Arc<Listed>,
+    /// Of its address, for reports, of which there are many.
+    source_sha256: Arc<str>,
     /// What answers are written with.
     served: Option<Arc<Adapter>>,
     state: State,
@@ -46,6 +49,8 @@ pub enum State {
 #[derive(Debug)]
 pub struct Told<'a> {
     pub name: &'a str,
+    /// Of the address that is listed.
+    pub source_sha256: &'a str,
     pub served: Option<&'a Arc<Adapter>>,
     pub state: &'a State,
 }
@@ -54,6 +59,7 @@ impl Adapters {
     pub fn all(&self) -> impl Iterator<Item = Told<'_>> {
         self.0.iter().map(|(name, entry)| Told {
             name,
+            source_sha256: &entry.source_sha256,
             served: entry.served.as_ref(),
             state: &entry.state,
         })
@@ -83,6 +89,7 @@ impl Adapters {
                     let listed = Arc::new(listed);
                     wanted.push((name.clone(), listed.clone()));
                     Entry {
+                        source_sha256: source_sha256(&listed.source).into(),
                         listed,
                         served: other.and_then(|entry| entry.served),
                         state: State::Loading,
@@ -166,6 +173,19 @@ mod tests {
         assert_eq!(told, ["a", "b"]);
         assert!(adapters.list(Vec::new()).is_empty());
         assert_eq!(adapters.all().count(), 0);
+    }
+
+    #[test]
+    fn what_is_told_is_told_of_the_address_that_is_listed() {
+        let mut adapters = Adapters::default();
+        let mut told = |source: &str| {
+            adapters.list(vec![listed("a", source)]);
+            let told = adapters.all().next().unwrap();
+            (told.source_sha256.to_owned(), told.state.clone())
+        };
+        for source in ["file:///a", "file:///b"] {
+            assert_eq!(told(source), (source_sha256(source), State::Loading));
+        }
     }
 
     #[test]

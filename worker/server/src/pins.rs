@@ -8,7 +8,7 @@
 use std::{
     fs,
     io::{ErrorKind, Read},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use crate::failure::Failure;
@@ -16,34 +16,30 @@ use crate::failure::Failure;
 /// No digest and no name of files is longer.
 const MOST_BYTES: u64 = 4096;
 
-/// What was found, as far as it is known.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// A folder that may be filled while workers start: each word is read when it is asked for.
+#[derive(Debug, Clone, Default)]
 pub struct Pins {
-    /// Over all files that are read.
-    pub digest: Option<String>,
-    /// What the source resolved to.
-    pub resolved: Option<String>,
+    folder: Option<PathBuf>,
 }
 
 impl Pins {
     /// What `folder` says, if there is one.
+    pub fn of(folder: Option<PathBuf>) -> Self {
+        Self { folder }
+    }
+
+    /// What the source resolved to, as far as it is known.
     ///
     /// # Errors
     /// Names the file that is there and cannot be read.
-    pub fn read(folder: Option<&Path>) -> Result<Self, Failure> {
-        let Some(folder) = folder else {
-            return Ok(Self::default());
-        };
-        Ok(Self {
-            digest: entry(&folder.join("digest"))?,
-            resolved: entry(&folder.join("resolved"))?,
-        })
+    pub fn resolved(&self) -> Result<Option<String>, Failure> {
+        self.entry("resolved")
     }
 
     /// # Errors
-    /// Where a model of this digest is another one.
+    /// Where a model of this digest, over all files that are read, is another one.
     pub fn hold(&self, digest: &str) -> Result<(), Failure> {
-        match &self.digest {
+        match self.entry("digest")? {
             Some(pinned) if pinned != digest => {
                 let message = format!(
                     "the files have the digest {digest}, and the first replica of this revision found \
@@ -53,6 +49,11 @@ impl Pins {
             }
             _ => Ok(()),
         }
+    }
+
+    fn entry(&self, name: &str) -> Result<Option<String>, Failure> {
+        let folder = self.folder.as_ref();
+        folder.map_or(Ok(None), |folder| entry(&folder.join(name)))
     }
 }
 
@@ -77,18 +78,24 @@ mod tests {
     #[test]
     fn what_a_folder_does_not_say_is_not_pinned() {
         let folder = tempfile::tempdir().unwrap();
-        let read = || Pins::read(Some(folder.path())).unwrap();
-        assert_eq!(Pins::read(None).unwrap(), Pins::default());
-        assert_eq!(read(), Pins::default());
-        assert!(read().hold("sha256:a").is_ok());
-        fs::write(folder.path().join("digest"), "sha256:b\n").unwrap();
+        let pins = Pins::of(Some(folder.path().to_owned()));
+        for nothing in [&Pins::default(), &pins] {
+            assert_eq!(nothing.resolved().unwrap(), None);
+            nothing.hold("sha256:a").unwrap();
+        }
         fs::write(folder.path().join("resolved"), "").unwrap();
-        let pins = read();
-        assert_eq!(
-            (pins.digest.as_deref(), &pins.resolved),
-            (Some("sha256:b"), &None)
-        );
-        assert!(pins.hold("sha256:b").is_ok());
+        assert_eq!(pins.resolved().unwrap(), None);
+        fs::write(folder.path().join("resolved"), "main\n").unwrap();
+        assert_eq!(pins.resolved().unwrap().as_deref(), Some("main"));
+    }
+
+    #[test]
+    fn a_digest_that_is_pinned_while_the_model_is_loaded_holds() {
+        let folder = tempfile::tempdir().unwrap();
+        let pins = Pins::of(Some(folder.path().to_owned()));
+        assert_eq!(pins.resolved().unwrap(), None);
+        fs::write(folder.path().join("digest"), "sha256:b\n").unwrap();
+        pins.hold("sha256:b").unwrap();
         let refused = pins.hold("sha256:a").unwrap_err();
         assert_eq!(refused.reason, "DigestMismatch");
         assert!(refused.message.contains("sha256:a") && refused.message.contains("sha256:b"));

@@ -65,10 +65,10 @@ pub async fn start(
     process: &Process,
     (progress, stage): (watch::Sender<Progress>, Stage),
 ) -> Result<(Serving, Ended), Failure> {
-    let pins = Pins::read(args.source.pins.as_deref())?;
+    let pins = Pins::of(args.source.pins.clone());
     let began = Instant::now();
-    let resolved = pins.resolved.as_deref();
-    let fetched = args.source.bring(resolved, &progress).await?;
+    let resolved = pins.resolved()?;
+    let fetched = args.source.bring(resolved.as_deref(), &progress).await?;
     let download = began.elapsed();
     stage.enter(Phase::Loading);
     let folder = fetched.path.clone();

@@ -12,6 +12,7 @@ use crate::reach::Reach;
 use weir_crds::SLMDeployment;
 use weir_policy::load::{Capacity, ModelFacts, WorkerLoad};
 
+mod adapters;
 mod replicas;
 
 const NOW: &str = "2026-11-21T06:00:00Z";

@@ -71,6 +71,7 @@ impl Serving {
                 digest: digest(told.served),
                 reason: reason.to_owned(),
                 message: message.to_owned(),
+                source_sha256: told.source_sha256.to_owned(),
             }
         };
         adapters.all().map(load).collect()
