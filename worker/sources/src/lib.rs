@@ -35,5 +35,6 @@ pub use fetch::{Fetched, Origin, fetch};
 pub use options::Options;
 pub use patience::Patience;
 pub use progress::{Phase, Progress};
+pub use remote::shown_text;
 pub use weir_crds::Source;
 pub use weir_policy::source::Roots;

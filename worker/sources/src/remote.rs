@@ -11,6 +11,7 @@ pub(crate) mod registry;
 use async_trait::async_trait;
 
 pub(crate) use address::shown;
+pub use address::shown_text;
 
 use crate::{digest::Digest, error::Trouble, web::Opened};
 

@@ -19,6 +19,7 @@ use tokio::{
 };
 use weir_engine::model::{Adapter, AdapterBase};
 use weir_process::Process;
+use weir_sources::shown_text;
 
 use super::{
     Adapters, Seen,
@@ -186,7 +187,7 @@ impl Follower {
         if !is_news {
             return;
         }
-        let source = &listed.source;
+        let source = shown_text(&listed.source);
         match said {
             Ok(adapter) => {
                 let (digest, bytes, rank) = (adapter.digest(), adapter.bytes(), adapter.rank());

@@ -19,6 +19,12 @@ pub(crate) fn shown(source: &Source) -> String {
     url.to_string()
 }
 
+/// The same of an address as somebody wrote it.
+pub fn shown_text(source: &str) -> String {
+    let parsed = source.parse::<Source>();
+    parsed.map_or_else(|_| "(not an address)".to_owned(), |source| shown(&source))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -31,5 +37,7 @@ mod tests {
         assert_eq!(shown(&source), "https://h.dev/a.gguf");
         let source = "hf://a/b".parse().unwrap();
         assert_eq!(shown(&source), "hf://a/b");
+        assert_eq!(shown_text("https://h.dev/a?sig=abc"), "https://h.dev/a");
+        assert_eq!(shown_text("sig=abc"), "(not an address)");
     }
 }
