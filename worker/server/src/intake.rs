@@ -1,22 +1,12 @@
 //! What is taken in from clients: bounded in bytes over all connections, and each request in time.
 
-use std::{
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use axum::{
-    body::{Body, Bytes, HttpBody},
-    extract::Request,
-    middleware::Next,
-    response::Response,
-};
-use http_body::{Frame, SizeHint};
+use axum::{body::Body, extract::Request, middleware::Next, response::Response};
+use futures::{StreamExt, stream::unfold};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Sleep, sleep},
+    time::{Instant, timeout_at},
 };
 
 use crate::{grpc::status, refusal::Refusal};
@@ -81,56 +71,22 @@ impl Taking {
 
 /// Bounds what a call over gRPC sends; the other wire reads its bodies itself.
 pub async fn bounded(intake: Intake, request: Request, next: Next) -> Response {
-    let body = |body| {
-        Body::new(Bounded {
-            body,
-            taking: intake.begin(),
-            longest: Box::pin(sleep(LONGEST)),
-        })
-    };
-    next.run(request.map(body)).await
-}
-
-struct Bounded {
-    body: Body,
-    taking: Taking,
-    longest: Pin<Box<Sleep>>,
-}
-
-impl HttpBody for Bounded {
-    type Data = Bytes;
-    type Error = tonic::Status;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, tonic::Status>>> {
-        let frame = match Pin::new(&mut self.body).poll_frame(cx) {
-            Poll::Ready(Some(frame)) => frame,
-            Poll::Ready(None) => return Poll::Ready(None),
-            Poll::Pending => {
-                return match self.longest.as_mut().poll(cx) {
-                    Poll::Ready(()) => Poll::Ready(Some(Err(status(Refusal::BodyTooSlow)))),
-                    Poll::Pending => Poll::Pending,
-                };
-            }
-        };
-        Poll::Ready(Some(match frame {
-            Ok(frame) => {
-                let bytes = frame.data_ref().map_or(0, Bytes::len);
-                self.taking.add(bytes).map(|()| frame).map_err(status)
-            }
-            Err(_) => Err(status(Refusal::BodyBroken)),
+    let ends = Instant::now() + LONGEST;
+    let bounded = |body: Body| {
+        let begun = Some((body.into_data_stream(), intake.begin()));
+        Body::from_stream(unfold(begun, move |begun| async move {
+            let (mut pieces, mut taking) = begun?;
+            let piece = match timeout_at(ends, pieces.next()).await {
+                Ok(Some(Ok(piece))) => taking.add(piece.len()).map(|()| piece),
+                Ok(Some(Err(_))) => Err(Refusal::BodyBroken),
+                Ok(None) => return None,
+                Err(_) => Err(Refusal::BodyTooSlow),
+            };
+            let rest = piece.is_ok().then_some((pieces, taking));
+            Some((piece.map_err(status), rest))
         }))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
+    };
+    next.run(request.map(bounded)).await
 }
 
 #[cfg(test)]
