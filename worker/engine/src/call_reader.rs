@@ -16,6 +16,18 @@ pub struct CallPiece {
     pub arguments: String,
 }
 
+/// One character more of the arguments of the call of that index.
+fn add(pieces: &mut Vec<CallPiece>, index: u32, character: char) {
+    match pieces.last_mut().filter(|piece| piece.index == index) {
+        Some(piece) => piece.arguments.push(character),
+        None => pieces.push(CallPiece {
+            index,
+            name: None,
+            arguments: character.to_string(),
+        }),
+    }
+}
+
 /// How a model writes calls.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Written {
@@ -73,4 +85,22 @@ impl Default for CallReader {
     fn default() -> Self {
         Self::new(Written::default())
     }
+}
+
+/// Names and arguments of the calls in `pieces` of a text.
+#[cfg(test)]
+fn read<'a>(
+    mut reader: CallReader,
+    pieces: impl IntoIterator<Item = &'a str>,
+) -> Vec<(String, String)> {
+    let mut calls: Vec<(String, String)> = Vec::new();
+    for piece in pieces.into_iter().flat_map(|piece| reader.push(piece)) {
+        if let Some(name) = piece.name {
+            assert_eq!(calls.len(), piece.index as usize);
+            calls.push((name, String::new()));
+        }
+        calls[piece.index as usize].1.push_str(&piece.arguments);
+    }
+    assert_eq!(calls.len(), reader.calls() as usize);
+    calls
 }

@@ -9,13 +9,14 @@
 #![allow(clippy::print_stdout, reason = "its output is what it is for")]
 
 use std::path::Path;
-use std::time::Instant;
 
 use anyhow::Context;
-use weir_model::{
-    BLOCK_TOKENS, Batch, Groups, KeyValueType, KvCache, LoadOptions, Logits, Model, STEP_TOKENS,
-    SequenceSlice,
-};
+use weir_model::{BLOCK_TOKENS, KeyValueType, KvCache, LoadOptions, Model, STEP_TOKENS};
+
+#[path = "sequence/run.rs"]
+mod run;
+
+use run::Run;
 
 fn main() -> anyhow::Result<()> {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -28,28 +29,25 @@ fn main() -> anyhow::Result<()> {
     let (depth, tokens, rounds) = (number(1)?, number(2)?, number(3)?);
     let mut runs = Vec::new();
     for kind in [KeyValueType::F16, KeyValueType::Fp8] {
-        let mut run = Run::new(Path::new(&words[0]), kind, depth + tokens)?;
-        let began = Instant::now();
-        while run.done < depth {
-            run.extend(STEP_TOKENS.min(depth - run.done))?;
-        }
-        let read = depth as f64 / began.elapsed().as_secs_f64();
+        let options = LoadOptions {
+            key_value_type: kind,
+            ..LoadOptions::default()
+        };
+        let model = Model::load(Path::new(&words[0]), &options)?;
+        let mut run = Run::new(model, depth + tokens)?;
+        let read = run.timed(depth, STEP_TOKENS)?;
         println!("{}: {read:.1} tokens read a second", kind.name());
         runs.push((run, Vec::new()));
     }
     for _ in 0..rounds {
         for (run, speeds) in &mut runs {
             run.done = depth;
-            let began = Instant::now();
-            for _ in 0..tokens {
-                run.extend(1)?;
-            }
-            speeds.push(tokens as f64 / began.elapsed().as_secs_f64());
+            speeds.push(run.timed(tokens, 1)?);
         }
     }
     for (run, speeds) in &runs {
         let best = speeds.iter().fold(0.0_f64, |most, speed| most.max(*speed));
-        let (name, bytes) = (run.model.facts().key_value_type, run.token_bytes());
+        let (name, bytes) = (run.model.facts().key_value_type, token_bytes(&run.model));
         println!("{{\"type\": \"{name}\", \"bytes\": {bytes}, \"write\": {best:.2}}}");
     }
     let ratios = runs[0].1.iter().zip(&runs[1].1);
@@ -58,62 +56,8 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// One sequence and its cache.
-struct Run {
-    model: Model,
-    cache: KvCache,
-    blocks: Vec<u32>,
-    logits: Logits,
-    done: usize,
-}
-
-impl Run {
-    fn new(path: &Path, key_value_type: KeyValueType, tokens: usize) -> anyhow::Result<Self> {
-        let options = LoadOptions {
-            key_value_type,
-            ..LoadOptions::default()
-        };
-        let model = Model::load(path, &options)?;
-        let blocks: Vec<u32> = (0..tokens.div_ceil(BLOCK_TOKENS) as u32).collect();
-        Ok(Self {
-            cache: KvCache::new(&model, Groups::both(blocks.len()), BLOCK_TOKENS)?,
-            model,
-            blocks,
-            logits: Logits::new(),
-            done: 0,
-        })
-    }
-
-    /// Of both groups.
-    fn token_bytes(&self) -> usize {
-        let bytes = KvCache::block_bytes(&self.model, BLOCK_TOKENS);
-        (bytes.global + bytes.windowed) / BLOCK_TOKENS
-    }
-
-    fn extend(&mut self, count: usize) -> anyhow::Result<()> {
-        let places = self.done as u32..(self.done + count) as u32;
-        self.done += count;
-        let vocabulary = self.model.facts().vocabulary;
-        let tokens: Vec<u32> = places
-            .clone()
-            .map(|place| place.wrapping_mul(7919) % vocabulary)
-            .collect();
-        let positions: Vec<u32> = places.collect();
-        let batch = Batch {
-            tokens: &tokens,
-            positions: &positions,
-            sequences: &[SequenceSlice {
-                start: 0,
-                len: count,
-                context_len: self.done,
-                block_tables: Groups::both(&self.blocks[..]),
-                adapter: None,
-            }],
-            slots: Groups::both(&positions[..]),
-            outputs: &[count as u32 - 1],
-        };
-        self.model
-            .forward(&mut self.cache, &batch, &mut self.logits)?;
-        Ok(())
-    }
+/// Of both groups.
+fn token_bytes(model: &Model) -> usize {
+    let bytes = KvCache::block_bytes(model, BLOCK_TOKENS);
+    (bytes.global + bytes.windowed) / BLOCK_TOKENS
 }

@@ -13,10 +13,12 @@ use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
 
 use anyhow::Context;
-use weir_model::{
-    BLOCK_TOKENS, Batch, Groups, KeyValueType, KvCache, LoadOptions, LoadReport, Logits, Model,
-    Quantization, STEP_TOKENS, SequenceSlice,
-};
+use weir_model::{KeyValueType, LoadOptions, LoadReport, Model, Quantization, STEP_TOKENS};
+
+#[path = "sequence/run.rs"]
+mod run;
+
+use run::Run;
 
 fn main() -> anyhow::Result<()> {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -72,63 +74,4 @@ fn loading(report: &LoadReport) -> String {
         report.packed,
         report.mapped
     )
-}
-
-/// One sequence and its cache.
-struct Run {
-    model: Model,
-    cache: KvCache,
-    blocks: Vec<u32>,
-    logits: Logits,
-    done: usize,
-}
-
-impl Run {
-    fn new(model: Model, tokens: usize) -> anyhow::Result<Self> {
-        let blocks: Vec<u32> = (0..(tokens + 1).div_ceil(BLOCK_TOKENS) as u32).collect();
-        Ok(Self {
-            cache: KvCache::new(&model, Groups::both(blocks.len()), BLOCK_TOKENS)?,
-            model,
-            blocks,
-            logits: Logits::new(),
-            done: 0,
-        })
-    }
-
-    /// Tokens a second over `count` of them, so many at a time.
-    fn timed(&mut self, count: usize, at_once: usize) -> anyhow::Result<f64> {
-        let began = Instant::now();
-        let end = self.done + count;
-        while self.done < end {
-            self.extend(at_once.min(end - self.done))?;
-        }
-        Ok(count as f64 / began.elapsed().as_secs_f64())
-    }
-
-    fn extend(&mut self, count: usize) -> anyhow::Result<()> {
-        let places = self.done as u32..(self.done + count) as u32;
-        self.done += count;
-        let vocabulary = self.model.facts().vocabulary;
-        let tokens: Vec<u32> = places
-            .clone()
-            .map(|place| place.wrapping_mul(7919) % vocabulary)
-            .collect();
-        let positions: Vec<u32> = places.collect();
-        let batch = Batch {
-            tokens: &tokens,
-            positions: &positions,
-            sequences: &[SequenceSlice {
-                start: 0,
-                len: count,
-                context_len: self.done,
-                block_tables: Groups::both(&self.blocks[..]),
-                adapter: None,
-            }],
-            slots: Groups::both(&positions[..]),
-            outputs: &[count as u32 - 1],
-        };
-        self.model
-            .forward(&mut self.cache, &batch, &mut self.logits)?;
-        Ok(())
-    }
 }

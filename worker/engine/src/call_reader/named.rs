@@ -1,6 +1,6 @@
 //! Calls that are a name with an object of arguments behind it.
 
-use super::CallPiece;
+use super::{CallPiece, add};
 use crate::json::Follower;
 
 #[derive(Debug)]
@@ -30,7 +30,7 @@ impl Named {
         for character in text.chars() {
             if !self.arguments.levels().is_empty() {
                 self.arguments.push(character);
-                self.add(character, &mut pieces);
+                add(&mut pieces, self.calls.saturating_sub(1), character);
             } else if character == '{' {
                 self.arguments.push(character);
                 pieces.push(CallPiece {
@@ -50,19 +50,6 @@ impl Named {
         self.calls
     }
 
-    /// More of the arguments of the last call.
-    fn add(&self, character: char, pieces: &mut Vec<CallPiece>) {
-        let index = self.calls.saturating_sub(1);
-        match pieces.last_mut().filter(|piece| piece.index == index) {
-            Some(piece) => piece.arguments.push(character),
-            None => pieces.push(CallPiece {
-                index,
-                name: None,
-                arguments: character.to_string(),
-            }),
-        }
-    }
-
     /// The name in what came before the arguments, which is at its end now.
     fn name(&mut self) -> String {
         let head = std::mem::take(&mut self.head);
@@ -78,24 +65,14 @@ impl Named {
 mod tests {
     use proptest::prelude::*;
 
-    use super::*;
+    use crate::call_reader::{self, CallReader, Written};
 
     fn read<'a>(
         id_bytes: usize,
         pieces: impl IntoIterator<Item = &'a str>,
     ) -> Vec<(String, String)> {
         let marks = ["[CALLS]", "[ID]", "[ARGS]"].map(str::to_owned).to_vec();
-        let mut reader = Named::new(marks, id_bytes);
-        let mut calls: Vec<(String, String)> = Vec::new();
-        for piece in pieces.into_iter().flat_map(|piece| reader.push(piece)) {
-            if let Some(name) = piece.name {
-                assert_eq!(calls.len(), piece.index as usize);
-                calls.push((name, String::new()));
-            }
-            calls[piece.index as usize].1.push_str(&piece.arguments);
-        }
-        assert_eq!(calls.len(), reader.calls() as usize);
-        calls
+        call_reader::read(CallReader::new(Written::Named { marks, id_bytes }), pieces)
     }
 
     const TWO: &str = "rain{\"x\": [1, {\"name\": \"}\"}]}snow{}";

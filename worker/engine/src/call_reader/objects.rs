@@ -4,7 +4,7 @@
 //! array, or one after another with marks between. How the text was cut into pieces changes nothing
 //! but the cutting of the arguments.
 
-use super::CallPiece;
+use super::{CallPiece, add};
 use crate::json::{Follower, Level, Role};
 
 #[derive(Debug, Default)]
@@ -113,15 +113,7 @@ impl Call {
         match &mut self.value {
             Value::Name(name) => name.push(character),
             Value::Arguments if self.name.is_some() => {
-                let index = calls.saturating_sub(1);
-                match pieces.last_mut().filter(|piece| piece.index == index) {
-                    Some(piece) => piece.arguments.push(character),
-                    None => pieces.push(CallPiece {
-                        index,
-                        name: None,
-                        arguments: character.to_string(),
-                    }),
-                }
+                add(pieces, calls.saturating_sub(1), character);
             }
             Value::Arguments => self.waiting.push(character),
             Value::Other => {}
@@ -161,21 +153,10 @@ impl Call {
 mod tests {
     use proptest::prelude::*;
 
-    use super::*;
+    use crate::call_reader::{self, CallReader};
 
-    /// Names and arguments of the calls in `pieces` of a text.
     fn read<'a>(pieces: impl IntoIterator<Item = &'a str>) -> Vec<(String, String)> {
-        let mut reader = Objects::default();
-        let mut calls: Vec<(String, String)> = Vec::new();
-        for piece in pieces.into_iter().flat_map(|piece| reader.push(piece)) {
-            if let Some(name) = piece.name {
-                assert_eq!(calls.len(), piece.index as usize);
-                calls.push((name, String::new()));
-            }
-            calls[piece.index as usize].1.push_str(&piece.arguments);
-        }
-        assert_eq!(calls.len(), reader.calls() as usize);
-        calls
+        call_reader::read(CallReader::default(), pieces)
     }
 
     fn call(name: &str, arguments: &str) -> (String, String) {
