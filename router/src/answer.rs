@@ -1,6 +1,6 @@
 //! What flows from an attempt to the client's wire, in our words.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 use weir_cascade::FinishReason;
 use weir_crds::Money;
 
@@ -35,32 +35,104 @@ pub(crate) struct Begin {
     pub dropped: Vec<String>,
 }
 
-/// Some of an answer.
+/// Some of one choice of an answer.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Piece {
+    pub choice: u32,
     pub text: String,
-    /// What else the wire's `delta` holds: tool calls, reasoning, a refusal.
-    pub rest: Map<String, Value>,
-    pub logprobs: Option<Value>,
+    /// Thought before the answer.
+    pub reasoning: String,
+    /// What the maker of the reasoning wants back with it; comes once, at its end.
+    pub proof: Option<String>,
+    /// Said in place of an answer.
+    pub refusal: String,
+    pub calls: Vec<CallPiece>,
+    /// Of the tokens of `text`, each as OpenAI's chat wire has it.
+    pub logprobs: Vec<Value>,
+    /// The event as the upstream sent it. A client of the same wire gets this one, edited, so that
+    /// nothing is lost that has no other form.
+    pub native: Option<Value>,
+}
+
+/// Some of a call of a tool: first its id and name, then its arguments.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct CallPiece {
+    /// Which of the choice's calls.
+    pub index: u32,
+    pub id: String,
+    pub name: String,
+    /// More of one JSON object.
+    pub arguments: String,
 }
 
 impl Piece {
     pub fn is_empty(&self) -> bool {
-        self.text.is_empty() && self.rest.is_empty() && self.logprobs.is_none()
+        self.says_nothing() && self.native.is_none()
+    }
+
+    /// Whether nothing of it is part of the answer's content.
+    pub fn says_nothing(&self) -> bool {
+        self.text.is_empty()
+            && self.reasoning.is_empty()
+            && self.proof.is_none()
+            && self.refusal.is_empty()
+            && self.calls.is_empty()
+            && self.logprobs.is_empty()
     }
 
     /// About how much memory it takes.
     pub fn bytes(&self) -> usize {
-        let rest = self.rest.values().chain(&self.logprobs);
-        self.text.len() + rest.map(|value| value.to_string().len()).sum::<usize>()
+        let calls = self.calls.iter();
+        let calls = calls.map(|call| call.id.len() + call.name.len() + call.arguments.len());
+        let values = self.logprobs.iter().chain(&self.native);
+        let proof = self.proof.as_ref().map_or(0, String::len);
+        self.text.len()
+            + self.reasoning.len()
+            + self.refusal.len()
+            + proof
+            + calls.sum::<usize>()
+            + values.map(weight).sum::<usize>()
     }
+}
+
+/// About how much memory a JSON value takes.
+pub(crate) fn weight(value: &Value) -> usize {
+    const VALUE: usize = 64;
+    VALUE
+        + match value {
+            Value::String(text) => text.len(),
+            Value::Array(items) => items.iter().map(weight).sum(),
+            Value::Object(members) => members
+                .iter()
+                .map(|(name, value)| name.len() + weight(value))
+                .sum(),
+            Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+        }
+}
+
+/// Why a choice ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// The model ended its turn.
+    #[default]
+    Turn,
+    /// One of the client's stop strings came; which, where that is known.
+    Sequence(Option<String>),
+    Length,
+    /// The context is full.
+    Context,
+    Calls,
+    /// The model, or a filter, will not say.
+    Refusal,
+    /// A hosted tool takes longer: the client asks again to go on.
+    Pause,
 }
 
 /// How an answer ended.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct End {
-    /// The wire's word: `stop`, `length`, `tool_calls`, or what an endpoint said.
-    pub finish_reason: String,
+    /// Of every choice, in order.
+    pub stops: Vec<Stop>,
     pub usage: Usage,
     /// Of all attempts.
     pub cost: Money,
@@ -68,22 +140,32 @@ pub(crate) struct End {
     pub score: Option<f64>,
     /// The tier was not sure of it, and it is given all the same.
     pub is_unsure: bool,
+    /// The last event as the upstream sent it, for a client of the same wire.
+    pub native: Option<Value>,
 }
 
 /// Tokens of one attempt.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Usage {
+    /// All that was read, from caches as well.
     pub prompt: u64,
     /// The part of `prompt` that came from a cache.
     pub cached: u64,
+    /// The part of `prompt` that was written to a cache.
+    pub cache_written: u64,
+    /// All that was written, thoughts as well.
     pub completion: u64,
+    /// The part of `completion` that was thought.
+    pub reasoning: u64,
 }
 
-/// What the cascade makes of the wire's word.
-pub(crate) fn finish_reason(word: &str) -> FinishReason {
-    match word {
-        "length" => FinishReason::Length,
-        "tool_calls" | "function_call" => FinishReason::ToolCalls,
-        _ => FinishReason::Stop,
+impl Stop {
+    /// What the cascade makes of it.
+    pub fn reason(&self) -> FinishReason {
+        match self {
+            Stop::Length | Stop::Context => FinishReason::Length,
+            Stop::Calls => FinishReason::ToolCalls,
+            Stop::Turn | Stop::Sequence(_) | Stop::Refusal | Stop::Pause => FinishReason::Stop,
+        }
     }
 }

@@ -1,60 +1,160 @@
-//! One client request in our own words.
+//! One client request in our own words, whatever wire it came on.
+//!
+//! Upstreams that speak the client's wire get the request as it came, edited; all others get what
+//! is said here. So nothing is lost on the same wire, and what another wire cannot say is named in
+//! [`Ask::beyond`].
+
+mod content;
+mod form;
+mod tools;
+
+use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
+
+use crate::wire::{self, Beyond, Upstream, Wire};
+pub(crate) use content::{Image, Message, Part, Role};
+pub(crate) use form::Form;
+pub(crate) use tools::{Tool, ToolChoice};
 
 /// What a client asked for: checked, and without anything of its credentials.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Ask {
+    pub wire: Wire,
     /// The model name as the client wrote it; the answer carries the same.
     pub model: String,
-    pub messages: Vec<Message>,
+    pub input: Input,
+    pub tools: Vec<Tool>,
+    pub tool_choice: ToolChoice,
+    /// One call of a tool at most.
+    pub single_call: bool,
+    pub form: Form,
     pub sampling: Sampling,
+    /// Of the answer.
     pub max_tokens: Option<u32>,
     pub stop: Vec<String>,
+    /// How many answers; at least one.
+    pub choices: u32,
+    /// How many alternatives are wanted beside each token, where log-probabilities are.
+    pub logprobs: Option<u32>,
+    /// How hard to think: `low`, `medium`, `high`, or what else the wire has.
+    pub effort: Option<String>,
+    /// The client wants to see what is thought.
+    pub shows_thinking: bool,
+    /// Who asks, in the client's words.
+    pub user: Option<String>,
+    /// By the client, for rules.
+    pub metadata: BTreeMap<String, String>,
+    /// Client's own part of what separates prefix caches.
+    pub cache_salt: String,
+    /// What of Anthropic's betas the client wants, by its wire's header.
+    pub betas: Vec<String>,
     /// The answer is sent while it is written.
     pub stream: bool,
     /// The client wants a last chunk with the usage.
     pub include_usage: bool,
-    /// Fields without which the answer would be a different one, and which our worker cannot
-    /// serve: tools, schemas, images.
-    pub beyond_worker: Vec<String>,
-    /// Fields that our worker does not take and that may be left out.
-    pub advisory_for_worker: Vec<String>,
-    /// The request as it came, for endpoints that speak the same wire.
+    /// Parts that not every upstream takes.
+    pub needs: Vec<Need>,
+    /// The request as it came.
     pub body: Map<String, Value>,
 }
 
-/// One message of a conversation, as text.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Message {
-    pub role: String,
-    pub content: String,
-    pub tool_call_id: String,
-    /// Each one JSON object as on the OpenAI wire.
-    pub tool_calls: Vec<String>,
+/// What a model is to read.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Input {
+    Chat(Vec<Message>),
+    Text(String),
+    Tokens(Vec<u32>),
 }
 
 /// What the client said about drawing tokens; what it did not say is the model's own.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Sampling {
     pub temperature: Option<f32>,
     pub top_k: Option<u32>,
     pub top_p: Option<f32>,
     pub min_p: Option<f32>,
+    pub typical_p: Option<f32>,
     pub repetition_penalty: Option<f32>,
     pub presence_penalty: Option<f32>,
     pub frequency_penalty: Option<f32>,
     pub seed: Option<u64>,
+    /// By token of the model that answers.
+    pub logit_bias: BTreeMap<u32, f32>,
+    pub min_tokens: Option<u32>,
+    pub stop_token_ids: Vec<u32>,
+    pub ignore_eos: bool,
+}
+
+/// A part of a request that not every upstream takes, and where it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Need {
+    pub field: String,
+    pub what: Needed,
+}
+
+/// What an upstream must be able to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Needed {
+    /// Look at an image.
+    Sight,
+    /// Answer with some JSON object, whatever its form.
+    AnyObject,
+    /// Understand what only the client's own wire can say: hosted tools, files, sound.
+    OwnWire,
 }
 
 impl Ask {
+    /// What of the ask `upstream` does not take.
+    pub fn beyond(&self, upstream: Upstream) -> Beyond {
+        let mut beyond = wire::beyond(self.wire, &self.body, upstream);
+        let needs = self.needs.iter();
+        let unmet = needs.filter(|need| !self.meets(upstream, need.what));
+        beyond.required.extend(unmet.map(|need| need.field.clone()));
+        beyond
+    }
+
+    /// Whether the answer would be another one without `field`, which is in the request.
+    pub fn misses(&self, field: &str) -> bool {
+        let value = self.body.get(field).filter(|value| !value.is_null());
+        let row = self.wire.rows().iter().find(|row| row.field == field);
+        let asked = value.zip(row);
+        asked.is_some_and(|(value, row)| row.must_be_served() && !row.is_neutral(value))
+    }
+
+    fn meets(&self, upstream: Upstream, what: Needed) -> bool {
+        match what {
+            Needed::Sight => upstream != Upstream::Worker,
+            Needed::AnyObject => upstream != Upstream::Anthropic,
+            Needed::OwnWire => upstream.is_own(self.wire),
+        }
+    }
+
+    pub fn messages(&self) -> &[Message] {
+        match &self.input {
+            Input::Chat(messages) => messages,
+            Input::Text(_) | Input::Tokens(_) => &[],
+        }
+    }
+
     /// About how many tokens the prompt has: four bytes each, as providers' own rule of thumb has
     /// it. Only for what nobody has counted.
     pub fn prompt_estimate(&self) -> u64 {
-        let bytes = self
-            .messages
-            .iter()
-            .map(|message| message.content.len() as u64);
-        bytes.sum::<u64>().div_ceil(4)
+        match &self.input {
+            Input::Tokens(tokens) => tokens.len() as u64,
+            _ => self.prompt_bytes().div_ceil(4),
+        }
+    }
+
+    /// How long the text of the prompt is, tools included.
+    pub fn prompt_bytes(&self) -> u64 {
+        let tools = self.tools.iter().map(Tool::bytes).sum::<usize>();
+        let input = match &self.input {
+            Input::Chat(messages) => messages.iter().map(Message::bytes).sum(),
+            Input::Text(text) => text.len(),
+            // As long as the rule of thumb has them.
+            Input::Tokens(tokens) => 4 * tokens.len(),
+        };
+        (tools + input) as u64
     }
 }

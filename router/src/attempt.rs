@@ -5,6 +5,7 @@
 //! - A failure before anything was shown is tried again where the policy says so; after that it
 //!   ends the answer with one error.
 
+pub(crate) mod counting;
 mod endpoint;
 mod flow;
 mod gate;
@@ -14,6 +15,7 @@ mod worker;
 
 use std::time::Duration;
 
+use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 use weir_cascade::{Asked, Attempt, Config, HoldBack, Token};
@@ -21,11 +23,12 @@ use weir_crds::{OnAllUnsure, RetryCause};
 use weir_policy::tier::Tier;
 use weir_policy::validate::Settings;
 
-use crate::answer::{Begin, End, Event, Piece, Usage};
-use crate::ask::Ask;
+use crate::answer::{Begin, End, Event, Piece, Stop, Usage};
+use crate::ask::{Ask, Form, ToolChoice};
 use crate::decision::{Decision, Outcome};
 use crate::refusal::{Failure, Refusal};
 use crate::shared::Shared;
+use crate::wire::{self, Upstream};
 use gate::Gate;
 use tries::{Tried, pause};
 
@@ -37,8 +40,11 @@ enum Arrival {
 
 /// How a tier ended its answer.
 struct Finish {
-    word: String,
+    /// Of every choice.
+    stops: Vec<Stop>,
     usage: Usage,
+    /// The last event as the upstream sent it.
+    native: Option<Value>,
 }
 
 /// An answer that was written to its end and not accepted.
@@ -191,7 +197,7 @@ impl Pursuit<'_> {
         let mut tries = 0;
         loop {
             let attempt = Attempt::new(config.clone(), self.asked());
-            let gate = Gate::new(attempt, is_last_resort);
+            let gate = Gate::new(attempt, self.ask.choices, is_last_resort);
             let ended = match self.once(tier, gate, &mut tried).await {
                 Err(Ended::Failed(failure)) => failure,
                 ended => return ended,
@@ -220,18 +226,7 @@ impl Pursuit<'_> {
     }
 
     fn begin(&self, tier: &Tier) -> Begin {
-        let dropped = match tier.endpoint() {
-            None => self.ask.advisory_for_worker.clone(),
-            Some(endpoint) => {
-                let present = |field: &&String| self.ask.body.contains_key(*field);
-                endpoint
-                    .unsupported
-                    .iter()
-                    .filter(present)
-                    .cloned()
-                    .collect()
-            }
-        };
+        let dropped = left_out(self.ask, tier);
         let attempts = self.decision.attempts();
         let mut state = self.decision.state();
         state.dropped.clone_from(&dropped);
@@ -250,8 +245,9 @@ impl Pursuit<'_> {
         let outcome = Outcome::Answered { tier, is_unsure };
         self.decision.state().outcome = outcome;
         let end = End {
-            finish_reason: finish.word,
+            stops: finish.stops,
             usage: finish.usage,
+            native: finish.native,
             cost: self.decision.cost(),
             score,
             is_unsure,
@@ -285,14 +281,32 @@ impl Pursuit<'_> {
     }
 
     fn asked(&self) -> Asked {
-        let has = |field: &str| self.ask.beyond_worker.iter().any(|other| other == field);
+        let ask = self.ask;
         Asked {
-            json: has("response_format"),
-            tools: has("tools"),
-            max_tokens: self.ask.max_tokens,
-            ..Asked::default()
+            json: ask.form.is_json(),
+            tools: !ask.tools.is_empty() && ask.tool_choice != ToolChoice::None,
+            options: matches!(ask.form, Form::Choice(_)),
+            thinking: false,
+            choices: ask.choices,
+            max_tokens: ask.max_tokens,
         }
     }
+}
+
+/// The fields of the ask that are left out at the tier.
+fn left_out(ask: &Ask, tier: &Tier) -> Vec<String> {
+    let mut left_out = ask.beyond(Upstream::of(tier)).advisory;
+    if let Some(endpoint) = tier.endpoint() {
+        let present = |field: &&String| ask.body.contains_key(*field) && !left_out.contains(field);
+        let refused: Vec<String> = endpoint
+            .unsupported
+            .iter()
+            .filter(present)
+            .cloned()
+            .collect();
+        left_out.extend(refused);
+    }
+    wire::named(left_out)
 }
 
 /// How long to wait before the same tier is tried again, if the policy wants that. What an

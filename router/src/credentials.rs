@@ -120,7 +120,7 @@ impl Credentials {
         found
     }
 
-    /// The value of an `authorization` header for the entry, marked as sensitive.
+    /// The key of the entry, marked as sensitive.
     pub fn api_key(&self, secret: &str, entry: &str) -> Option<&HeaderValue> {
         self.api_keys.get(&(secret.to_owned(), entry.to_owned()))
     }
@@ -176,7 +176,7 @@ fn read_tenants(folder: &Path) -> BTreeMap<String, KeyDigest> {
 fn read_api_key(path: &Path) -> Option<HeaderValue> {
     let text = read_file(path)?;
     let key = text.trim();
-    let mut value = HeaderValue::from_str(&format!("Bearer {key}")).ok()?;
+    let mut value = HeaderValue::from_str(key).ok()?;
     value.set_sensitive(true);
     (!key.is_empty()).then_some(value)
 }
@@ -246,7 +246,7 @@ mod tests {
     fn an_api_key_is_not_printed() {
         let files = folder(&[("api-key", "sk-secret\n")]);
         let key = read_api_key(&files.path().join("api-key")).unwrap();
-        assert_eq!(key.to_str().unwrap(), "Bearer sk-secret");
+        assert_eq!(key.to_str().unwrap(), "sk-secret");
         assert!(!format!("{key:?}").contains("secret"));
         assert_eq!(read_api_key(&files.path().join("absent")), None);
     }

@@ -22,6 +22,7 @@ pub(crate) struct Decision {
 /// What is recorded of an ask.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct State {
+    pub wire: &'static str,
     pub model: String,
     /// Empty for a deployment under its own name.
     pub policy: String,

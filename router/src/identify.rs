@@ -5,6 +5,7 @@ use http::{HeaderMap, header};
 use weir_policy::table::Keys;
 
 use crate::credentials::{Credentials, KeyDigest};
+use crate::refusal::Refusal;
 
 /// Who asks.
 #[derive(Default)]
@@ -25,17 +26,30 @@ pub(crate) enum Access {
     KeyOfAnother,
 }
 
-/// Reads the key from `authorization: Bearer`.
-pub(crate) fn identify(headers: &HeaderMap) -> Identity {
-    let value = headers.get(header::AUTHORIZATION);
-    let value = value.and_then(|value| value.to_str().ok());
-    let key = value.and_then(|value| {
+/// Anthropic's older name for where the key stands.
+const X_API_KEY: &str = "x-api-key";
+
+/// Reads the key from `authorization: Bearer`, or from `x-api-key`. Two that differ are refused:
+/// whoever put one of them there may not know of the other.
+pub(crate) fn identify(headers: &HeaderMap) -> Result<Identity, Refusal> {
+    let bearer = headers.get(header::AUTHORIZATION);
+    let bearer = bearer.and_then(|value| value.to_str().ok());
+    let bearer = bearer.and_then(|value| {
         let (scheme, key) = value.split_once(' ')?;
         scheme.eq_ignore_ascii_case("bearer").then_some(key.trim())
     });
-    Identity {
-        key: key.filter(|key| !key.is_empty()).map(KeyDigest::of),
+    let plain = headers.get(X_API_KEY);
+    let plain = plain.and_then(|value| value.to_str().ok()).map(str::trim);
+    let keys = [bearer, plain].into_iter().flatten();
+    let mut keys = keys.filter(|key| !key.is_empty());
+    let (first, second) = (keys.next(), keys.next());
+    if second.is_some() && first != second {
+        let message = "is another key than the one in authorization: send one of them";
+        return Err(Refusal::field(X_API_KEY, message));
     }
+    Ok(Identity {
+        key: first.map(KeyDigest::of),
+    })
 }
 
 impl Identity {
@@ -58,5 +72,32 @@ impl Identity {
             None if all.iter().any(|keys| tenant_of(keys).is_some()) => Access::KeyOfAnother,
             None => Access::KeyUnknown,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(headers: &[(&'static str, &'static str)]) -> Result<Option<KeyDigest>, Refusal> {
+        let headers = headers.iter();
+        let headers = headers.map(|(name, value)| {
+            (
+                http::HeaderName::from_static(name),
+                http::HeaderValue::from_static(value),
+            )
+        });
+        identify(&headers.collect()).map(|identity| identity.key)
+    }
+
+    #[test]
+    fn a_key_stands_in_either_header_and_two_must_be_the_same() {
+        let one = Some(KeyDigest::of("one"));
+        assert!(key(&[("authorization", "Bearer one")]).unwrap() == one);
+        assert!(key(&[("x-api-key", "one")]).unwrap() == one);
+        assert!(key(&[("authorization", "bearer one"), ("x-api-key", "one")]).unwrap() == one);
+        assert!(key(&[("authorization", "Basic one")]).unwrap().is_none());
+        let both = key(&[("authorization", "Bearer one"), ("x-api-key", "two")]);
+        assert!(both.err().unwrap().to_string().starts_with("x-api-key: "));
     }
 }

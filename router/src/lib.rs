@@ -13,7 +13,7 @@
 //!
 //! Around them: `world` and what feeds it (`watch`), `credentials`, `dial` (which
 //! addresses), `replicas` (connections, least busy first), `load` (what is in hand),
-//! `refusal` (every way not to answer), `shared` and `metrics`.
+//! `wire` (what upstreams understand of what clients say), `refusal` (every way not to answer), `shared` and `metrics`.
 
 mod admit;
 mod answer;
@@ -36,6 +36,7 @@ mod server;
 mod settle;
 mod shared;
 mod watch;
+mod wire;
 mod world;
 
 use std::net::SocketAddr;

@@ -7,6 +7,7 @@ use weir_policy::{Egress, Plan};
 
 use crate::ask::Ask;
 use crate::refusal::Refusal;
+use crate::wire::Upstream;
 
 /// The tiers of `settings` that can serve `ask`. A private ask gets a plan that holds no tier
 /// outside, by its type.
@@ -52,17 +53,22 @@ fn egress(settings: &Settings, headers: &HeaderMap) -> Egress {
 
 /// The field that the tier cannot serve and that must not be left out.
 fn can_serve(tier: &Tier, ask: &Ask) -> Result<(), String> {
-    let mut required = ask.beyond_worker.iter();
-    let unable = match tier.endpoint() {
-        None => required.next(),
-        Some(endpoint) => required.find(|field| endpoint.unsupported.contains(field)),
-    };
-    unable.map_or(Ok(()), |field| Err(field.clone()))
+    let upstream = Upstream::of(tier);
+    if let Some(field) = ask.beyond(upstream).required.into_iter().next() {
+        return Err(field);
+    }
+    // What an endpoint does not take although its kind does is missed as much as if its kind did not
+    // take it: whoever may leave it out is told by the most modest kind.
+    let refused = tier.endpoint().map(|endpoint| &endpoint.unsupported);
+    let refused = refused.into_iter().flatten();
+    let mut missed = refused.filter(|field| ask.misses(field));
+    missed.next().map_or(Ok(()), |field| Err(field.clone()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::Wire;
     use http::HeaderValue;
     use serde_json::{Value, json};
     use weir_crds::RoutePolicySpec;
@@ -73,7 +79,7 @@ mod tests {
             "tiers": [
                 { "name": "small", "deployment": { "name": "triage" } },
                 { "name": "big", "endpoint": {
-                    "provider": "OpenAI", "model": "big", "unsupported": ["logit_bias"],
+                    "provider": "OpenAI", "model": "big", "unsupported": ["audio"],
                 } },
             ],
             "privacy": privacy,
@@ -87,7 +93,7 @@ mod tests {
         for (field, value) in extra.as_object().unwrap() {
             body[field] = value.clone();
         }
-        crate::decode::chat(body.to_string().as_bytes()).unwrap()
+        crate::decode::decode(Wire::Chat, body.to_string().as_bytes()).unwrap()
     }
 
     fn tiers(plan: Result<Plan, Refusal>) -> Vec<String> {
@@ -107,14 +113,14 @@ mod tests {
     #[test]
     fn a_tier_that_cannot_serve_a_field_is_out_and_the_last_to_go_is_named() {
         let open = settings(json!({}));
-        let planned = plan(&open, &ask(json!({ "tools": [{}] })), &HeaderMap::new());
+        let planned = plan(&open, &ask(json!({ "functions": [{}] })), &HeaderMap::new());
         assert_eq!(tiers(planned), ["big"]);
-        let biased = ask(json!({ "logit_bias": { "1": 2 } }));
+        let biased = ask(json!({ "audio": {} }));
         let refused = plan(&open, &biased, &HeaderMap::new()).unwrap_err();
         assert_eq!(
             refused,
             Refusal::NoTierFor {
-                field: "logit_bias".into()
+                field: "audio".into()
             }
         );
     }
@@ -131,7 +137,7 @@ mod tests {
         let planned = plan(&settings, &ask(json!({})), &headers);
         assert!(matches!(planned, Ok(Plan::Private(_))));
         assert_eq!(tiers(planned), ["small"]);
-        let refused = plan(&settings, &ask(json!({ "tools": [{}] })), &headers).unwrap_err();
+        let refused = plan(&settings, &ask(json!({ "functions": [{}] })), &headers).unwrap_err();
         assert_eq!(refused, Refusal::PrivateWithoutTier);
     }
 }

@@ -1,13 +1,16 @@
-//! Why an ask gets no answer, in our words, and what the OpenAI wire calls each of them.
+//! Why an ask gets no answer, in our words; `wire` has what each provider calls it.
 //!
 //! Nothing here quotes what a provider said: its error texts can hold keys and names of
 //! organisations.
+
+mod wire;
 
 use std::fmt::Write;
 use std::time::Duration;
 
 use http::StatusCode;
-use serde_json::{Value, json};
+
+pub(crate) use wire::Family;
 
 /// SDKs refuse to wait longer than this for a retry.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(120);
@@ -17,6 +20,8 @@ const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(120);
 pub(crate) enum Refusal {
     #[error("there is nothing at {method} {path}")]
     NoSuchPath { method: String, path: String },
+    #[error("no response is stored here: whoever asked for it has it")]
+    NothingStored,
     #[error("the body is not JSON: {0}")]
     NotJson(String),
     #[error("the body is longer than {limit} bytes")]
@@ -56,6 +61,8 @@ pub(crate) enum Refusal {
     },
     #[error("every tier was unsure of its answer{}", history(.attempts))]
     AllUnsure { attempts: Vec<(String, String)> },
+    #[error("the answer is longer than {limit} bytes: ask for a stream")]
+    AnswerTooLarge { limit: usize },
     #[error("a defect of the router ended this ask")]
     Defect,
 }
@@ -143,7 +150,9 @@ impl Refusal {
 
     pub fn status(&self) -> StatusCode {
         match self {
-            Refusal::NoSuchPath { .. } | Refusal::UnknownModel { .. } => StatusCode::NOT_FOUND,
+            Refusal::NoSuchPath { .. } | Refusal::NothingStored | Refusal::UnknownModel { .. } => {
+                StatusCode::NOT_FOUND
+            }
             Refusal::NotJson(_)
             | Refusal::Field { .. }
             | Refusal::BodyBroken
@@ -162,7 +171,7 @@ impl Refusal {
                 StatusCode::TOO_MANY_REQUESTS
             }
             Refusal::Failed { last, .. } => last.status(),
-            Refusal::AllUnsure { .. } => StatusCode::BAD_GATEWAY,
+            Refusal::AllUnsure { .. } | Refusal::AnswerTooLarge { .. } => StatusCode::BAD_GATEWAY,
             Refusal::Defect => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -204,68 +213,6 @@ impl Refusal {
             _ => false,
         };
         retriable && !money_was_spent
-    }
-
-    /// The body of an OpenAI error.
-    pub fn body(&self) -> Value {
-        let mut error = json!({
-            "message": self.to_string(),
-            "type": self.kind(),
-            "param": self.param(),
-            "code": self.code(),
-        });
-        if let Refusal::Failed { attempts, .. } | Refusal::AllUnsure { attempts } = self {
-            let attempts = attempts.iter();
-            let attempts =
-                attempts.map(|(tier, outcome)| json!({ "tier": tier, "outcome": outcome }));
-            error["attempts"] = attempts.collect();
-        }
-        json!({ "error": error })
-    }
-
-    fn kind(&self) -> &'static str {
-        match self.status() {
-            StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
-            status if status.is_server_error() => "server_error",
-            _ => "invalid_request_error",
-        }
-    }
-
-    fn param(&self) -> Option<&str> {
-        match self {
-            Refusal::Field { field, .. } | Refusal::NoTierFor { field } => Some(field),
-            Refusal::UnknownModel { .. } => Some("model"),
-            Refusal::PinNotServed => Some("x-weir-tier"),
-            Refusal::Failed { last, .. } => match last {
-                Failure::Refused { field, .. } => field.as_deref(),
-                Failure::TooLong { .. } => Some("messages"),
-                _ => None,
-            },
-            _ => None,
-        }
-    }
-
-    fn code(&self) -> Option<&'static str> {
-        match self {
-            Refusal::NoSuchPath { .. } => Some("unknown_url"),
-            Refusal::UnknownModel { .. } => Some("model_not_found"),
-            Refusal::KeyNeeded { .. } | Refusal::KeyMissing | Refusal::KeyUnknown => {
-                Some("invalid_api_key")
-            }
-            Refusal::KeyOfAnother { .. } => Some("model_not_allowed"),
-            Refusal::PrivateWithoutTier => Some("egress_denied"),
-            Refusal::PinNotServed => Some("pin_not_allowed"),
-            Refusal::TooManyAsks { .. } | Refusal::BodiesTooLarge { .. } => {
-                Some("rate_limit_exceeded")
-            }
-            Refusal::NoTierFor { .. } => Some("unsupported_parameter"),
-            Refusal::AllUnsure { .. } => Some("all_unsure"),
-            Refusal::Failed { last, .. } => match last {
-                Failure::TooLong { .. } => Some("context_length_exceeded"),
-                last => Some(last.word()),
-            },
-            _ => None,
-        }
     }
 }
 
@@ -323,7 +270,7 @@ mod tests {
 
     #[test]
     fn a_failure_carries_the_history_of_its_attempts() {
-        let body = overloaded(1).body();
+        let body = overloaded(1).body_on(Family::OpenAI);
         assert_eq!(body["error"]["type"], "rate_limit_error");
         assert_eq!(body["error"]["attempts"][0]["outcome"], "overloaded");
         let message = body["error"]["message"].as_str().unwrap();

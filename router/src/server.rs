@@ -1,15 +1,18 @@
 //! The phases in their order, for every request that comes in on the client port.
 
+mod betas;
+mod counting;
+mod models;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::routing::{get, post};
 use http::request::Parts;
-use http::{HeaderValue, Response, StatusCode, Version, header};
-use serde_json::{Value, json};
+use http::{HeaderMap, HeaderValue, Response, Version, header};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::timeout;
 use tracing::{Instrument, Span, field, info_span};
@@ -26,9 +29,10 @@ use crate::decision::{Decision, Outcome};
 use crate::decode::{Held, Incoming};
 use crate::encode::{self, Encoder};
 use crate::identify::identify;
-use crate::refusal::{Failure, Refusal};
+use crate::refusal::{Failure, Family, Refusal};
 use crate::settle::Unsettled;
 use crate::shared::{Shared, hashed};
+use crate::wire::Wire;
 use crate::{admit, decode, matching, plan};
 
 /// How far an attempt may run ahead of a client that reads slowly.
@@ -39,19 +43,29 @@ const PIN: &str = "x-weir-tier";
 
 /// The routes of the client port.
 pub(crate) fn routes(shared: Arc<Shared>) -> Router {
+    let asked = |wire| post(move |shared, request| ask(shared, wire, request));
     Router::new()
-        .route("/v1/chat/completions", post(chat))
-        .route("/v1/models", get(models))
-        .route("/v1/models/{*model}", get(model))
+        .route("/v1/chat/completions", asked(Wire::Chat))
+        .route("/v1/completions", asked(Wire::Completions))
+        .route("/v1/responses", asked(Wire::Responses))
+        .route("/v1/responses/input_tokens", post(counting::input_tokens))
+        .route(
+            "/v1/responses/{*id}",
+            get(nothing_stored).delete(nothing_stored),
+        )
+        .route("/v1/messages", asked(Wire::Messages))
+        .route("/v1/messages/count_tokens", post(counting::count_tokens))
+        .route("/v1/models", get(models::list))
+        .route("/v1/models/{*model}", get(models::one))
         .fallback(nothing)
         .method_not_allowed_fallback(nothing)
         .with_state(shared)
 }
 
-async fn chat(State(shared): State<Arc<Shared>>, request: Request) -> Response<Body> {
+async fn ask(State(shared): State<Arc<Shared>>, wire: Wire, request: Request) -> Response<Body> {
     let span = info_span!(
         "ask",
-        otel.name = "chat",
+        otel.name = wire.word(),
         weir.decision = field::Empty,
         weir.policy = field::Empty,
         weir.generation = field::Empty,
@@ -63,11 +77,12 @@ async fn chat(State(shared): State<Arc<Shared>>, request: Request) -> Response<B
     traces::follow(&span, request.headers());
     let decision = Arc::new(Decision::new(shared.ids.next(), Instant::now()));
     span.record("weir.decision", &decision.id);
+    decision.state().wire = wire.word();
     let unsettled = Arc::new(Unsettled::new(shared, decision.clone(), span.clone()));
     // Kept until the outcome of a refusal is written.
     let (parts, body) = request.into_parts();
     let mut body = Incoming::new(body, &parts);
-    let answered = answer(&parts, &mut body, unsettled.clone());
+    let answered = answer(wire, &parts, &mut body, unsettled.clone());
     let mut response = match answered.instrument(span).await {
         Ok(response) => response,
         Err(refusal) => {
@@ -78,7 +93,7 @@ async fn chat(State(shared): State<Arc<Shared>>, request: Request) -> Response<B
                 _ => Outcome::Refused { status },
             };
             drop(unsettled);
-            let mut response = encode::refuse(&refusal, false);
+            let mut response = encode::refuse(wire.into(), &refusal, false);
             // A client that is still writing would lose the answer with its connection.
             if !body.discard().await && parts.version <= Version::HTTP_11 {
                 let close = HeaderValue::from_static("close");
@@ -106,12 +121,13 @@ struct Job {
 }
 
 async fn answer(
+    wire: Wire,
     parts: &Parts,
     body: &mut Incoming,
     unsettled: Arc<Unsettled>,
 ) -> Result<Response<Body>, Refusal> {
     let shared = unsettled.shared.clone();
-    let identity = identify(&parts.headers);
+    let identity = identify(&parts.headers)?;
     // A client that pins a tier must not get the answer of another one.
     if parts.headers.contains_key(PIN) {
         return Err(Refusal::PinNotServed);
@@ -122,7 +138,10 @@ async fn answer(
     }
     let (body, held) = read(body, &unsettled).await?;
     let permit = admit::admit(&shared)?;
-    let ask = decode::chat(&body)?;
+    let mut ask = decode::decode(wire, &body)?;
+    if wire == Wire::Messages {
+        ask.betas = betas::allowed(&parts.headers);
+    }
     drop(body);
     let view = shared.view.borrow().clone();
     let credentials = shared.credentials.borrow().clone();
@@ -145,13 +164,8 @@ async fn answer(
             .map(|tier| tier.name().to_owned())
             .collect();
     }
-    let encoder = Encoder {
-        id: unsettled.decision.id.clone(),
-        model: ask.model.clone(),
-        created: jiff::Timestamp::now().as_second(),
-        include_usage: ask.include_usage,
-        ping_every: encode::PING_EVERY,
-    };
+    let created = jiff::Timestamp::now().as_second();
+    let encoder = Encoder::new(&ask, &unsettled.decision.id, created);
     let (events, received) = mpsc::channel(EVENTS_AHEAD + 1);
     let last_word = events.clone().try_reserve_owned();
     let (stream, headers_after) = (ask.stream, settings.headers_after);
@@ -169,7 +183,7 @@ async fn answer(
     shared
         .tasks
         .spawn("ask", job.run().instrument(Span::current()));
-    deliver(encoder, received, stream.then_some(headers_after)).await
+    deliver(wire, encoder, received, stream.then_some(headers_after)).await
 }
 
 /// Reads the body. A client that leaves meanwhile takes this future with it, without another word.
@@ -184,6 +198,7 @@ async fn read(body: &mut Incoming, unsettled: &Unsettled) -> Result<(Vec<u8>, He
 /// Hands an answer over: whole, or as it comes. The headers of a stream wait for its first event,
 /// but no longer than `headers_after`.
 async fn deliver(
+    wire: Wire,
     encoder: Encoder,
     mut received: mpsc::Receiver<Event>,
     headers_after: Option<Duration>,
@@ -191,14 +206,16 @@ async fn deliver(
     let Some(headers_after) = headers_after else {
         return Ok(match encoder.whole(received).await {
             Ok(whole) => encode::respond(&whole),
-            Err((refusal, money_was_spent)) => encode::refuse(&refusal, money_was_spent),
+            Err((refusal, money_was_spent)) => {
+                encode::refuse(wire.into(), &refusal, money_was_spent)
+            }
         });
     };
     Ok(match timeout(headers_after, received.recv()).await {
         Ok(Some(Event::Fail {
             refusal,
             money_was_spent,
-        })) => encode::refuse(&refusal, money_was_spent),
+        })) => encode::refuse(wire.into(), &refusal, money_was_spent),
         Ok(Some(first)) => {
             let begin = match &first {
                 Event::Begin(begin) => begin.clone(),
@@ -261,26 +278,10 @@ fn out_of_time(decision: &Decision) -> Event {
     }
 }
 
-async fn models(State(shared): State<Arc<Shared>>, request: Request) -> Response<Body> {
-    let models = visible(&shared, &request);
-    let body = json!({
-        "object": "list",
-        "data": models.iter().map(|model| model_object(model)).collect::<Vec<_>>(),
-    });
-    with_request_id(&shared, encode::json_response(StatusCode::OK, &body))
-}
-
-async fn model(
-    State(shared): State<Arc<Shared>>,
-    Path(model): Path<String>,
-    request: Request,
-) -> Response<Body> {
-    let known = visible(&shared, &request);
-    let response = match known.contains(&model) {
-        true => encode::json_response(StatusCode::OK, &model_object(&model)),
-        false => encode::refuse(&Refusal::UnknownModel { model, known }, false),
-    };
-    with_request_id(&shared, response)
+/// What there would be of an earlier response, had it been stored.
+async fn nothing_stored(State(shared): State<Arc<Shared>>) -> Response<Body> {
+    let refusal = Refusal::NothingStored;
+    with_request_id(&shared, encode::refuse(Family::OpenAI, &refusal, false))
 }
 
 async fn nothing(State(shared): State<Arc<Shared>>, request: Request) -> Response<Body> {
@@ -288,17 +289,16 @@ async fn nothing(State(shared): State<Arc<Shared>>, request: Request) -> Respons
         method: request.method().to_string(),
         path: request.uri().path().to_owned(),
     };
-    with_request_id(&shared, encode::refuse(&refusal, false))
+    let family = family(request.headers());
+    with_request_id(&shared, encode::refuse(family, &refusal, false))
 }
 
-fn visible(shared: &Shared, request: &Request) -> Vec<String> {
-    let view = shared.view.borrow().clone();
-    let credentials = shared.credentials.borrow().clone();
-    matching::visible(&view.table, &identify(request.headers()), &credentials)
-}
-
-fn model_object(name: &str) -> Value {
-    json!({ "id": name, "object": "model", "created": 0, "owned_by": "weir" })
+/// Whose SDK sent these headers, where the path does not tell.
+fn family(headers: &HeaderMap) -> Family {
+    match headers.contains_key("anthropic-version") {
+        true => Family::Anthropic,
+        false => Family::OpenAI,
+    }
 }
 
 fn identify_response(response: &mut Response<Body>, id: &str) {

@@ -101,7 +101,7 @@ impl Unsettled {
             policy = state.policy,
             generation = state.generation,
             tenant = state.tenant,
-            wire = "openai.chat",
+            wire = state.wire,
             streamed = state.is_streamed,
             private = state.is_private,
             plan = state.plan.join(","),

@@ -63,6 +63,10 @@ pub struct Endpoint {
     pub api_key: Option<SecretKeyRef>,
     /// Names and values, checked to be sendable.
     pub headers: Vec<(String, String)>,
+    /// Of an Anthropic endpoint; for others it is in `headers`, if anywhere.
+    pub api_version: Option<String>,
+    /// Where the client named none.
+    pub default_output_tokens: Option<u32>,
     pub max_output_tokens: Option<u32>,
     pub price: Price,
     pub timeouts: Timeouts,
@@ -74,15 +78,42 @@ pub struct Price {
     pub input: Money,
     pub output: Money,
     pub cache_read: Money,
+    pub cache_write: Money,
+}
+
+/// What an answer took, in tokens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Taken {
+    /// All that was read.
+    pub input: u64,
+    /// The part of `input` that the provider had in its cache.
+    pub cached: u64,
+    /// The part of `input` that it put there.
+    pub cache_written: u64,
+    pub output: u64,
 }
 
 impl Price {
-    /// What one answer cost. `cached` is the part of `input` that the provider had in its cache.
-    pub fn of(&self, input: u64, cached: u64, output: u64) -> Money {
-        let cached = cached.min(input);
-        self.input.per_million(input - cached)
+    /// What one answer cost.
+    pub fn of(&self, taken: Taken) -> Money {
+        let cached = taken.cached.min(taken.input);
+        let written = taken.cache_written.min(taken.input - cached);
+        self.input.per_million(taken.input - cached - written)
             + self.cache_read.per_million(cached)
-            + self.output.per_million(output)
+            + self.cache_write.per_million(written)
+            + self.output.per_million(taken.output)
+    }
+}
+
+/// The version of Anthropic's API from which on sampling is the model's own.
+pub const ANTHROPIC_WITHOUT_SAMPLING: &str = "2026-10-21";
+/// The newest that we know.
+const ANTHROPIC_VERSION: &str = ANTHROPIC_WITHOUT_SAMPLING;
+
+impl Endpoint {
+    /// What an Anthropic endpoint is asked for as its `anthropic-version`.
+    pub fn anthropic_version(&self) -> &str {
+        self.api_version.as_deref().unwrap_or(ANTHROPIC_VERSION)
     }
 }
 

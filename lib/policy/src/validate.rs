@@ -64,16 +64,20 @@ pub const HONOURED: Honoured = Honoured {
         "spec.tiers[].accept.escalateOn.patterns",
         "spec.tiers[].accept.escalateOn.minTokens",
         "spec.tiers[].accept.escalateOn.refusal",
+        "spec.tiers[].endpoint.provider",
         "spec.tiers[].endpoint.model",
         "spec.tiers[].endpoint.baseUrl",
         "spec.tiers[].endpoint.unsupported",
         "spec.tiers[].endpoint.location",
         "spec.tiers[].endpoint.apiKeySecretRef",
         "spec.tiers[].endpoint.headers",
+        "spec.tiers[].endpoint.apiVersion",
+        "spec.tiers[].endpoint.defaultOutputTokens",
         "spec.tiers[].endpoint.maxOutputTokens",
         "spec.tiers[].endpoint.price.inputPerMillion",
         "spec.tiers[].endpoint.price.outputPerMillion",
         "spec.tiers[].endpoint.price.cacheReadPerMillion",
+        "spec.tiers[].endpoint.price.cacheWritePerMillion",
         "spec.tiers[].endpoint.timeouts",
         "spec.privacy.egress",
         "spec.privacy.denyWhen",
@@ -86,13 +90,8 @@ pub const HONOURED: Honoured = Honoured {
         "spec.onAllUnsure",
     ],
     values: &[
-        // No worker is given a schema yet: an ask that brings one takes tiers that are
-        // deployments out of its plan, so that none can fail it.
+        // What a worker writes keeps to the form that was asked for, so nothing looks at that again.
         ("spec.tiers[].accept.escalateOn.schemaFailure", &["true"]),
-        (
-            "spec.tiers[].endpoint.provider",
-            &["\"OpenAI\"", "\"OpenAICompatible\""],
-        ),
         ("spec.sticky", &["\"None\""]),
         ("spec.records.to", &["\"OTel\""]),
         ("spec.records.text", &["\"Exclude\""]),

@@ -1,8 +1,14 @@
-//! An attempt at an endpoint that speaks the OpenAI wire: what is sent there, which is by
-//! allow-list, and how its stream is read.
+//! An attempt at an endpoint: what is sent there, which is by allow-list, and how its stream is
+//! read.
 //!
 //! Nothing of the client's headers goes upstream, and nothing of the provider's error texts comes
 //! back.
+
+mod events;
+mod headers;
+mod proof;
+mod reader;
+mod request;
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -10,32 +16,31 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use reqwest::Url;
-use serde_json::{Map, Value, json};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use reqwest::{Response, Url};
+use serde_json::Value;
 use tokio::time::timeout;
-use weir_crds::Provider;
 use weir_policy::tier::{Endpoint, Timeouts};
 
-use super::{Arrival, Finish};
-use crate::answer::{Piece, Usage};
+use super::Arrival;
 use crate::ask::Ask;
 use crate::dial::{Dialler, Reach, is_refused};
 use crate::refusal::Failure;
+use crate::wire::{Upstream, Wire};
+use events::Events;
+use reader::{Reader, Taken, Unreadable};
 
-/// The longest line of a stream; a provider that sends more is not one.
-const LONGEST_LINE: usize = 4 << 20;
+/// The most that is read of a count.
+const LONGEST_COUNT: usize = 64 << 10;
 
 /// An answer on its way from an endpoint. Dropping it closes the connection.
 pub(crate) struct Source {
     body: BoxStream<'static, reqwest::Result<Bytes>>,
     tier: String,
     idle: Duration,
-    line: Vec<u8>,
+    events: Events,
+    reader: Reader,
     arrivals: VecDeque<Arrival>,
-    /// Set by the finish reason; the usage comes after it.
-    finish: Option<Finish>,
-    usage: Option<Usage>,
     has_ended: bool,
 }
 
@@ -44,33 +49,115 @@ pub(crate) struct Call<'a> {
     pub tier: &'a str,
     pub endpoint: &'a Endpoint,
     pub reach: Reach,
-    /// The value of `authorization`.
     pub key: Option<HeaderValue>,
 }
 
 /// Sends the ask and waits for the first byte of the answer.
 pub(crate) async fn open(call: Call<'_>, dialler: &Dialler, ask: &Ask) -> Result<Source, Failure> {
     let Timeouts {
-        connect,
-        first_byte,
-        idle,
+        first_byte, idle, ..
     } = call.endpoint.timeouts;
     let tier = call.tier.to_owned();
     let broken = || Failure::Broken { tier: tier.clone() };
-    let url = format!("{}/chat/completions", call.endpoint.base_url);
-    let url: Url = url.parse().map_err(|_| broken())?;
-    if let Err(refused) = dialler.check_literal(call.reach, &url) {
+    let outgoing = Outgoing::of(&call, ask)?;
+    let wire = outgoing.wire;
+    let response = send(&call, dialler, outgoing).await?;
+    if !is_event_stream(response.headers()) {
+        tracing::warn!(tier, "the endpoint did not answer with a stream of events");
+        return Err(broken());
+    }
+    let mut body = response.bytes_stream().boxed();
+    let first = timeout(first_byte, body.next()).await;
+    let first = first.map_err(|_| Failure::TooSlow { tier: tier.clone() })?;
+    let mut source = Source {
+        body,
+        tier,
+        idle,
+        events: Events::default(),
+        reader: Reader::new(wire, call.endpoint, ask),
+        arrivals: VecDeque::new(),
+        has_ended: false,
+    };
+    source.take(first)?;
+    Ok(source)
+}
+
+/// Asks how many tokens a prompt has: the same request, of which only `fields` count.
+pub(crate) async fn count(
+    call: Call<'_>,
+    dialler: &Dialler,
+    ask: &Ask,
+    fields: &[&str],
+) -> Result<Value, Failure> {
+    let broken = || Failure::Broken {
+        tier: call.tier.to_owned(),
+    };
+    let mut outgoing = Outgoing::of(&call, ask)?;
+    let suffix = match outgoing.wire {
+        Wire::Messages => "/count_tokens",
+        _ => "/input_tokens",
+    };
+    let path = format!("{}{suffix}", outgoing.url.path());
+    outgoing.url.set_path(&path);
+    if let Some(members) = outgoing.body.as_object_mut() {
+        members.retain(|field, _| fields.contains(&field.as_str()));
+    }
+    let mut stream = send(&call, dialler, outgoing).await?.bytes_stream();
+    let mut gathered = Vec::new();
+    while let Some(piece) = stream.next().await {
+        gathered.extend_from_slice(&piece.map_err(|_| broken())?);
+        if gathered.len() > LONGEST_COUNT {
+            return Err(broken());
+        }
+    }
+    serde_json::from_slice(&gathered).map_err(|_| broken())
+}
+
+/// A request as it goes out.
+struct Outgoing {
+    wire: Wire,
+    url: Url,
+    headers: HeaderMap,
+    body: Value,
+}
+
+impl Outgoing {
+    fn of(call: &Call<'_>, ask: &Ask) -> Result<Self, Failure> {
+        let broken = || Failure::Broken {
+            tier: call.tier.to_owned(),
+        };
+        // A tier that cannot be asked is not in the plan.
+        let wire = Upstream::of_endpoint(call.endpoint).wire_for(ask.wire);
+        let wire = wire.ok_or_else(broken)?;
+        Ok(Self {
+            wire,
+            url: url(call.endpoint, wire).parse().map_err(|_| broken())?,
+            headers: headers::of(call, wire, ask),
+            body: request::body(wire, call.endpoint, ask),
+        })
+    }
+}
+
+/// Sends a request, and waits for an answer that is no error.
+async fn send(call: &Call<'_>, dialler: &Dialler, outgoing: Outgoing) -> Result<Response, Failure> {
+    let Timeouts {
+        connect,
+        first_byte,
+        ..
+    } = call.endpoint.timeouts;
+    let tier = call.tier.to_owned();
+    if let Err(refused) = dialler.check_literal(call.reach, &outgoing.url) {
         tracing::warn!(tier, %refused, "address refused");
         return Err(Failure::AddressRefused { tier });
     }
     let client = dialler.client(call.reach, connect).map_err(|error| {
         tracing::error!(%error, "no HTTP client");
-        broken()
+        Failure::Broken { tier: tier.clone() }
     })?;
     let request = client
-        .post(url)
-        .headers(headers(&call))
-        .body(body(call.endpoint, ask).to_string());
+        .post(outgoing.url)
+        .headers(outgoing.headers)
+        .body(outgoing.body.to_string());
     let sent = timeout(first_byte, request.send()).await;
     let response = sent
         .map_err(|_| Failure::TooSlow { tier: tier.clone() })?
@@ -85,21 +172,7 @@ pub(crate) async fn open(call: Call<'_>, dialler: &Dialler, ask: &Ask) -> Result
         );
         return Err(refused(tier, status, retry_after));
     }
-    let mut body = response.bytes_stream().boxed();
-    let first = timeout(first_byte, body.next()).await;
-    let first = first.map_err(|_| Failure::TooSlow { tier: tier.clone() })?;
-    let mut source = Source {
-        body,
-        tier,
-        idle,
-        line: Vec::new(),
-        arrivals: VecDeque::new(),
-        finish: None,
-        usage: None,
-        has_ended: false,
-    };
-    source.take(first)?;
-    Ok(source)
+    Ok(response)
 }
 
 impl Source {
@@ -110,7 +183,9 @@ impl Source {
                 return Ok(arrival);
             }
             if self.has_ended {
-                return self.end();
+                // A stream that was cut before it said how the answer ends is no answer.
+                let finish = self.reader.finish();
+                return finish.map(Arrival::Finished).ok_or_else(|| self.lost());
             }
             match timeout(self.idle, self.body.next()).await {
                 Ok(piece) => self.take(piece)?,
@@ -123,81 +198,46 @@ impl Source {
         }
     }
 
-    /// A stream that was cut before it said how the answer ends is no answer.
-    fn end(&mut self) -> Result<Arrival, Failure> {
-        let mut finish = self.finish.take().ok_or_else(|| self.lost())?;
-        finish.usage = self.usage.unwrap_or_default();
-        Ok(Arrival::Finished(finish))
-    }
-
     fn take(&mut self, piece: Option<reqwest::Result<Bytes>>) -> Result<(), Failure> {
         let bytes = match piece {
             None => {
                 self.has_ended = true;
                 return Ok(());
             }
-            Some(Err(_)) if self.finish.is_some() => {
+            Some(Err(_)) if self.reader.has_finish() => {
                 self.has_ended = true;
                 return Ok(());
             }
             Some(Err(_)) => return Err(self.lost()),
             Some(Ok(bytes)) => bytes,
         };
-        for part in bytes.split_inclusive(|byte| *byte == b'\n') {
-            self.line.extend_from_slice(part);
-            if self.line.len() > LONGEST_LINE {
-                return Err(Failure::Broken {
-                    tier: self.tier.clone(),
-                });
+        let tier = || self.tier.clone();
+        let events = self.events.take(&bytes);
+        for data in events.map_err(|_| Failure::Broken { tier: tier() })? {
+            let taken = self
+                .reader
+                .take(&data)
+                .map_err(|unreadable| match unreadable {
+                    Unreadable::Garbage | Unreadable::Failed => Failure::Broken { tier: tier() },
+                    Unreadable::Overloaded => Failure::Overloaded {
+                        tier: tier(),
+                        retry_after: None,
+                    },
+                })?;
+            match taken {
+                Taken::Pieces(pieces) => {
+                    let pieces = pieces.into_iter().filter(|piece| !piece.is_empty());
+                    self.arrivals.extend(pieces.map(|piece| Arrival::Tokens {
+                        evidence: Vec::new(),
+                        piece,
+                    }));
+                }
+                // Whatever comes behind the end is no part of the answer.
+                Taken::End => {
+                    self.has_ended = true;
+                    return Ok(());
+                }
             }
-            if self.line.ends_with(b"\n") {
-                let line = std::mem::take(&mut self.line);
-                self.take_line(line.trim_ascii())?;
-            }
-        }
-        Ok(())
-    }
-
-    /// One line of the event stream; comments and other fields than `data` say nothing.
-    fn take_line(&mut self, line: &[u8]) -> Result<(), Failure> {
-        let Some(data) = line.strip_prefix(b"data:").map(<[u8]>::trim_ascii_start) else {
-            return Ok(());
-        };
-        if data == b"[DONE]" {
-            self.has_ended = true;
-            return Ok(());
-        }
-        let broken = Failure::Broken {
-            tier: self.tier.clone(),
-        };
-        let mut chunk: Value = serde_json::from_slice(data).map_err(|_| broken.clone())?;
-        if chunk.get("error").is_some_and(|error| !error.is_null()) {
-            return Err(broken);
-        }
-        if let Some(usage) = chunk.get("usage").filter(|usage| usage.is_object()) {
-            self.usage = Some(Usage {
-                prompt: usage["prompt_tokens"].as_u64().unwrap_or(0),
-                cached: usage["prompt_tokens_details"]["cached_tokens"]
-                    .as_u64()
-                    .unwrap_or(0),
-                completion: usage["completion_tokens"].as_u64().unwrap_or(0),
-            });
-        }
-        let Some(choice) = chunk.pointer_mut("/choices/0") else {
-            return Ok(());
-        };
-        let piece = piece(choice);
-        if !piece.is_empty() {
-            self.arrivals.push_back(Arrival::Tokens {
-                evidence: Vec::new(),
-                piece,
-            });
-        }
-        if let Some(word) = choice["finish_reason"].as_str() {
-            self.finish = Some(Finish {
-                word: word.to_owned(),
-                usage: Usage::default(),
-            });
         }
         Ok(())
     }
@@ -209,89 +249,22 @@ impl Source {
     }
 }
 
-/// What a chunk adds to the answer, by allow-list.
-fn piece(choice: &mut Value) -> Piece {
-    let logprobs = choice
-        .get_mut("logprobs")
-        .map(Value::take)
-        .filter(|value| !value.is_null());
-    let mut piece = Piece {
-        logprobs,
-        ..Piece::default()
-    };
-    let Some(Value::Object(delta)) = choice.get_mut("delta").map(Value::take) else {
-        return piece;
-    };
-    for (field, value) in delta {
-        match (field.as_str(), value) {
-            (_, Value::Null) => {}
-            ("content", Value::String(text)) => piece.text = text,
-            ("tool_calls" | "function_call" | "refusal" | "reasoning_content", value) => {
-                piece.rest.insert(field, value);
-            }
-            _ => {}
-        }
+/// Where an endpoint takes asks on `wire`.
+fn url(endpoint: &Endpoint, wire: Wire) -> String {
+    let base = &endpoint.base_url;
+    match wire {
+        Wire::Chat => format!("{base}/chat/completions"),
+        Wire::Completions => format!("{base}/completions"),
+        Wire::Responses => format!("{base}/responses"),
+        // Anthropic's SDKs put the version behind the base themselves, and so do people.
+        Wire::Messages => format!("{}/v1/messages", base.strip_suffix("/v1").unwrap_or(base)),
     }
-    piece
 }
 
-fn headers(call: &Call<'_>) -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    for (name, value) in &call.endpoint.headers {
-        // Both were checked with the policy.
-        if let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), HeaderValue::from_str(value)) {
-            headers.insert(name, value);
-        }
-    }
-    let json = HeaderValue::from_static("application/json");
-    headers.insert(header::CONTENT_TYPE, json);
-    headers.insert(
-        header::ACCEPT,
-        HeaderValue::from_static("text/event-stream"),
-    );
-    if let Some(key) = &call.key {
-        headers.insert(header::AUTHORIZATION, key.clone());
-    }
-    headers
-}
-
-/// The client's body, as this endpoint wants it.
-fn body(endpoint: &Endpoint, ask: &Ask) -> Value {
-    let mut body = ask.body.clone();
-    for field in ["max_tokens", "max_completion_tokens", "stream_options"] {
-        body.shift_remove(field);
-    }
-    body.insert("model".into(), endpoint.model.clone().into());
-    body.insert("stream".into(), true.into());
-    body.insert("stream_options".into(), json!({ "include_usage": true }));
-    // The name that OpenAI's own models insist on is unknown to many that are only compatible.
-    let (limit_field, has_developer_role) = match endpoint.provider {
-        Provider::OpenAI => ("max_completion_tokens", true),
-        Provider::OpenAICompatible | Provider::Anthropic => ("max_tokens", false),
-    };
-    let most = match (ask.max_tokens, endpoint.max_output_tokens) {
-        (Some(asked), Some(most)) => Some(asked.min(most)),
-        (asked, most) => asked.or(most),
-    };
-    if let Some(most) = most {
-        body.insert(limit_field.into(), most.into());
-    }
-    if !has_developer_role {
-        rename_developer(&mut body);
-    }
-    for field in &endpoint.unsupported {
-        body.shift_remove(field);
-    }
-    Value::Object(body)
-}
-
-fn rename_developer(body: &mut Map<String, Value>) {
-    let messages = body.get_mut("messages").and_then(Value::as_array_mut);
-    for message in messages.into_iter().flatten() {
-        if message["role"] == "developer" {
-            message["role"] = "system".into();
-        }
-    }
+fn is_event_stream(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE);
+    let kind = kind.and_then(|kind| kind.to_str().ok());
+    kind.is_none_or(|kind| kind.trim_start().starts_with("text/event-stream"))
 }
 
 fn not_sent(tier: &str, error: &reqwest::Error) -> Failure {

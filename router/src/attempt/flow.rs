@@ -6,7 +6,7 @@ use super::gate::{Gate, Step};
 use super::ledger::Line;
 use super::tries::Source;
 use super::{Arrival, Ended, Finish, Kept, Pursuit};
-use crate::answer::{Begin, Event, Piece, finish_reason};
+use crate::answer::{Begin, Event, Piece};
 use crate::refusal::Failure;
 
 impl Pursuit<'_> {
@@ -89,7 +89,7 @@ fn weigh(arrival: Arrival, gate: &mut Gate, line: &mut Line<'_>) -> (Step, Optio
         }
         Arrival::Finished(finish) => {
             line.ended(finish.usage);
-            (gate.finish(finish_reason(&finish.word)), Some(finish))
+            (gate.finish(&finish.stops), Some(finish))
         }
     };
     if gate.score().is_some() {
@@ -100,5 +100,5 @@ fn weigh(arrival: Arrival, gate: &mut Gate, line: &mut Line<'_>) -> (Step, Optio
 
 /// An endpoint does not count its tokens for us as it goes: a piece is about one.
 fn count(tokens: usize, piece: &Piece) -> u64 {
-    tokens.max(usize::from(!piece.is_empty())) as u64
+    tokens.max(usize::from(!piece.says_nothing())) as u64
 }

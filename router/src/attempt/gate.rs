@@ -1,8 +1,8 @@
 //! Holds an answer back until the cascade lets it go.
 
-use weir_cascade::{Attempt, AttemptRecord, FinishReason, Token, Verdict};
+use weir_cascade::{Attempt, AttemptRecord, Token, Verdict};
 
-use crate::answer::Piece;
+use crate::answer::{Piece, Stop};
 
 /// The most that is held of one answer. More than any answer that is judged whole; beyond it the
 /// attempt is dropped, because memory is not for the client to fill.
@@ -17,9 +17,11 @@ pub(crate) enum Step {
     Drop,
 }
 
-/// One attempt's answer on its way to the client.
+/// One attempt's answer, of one choice or several, on its way to the client.
 pub(crate) struct Gate {
-    attempt: Attempt,
+    /// Of each choice.
+    attempts: Vec<Attempt>,
+    verdicts: Vec<Verdict>,
     held: Vec<Piece>,
     held_bytes: usize,
     /// Given although the tier is known to be unsure, because those above it failed.
@@ -27,9 +29,12 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
-    pub fn new(attempt: Attempt, is_last_resort: bool) -> Self {
+    /// `attempt` judges each of `choices` alike.
+    pub fn new(attempt: Attempt, choices: u32, is_last_resort: bool) -> Self {
+        let choices = choices.max(1) as usize;
         Self {
-            attempt,
+            attempts: vec![attempt; choices],
+            verdicts: vec![Verdict::Wait; choices],
             held: Vec::new(),
             held_bytes: 0,
             is_last_resort,
@@ -42,22 +47,31 @@ impl Gate {
 
     /// Takes what a tier sent: its evidence and what it says.
     pub fn arrive(&mut self, tokens: &[Token], piece: Piece) -> Step {
-        for token in tokens {
-            self.attempt.observe(token);
+        let choice = piece.choice as usize;
+        if let Some(attempt) = self.attempts.get_mut(choice) {
+            for token in tokens {
+                attempt.observe(token);
+            }
+            attempt.text(&piece.text);
+            // What is said in place of an answer is judged as one.
+            attempt.text(&piece.refusal);
+            self.verdicts[choice] = attempt.checkpoint();
         }
-        self.attempt.text(&piece.text);
         if !piece.is_empty() {
             self.held_bytes += piece.bytes();
             self.held.push(piece);
         }
-        let verdict = self.attempt.checkpoint();
-        self.step(verdict)
+        self.step()
     }
 
-    /// The tier has ended its answer. Never `Hold`.
-    pub fn finish(&mut self, reason: FinishReason) -> Step {
-        let verdict = self.attempt.finish(reason);
-        self.step(verdict)
+    /// The tier has ended its answer, each choice like this. Never `Hold`.
+    pub fn finish(&mut self, stops: &[Stop]) -> Step {
+        let ends = self.attempts.iter_mut().zip(&mut self.verdicts).enumerate();
+        for (choice, (attempt, verdict)) in ends {
+            let stop = stops.get(choice).unwrap_or(&Stop::Turn);
+            *verdict = attempt.finish(stop.reason());
+        }
+        self.step()
     }
 
     /// What was held of an answer that was dropped.
@@ -65,22 +79,35 @@ impl Gate {
         self.held
     }
 
+    /// Of the choice that is least sure, once there is something to say of each.
     pub fn score(&self) -> Option<f64> {
-        self.attempt.score()
+        self.least_sure()?.score()
     }
 
     /// Whether the score of what has come is on the wrong side of the line.
     pub fn is_below_threshold(&self) -> bool {
         self.score()
-            .is_some_and(|score| score < self.attempt.threshold())
+            .is_some_and(|score| score < self.attempts[0].threshold())
     }
 
+    /// Of the choice that is least sure.
     pub fn record(&self) -> AttemptRecord {
-        self.attempt.record()
+        self.least_sure().unwrap_or(&self.attempts[0]).record()
     }
 
-    fn step(&mut self, verdict: Verdict) -> Step {
-        match verdict {
+    fn least_sure(&self) -> Option<&Attempt> {
+        let scored = self.attempts.iter();
+        let scored: Option<Vec<_>> = scored
+            .map(|attempt| Some((attempt.score()?, attempt)))
+            .collect();
+        let least = scored?
+            .into_iter()
+            .min_by(|one, two| one.0.total_cmp(&two.0));
+        least.map(|(_, attempt)| attempt)
+    }
+
+    fn step(&mut self) -> Step {
+        match Verdict::of_choices(self.verdicts.iter().cloned()) {
             Verdict::Wait if self.held_bytes > MOST_HELD_BYTES => Step::Drop,
             Verdict::Wait => Step::Hold,
             Verdict::Abort(_) => Step::Drop,
@@ -103,7 +130,7 @@ mod tests {
             threshold: Some(0.9),
             ..Config::default()
         };
-        Gate::new(Attempt::new(config, Asked::default()), false)
+        Gate::new(Attempt::new(config, Asked::default()), 1, false)
     }
 
     fn token(logprob: f32) -> Token {
@@ -125,7 +152,7 @@ mod tests {
         let mut gate = gate();
         assert_eq!(gate.arrive(&[token(-0.01)], piece("bil")), Step::Hold);
         assert_eq!(gate.arrive(&[token(-0.01)], piece("ling")), Step::Hold);
-        let released = gate.finish(FinishReason::Stop);
+        let released = gate.finish(&[Stop::Turn]);
         assert_eq!(released, Step::Release(vec![piece("bil"), piece("ling")]));
     }
 
@@ -142,5 +169,30 @@ mod tests {
         let page = "x".repeat(MOST_HELD_BYTES / 4);
         let steps: Vec<Step> = (0..5).map(|_| gate.arrive(&[], piece(&page))).collect();
         assert_eq!(steps.last(), Some(&Step::Drop));
+    }
+
+    #[test]
+    fn several_choices_are_let_go_together_and_are_as_sure_as_the_least_sure() {
+        let asked = Asked {
+            choices: 2,
+            ..Asked::default()
+        };
+        let config = Config {
+            task: Some(Task::Choice),
+            threshold: Some(0.9),
+            ..Config::default()
+        };
+        let mut gate = Gate::new(Attempt::new(config, asked), 2, false);
+        let second = Piece {
+            choice: 1,
+            ..piece("billing")
+        };
+        assert_eq!(gate.arrive(&[token(-0.01)], piece("billing")), Step::Hold);
+        assert_eq!(gate.score(), None);
+        assert_eq!(gate.arrive(&[token(-0.05)], second.clone()), Step::Hold);
+        let released = gate.finish(&[Stop::Turn, Stop::Turn]);
+        assert_eq!(released, Step::Release(vec![piece("billing"), second]));
+        let least = gate.score().unwrap();
+        assert!((0.94..0.96).contains(&least), "{least}");
     }
 }

@@ -8,7 +8,7 @@ use rust_decimal::Decimal;
 use rust_decimal::prelude::FromPrimitive;
 use weir_cascade::AttemptRecord;
 use weir_crds::Money;
-use weir_policy::tier::Price;
+use weir_policy::tier::{Price, Taken};
 
 use crate::answer::Usage;
 use crate::decision::{AttemptLine, Decision, UNFINISHED};
@@ -110,8 +110,8 @@ impl<'a> Line<'a> {
             let was_read = self.line.tokens_out > 0 || self.line.was_paid();
             let usage = Usage {
                 prompt: if was_read { self.line.tokens_in } else { 0 },
-                cached: 0,
                 completion: self.line.tokens_out,
+                ..Usage::default()
             };
             self.line.amount = self.amount(usage);
         }
@@ -121,7 +121,12 @@ impl<'a> Line<'a> {
 
     fn amount(&self, usage: Usage) -> Money {
         match self.rate {
-            Rate::Tokens(price) => price.of(usage.prompt, usage.cached, usage.completion),
+            Rate::Tokens(price) => price.of(Taken {
+                input: usage.prompt,
+                cached: usage.cached,
+                cache_written: usage.cache_written,
+                output: usage.completion,
+            }),
             Rate::Time {
                 replica_hour,
                 sharing,

@@ -1,7 +1,10 @@
-//! An attempt at a replica of ours, over gRPC: what is asked, and what comes back with evidence.
+//! An attempt at a replica of ours, over gRPC: what comes back, with its evidence.
+
+mod request;
 
 use std::time::Duration;
 
+use serde_json::{Value, json};
 use tonic::{Code, Request, Status, Streaming};
 use tracing::Span;
 use weir_cascade::Token;
@@ -11,16 +14,24 @@ use weir_worker_api::generate_event::Event;
 use weir_worker_api::worker_client::WorkerClient;
 
 use super::{Arrival, Finish};
-use crate::answer::{Piece, Usage};
+use crate::answer::{CallPiece, Piece, Stop, Usage};
 use crate::ask::Ask;
 use crate::refusal::Failure;
 use crate::replicas::Lease;
+pub(crate) use request::prompt;
+
+/// An impossible token: JSON has no infinity.
+const LEAST_LOGPROB: f32 = -9999.0;
 
 /// An answer on its way from a replica. Dropping it cancels the work there.
 pub(crate) struct Source {
     stream: Streaming<api::GenerateEvent>,
     tier: String,
-    cached: u64,
+    usage: Usage,
+    /// Of each choice, once it has ended.
+    stops: Vec<Option<Stop>>,
+    /// Log-probabilities were asked for.
+    shows_logprobs: bool,
     /// Held for as long as the replica works.
     _lease: Lease,
 }
@@ -38,7 +49,7 @@ pub(crate) struct Call<'a> {
 /// Asks the replica of `lease`.
 pub(crate) async fn open(lease: Lease, call: Call<'_>, ask: &Ask) -> Result<Source, Failure> {
     let tier = call.tier;
-    let mut request = Request::new(request(&call, ask));
+    let mut request = Request::new(request::generate(&call, ask));
     traces::inject(&Span::current(), request.metadata_mut().as_mut());
     let mut client = WorkerClient::new(lease.channel.clone())
         .max_decoding_message_size(api::MAX_MESSAGE_BYTES)
@@ -47,7 +58,9 @@ pub(crate) async fn open(lease: Lease, call: Call<'_>, ask: &Ask) -> Result<Sour
         Ok(response) => Ok(Source {
             stream: response.into_inner(),
             tier: tier.to_owned(),
-            cached: 0,
+            usage: Usage::default(),
+            stops: vec![None; ask.choices.max(1) as usize],
+            shows_logprobs: ask.logprobs.is_some(),
             _lease: lease,
         }),
         Err(status) => Err(failure(tier, &status, false)),
@@ -65,31 +78,51 @@ impl Source {
                 tier: self.tier.clone(),
             })?;
             match event.event {
-                Some(Event::Started(started)) => self.cached = u64::from(started.cached_tokens),
-                Some(Event::Tokens(tokens)) => return Ok(arrival(tokens)),
+                Some(Event::Started(started)) => {
+                    self.usage.cached = u64::from(started.cached_tokens);
+                }
+                Some(Event::Tokens(tokens)) => return Ok(arrival(tokens, self.shows_logprobs)),
                 Some(Event::Finished(finished)) => {
-                    return Ok(Arrival::Finished(Finish {
-                        word: match finished.reason() {
-                            api::FinishReason::Length => "length",
-                            api::FinishReason::ToolCalls => "tool_calls",
-                            api::FinishReason::Stop | api::FinishReason::Unspecified => "stop",
-                        }
-                        .to_owned(),
-                        usage: Usage {
-                            prompt: u64::from(finished.prompt_tokens),
-                            cached: self.cached,
-                            completion: u64::from(finished.completion_tokens),
-                        },
-                    }));
+                    if let Some(finish) = self.finished(&finished) {
+                        return Ok(Arrival::Finished(finish));
+                    }
                 }
                 // Nobody asks for it here.
                 Some(Event::Prompt(_)) | None => {}
             }
         }
     }
+
+    /// Takes the end of one choice; gives the end of the answer when all have ended.
+    fn finished(&mut self, finished: &api::Finished) -> Option<Finish> {
+        self.usage.prompt = u64::from(finished.prompt_tokens);
+        self.usage.completion += u64::from(finished.completion_tokens);
+        let stop = match finished.reason() {
+            api::FinishReason::Length => Stop::Length,
+            api::FinishReason::ToolCalls => Stop::Calls,
+            api::FinishReason::Stop | api::FinishReason::Unspecified => match &finished.stop {
+                Some(stop) => Stop::Sequence(Some(stop.clone())),
+                None => Stop::Turn,
+            },
+        };
+        if let Some(known) = self.stops.get_mut(finished.choice as usize) {
+            *known = Some(stop);
+        }
+        let stops: Option<Vec<Stop>> = self.stops.iter().cloned().collect();
+        Some(Finish {
+            stops: stops?,
+            usage: self.usage,
+            native: None,
+        })
+    }
 }
 
-fn arrival(tokens: api::Tokens) -> Arrival {
+fn arrival(tokens: api::Tokens, shows_logprobs: bool) -> Arrival {
+    let channel = tokens.channel();
+    let logprobs = match shows_logprobs && channel == api::Channel::Answer {
+        true => tokens.tokens.iter().filter_map(logprob).collect(),
+        false => Vec::new(),
+    };
     let evidence = tokens
         .tokens
         .iter()
@@ -103,58 +136,47 @@ fn arrival(tokens: api::Tokens) -> Arrival {
         value: evidence.value,
         thinking: evidence.thinking,
     });
+    let calls = tokens.tool_calls.iter().map(|call| CallPiece {
+        index: call.index,
+        id: call.id.clone(),
+        name: call.name.clone(),
+        arguments: call.arguments.clone(),
+    });
+    let mut piece = Piece {
+        choice: tokens.choice,
+        calls: calls.collect(),
+        logprobs,
+        ..Piece::default()
+    };
     let evidence = evidence.collect();
-    let mut piece = Piece::default();
-    match tokens.channel() {
+    match channel {
         api::Channel::Answer => piece.text = tokens.text,
-        api::Channel::Reasoning if tokens.text.is_empty() => {}
-        api::Channel::Reasoning => {
-            piece
-                .rest
-                .insert("reasoning_content".into(), tokens.text.into());
-        }
+        api::Channel::Reasoning => piece.reasoning = tokens.text,
     }
     Arrival::Tokens { evidence, piece }
 }
 
-fn request(call: &Call<'_>, ask: &Ask) -> api::GenerateRequest {
-    let messages = ask.messages.iter().map(|message| api::Message {
-        role: message.role.clone(),
-        content: message.content.clone(),
-        tool_call_id: message.tool_call_id.clone(),
-        tool_calls_json: message.tool_calls.clone(),
-        reasoning: String::new(),
-    });
-    let chat = api::Chat {
-        messages: messages.collect(),
-        ..api::Chat::default()
-    };
-    let sampling = &ask.sampling;
-    api::GenerateRequest {
-        model: call.model.to_owned(),
-        prompt: Some(api::Prompt {
-            form: Some(api::prompt::Form::Chat(chat)),
-        }),
-        sampling: Some(api::Sampling {
-            temperature: sampling.temperature,
-            top_k: sampling.top_k,
-            top_p: sampling.top_p,
-            min_p: sampling.min_p,
-            repetition_penalty: sampling.repetition_penalty,
-            presence_penalty: sampling.presence_penalty,
-            frequency_penalty: sampling.frequency_penalty,
-            seed: sampling.seed,
-            ..api::Sampling::default()
-        }),
-        limits: Some(api::Limits {
-            max_tokens: ask.max_tokens,
-            stop: ask.stop.clone(),
-            ..api::Limits::default()
-        }),
-        choices: 1,
-        cache_salt: call.tenant.to_owned(),
-        ..api::GenerateRequest::default()
+/// A token as OpenAI's chat wire shows it; nothing for one that only ends the turn.
+fn logprob(token: &api::Token) -> Option<Value> {
+    let evidence = token.evidence.as_ref()?;
+    if token.text.is_empty() || evidence.thinking {
+        return None;
     }
+    let others = token.alternatives.iter();
+    let others = others.map(|other| told(&other.text, other.logprob));
+    let mut own = told(&token.text, evidence.logprob);
+    own["top_logprobs"] = others.collect();
+    Some(own)
+}
+
+fn told(text: &str, logprob: f32) -> Value {
+    // Half a character has no bytes that this wire could show.
+    let is_whole = !text.contains(char::REPLACEMENT_CHARACTER);
+    json!({
+        "token": text,
+        "logprob": f64::from(logprob.max(LEAST_LOGPROB)),
+        "bytes": is_whole.then(|| text.as_bytes().to_vec()),
+    })
 }
 
 /// `has_begun`: the worker had taken the ask.

@@ -1,174 +1,124 @@
-//! What becomes of every field of a chat request on each upstream: one table.
-//!
-//! `null` counts as absent everywhere, and so does a field's neutral value, which asks for
-//! nothing. A field that is not in the table is carried to endpoints of the same wire and is
-//! advisory for our worker.
+//! The fields of one JSON object of a request, read one by one, so that an error names the field.
+//! `null` is absent.
 
 use serde_json::{Map, Value};
 
-/// What is done with a field that is present.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Treatment {
-    /// Passed on as it is.
-    Carry,
-    /// Passed on in another form.
-    Map,
-    /// Left out where it cannot be served, and named in `x-weir-dropped`.
-    Advisory,
-    /// A tier that cannot serve it is taken out of the plan.
-    Required,
+use crate::refusal::Refusal;
+
+/// An object and where it stands.
+pub(super) struct Fields<'a> {
+    /// As `messages[2].`, or nothing for the whole body.
+    at: String,
+    object: &'a Map<String, Value>,
 }
 
-use Treatment::{Advisory, Carry, Map as Mapped, Required};
-
-/// One row: the field, its neutral values as JSON, and its treatment by our worker and by an
-/// endpoint that speaks the OpenAI wire.
-pub(crate) struct Row {
-    pub field: &'static str,
-    pub neutral: &'static [&'static str],
-    pub worker: Treatment,
-    /// Read by the test that holds the table against the code.
-    #[cfg_attr(not(test), allow(dead_code, reason = "endpoints carry by default"))]
-    pub endpoint: Treatment,
-}
-
-const fn row(
-    field: &'static str,
-    neutral: &'static [&'static str],
-    worker: Treatment,
-    endpoint: Treatment,
-) -> Row {
-    Row {
-        field,
-        neutral,
-        worker,
-        endpoint,
-    }
-}
-
-#[rustfmt::skip]
-pub(crate) const CHAT: &[Row] = &[
-    row("model",                  &[],                      Mapped,   Mapped),
-    row("messages",               &[],                      Mapped,   Mapped),
-    row("stream",                 &[],                      Mapped,   Mapped),
-    row("stream_options",         &[],                      Mapped,   Mapped),
-    row("max_tokens",             &[],                      Mapped,   Mapped),
-    row("max_completion_tokens",  &[],                      Mapped,   Mapped),
-    row("temperature",            &[],                      Carry,    Carry),
-    row("top_p",                  &[],                      Carry,    Carry),
-    row("top_k",                  &[],                      Carry,    Carry),
-    row("min_p",                  &[],                      Carry,    Carry),
-    row("repetition_penalty",     &[],                      Carry,    Carry),
-    row("presence_penalty",       &[],                      Carry,    Carry),
-    row("frequency_penalty",      &[],                      Carry,    Carry),
-    row("seed",                   &[],                      Carry,    Carry),
-    row("stop",                   &[],                      Carry,    Carry),
-    row("tools",                  &["[]"],                  Required, Carry),
-    row("tool_choice",            &["\"none\"", "\"auto\""], Required, Carry),
-    row("functions",              &["[]"],                  Required, Carry),
-    row("function_call",          &["\"none\"", "\"auto\""], Required, Carry),
-    row("parallel_tool_calls",    &[],                      Advisory, Carry),
-    row("response_format",        &[r#"{"type":"text"}"#],  Required, Carry),
-    row("logprobs",               &["false"],               Required, Carry),
-    row("top_logprobs",           &["0"],                   Required, Carry),
-    row("logit_bias",             &["{}"],                  Required, Carry),
-    row("modalities",             &[r#"["text"]"#],         Required, Carry),
-    row("audio",                  &[],                      Required, Carry),
-    row("web_search_options",     &[],                      Required, Carry),
-    row("n",                      &["1"],                   Required, Required),
-    row("prediction",             &[],                      Advisory, Carry),
-    row("reasoning_effort",       &[],                      Advisory, Carry),
-    row("verbosity",              &[],                      Advisory, Carry),
-    row("service_tier",           &["\"auto\"", "\"default\""], Advisory, Carry),
-    row("store",                  &["false"],               Advisory, Carry),
-    row("metadata",               &["{}"],                  Advisory, Carry),
-    row("user",                   &[],                      Advisory, Carry),
-    row("safety_identifier",      &[],                      Advisory, Carry),
-    row("prompt_cache_key",       &[],                      Advisory, Carry),
-    row("prompt_cache_retention", &[],                      Advisory, Carry),
-];
-
-/// The most fields that are named to a client and in records.
-const MOST_NAMED: usize = 32;
-const LONGEST_NAME: usize = 64;
-
-/// The names of `fields` that may stand in a header and in a log, and how many others there are.
-fn named(fields: Vec<String>) -> Vec<String> {
-    let all = fields.len();
-    let may_stand = |name: &String| {
-        (1..=LONGEST_NAME).contains(&name.len())
-            && name
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
-    };
-    let mut named: Vec<String> = fields
-        .into_iter()
-        .filter(may_stand)
-        .take(MOST_NAMED)
-        .collect();
-    if named.len() < all {
-        named.push(format!("+{}", all - named.len()));
-    }
-    named
-}
-
-/// The fields of `body` that ask our worker for something it does not do: those it must, and those
-/// it may leave out, as [`named`] has them.
-pub(crate) fn beyond_worker(body: &Map<String, Value>) -> (Vec<String>, Vec<String>) {
-    let mut required = Vec::new();
-    let mut advisory = Vec::new();
-    for (field, value) in body.iter().filter(|(_, value)| !value.is_null()) {
-        let row = CHAT.iter().find(|row| row.field == field);
-        let neutral = row.is_some_and(|row| row.neutral.contains(&value.to_string().as_str()));
-        match row.map_or(Advisory, |row| row.worker) {
-            _ if neutral => {}
-            Required => required.push(field.clone()),
-            Advisory => advisory.push(field.clone()),
-            Carry | Mapped => {}
+impl<'a> Fields<'a> {
+    pub fn whole(object: &'a Map<String, Value>) -> Self {
+        Self {
+            at: String::new(),
+            object,
         }
     }
-    (required, named(advisory))
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    fn split(body: Value) -> (Vec<String>, Vec<String>) {
-        beyond_worker(body.as_object().unwrap())
-    }
-
-    #[test]
-    fn neutral_and_null_fields_ask_for_nothing() {
-        let body = json!({
-            "tools": [], "logprobs": false, "n": 1, "response_format": { "type": "text" },
-            "user": null, "temperature": 0.5,
-        });
-        assert_eq!(split(body), (vec![], vec![]));
-    }
-
-    #[test]
-    fn what_changes_the_answer_is_required_and_the_rest_is_advisory() {
-        let body = json!({ "tools": [{}], "user": "u", "made_up": 1 });
-        let expected = (vec!["tools".into()], vec!["user".into(), "made_up".into()]);
-        assert_eq!(split(body), expected);
-    }
-
-    #[test]
-    fn names_that_a_client_made_up_are_bounded_and_cannot_break_a_header() {
-        let odd = json!({ "a\r\nb": 1, "a, b": 1, "": 1, "x".repeat(65): 1, "good.Name-1": 1 });
-        assert_eq!(split(odd).1, ["good.Name-1", "+4"]);
-        let many = (0..40).map(|index| (format!("f{index}"), json!(1)));
-        let named = split(Value::Object(many.collect())).1;
-        assert_eq!((named.len(), named[32].as_str()), (33, "+8"));
-    }
-
-    #[test]
-    fn every_field_has_one_row() {
-        for row in CHAT {
-            let rows = CHAT.iter().filter(|other| other.field == row.field);
-            assert_eq!(rows.count(), 1, "{}", row.field);
+    /// The object `value`, which stands at `at`.
+    pub fn of(at: &str, value: &'a Value) -> Result<Self, Refusal> {
+        match value {
+            Value::Object(object) => Ok(Self {
+                at: format!("{at}."),
+                object,
+            }),
+            _ => Err(Refusal::field(at, "must be an object")),
         }
+    }
+
+    /// The full name of `field`.
+    pub fn path(&self, field: &str) -> String {
+        format!("{}{field}", self.at)
+    }
+
+    pub fn wrong(&self, field: &str, message: impl Into<String>) -> Refusal {
+        Refusal::field(self.path(field), message)
+    }
+
+    pub fn present(&self, field: &str) -> Option<&'a Value> {
+        self.object.get(field).filter(|value| !value.is_null())
+    }
+
+    /// A text that may be empty or absent.
+    pub fn any_text(&self, field: &str) -> Result<Option<&'a str>, Refusal> {
+        match self.present(field) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(_) => Err(self.wrong(field, "must be text")),
+        }
+    }
+
+    /// A text that must be there and have something in it.
+    pub fn text(&self, field: &str) -> Result<&'a str, Refusal> {
+        match self.any_text(field)? {
+            None => Err(self.wrong(field, "is missing")),
+            Some("") => Err(self.wrong(field, "must be text")),
+            Some(text) => Ok(text),
+        }
+    }
+
+    pub fn flag(&self, field: &str) -> Result<bool, Refusal> {
+        match self.present(field) {
+            None => Ok(false),
+            Some(Value::Bool(flag)) => Ok(*flag),
+            Some(_) => Err(self.wrong(field, "must be true or false")),
+        }
+    }
+
+    pub fn count(&self, field: &str) -> Result<Option<u32>, Refusal> {
+        let Some(value) = self.present(field) else {
+            return Ok(None);
+        };
+        let count = value.as_u64().and_then(|count| u32::try_from(count).ok());
+        match count {
+            Some(count) => Ok(Some(count)),
+            None => Err(self.wrong(field, "must be a whole number from 0 up")),
+        }
+    }
+
+    /// A count that must be at least 1 where it is there.
+    pub fn positive(&self, field: &str) -> Result<Option<u32>, Refusal> {
+        match self.count(field)? {
+            Some(0) => Err(self.wrong(field, "must be at least 1")),
+            count => Ok(count),
+        }
+    }
+
+    pub fn number(&self, field: &str, from: f64, to: f64) -> Result<Option<f32>, Refusal> {
+        let Some(value) = self.present(field) else {
+            return Ok(None);
+        };
+        match value.as_f64().filter(|number| (from..=to).contains(number)) {
+            #[allow(
+                clippy::cast_possible_truncation,
+                reason = "a sampling setting needs no more"
+            )]
+            Some(number) => Ok(Some(number as f32)),
+            None => {
+                let message = format!("must be a number from {from} to {to}");
+                Err(self.wrong(field, message))
+            }
+        }
+    }
+
+    pub fn list(&self, field: &str) -> Result<Option<&'a [Value]>, Refusal> {
+        match self.present(field) {
+            None => Ok(None),
+            Some(Value::Array(items)) => Ok(Some(items)),
+            Some(_) => Err(self.wrong(field, "must be a list")),
+        }
+    }
+
+    /// The object at `field`, with the fields of its own.
+    pub fn object(&self, field: &str) -> Result<Option<Fields<'a>>, Refusal> {
+        let value = self.present(field);
+        value
+            .map(|value| Fields::of(&self.path(field), value))
+            .transpose()
     }
 }

@@ -3,9 +3,11 @@
 use serde_json::json;
 
 use super::*;
+use crate::ask::{Form, Image, Needed, Part, Role, ToolChoice};
+use crate::wire::Upstream;
 
 fn decoded(body: Value) -> Result<Ask, Refusal> {
-    chat(body.to_string().as_bytes())
+    decode(Wire::Chat, body.to_string().as_bytes())
 }
 
 fn with(field: &str, value: Value) -> Value {
@@ -16,7 +18,7 @@ fn with(field: &str, value: Value) -> Value {
 
 #[test]
 fn a_body_that_is_not_json_is_refused_with_the_place() {
-    let Err(Refusal::NotJson(message)) = chat(b"{\"model\": }") else {
+    let Err(Refusal::NotJson(message)) = decode(Wire::Chat, b"{\"model\": }") else {
         panic!("it must be refused");
     };
     assert!(message.contains("line 1 column 11"), "{message}");
@@ -63,7 +65,50 @@ fn a_field_that_is_wrong_is_named() {
             with("stream_options", json!({ "include_usage": 1 })),
             "stream_options.include_usage",
         ),
-        (with("n", json!(2)), "n"),
+        (with("n", json!(129)), "n"),
+        (with("top_logprobs", json!(2)), "top_logprobs"),
+        (with("logit_bias", json!({ "a": 1 })), "logit_bias"),
+        (with("stop_token_ids", json!([-1])), "stop_token_ids"),
+        (with("metadata", json!([])), "metadata"),
+        (with("tools", json!({})), "tools"),
+        (
+            with("tools", json!([{ "type": "function" }])),
+            "tools[0].function",
+        ),
+        (
+            with(
+                "tools",
+                json!([{ "type": "function", "function": { "name": "f", "parameters": 1 } }]),
+            ),
+            "tools[0].function.parameters",
+        ),
+        (with("tool_choice", json!("required")), "tool_choice"),
+        (
+            with(
+                "tool_choice",
+                json!({ "type": "function", "function": { "name": "f" } }),
+            ),
+            "tool_choice.function.name",
+        ),
+        (
+            with("response_format", json!({ "type": "xml" })),
+            "response_format.type",
+        ),
+        (
+            with(
+                "response_format",
+                json!({ "type": "json_schema", "json_schema": { "schema": [] } }),
+            ),
+            "response_format.json_schema.schema",
+        ),
+        (with("guided_choice", json!([])), "guided_choice"),
+        (
+            with(
+                "messages",
+                json!([{ "role": "assistant", "tool_calls": [{ "id": "1" }] }]),
+            ),
+            "messages[0].tool_calls[0].function",
+        ),
         (with("n", json!(0)), "n"),
         (with("n", json!("1")), "n"),
         (with("stop", json!("")), "stop"),
@@ -93,15 +138,6 @@ fn a_role_of_any_length_is_not_repeated() {
 }
 
 #[test]
-fn a_wrong_number_of_choices_is_told_from_one_that_is_not_served() {
-    let message = |n: Value| decoded(with("n", n)).unwrap_err().to_string();
-    assert!(message(json!(0)).contains("from 1 up"));
-    assert!(message(json!("1")).contains("whole number"));
-    assert!(message(json!(3)).contains("one choice"));
-    assert!(decoded(with("n", json!(1))).is_ok());
-}
-
-#[test]
 fn a_request_as_an_sdk_sends_it_is_understood() {
     let ask = decoded(json!({
         "model": "support-assistant",
@@ -113,19 +149,118 @@ fn a_request_as_an_sdk_sends_it_is_understood() {
         "stream": true, "stream_options": { "include_usage": true }, "seed": -1,
     }))
     .unwrap();
-    assert_eq!(ask.messages[0].role, "system");
-    assert_eq!(ask.messages[1].content, "my invoice");
+    assert_eq!(ask.messages()[0].role, Role::System);
+    assert_eq!(ask.messages()[1].text(), "my invoice");
     assert_eq!(
         (ask.max_tokens, ask.sampling.temperature),
         (Some(8), Some(0.0))
     );
     assert_eq!(ask.sampling.seed, Some(u64::MAX));
-    assert!(ask.stream && ask.include_usage && ask.beyond_worker.is_empty());
+    assert!(ask.stream && ask.include_usage);
+    assert_eq!(ask.beyond(Upstream::Worker), Default::default());
 }
 
 #[test]
 fn an_image_is_beyond_our_worker_and_is_named_where_it_stands() {
-    let image = json!([{ "role": "user", "content": [{ "type": "image_url", "image_url": {} }] }]);
-    let ask = decoded(with("messages", image)).unwrap();
-    assert_eq!(ask.beyond_worker, ["messages[0].content[0]"]);
+    let image = json!({ "type": "image_url", "image_url": { "url": "https://a/b.png" } });
+    let ask = decoded(with(
+        "messages",
+        json!([{ "role": "user", "content": [image] }]),
+    ))
+    .unwrap();
+    let beyond = |upstream| ask.beyond(upstream).required;
+    assert_eq!(beyond(Upstream::Worker), ["messages[0].content[0]"]);
+    assert!(beyond(Upstream::Anthropic).is_empty());
+    let image = Part::Image(Image::Url("https://a/b.png".into()));
+    assert_eq!(ask.messages()[0].parts, [image]);
+}
+
+#[test]
+fn what_only_its_own_wire_can_say_is_named_where_it_stands() {
+    let sound =
+        json!([{ "role": "user", "content": [{ "type": "input_audio", "input_audio": {} }] }]);
+    let tools = json!([{ "type": "custom", "custom": { "name": "c" } }]);
+    for (body, field) in [
+        (with("messages", sound), "messages[0].content[0]"),
+        (with("tools", tools), "tools[0]"),
+    ] {
+        let ask = decoded(body).unwrap();
+        assert_eq!(ask.needs[0].what, Needed::OwnWire);
+        for upstream in [Upstream::Worker, Upstream::Anthropic] {
+            assert_eq!(ask.beyond(upstream).required, [field]);
+        }
+        assert!(ask.beyond(Upstream::Compatible).required.is_empty());
+    }
+}
+
+#[test]
+fn any_json_object_is_beyond_anthropic() {
+    let ask = decoded(with("response_format", json!({ "type": "json_object" }))).unwrap();
+    assert_eq!(ask.form, Form::JsonObject);
+    assert_eq!(
+        ask.beyond(Upstream::Anthropic).required,
+        ["response_format"]
+    );
+    assert!(ask.beyond(Upstream::Worker).required.is_empty());
+}
+
+#[test]
+fn a_conversation_with_tools_is_understood() {
+    let mut body = with(
+        "messages",
+        json!([
+            { "role": "user", "content": "weather?" },
+            { "role": "assistant", "content": null, "tool_calls": [
+                { "id": "c1", "type": "function", "function": { "name": "f", "arguments": "{}" } },
+            ] },
+            { "role": "tool", "tool_call_id": "c1", "content": "rain" },
+        ]),
+    );
+    body["tools"] = json!([{ "type": "function", "function": { "name": "f" } }]);
+    body["tool_choice"] = json!({ "type": "function", "function": { "name": "f" } });
+    body["parallel_tool_calls"] = json!(false);
+    let ask = decoded(body).unwrap();
+    let call = Part::Call {
+        id: "c1".into(),
+        name: "f".into(),
+        arguments: "{}".into(),
+    };
+    assert_eq!(ask.messages()[1].parts, [call]);
+    assert_eq!(ask.messages()[2].answers(), Some("c1"));
+    assert_eq!(ask.messages()[2].text(), "rain");
+    assert_eq!(ask.tool_choice, ToolChoice::Named("f".into()));
+    assert!(ask.single_call);
+}
+
+fn completion(prompt: Value) -> Result<Ask, Refusal> {
+    let body = json!({ "model": "m", "prompt": prompt });
+    decode(Wire::Completions, body.to_string().as_bytes())
+}
+
+#[test]
+fn a_completion_takes_one_text_or_the_tokens_of_one() {
+    use crate::ask::Input;
+    for (prompt, input) in [
+        (json!("hi"), Input::Text("hi".into())),
+        (json!(["hi"]), Input::Text("hi".into())),
+        (json!([1, 2]), Input::Tokens(vec![1, 2])),
+        (json!([[1, 2]]), Input::Tokens(vec![1, 2])),
+    ] {
+        let ask = completion(prompt).unwrap();
+        assert_eq!((ask.input, ask.max_tokens), (input, Some(16)));
+    }
+    for wrong in [
+        json!([]),
+        json!(1),
+        json!([-1]),
+        json!(["a", "b"]),
+        json!([[]]),
+        json!(null),
+    ] {
+        let refused = completion(wrong.clone()).unwrap_err();
+        assert!(
+            refused.to_string().starts_with("prompt: "),
+            "{wrong}: {refused}"
+        );
+    }
 }

@@ -184,7 +184,7 @@ async fn a_private_ask_never_reaches_the_frontier() {
     assert_eq!(failed.status(), StatusCode::GATEWAY_TIMEOUT);
     let answered = rig.ask_with(json!({}), headers.clone()).await;
     assert_eq!(header(&answered, "x-weir-tier"), "small");
-    let refused = rig.ask_with(json!({ "tools": [{}] }), headers).await;
+    let refused = rig.ask_with(json!({ "audio": {} }), headers).await;
     assert_eq!(refused.status(), StatusCode::FORBIDDEN);
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert!(rig.sent_to_frontier().await.is_empty());

@@ -147,15 +147,15 @@ async fn an_adapter_answers_by_its_name_and_as_a_tier() {
 async fn what_our_worker_cannot_serve_goes_up_at_once() {
     let worker = Scripted::start([sure()]).await;
     let rig = with(&worker).await;
-    rig.ask(json!({ "logit_bias": { "1": 5 } })).await;
+    rig.ask(json!({ "web_search_options": {} })).await;
     assert!(worker.asked().is_empty());
     let sent = rig.sent_to_frontier().await.remove(0);
-    assert_eq!(sent["body"]["logit_bias"], json!({ "1": 5 }));
+    assert_eq!(sent["body"]["web_search_options"], json!({}));
     let alone = rig
-        .ask(json!({ "model": "triage", "logit_bias": { "1": 5 } }))
+        .ask(json!({ "model": "triage", "web_search_options": {} }))
         .await;
     assert_eq!(alone.status(), StatusCode::BAD_REQUEST);
-    assert_eq!(json_of(alone).await["error"]["param"], "logit_bias");
+    assert_eq!(json_of(alone).await["error"]["param"], "web_search_options");
 }
 
 #[tokio::test]

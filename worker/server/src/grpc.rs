@@ -11,7 +11,9 @@ use tonic::{Request, Response, Status};
 use weir_engine::Load;
 use weir_process::Shutdown;
 use weir_worker_api::{
-    self as api, MAX_REQUEST_BYTES, status_with,
+    self as api, MAX_REQUEST_BYTES,
+    generate_event::Event,
+    status_with,
     worker_server::{Worker, WorkerServer},
 };
 
@@ -40,15 +42,22 @@ impl Worker for Grpc {
         &self,
         request: Request<api::GenerateRequest>,
     ) -> Result<Response<Self::GenerateStream>, Status> {
-        let generation = self.serving.generate(request.into_inner()).await;
-        let generation = generation.map_err(status)?;
-        let events = unfold(generation, |mut generation| async move {
-            let event = generation.next().await?;
-            let event = event
-                .map(|event| api::GenerateEvent { event: Some(event) })
-                .map_err(status);
-            Some((event, generation))
-        });
+        let request = request.into_inner();
+        let serving = request.spelled.then(|| self.serving.clone());
+        let generation = self.serving.generate(request).await.map_err(status)?;
+        let events = unfold(
+            (generation, serving),
+            |(mut generation, serving)| async move {
+                let mut event = generation.next().await?;
+                if let (Some(serving), Ok(Event::Tokens(tokens))) = (&serving, &mut event) {
+                    spell(serving, &mut tokens.tokens);
+                }
+                let event = event
+                    .map(|event| api::GenerateEvent { event: Some(event) })
+                    .map_err(status);
+                Some((event, (generation, serving)))
+            },
+        );
         Ok(Response::new(events.boxed()))
     }
 
@@ -135,6 +144,18 @@ impl Watching {
         };
         self.told = Some(event);
         Some((Ok(event), self))
+    }
+}
+
+/// Puts the text of each token beside its id.
+fn spell(serving: &Serving, tokens: &mut [api::Token]) {
+    for token in tokens {
+        if !serving.eos.contains(&token.id) {
+            token.text = serving.token_text(token.id);
+        }
+        for other in &mut token.alternatives {
+            other.text = serving.token_text(other.id);
+        }
     }
 }
 

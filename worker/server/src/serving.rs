@@ -75,3 +75,13 @@ pub struct Serving {
     /// With those who read answers.
     pub patience: Patience,
 }
+
+impl Serving {
+    /// A token by itself: a special one has no text, but is known by its spelling.
+    pub fn token_text(&self, id: u32) -> String {
+        match self.tokenizer.decode(&[id]) {
+            Ok(text) if !text.is_empty() => text,
+            _ => self.tokenizer.spelling(id).unwrap_or_default(),
+        }
+    }
+}

@@ -5,10 +5,14 @@ use std::net::IpAddr;
 use weir_crds::{EndpointPrice, Location, Money, Provider};
 
 use super::{Check, http_names::is_header_name};
-use crate::tier::{Endpoint, Price, Timeouts};
+use crate::tier::{ANTHROPIC_WITHOUT_SAMPLING, Endpoint, Price, Timeouts};
 
 /// Where OpenAI itself is.
 const OPENAI: &str = "https://api.openai.com/v1";
+/// Where Anthropic itself is; the version of the wire comes behind it.
+const ANTHROPIC: &str = "https://api.anthropic.com";
+/// What Anthropic refuses, even at its defaults, since its models draw as they like.
+const SAMPLING: [&str; 3] = ["temperature", "top_p", "top_k"];
 
 impl Check {
     /// Nothing where the endpoint has no usable address; every other problem is only kept.
@@ -23,7 +27,8 @@ impl Check {
                 self.invalid(format!("{at}.baseUrl"), "OpenAICompatible needs it");
                 return None;
             }
-            (None, _) => OPENAI.to_owned(),
+            (None, Provider::Anthropic) => ANTHROPIC.to_owned(),
+            (None, Provider::OpenAI) => OPENAI.to_owned(),
         };
         if let Err(message) = check_url(&base_url, endpoint) {
             self.invalid(format!("{at}.baseUrl"), message);
@@ -36,9 +41,11 @@ impl Check {
             provider: endpoint.provider,
             model: endpoint.model.clone(),
             base_url,
-            unsupported: endpoint.unsupported.clone(),
+            unsupported: self.unsupported(at, endpoint),
             api_key: endpoint.api_key_secret_ref.clone(),
             headers: self.headers(at, endpoint),
+            api_version: endpoint.api_version.clone(),
+            default_output_tokens: endpoint.default_output_tokens,
             max_output_tokens: endpoint.max_output_tokens,
             price: match &endpoint.price {
                 Some(price) => self.price(&format!("{at}.price"), price),
@@ -56,6 +63,28 @@ impl Check {
                 idle: self.duration(&format!("{at}.timeouts.idle"), &endpoint.timeouts.idle),
             },
         })
+    }
+
+    /// The fields to leave out: those that the policy names, and those that the version of the API
+    /// refuses.
+    fn unsupported(&mut self, at: &str, endpoint: &weir_crds::Endpoint) -> Vec<String> {
+        let mut unsupported = endpoint.unsupported.clone();
+        let version = endpoint.api_version.as_deref();
+        if endpoint.provider != Provider::Anthropic {
+            return unsupported;
+        }
+        if let Some(version) = version
+            && !is_date(version)
+        {
+            let message = "must be a date, as in 2026-10-21";
+            self.invalid(format!("{at}.apiVersion"), message);
+        }
+        if version.is_none_or(|version| version >= ANTHROPIC_WITHOUT_SAMPLING) {
+            let missing = SAMPLING.map(str::to_owned).into_iter();
+            let missing = missing.filter(|field| !endpoint.unsupported.contains(field));
+            unsupported.extend(missing);
+        }
+        unsupported
     }
 
     fn headers(&mut self, at: &str, endpoint: &weir_crds::Endpoint) -> Vec<(String, String)> {
@@ -83,6 +112,11 @@ impl Check {
             cache_read: match &price.cache_read_per_million {
                 Some(text) => self.number(&format!("{at}.cacheReadPerMillion"), text),
                 None => input,
+            },
+            cache_write: match &price.cache_write_per_million {
+                Some(text) => self.number(&format!("{at}.cacheWritePerMillion"), text),
+                // As long as it is kept longest, so that nothing is counted too low.
+                None => input + input,
             },
         }
     }
@@ -129,4 +163,12 @@ fn check_url(url: &str, endpoint: &weir_crds::Endpoint) -> Result<(), &'static s
         return Err("a key is not sent in plain text out of the cluster: use https://");
     }
     Ok(())
+}
+
+fn is_date(text: &str) -> bool {
+    let digits =
+        |part: &str, length| part.len() == length && part.bytes().all(|byte| byte.is_ascii_digit());
+    let mut parts = text.split('-');
+    let mut next = |length| parts.next().is_some_and(|part| digits(part, length));
+    next(4) && next(2) && next(2) && parts.next().is_none()
 }

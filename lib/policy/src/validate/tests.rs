@@ -204,17 +204,32 @@ fn what_nobody_honours_yet_is_refused_by_name() {
             json!({ "redact": { "kinds": ["Email"] } }),
             "spec.privacy.redact",
         ),
-        (
-            "/tiers/1/endpoint/provider",
-            json!("Anthropic"),
-            "spec.tiers[1].endpoint.provider",
-        ),
     ] {
         let problems = validate(&with(at, value));
         let found = problems.iter().find(|problem| problem.field == field);
         let found = found.unwrap_or_else(|| panic!("{at}: {problems:?}"));
         assert_eq!(found.reason, reasons::NOT_IMPLEMENTED);
     }
+}
+
+#[test]
+fn anthropics_newer_api_takes_no_sampling_and_its_version_is_a_date() {
+    let unsupported = |version: Value| {
+        let mut spec = testing::policy("support").spec;
+        let endpoint = spec.tiers[1].endpoint.as_mut().unwrap();
+        endpoint.provider = weir_crds::Provider::Anthropic;
+        endpoint.api_version = version.as_str().map(str::to_owned);
+        let settings = settings(&spec)?;
+        let endpoint = settings.tiers[1].endpoint().unwrap();
+        Ok::<_, Vec<Problem>>(endpoint.unsupported.clone())
+    };
+    assert_eq!(unsupported(json!("2023-06-01")), Ok(vec![]));
+    let sampling = ["temperature", "top_p", "top_k"].map(str::to_owned);
+    for newer in [json!("2026-10-21"), Value::Null] {
+        assert_eq!(unsupported(newer), Ok(sampling.to_vec()));
+    }
+    let problems = unsupported(json!("newest")).unwrap_err();
+    assert_eq!(problems[0].field, "spec.tiers[1].endpoint.apiVersion");
 }
 
 #[test]

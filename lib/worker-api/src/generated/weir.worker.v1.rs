@@ -163,6 +163,9 @@ pub struct GenerateRequest {
     /// the whole prompt is computed, whatever was cached. Not with resume.
     #[prost(uint32, optional, tag = "10")]
     pub prompt_logprobs: ::core::option::Option<u32>,
+    /// Tokens and their alternatives carry their text, for whoever shows them to a person.
+    #[prost(bool, tag = "11")]
+    pub spelled: bool,
 }
 /// Goes on with an answer that another replica began.
 ///
@@ -277,6 +280,9 @@ pub struct Token {
     pub evidence: ::core::option::Option<Evidence>,
     #[prost(message, repeated, tag = "3")]
     pub alternatives: ::prost::alloc::vec::Vec<Alternative>,
+    /// Where the request asked for it: its own text; empty for a token that only ends the turn.
+    #[prost(string, tag = "4")]
+    pub text: ::prost::alloc::string::String,
 }
 /// How sure the model was of one token: computed over the logits after soft-cap and scale and
 /// before penalties, bias, mask and temperature.
@@ -304,12 +310,15 @@ pub struct Evidence {
     #[prost(bool, tag = "7")]
     pub thinking: bool,
 }
-#[derive(Clone, Copy, PartialEq, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Alternative {
     #[prost(uint32, tag = "1")]
     pub id: u32,
     #[prost(float, tag = "2")]
     pub logprob: f32,
+    /// As of the token itself.
+    #[prost(string, tag = "3")]
+    pub text: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Finished {

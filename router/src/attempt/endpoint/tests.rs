@@ -1,19 +1,28 @@
 //! What goes to an endpoint, held against the table of fields.
 
-use std::collections::BTreeMap;
+use serde_json::{Value, json};
+use weir_crds::Provider;
 
 use super::*;
-use crate::decode::chat;
-use crate::decode::fields::{CHAT, Treatment};
+use crate::decode::decode;
+use crate::wire::Treatment;
 
-fn endpoint() -> Endpoint {
+const PROVIDERS: [Provider; 3] = [
+    Provider::OpenAICompatible,
+    Provider::OpenAI,
+    Provider::Anthropic,
+];
+
+fn endpoint(provider: Provider) -> Endpoint {
     Endpoint {
-        provider: Provider::OpenAICompatible,
+        provider,
         model: "theirs".into(),
         base_url: "http://localhost/v1".into(),
-        unsupported: vec!["user".into()],
+        unsupported: Vec::new(),
         api_key: None,
         headers: Vec::new(),
+        api_version: Some("2023-06-01".into()),
+        default_output_tokens: None,
         max_output_tokens: Some(100),
         price: Default::default(),
         timeouts: Timeouts {
@@ -24,41 +33,150 @@ fn endpoint() -> Endpoint {
     }
 }
 
-/// A value for each field of the table that is allowed and is not neutral.
-fn said(field: &str) -> Value {
-    match field {
-        "model" => json!("ours"),
-        "messages" => json!([{ "role": "user", "content": "hi" }]),
-        "stream" | "store" | "logprobs" | "parallel_tool_calls" => json!(true),
-        "tools" | "functions" | "modalities" => json!([{ "type": "function" }]),
-        "stop" | "tool_choice" | "function_call" | "user" | "service_tier" => json!("x"),
-        "n" | "top_k" | "seed" | "max_tokens" | "max_completion_tokens" => json!(2),
-        "temperature" | "top_p" | "min_p" | "repetition_penalty" => json!(0.5),
-        "presence_penalty" | "frequency_penalty" => json!(0.5),
-        _ => json!({ "include_usage": true }),
+/// The least that each wire takes.
+fn least(wire: Wire) -> Value {
+    let messages = json!([{ "role": "user", "content": "hi" }]);
+    match wire {
+        Wire::Chat => json!({ "model": "ours", "messages": messages }),
+        Wire::Completions => json!({ "model": "ours", "prompt": "hi" }),
+        Wire::Responses => json!({ "model": "ours", "input": "hi" }),
+        Wire::Messages => json!({ "model": "ours", "messages": messages, "max_tokens": 50 }),
     }
 }
 
+fn ask(wire: Wire, body: &Value) -> Ask {
+    let ask = decode(wire, body.to_string().as_bytes());
+    ask.unwrap_or_else(|error| panic!("{body}: {error}"))
+}
+
+/// A value for each field that is allowed and is not neutral.
+fn said(wire: Wire, field: &str) -> Value {
+    let function = json!({ "name": "f", "parameters": { "type": "object" } });
+    match (wire, field) {
+        (_, "model") => json!("ours"),
+        (Wire::Chat, "tools") => json!([{ "type": "function", "function": function }]),
+        (Wire::Responses, "tools") => {
+            json!([{ "type": "function", "name": "f", "parameters": {} }])
+        }
+        (Wire::Messages, "tools") => json!([{ "name": "f", "input_schema": {} }]),
+        (Wire::Messages, "tool_choice") => json!({ "type": "none" }),
+        (_, "tool_choice") => json!("none"),
+        (_, "function_call") => json!({ "name": "f" }),
+        (Wire::Messages, "thinking") => json!({ "type": "enabled", "budget_tokens": 1024 }),
+        (Wire::Messages, "metadata") => json!({ "user_id": "u" }),
+        (Wire::Completions, "logprobs") => json!(2),
+        (_, "stream" | "store" | "logprobs" | "echo" | "ignore_eos" | "background") => json!(true),
+        (_, "parallel_tool_calls") => json!(false),
+        (_, "functions" | "include" | "mcp_servers" | "fallbacks" | "context_management") => {
+            json!([{ "type": "function" }])
+        }
+        (_, "modalities") => json!(["audio"]),
+        (_, "messages") => json!([{ "role": "user", "content": "hi" }]),
+        (_, "stop" | "stop_sequences" | "guided_choice") => json!(["x"]),
+        (_, "n" | "top_k" | "seed" | "max_tokens" | "max_completion_tokens" | "best_of") => {
+            json!(2)
+        }
+        (_, "max_output_tokens" | "top_logprobs" | "min_tokens" | "max_tool_calls") => json!(2),
+        (_, "stop_token_ids") => json!([2]),
+        (_, "logit_bias") => json!({ "1": 2 }),
+        (_, "temperature" | "top_p" | "min_p" | "typical_p" | "repetition_penalty") => json!(0.5),
+        (_, "presence_penalty" | "frequency_penalty") => json!(0.5),
+        (_, "response_format") => {
+            json!({ "type": "json_schema", "json_schema": { "name": "s", "schema": {} } })
+        }
+        (_, "text.format") => json!({ "type": "json_schema", "name": "s", "schema": {} }),
+        (_, "output_config.format" | "output_format") => {
+            json!({ "type": "json_schema", "schema": {} })
+        }
+        (_, "guided_json" | "structured_outputs") => json!({ "json": {} }),
+        (_, "stream_options") => json!({ "include_usage": true }),
+        (_, "chat_template_kwargs" | "metadata") => json!({ "a": "b" }),
+        (_, "reasoning_effort" | "output_config.effort" | "reasoning.effort") => json!("low"),
+        _ => json!("x"),
+    }
+}
+
+/// Puts the value at a field that may be a member of another.
+fn put(body: &mut Value, field: &str, value: Value) {
+    match field.split_once('.') {
+        None => body[field] = value,
+        Some((of, member)) => body[of] = json!({ member: value }),
+    }
+}
+
+fn get<'a>(body: &'a Value, field: &str) -> &'a Value {
+    match field.split_once('.') {
+        None => &body[field],
+        Some((of, member)) => &body[of][member],
+    }
+}
+
+/// The table against the code: what is carried arrives as it was, what is mapped changes what is
+/// sent, what is advisory leaves no trace, and what is required takes the tier out.
 #[test]
 fn an_endpoint_gets_what_the_table_of_fields_says() {
-    for row in CHAT {
-        let mut asked = json!({ "model": said("model"), "messages": said("messages") });
-        asked[row.field] = said(row.field);
-        let ask = chat(asked.to_string().as_bytes());
-        if row.endpoint == Treatment::Required {
-            assert!(ask.is_err(), "{} is not refused", row.field);
-            continue;
-        }
-        let ask = ask.unwrap_or_else(|error| panic!("{}: {error}", row.field));
-        let mut endpoint = endpoint();
-        endpoint.unsupported.clear();
-        let sent = body(&endpoint, &ask);
-        match row.endpoint {
-            Treatment::Carry => assert_eq!(sent[row.field], asked[row.field], "{}", row.field),
-            treatment => assert_eq!(treatment, Treatment::Map, "{}", row.field),
+    for wire in Wire::ALL {
+        for row in wire.rows() {
+            let mut body = least(wire);
+            if row.field == "tool_choice" || row.field == "parallel_tool_calls" {
+                body["tools"] = said(wire, "tools");
+            }
+            if row.field == "top_logprobs" && wire == Wire::Chat {
+                body["logprobs"] = json!(true);
+            }
+            let without = body.clone();
+            put(&mut body, row.field, said(wire, row.field));
+            let Ok(asked) = decode(wire, body.to_string().as_bytes()) else {
+                let all_required = Upstream::ALL.map(|upstream| row.at(upstream));
+                assert_eq!(
+                    all_required,
+                    [Treatment::Required; 4],
+                    "{wire:?} {}",
+                    row.field
+                );
+                continue;
+            };
+            for provider in PROVIDERS {
+                let endpoint = endpoint(provider);
+                let upstream = Upstream::of_endpoint(&endpoint);
+                let at = format!("{wire:?} {} {upstream:?}", row.field);
+                let treatment = row.at(upstream);
+                let beyond = asked.beyond(upstream);
+                let is_required = beyond.required.iter().any(|field| field == row.field);
+                assert_eq!(is_required, treatment == Treatment::Required, "{at}");
+                let is_advisory = beyond.advisory.iter().any(|field| field == row.field);
+                assert_eq!(is_advisory, treatment == Treatment::Advisory, "{at}");
+                let Some(to) = upstream.wire_for(wire) else {
+                    continue;
+                };
+                let sent = request::body(to, &endpoint, &asked);
+                let plain = request::body(to, &endpoint, &ask(wire, &without));
+                match treatment {
+                    Treatment::Carry => {
+                        assert_eq!(get(&sent, row.field), get(&body, row.field), "{at}");
+                    }
+                    Treatment::Advisory => assert_eq!(sent, plain, "{at}"),
+                    // These are the same whatever the client says.
+                    Treatment::Map if ALWAYS.contains(&row.field) => {}
+                    Treatment::Map => assert_ne!(sent, plain, "{at}"),
+                    Treatment::Required => {}
+                }
+            }
         }
     }
 }
+
+const ALWAYS: [&str; 9] = [
+    "model",
+    "messages",
+    "input",
+    "prompt",
+    "stream",
+    "stream_options",
+    "store",
+    "include",
+    "thinking",
+];
 
 #[test]
 fn what_is_mapped_arrives_in_the_endpoints_own_form() {
@@ -66,24 +184,94 @@ fn what_is_mapped_arrives_in_the_endpoints_own_form() {
         "model": "ours", "max_completion_tokens": 400, "user": "u", "made_up": 1,
         "messages": [{ "role": "developer", "content": "route it" }],
     });
-    let ask = chat(asked.to_string().as_bytes()).unwrap();
-    let compatible = body(&endpoint(), &ask);
+    let ask = ask(Wire::Chat, &asked);
+    let mut compatible = endpoint(Provider::OpenAICompatible);
+    compatible.unsupported.push("user".into());
+    let sent = request::body(Wire::Chat, &compatible, &ask);
     let expected = json!({
         "model": "theirs", "max_tokens": 100, "made_up": 1, "stream": true,
         "stream_options": { "include_usage": true },
         "messages": [{ "role": "system", "content": "route it" }],
     });
-    assert_eq!(compatible, expected);
-    let own = Endpoint {
-        provider: Provider::OpenAI,
-        ..endpoint()
-    };
-    let own = body(&own, &ask);
-    let limits: BTreeMap<_, _> = ["max_tokens", "max_completion_tokens"]
-        .into_iter()
-        .map(|field| (field, own[field].as_u64()))
-        .collect();
-    let expected = [("max_tokens", None), ("max_completion_tokens", Some(100))];
-    assert_eq!(limits, BTreeMap::from(expected));
+    assert_eq!(sent, expected);
+    let own = request::body(Wire::Chat, &endpoint(Provider::OpenAI), &ask);
+    assert_eq!(
+        (&own["max_tokens"], &own["max_completion_tokens"]),
+        (&Value::Null, &json!(100))
+    );
     assert_eq!(own["messages"][0]["role"], "developer");
+}
+
+#[test]
+fn a_chat_with_tools_becomes_anthropics() {
+    let tool = json!({ "type": "function", "function": {
+        "name": "f", "description": "d", "parameters": { "type": "object" },
+    } });
+    let asked = json!({
+        "model": "ours", "temperature": 1.5, "stop": ["\n", "END"], "tools": [tool],
+        "tool_choice": "required", "parallel_tool_calls": false, "reasoning_effort": "minimal",
+        "user": "u",
+        "messages": [
+            { "role": "system", "content": "be kind" },
+            { "role": "user", "content": [
+                { "type": "text", "text": "look" },
+                { "type": "image_url", "image_url": { "url": "data:image/png;base64,AAAA" } },
+            ] },
+            { "role": "assistant", "content": null, "tool_calls": [
+                { "id": "c1", "type": "function", "function": { "name": "f", "arguments": "{\"a\":1}" } },
+                { "id": "c2", "type": "function", "function": { "name": "f", "arguments": "no json" } },
+            ] },
+            { "role": "tool", "tool_call_id": "c1", "content": "one" },
+            { "role": "tool", "tool_call_id": "c2", "content": "two" },
+            { "role": "user", "content": "and?" },
+        ],
+    });
+    let sent = request::body(
+        Wire::Messages,
+        &endpoint(Provider::Anthropic),
+        &ask(Wire::Chat, &asked),
+    );
+    let expected = json!({
+        "system": "be kind",
+        "messages": [
+            { "role": "user", "content": [
+                { "type": "text", "text": "look" },
+                { "type": "image", "source": { "type": "base64", "media_type": "image/png", "data": "AAAA" } },
+            ] },
+            { "role": "assistant", "content": [
+                { "type": "tool_use", "id": "c1", "name": "f", "input": { "a": 1 } },
+                { "type": "tool_use", "id": "c2", "name": "f", "input": {} },
+            ] },
+            { "role": "user", "content": [
+                { "type": "tool_result", "tool_use_id": "c1", "content": [{ "type": "text", "text": "one" }] },
+                { "type": "tool_result", "tool_use_id": "c2", "content": [{ "type": "text", "text": "two" }] },
+                { "type": "text", "text": "and?" },
+            ] },
+        ],
+        "temperature": 1.0, "stop_sequences": ["END"],
+        "tools": [{ "name": "f", "input_schema": { "type": "object" }, "description": "d" }],
+        "tool_choice": { "type": "any", "disable_parallel_tool_use": true },
+        "output_config": { "effort": "low" }, "metadata": { "user_id": "u" },
+        "model": "theirs", "stream": true, "max_tokens": 100,
+    });
+    assert_eq!(sent, expected);
+}
+
+#[test]
+fn where_an_endpoint_is_asked() {
+    let openai = endpoint(Provider::OpenAI);
+    assert_eq!(
+        url(&openai, Wire::Responses),
+        "http://localhost/v1/responses"
+    );
+    for base in ["http://localhost", "http://localhost/v1"] {
+        let anthropic = Endpoint {
+            base_url: base.into(),
+            ..endpoint(Provider::Anthropic)
+        };
+        assert_eq!(
+            url(&anthropic, Wire::Messages),
+            "http://localhost/v1/messages"
+        );
+    }
 }

@@ -23,14 +23,6 @@ pub fn own_number(token: &api::Token) -> f64 {
     number(token.evidence.unwrap_or_default().logprob)
 }
 
-/// A token by itself: a special one has no text, but is known by its spelling.
-pub fn token_text(serving: &Serving, id: u32) -> String {
-    match serving.tokenizer.decode(&[id]) {
-        Ok(text) if !text.is_empty() => text,
-        _ => serving.tokenizer.spelling(id).unwrap_or_default(),
-    }
-}
-
 #[derive(Serialize)]
 pub struct Logprobs {
     content: Content,
@@ -90,7 +82,7 @@ struct Told {
 
 impl Told {
     fn of(serving: &Serving, id: u32, logprob: f64) -> Self {
-        let token = token_text(serving, id);
+        let token = serving.token_text(id);
         // Half a character has no bytes that this wire could show.
         let whole = !token.contains(char::REPLACEMENT_CHARACTER);
         Self {

@@ -7,7 +7,7 @@ use weir_worker_api as api;
 
 use super::{
     fields::Fields,
-    logprobs::{number, own_number, token_text},
+    logprobs::{number, own_number},
 };
 use crate::{refusal::Refusal, serving::Serving};
 
@@ -66,7 +66,7 @@ impl Serialize for Known<'_> {
         let told = |id, logprob, rank| Told {
             logprob,
             rank,
-            decoded_token: token_text(self.serving, id),
+            decoded_token: self.serving.token_text(id),
         };
         let (own, others) = (self.token, &self.token.alternatives);
         let mut known = serializer.serialize_map(None)?;

@@ -356,7 +356,12 @@ fn token(token: weir_engine::Token) -> api::Token {
             thinking: token.marks.thinking,
         }),
         alternatives: alternatives
-            .map(|(id, logprob)| api::Alternative { id, logprob })
+            .map(|(id, logprob)| api::Alternative {
+                id,
+                logprob,
+                ..api::Alternative::default()
+            })
             .collect(),
+        ..api::Token::default()
     }
 }

@@ -9,7 +9,7 @@ use weir_engine::model::Detokenizer;
 use weir_worker_api as api;
 
 use super::super::{
-    logprobs::{number, own_number, token_text},
+    logprobs::{number, own_number},
     response::finish_reason,
 };
 use crate::serving::Serving;
@@ -127,7 +127,8 @@ impl Logprobs {
             let known = api::Token {
                 id: token.id,
                 evidence: token.evidence,
-                alternatives: others.take(self.scale.alternatives).copied().collect(),
+                alternatives: others.take(self.scale.alternatives).cloned().collect(),
+                ..api::Token::default()
             };
             self.place(token.id, Some(known));
         }
@@ -140,7 +141,7 @@ impl Logprobs {
                 self.characters += text.chars().count();
                 text
             }
-            _ => token_text(&self.serving, id),
+            _ => self.serving.token_text(id),
         };
         self.tokens.push(Placed {
             text,
@@ -168,7 +169,7 @@ impl Placed {
         for other in &known.alternatives {
             let name = match other.id == known.id {
                 true => self.text.clone(),
-                false => token_text(serving, other.id),
+                false => serving.token_text(other.id),
             };
             // Of two tokens that look alike, the likelier is shown.
             likeliest

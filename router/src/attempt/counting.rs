@@ -1,0 +1,93 @@
+//! The tokens of a prompt, counted by whoever would answer it.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+
+use serde_json::Value;
+use tonic::Request;
+use weir_policy::tier::{Tier, model_name};
+use weir_worker_api as api;
+use weir_worker_api::worker_client::WorkerClient;
+
+use super::endpoint;
+use super::worker;
+use crate::ask::Ask;
+use crate::dial::Reach;
+use crate::shared::Shared;
+use crate::wire::{Upstream, Wire};
+
+/// Counted by a replica of the deployment; nothing where none could.
+pub(crate) async fn at_replica(
+    shared: &Shared,
+    deployment: &str,
+    adapter: Option<&str>,
+    ask: &Ask,
+) -> Option<u64> {
+    let view = shared.view.borrow().clone();
+    let replicas = view.replicas_of(deployment);
+    let addresses: Vec<SocketAddr> = replicas.iter().map(|(address, _)| *address).collect();
+    let lease = shared.pool.pick(&addresses, &BTreeSet::new())?;
+    let request = api::TokenizeRequest {
+        model: model_name(deployment, adapter),
+        prompt: Some(worker::prompt(ask)),
+        ..api::TokenizeRequest::default()
+    };
+    let mut client = WorkerClient::new(lease.channel.clone())
+        .max_decoding_message_size(api::MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(api::MAX_MESSAGE_BYTES);
+    let counted = client.tokenize(Request::new(request)).await.ok()?;
+    Some(counted.into_inner().ids.len() as u64)
+}
+
+/// Counted by the tier's endpoint; nothing where its wire cannot, or where it failed.
+pub(crate) async fn at_endpoint(shared: &Shared, tier: &Tier, ask: &Ask) -> Option<u64> {
+    let reach = match tier {
+        Tier::Inside(_) => Reach::Inside,
+        Tier::Outside(_) => Reach::Outside,
+    };
+    let endpoint = tier.endpoint()?;
+    let wire = Upstream::of_endpoint(endpoint).wire_for(ask.wire)?;
+    let fields = countable(wire)?;
+    let key = match &endpoint.api_key {
+        None => None,
+        Some(entry) => {
+            let credentials = shared.credentials.borrow().clone();
+            Some(credentials.api_key(&entry.name, &entry.key)?.clone())
+        }
+    };
+    let call = endpoint::Call {
+        tier: tier.name(),
+        endpoint,
+        reach,
+        key,
+    };
+    let answer = endpoint::count(call, &shared.dialler, ask, fields);
+    let answer: Value = answer.await.ok()?;
+    answer["input_tokens"].as_u64()
+}
+
+/// The fields of a request that its wire counts by.
+fn countable(wire: Wire) -> Option<&'static [&'static str]> {
+    match wire {
+        Wire::Messages => Some(&[
+            "model",
+            "messages",
+            "system",
+            "tools",
+            "tool_choice",
+            "thinking",
+            "output_config",
+        ]),
+        Wire::Responses => Some(&[
+            "model",
+            "input",
+            "instructions",
+            "tools",
+            "tool_choice",
+            "text",
+            "reasoning",
+            "parallel_tool_calls",
+        ]),
+        Wire::Chat | Wire::Completions => None,
+    }
+}

@@ -1,0 +1,138 @@
+//! The events of a provider's stream become pieces of an answer in our words. One file for each
+//! wire.
+
+mod chat;
+mod completions;
+mod messages;
+mod responses;
+
+use serde_json::Value;
+use weir_policy::tier::Endpoint;
+
+use super::proof;
+use crate::answer::Piece;
+use crate::ask::Ask;
+use crate::attempt::Finish;
+use crate::wire::Wire;
+
+/// What one event brought.
+pub(super) enum Taken {
+    Pieces(Vec<Piece>),
+    /// Nothing more comes that is part of the answer.
+    End,
+}
+
+/// An event that cannot be part of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unreadable {
+    /// It is not what the wire says.
+    Garbage,
+    /// The provider says that it failed.
+    Failed,
+    /// The provider says that it has too much to do.
+    Overloaded,
+}
+
+/// An answer as far as it has been read.
+pub(super) struct Reader {
+    voice: Voice,
+    /// Of the endpoint's proofs.
+    mark: String,
+    /// The client speaks the same wire: it gets the events as they are.
+    is_native: bool,
+}
+
+enum Voice {
+    Chat(chat::Reader),
+    Completions(completions::Reader),
+    Responses(responses::Reader),
+    Messages(messages::Reader),
+}
+
+impl Reader {
+    /// For an answer on `wire` to `ask`.
+    pub fn new(wire: Wire, endpoint: &Endpoint, ask: &Ask) -> Self {
+        let choices = ask.choices.max(1) as usize;
+        Self {
+            voice: match wire {
+                Wire::Chat => Voice::Chat(chat::Reader::new(choices)),
+                Wire::Completions => Voice::Completions(completions::Reader::new(choices)),
+                Wire::Responses => Voice::Responses(responses::Reader::default()),
+                Wire::Messages => Voice::Messages(messages::Reader::default()),
+            },
+            mark: proof::mark(endpoint),
+            is_native: wire == ask.wire,
+        }
+    }
+
+    /// Takes the data of one event.
+    pub fn take(&mut self, data: &[u8]) -> Result<Taken, Unreadable> {
+        if data == b"[DONE]" {
+            return Ok(Taken::End);
+        }
+        let mut event: Value = serde_json::from_slice(data).map_err(|_| Unreadable::Garbage)?;
+        if !event.is_object() {
+            return Err(Unreadable::Garbage);
+        }
+        if let Some(error) = event.get("error").filter(|error| !error.is_null()) {
+            return Err(failed(error));
+        }
+        proof::mark_all(&self.mark, &mut event);
+        let is_native = self.is_native;
+        match &mut self.voice {
+            Voice::Chat(reader) => reader.take(event, is_native),
+            Voice::Completions(reader) => reader.take(event, is_native),
+            Voice::Responses(reader) => reader.take(event, is_native),
+            Voice::Messages(reader) => reader.take(event, is_native),
+        }
+    }
+
+    /// Whether the provider has said how the answer ended.
+    pub fn has_finish(&self) -> bool {
+        match &self.voice {
+            Voice::Chat(reader) => reader.stops.has_all(),
+            Voice::Completions(reader) => reader.stops.has_all(),
+            Voice::Responses(reader) => reader.has_finish(),
+            Voice::Messages(reader) => reader.has_finish(),
+        }
+    }
+
+    /// How the answer ended, if that was said.
+    pub fn finish(&mut self) -> Option<Finish> {
+        match &mut self.voice {
+            Voice::Chat(reader) => reader.finish(),
+            Voice::Completions(reader) => reader.finish(),
+            Voice::Responses(reader) => reader.finish(),
+            Voice::Messages(reader) => reader.finish(),
+        }
+    }
+}
+
+/// What an error inside a stream means. Its text is not looked at: it may hold anything.
+fn failed(error: &Value) -> Unreadable {
+    let word = |member: &str| {
+        error
+            .get(member)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    };
+    let is_load = |word: &str| {
+        matches!(
+            word,
+            "overloaded_error" | "rate_limit_error" | "rate_limit_exceeded" | "server_overloaded"
+        )
+    };
+    match is_load(word("type")) || is_load(word("code")) {
+        true => Unreadable::Overloaded,
+        false => Unreadable::Failed,
+    }
+}
+
+/// A provider that counts more tokens than this for one ask has not counted.
+const MOST_TOKENS: u64 = 100_000_000;
+
+/// A number of tokens; nothing where it is not there or cannot be one.
+fn tokens(usage: &Value, member: &str) -> Option<u64> {
+    let count = usage.get(member)?.as_u64();
+    count.filter(|count| *count <= MOST_TOKENS)
+}

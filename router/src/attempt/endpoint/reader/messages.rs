@@ -1,0 +1,148 @@
+//! Events of an Anthropic message.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::{Taken, Unreadable, tokens};
+use crate::answer::{CallPiece, Piece, Stop, Usage};
+use crate::attempt::Finish;
+
+/// An answer with more blocks has lost its way.
+const MOST_BLOCKS: usize = 4096;
+
+#[derive(Default)]
+pub(super) struct Reader {
+    /// The calls among the blocks, by their place among these.
+    calls: BTreeMap<u64, u32>,
+    blocks: usize,
+    stop: Option<Stop>,
+    usage: Usage,
+    /// What the provider said beside the stop reason.
+    last: Option<Value>,
+}
+
+impl Reader {
+    pub fn take(&mut self, event: Value, is_native: bool) -> Result<Taken, Unreadable> {
+        let index = event["index"].as_u64().unwrap_or(0);
+        let mut piece = match event["type"].as_str() {
+            Some("message_start") => {
+                self.count(&event["message"]["usage"]);
+                return Ok(Taken::Pieces(Vec::new()));
+            }
+            Some("content_block_start") => self.begun(index, &event["content_block"])?,
+            Some("content_block_delta") => self.more(index, &event["delta"]),
+            Some("content_block_stop") => Piece::default(),
+            Some("message_delta") => {
+                self.count(&event["usage"]);
+                self.ended(event);
+                return Ok(Taken::Pieces(Vec::new()));
+            }
+            Some("message_stop") => return Ok(Taken::End),
+            // `ping`, and what the wire gets later: clients are told to pass over these.
+            Some(_) => return Ok(Taken::Pieces(Vec::new())),
+            None => return Err(Unreadable::Garbage),
+        };
+        piece.native = is_native.then_some(event);
+        Ok(Taken::Pieces(vec![piece]))
+    }
+
+    pub fn has_finish(&self) -> bool {
+        self.stop.is_some()
+    }
+
+    pub fn finish(&mut self) -> Option<Finish> {
+        Some(Finish {
+            stops: vec![self.stop.clone()?],
+            usage: self.usage,
+            native: self.last.take(),
+        })
+    }
+
+    fn begun(&mut self, index: u64, block: &Value) -> Result<Piece, Unreadable> {
+        self.blocks += 1;
+        if self.blocks > MOST_BLOCKS {
+            return Err(Unreadable::Garbage);
+        }
+        let text = |member: &str| block[member].as_str().unwrap_or_default().to_owned();
+        let mut piece = Piece::default();
+        match block["type"].as_str() {
+            Some("text") => piece.text = text("text"),
+            Some("thinking") => piece.reasoning = text("thinking"),
+            Some("tool_use") => {
+                let place = self.calls.len() as u32;
+                self.calls.insert(index, place);
+                let input = &block["input"];
+                let is_whole = input.as_object().is_some_and(|input| !input.is_empty());
+                piece.calls.push(CallPiece {
+                    index: place,
+                    id: text("id"),
+                    name: text("name"),
+                    arguments: if is_whole {
+                        input.to_string()
+                    } else {
+                        String::new()
+                    },
+                });
+            }
+            _ => {}
+        }
+        Ok(piece)
+    }
+
+    fn more(&mut self, index: u64, delta: &Value) -> Piece {
+        let text = |member: &str| delta[member].as_str().unwrap_or_default().to_owned();
+        let mut piece = Piece::default();
+        match delta["type"].as_str() {
+            Some("text_delta") => piece.text = text("text"),
+            Some("thinking_delta") => piece.reasoning = text("thinking"),
+            Some("signature_delta") => piece.proof = Some(text("signature")),
+            Some("input_json_delta") => {
+                if let Some(place) = self.calls.get(&index) {
+                    piece.calls.push(CallPiece {
+                        index: *place,
+                        arguments: text("partial_json"),
+                        ..CallPiece::default()
+                    });
+                }
+            }
+            _ => {}
+        }
+        piece
+    }
+
+    fn ended(&mut self, event: Value) {
+        let delta = &event["delta"];
+        let sequence = delta["stop_sequence"].as_str().map(str::to_owned);
+        let stop = match delta["stop_reason"].as_str() {
+            None => return,
+            Some("max_tokens") => Stop::Length,
+            Some("stop_sequence") => Stop::Sequence(sequence),
+            Some("tool_use") => Stop::Calls,
+            Some("refusal") => Stop::Refusal,
+            Some("pause_turn") => Stop::Pause,
+            Some("model_context_window_exceeded") => Stop::Context,
+            Some(_) => Stop::Turn,
+        };
+        self.stop = Some(stop);
+        self.last = Some(json!({ "delta": delta, "usage": event["usage"] }));
+    }
+
+    /// Counts are of all so far, and come more than once. Here what was read leaves out what came
+    /// from the cache and what went there; in our words it is all of the prompt.
+    fn count(&mut self, usage: &Value) {
+        let read = tokens(usage, "cache_read_input_tokens");
+        let written = tokens(usage, "cache_creation_input_tokens");
+        if let Some(fresh) = tokens(usage, "input_tokens") {
+            self.usage.cached = read.unwrap_or(self.usage.cached);
+            self.usage.cache_written = written.unwrap_or(self.usage.cache_written);
+            self.usage.prompt = fresh + self.usage.cached + self.usage.cache_written;
+        }
+        if let Some(completion) = tokens(usage, "output_tokens") {
+            self.usage.completion = completion;
+        }
+        if let Some(thought) = tokens(&usage["output_tokens_details"], "thinking_tokens") {
+            self.usage.reasoning = thought;
+        }
+    }
+}

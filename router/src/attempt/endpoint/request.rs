@@ -1,0 +1,53 @@
+//! What is asked of an endpoint: the request as it came where the client speaks the same wire, and
+//! what our words say of it otherwise. One file for each wire.
+
+mod chat;
+mod completions;
+mod messages;
+mod responses;
+
+use serde_json::{Map, Value};
+use weir_policy::tier::Endpoint;
+
+use crate::ask::Ask;
+use crate::wire::Wire;
+
+/// The body that asks `endpoint` on `wire`.
+pub(super) fn body(wire: Wire, endpoint: &Endpoint, ask: &Ask) -> Value {
+    let mut body = match wire {
+        Wire::Chat => chat::body(endpoint, ask),
+        Wire::Completions => completions::body(endpoint, ask),
+        Wire::Responses => responses::body(endpoint, ask),
+        Wire::Messages => messages::body(endpoint, ask),
+    };
+    for field in &endpoint.unsupported {
+        body.shift_remove(field);
+    }
+    Value::Object(body)
+}
+
+/// The most tokens that the answer may have: what the client said, within what the policy allows.
+fn most_tokens(endpoint: &Endpoint, ask: &Ask) -> Option<u32> {
+    match (ask.max_tokens, endpoint.max_output_tokens) {
+        (Some(asked), Some(most)) => Some(asked.min(most)),
+        (asked, most) => asked.or(endpoint.default_output_tokens).or(most),
+    }
+}
+
+/// The client's body without the fields that the endpoint's kind does not know and that may be left
+/// out.
+fn own(ask: &Ask, endpoint: &Endpoint) -> Map<String, Value> {
+    let mut body = ask.body.clone();
+    let upstream = crate::wire::Upstream::of_endpoint(endpoint);
+    for field in ask.beyond(upstream).advisory {
+        match field.split_once('.') {
+            None => drop(body.shift_remove(&field)),
+            Some((of, member)) => {
+                if let Some(Value::Object(members)) = body.get_mut(of) {
+                    members.shift_remove(member);
+                }
+            }
+        }
+    }
+    body
+}

@@ -1,0 +1,155 @@
+//! A completion of a text, whole or in chunks.
+
+use serde_json::{Map, Value, json};
+
+use super::chat::{finish_reason, usage};
+use super::gathered::{Gathered, merge};
+use super::{About, Voice, data};
+use crate::answer::{Begin, End, Piece, Stop};
+use crate::refusal::{Family, Refusal};
+
+pub(super) struct Completions {
+    about: About,
+    /// How much text each choice has had, in characters, for where its tokens stand.
+    written: Vec<usize>,
+}
+
+impl Completions {
+    pub fn new(about: About) -> Self {
+        Self {
+            about,
+            written: Vec::new(),
+        }
+    }
+
+    fn chunk(&self, choice: u32, text: &str, logprobs: Value, finish_reason: Value) -> String {
+        let choice = json!({
+            "index": choice,
+            "text": text,
+            "logprobs": logprobs,
+            "finish_reason": finish_reason,
+        });
+        let mut chunk = self.envelope(json!([choice]));
+        if self.about.include_usage {
+            chunk["usage"] = Value::Null;
+        }
+        data(&chunk)
+    }
+
+    fn envelope(&self, choices: Value) -> Value {
+        json!({
+            "id": format!("cmpl-{}", self.about.id),
+            "object": "text_completion",
+            "created": self.about.created,
+            "model": self.about.model,
+            "choices": choices,
+        })
+    }
+
+    fn written(&mut self, choice: u32) -> &mut usize {
+        let choice = choice as usize;
+        if self.written.len() <= choice {
+            self.written.resize(choice + 1, 0);
+        }
+        &mut self.written[choice]
+    }
+}
+
+impl Voice for Completions {
+    fn begin(&mut self, _: &Begin) -> String {
+        String::new()
+    }
+
+    fn piece(&mut self, mut piece: Piece) -> String {
+        let native = piece.native.as_mut();
+        let logprobs = match native {
+            Some(native) => native["choices"][0]["logprobs"].take(),
+            None => logprobs(&piece.logprobs, self.written(piece.choice)),
+        };
+        match piece.text.is_empty() && logprobs.is_null() {
+            true => String::new(),
+            false => self.chunk(piece.choice, &piece.text, logprobs, Value::Null),
+        }
+    }
+
+    fn end(&mut self, end: End) -> String {
+        let mut text = String::new();
+        for (choice, stop) in end.stops.iter().enumerate() {
+            let reason = finish_reason(stop).into();
+            text.push_str(&self.chunk(choice as u32, "", Value::Null, reason));
+        }
+        if self.about.include_usage {
+            let mut chunk = self.envelope(json!([]));
+            chunk["usage"] = usage(end.usage);
+            text.push_str(&data(&chunk));
+        }
+        text.push_str("data: [DONE]\n\n");
+        text
+    }
+
+    fn fail(&mut self, refusal: &Refusal) -> String {
+        data(&refusal.body_on(Family::OpenAI))
+    }
+
+    fn ping(&self) -> &'static str {
+        ": ping\n\n"
+    }
+
+    fn whole(&mut self, gathered: Gathered, end: &End) -> Value {
+        let mut native = vec![Map::new(); gathered.choices.len()];
+        for event in &gathered.natives {
+            let said = &event["choices"][0];
+            let index = said["index"].as_u64().unwrap_or(0) as usize;
+            if let (Some(native), Some(logprobs)) =
+                (native.get_mut(index), said["logprobs"].as_object())
+            {
+                merge(native, logprobs, &[]);
+            }
+        }
+        let choices = gathered.choices.iter().zip(native).enumerate();
+        let choices = choices.map(|(index, (choice, native))| {
+            let stop = end.stops.get(index).unwrap_or(&Stop::Turn);
+            let logprobs = match native.is_empty() {
+                true => logprobs(&choice.logprobs, &mut 0),
+                false => Value::Object(native),
+            };
+            json!({
+                "index": index,
+                "text": choice.text,
+                "logprobs": logprobs,
+                "finish_reason": finish_reason(stop),
+            })
+        });
+        let mut whole = self.envelope(choices.collect());
+        whole["usage"] = usage(end.usage);
+        whole
+    }
+}
+
+/// The older form of log-probabilities: a list for each of their members. `written` is where the
+/// first of them stands, and then where the next one will.
+fn logprobs(tokens: &[Value], written: &mut usize) -> Value {
+    if tokens.is_empty() {
+        return Value::Null;
+    }
+    let (mut names, mut values, mut tops, mut offsets) = (vec![], vec![], vec![], vec![]);
+    for token in tokens {
+        let name = token["token"].as_str().unwrap_or_default();
+        names.push(Value::from(name));
+        values.push(token["logprob"].clone());
+        let others = token["top_logprobs"].as_array().into_iter().flatten();
+        let others = others.filter_map(|other| {
+            let name = other["token"].as_str()?;
+            Some((name.to_owned(), other["logprob"].clone()))
+        });
+        tops.push(Value::Object(others.collect()));
+        offsets.push(Value::from(*written));
+        *written += name.chars().count();
+    }
+    json!({
+        "tokens": names,
+        "token_logprobs": values,
+        "top_logprobs": tops,
+        "text_offset": offsets,
+    })
+}

@@ -1,0 +1,69 @@
+//! What clients see of an answer that comes slowly, or not at all.
+
+use serde_json::json;
+
+use super::*;
+
+fn encoder() -> Encoder {
+    let body = json!({ "model": "assistant", "messages": [{ "role": "user", "content": "hi" }] });
+    let ask = crate::decode::decode(Wire::Chat, body.to_string().as_bytes()).unwrap();
+    Encoder {
+        ping_every: Duration::from_millis(5),
+        ..Encoder::new(&ask, "1", 0)
+    }
+}
+
+async fn body(body: Body) -> String {
+    let bytes = axum::body::to_bytes(body, 1 << 20).await.unwrap();
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+#[tokio::test]
+async fn a_stream_that_is_silent_is_kept_alive_and_says_its_error_inside() {
+    let (events, received) = mpsc::channel(1);
+    let stream = body(encoder().stream(None, received));
+    let silence = async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let refusal = Refusal::Defect;
+        let money_was_spent = false;
+        events
+            .send(Event::Fail {
+                refusal,
+                money_was_spent,
+            })
+            .await
+            .unwrap();
+    };
+    let (text, ()) = tokio::join!(stream, silence);
+    assert!(text.starts_with(": ping\n\n"), "{text}");
+    assert!(text.contains("data: {\"error\":"), "{text}");
+    assert!(!text.contains("[DONE]"), "{text}");
+}
+
+#[tokio::test]
+async fn an_ask_that_nobody_has_in_hand_any_more_ends_in_an_error() {
+    let (_, received) = mpsc::channel(1);
+    let text = body(encoder().stream(None, received)).await;
+    assert!(text.contains("data: {\"error\":"), "{text}");
+    let (_, received) = mpsc::channel(1);
+    assert!(matches!(
+        encoder().whole(received).await,
+        Err((Refusal::Defect, _))
+    ));
+}
+
+#[tokio::test]
+async fn an_answer_that_does_not_end_is_not_gathered_without_end() {
+    let (events, received) = mpsc::channel(1);
+    let page = Piece {
+        text: "x".repeat(MOST_GATHERED_BYTES / 4),
+        ..Piece::default()
+    };
+    let endless = async { while events.send(Event::Piece(page.clone())).await.is_ok() {} };
+    let (whole, ()) = tokio::join!(encoder().whole(received), endless);
+    let refused = whole.err().unwrap().0;
+    assert!(
+        matches!(refused, Refusal::AnswerTooLarge { .. }),
+        "{refused}"
+    );
+}

@@ -1,0 +1,142 @@
+//! What the providers' wires call each refusal.
+
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use super::{Failure, Refusal};
+use crate::wire::Wire;
+
+/// Whose words a client understands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Family {
+    OpenAI,
+    Anthropic,
+}
+
+impl From<Wire> for Family {
+    fn from(wire: Wire) -> Self {
+        match wire.is_anthropic() {
+            true => Family::Anthropic,
+            false => Family::OpenAI,
+        }
+    }
+}
+
+/// Anthropic's own: more is asked than can be done now.
+const OVERLOADED: u16 = 529;
+
+impl Refusal {
+    pub fn status_on(&self, family: Family) -> StatusCode {
+        let status = self.status();
+        match family {
+            Family::Anthropic if status == StatusCode::TOO_MANY_REQUESTS => {
+                StatusCode::from_u16(OVERLOADED).unwrap_or(status)
+            }
+            _ => status,
+        }
+    }
+
+    /// The body of an error.
+    pub fn body_on(&self, family: Family) -> Value {
+        match family {
+            Family::OpenAI => json!({ "error": self.openai() }),
+            Family::Anthropic => json!({ "type": "error", "error": self.anthropic() }),
+        }
+    }
+
+    /// The object that OpenAI's wires name `error`.
+    pub fn openai(&self) -> Value {
+        let kind = match self.status() {
+            StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
+            status if status.is_server_error() => "server_error",
+            _ => "invalid_request_error",
+        };
+        let mut error = json!({
+            "message": self.to_string(),
+            "type": kind,
+            "param": self.param(),
+            "code": self.code(),
+        });
+        self.tell_attempts(&mut error);
+        error
+    }
+
+    fn anthropic(&self) -> Value {
+        let status = self.status_on(Family::Anthropic);
+        let kind = match status.as_u16() {
+            401 => "authentication_error",
+            402 => "billing_error",
+            403 => "permission_error",
+            404 => "not_found_error",
+            413 => "request_too_large",
+            504 => "timeout_error",
+            OVERLOADED => "overloaded_error",
+            500.. => "api_error",
+            _ => "invalid_request_error",
+        };
+        let mut error = json!({ "type": kind, "message": self.to_string() });
+        self.tell_attempts(&mut error);
+        error
+    }
+
+    fn tell_attempts(&self, error: &mut Value) {
+        if let Refusal::Failed { attempts, .. } | Refusal::AllUnsure { attempts } = self {
+            let attempts = attempts.iter();
+            let attempts =
+                attempts.map(|(tier, outcome)| json!({ "tier": tier, "outcome": outcome }));
+            error["attempts"] = attempts.collect();
+        }
+    }
+
+    fn param(&self) -> Option<&str> {
+        match self {
+            Refusal::Field { field, .. } | Refusal::NoTierFor { field } => Some(field),
+            Refusal::UnknownModel { .. } => Some("model"),
+            Refusal::PinNotServed => Some("x-weir-tier"),
+            Refusal::Failed { last, .. } => match last {
+                Failure::Refused { field, .. } => field.as_deref(),
+                Failure::TooLong { .. } => Some("messages"),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    pub(super) fn code(&self) -> Option<&'static str> {
+        match self {
+            Refusal::NoSuchPath { .. } => Some("unknown_url"),
+            Refusal::UnknownModel { .. } => Some("model_not_found"),
+            Refusal::KeyNeeded { .. } | Refusal::KeyMissing | Refusal::KeyUnknown => {
+                Some("invalid_api_key")
+            }
+            Refusal::KeyOfAnother { .. } => Some("model_not_allowed"),
+            Refusal::PrivateWithoutTier => Some("egress_denied"),
+            Refusal::PinNotServed => Some("pin_not_allowed"),
+            Refusal::TooManyAsks { .. } | Refusal::BodiesTooLarge { .. } => {
+                Some("rate_limit_exceeded")
+            }
+            Refusal::NoTierFor { .. } => Some("unsupported_parameter"),
+            Refusal::AllUnsure { .. } => Some("all_unsure"),
+            Refusal::Failed { last, .. } => match last {
+                Failure::TooLong { .. } => Some("context_length_exceeded"),
+                last => Some(last.word()),
+            },
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn overload_has_anthropics_own_status_on_its_wire() {
+        let refusal = Refusal::TooManyAsks { limit: 1 };
+        assert_eq!(refusal.status_on(Family::OpenAI).as_u16(), 429);
+        assert_eq!(refusal.status_on(Family::Anthropic).as_u16(), 529);
+        let body = refusal.body_on(Family::Anthropic);
+        assert_eq!(body["type"], "error");
+        assert_eq!(body["error"]["type"], "overloaded_error");
+    }
+}

@@ -1,0 +1,124 @@
+//! How many tokens a prompt has: `/v1/messages/count_tokens` and `/v1/responses/input_tokens`.
+//!
+//! Counted by the tier that would be asked first: a worker's own tokenizer and template, or the
+//! endpoint where its wire can count. Where it cannot, about four bytes are a token, and the answer
+//! says that it is an estimate.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use http::{HeaderValue, Response, StatusCode};
+use serde_json::{Value, json};
+use tokio::time::timeout;
+use weir_policy::tier::Tier;
+
+use super::with_request_id;
+use crate::ask::Ask;
+use crate::attempt::counting;
+use crate::decode::{self, Incoming};
+use crate::encode;
+use crate::identify::identify;
+use crate::refusal::Refusal;
+use crate::shared::Shared;
+use crate::wire::Wire;
+use crate::{admit, matching, plan};
+
+/// A count that takes longer is not worth waiting for.
+const LONGEST_COUNT: Duration = Duration::from_secs(10);
+/// On an answer that nobody has counted.
+const ESTIMATED: &str = "x-weir-estimated";
+
+pub(super) async fn count_tokens(
+    State(shared): State<Arc<Shared>>,
+    request: Request,
+) -> Response<Body> {
+    answer(
+        &shared,
+        Wire::Messages,
+        request,
+        |tokens| json!({ "input_tokens": tokens }),
+    )
+    .await
+}
+
+pub(super) async fn input_tokens(
+    State(shared): State<Arc<Shared>>,
+    request: Request,
+) -> Response<Body> {
+    answer(
+        &shared,
+        Wire::Responses,
+        request,
+        |tokens| json!({ "object": "response.input_tokens", "input_tokens": tokens }),
+    )
+    .await
+}
+
+async fn answer(
+    shared: &Arc<Shared>,
+    wire: Wire,
+    request: Request,
+    said: impl Fn(u64) -> Value,
+) -> Response<Body> {
+    let (parts, body) = request.into_parts();
+    let mut body = Incoming::new(body, &parts);
+    let response = match count(shared, wire, &parts, &mut body).await {
+        Ok((tokens, is_estimate)) => {
+            let mut response = encode::json_response(StatusCode::OK, &said(tokens));
+            if is_estimate {
+                let headers = response.headers_mut();
+                headers.insert(ESTIMATED, HeaderValue::from_static("true"));
+            }
+            response
+        }
+        Err(refusal) => {
+            body.discard().await;
+            encode::refuse(wire.into(), &refusal, false)
+        }
+    };
+    with_request_id(shared, response)
+}
+
+/// The tokens of a prompt, and whether that is an estimate.
+async fn count(
+    shared: &Shared,
+    wire: Wire,
+    parts: &http::request::Parts,
+    body: &mut Incoming,
+) -> Result<(u64, bool), Refusal> {
+    let identity = identify(&parts.headers)?;
+    let view = shared.view.borrow().clone();
+    let credentials = shared.credentials.borrow().clone();
+    matching::may_ask(&view.table, &identity, &credentials)?;
+    let (body, _held) = body.read(&shared.bodies).await?;
+    let _permit = admit::admit(shared)?;
+    let mut object = decode::object(&body)?;
+    if wire == Wire::Messages {
+        // How long the answer may be is no part of the question.
+        object.entry("max_tokens").or_insert_with(|| 1.into());
+    }
+    let mut ask = decode::of_object(wire, object)?;
+    ask.betas = super::betas::allowed(&parts.headers);
+    let matched = matching::find(&view.table, &ask.model, &identity, &credentials)?;
+    let plan = plan::plan(&matched.route.settings, &ask, &parts.headers)?;
+    let first = plan.steps().into_iter().next();
+    let estimate = (ask.prompt_estimate(), true);
+    let Some(tier) = first else {
+        return Ok(estimate);
+    };
+    let counted = by_tier(shared, &tier, &ask);
+    let counted = timeout(LONGEST_COUNT, counted).await;
+    Ok(match counted {
+        Ok(Some(tokens)) => (tokens, false),
+        Ok(None) | Err(_) => estimate,
+    })
+}
+
+async fn by_tier(shared: &Shared, tier: &Tier, ask: &Ask) -> Option<u64> {
+    match tier.deployment() {
+        Some(deployment) => counting::at_replica(shared, deployment, tier.adapter(), ask).await,
+        None => counting::at_endpoint(shared, tier, ask).await,
+    }
+}
