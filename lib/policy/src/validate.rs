@@ -6,6 +6,7 @@
 //! we take.
 
 mod endpoint;
+mod rules;
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
@@ -23,6 +24,7 @@ use weir_crds::{
 
 use crate::honoured::Honoured;
 use crate::plan::Egress;
+use crate::rules::{Classifier, Rule};
 use crate::tier::{Inside, Outside, Target, Tier};
 
 /// One reason why a spec is not served.
@@ -50,6 +52,21 @@ pub struct Settings {
     pub max_duration: Duration,
     pub retries: Retries,
     pub on_all_unsure: OnAllUnsure,
+    /// The first that matches wins.
+    pub rules: Vec<Rule>,
+    /// Asked where neither a pin nor a rule says where an ask begins.
+    pub classifier: Option<Classifier>,
+    /// Who may name a tier in a request.
+    pub pin_tenants: BTreeSet<String>,
+}
+
+impl Settings {
+    /// The deployments that asks may be sent to, those of its tiers first.
+    pub fn deployments(&self) -> impl Iterator<Item = &str> {
+        let tiers = self.tiers.iter().filter_map(Tier::deployment);
+        let classifier = self.classifier.iter();
+        tiers.chain(classifier.map(|classifier| classifier.deployment.as_str()))
+    }
 }
 
 /// The fields of a RoutePolicy that are honoured; every other is refused with `NotImplemented`.
@@ -78,6 +95,10 @@ pub const HONOURED: Honoured = Honoured {
         "spec.privacy.egress",
         "spec.privacy.denyWhen",
         "spec.auth",
+        "spec.pin",
+        "spec.rules",
+        "spec.classifier.deployment",
+        "spec.classifier.labels",
         "spec.streaming",
         "spec.timeout",
         "spec.idleTimeout",
@@ -140,6 +161,9 @@ pub fn settings(spec: &RoutePolicySpec) -> Result<Settings, Vec<Problem>> {
         max_duration: check.duration("spec.maxDuration", &spec.max_duration),
         retries: spec.retries.clone(),
         on_all_unsure: spec.on_all_unsure,
+        rules: check.rules(spec),
+        classifier: check.classifier(spec),
+        pin_tenants: check.pins(spec),
     };
     match check.problems.is_empty() {
         true => Ok(settings),
@@ -164,6 +188,14 @@ impl Check {
     }
 
     fn names<'a>(&mut self, field: &str, names: impl Iterator<Item = &'a String>) {
+        let mut names = names.peekable();
+        if names.peek().is_none() {
+            self.invalid(field, "must not be empty");
+        }
+        self.unique(field, names);
+    }
+
+    fn unique<'a>(&mut self, field: &str, names: impl Iterator<Item = &'a String>) {
         let mut seen = BTreeSet::new();
         for name in names {
             if name.is_empty() {
@@ -171,9 +203,6 @@ impl Check {
             } else if !seen.insert(name) {
                 self.invalid(field, format_args!("{name:?} is there twice"));
             }
-        }
-        if seen.is_empty() {
-            self.invalid(field, "must not be empty");
         }
     }
 

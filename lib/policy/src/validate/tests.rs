@@ -7,7 +7,7 @@ use super::*;
 use crate::testing;
 
 /// The valid spec with `value` at the JSON pointer `at`.
-fn with(at: &str, value: Value) -> RoutePolicySpec {
+pub(super) fn with(at: &str, value: Value) -> RoutePolicySpec {
     let mut spec = serde_json::to_value(testing::policy("support").spec).unwrap();
     let (parent, field) = at.rsplit_once('/').unwrap();
     spec.pointer_mut(parent).unwrap()[field] = value;
@@ -186,11 +186,6 @@ fn what_nobody_honours_yet_is_refused_by_name() {
             "/quality",
             json!({ "maxRegret": "0.02", "reference": "frontier" }),
             "spec.quality",
-        ),
-        (
-            "/rules",
-            json!([{ "name": "a", "when": {}, "then": { "start": "small" } }]),
-            "spec.rules",
         ),
         (
             "/budget",
