@@ -28,6 +28,7 @@ use crate::refusal::{Failure, Refusal};
 use crate::shared::Shared;
 use gate::Gate;
 use tries::{Tried, pause};
+pub(crate) use worker::prompt;
 
 /// What a tier sends.
 enum Arrival {

@@ -45,8 +45,13 @@ pub(crate) enum Refusal {
     NoTierFor { field: String },
     #[error("no tier inside the cluster may take this ask, and it must not leave the cluster")]
     PrivateWithoutTier,
-    #[error("the header x-weir-tier is not served yet: no tier can be pinned")]
-    PinNotServed,
+    #[error("the header x-weir-tier is only for those whom the policy allows to choose a tier")]
+    PinNotAllowed,
+    #[error("{}", .message.as_deref().unwrap_or("the policy does not take this ask"))]
+    Rejected {
+        rule: String,
+        message: Option<String>,
+    },
     #[error("the router has as many asks in hand as it may: {limit}")]
     TooManyAsks { limit: usize },
     #[error("{}{}", .last, history(.attempts))]
@@ -155,9 +160,10 @@ impl Refusal {
             Refusal::KeyNeeded { .. } | Refusal::KeyMissing | Refusal::KeyUnknown => {
                 StatusCode::UNAUTHORIZED
             }
-            Refusal::KeyOfAnother { .. } | Refusal::PrivateWithoutTier | Refusal::PinNotServed => {
-                StatusCode::FORBIDDEN
-            }
+            Refusal::KeyOfAnother { .. }
+            | Refusal::PrivateWithoutTier
+            | Refusal::PinNotAllowed
+            | Refusal::Rejected { .. } => StatusCode::FORBIDDEN,
             Refusal::TooManyAsks { .. } | Refusal::BodiesTooLarge { .. } => {
                 StatusCode::TOO_MANY_REQUESTS
             }
@@ -235,7 +241,7 @@ impl Refusal {
         match self {
             Refusal::Field { field, .. } | Refusal::NoTierFor { field } => Some(field),
             Refusal::UnknownModel { .. } => Some("model"),
-            Refusal::PinNotServed => Some("x-weir-tier"),
+            Refusal::PinNotAllowed => Some("x-weir-tier"),
             Refusal::Failed { last, .. } => match last {
                 Failure::Refused { field, .. } => field.as_deref(),
                 Failure::TooLong { .. } => Some("messages"),
@@ -254,7 +260,8 @@ impl Refusal {
             }
             Refusal::KeyOfAnother { .. } => Some("model_not_allowed"),
             Refusal::PrivateWithoutTier => Some("egress_denied"),
-            Refusal::PinNotServed => Some("pin_not_allowed"),
+            Refusal::PinNotAllowed => Some("pin_not_allowed"),
+            Refusal::Rejected { .. } => Some("rejected_by_rule"),
             Refusal::TooManyAsks { .. } | Refusal::BodiesTooLarge { .. } => {
                 Some("rate_limit_exceeded")
             }

@@ -117,7 +117,8 @@ fn arrival(tokens: api::Tokens) -> Arrival {
     Arrival::Tokens { evidence, piece }
 }
 
-fn request(call: &Call<'_>, ask: &Ask) -> api::GenerateRequest {
+/// The conversation as a worker takes it.
+pub(crate) fn prompt(ask: &Ask) -> api::Prompt {
     let messages = ask.messages.iter().map(|message| api::Message {
         role: message.role.clone(),
         content: message.content.clone(),
@@ -129,12 +130,16 @@ fn request(call: &Call<'_>, ask: &Ask) -> api::GenerateRequest {
         messages: messages.collect(),
         ..api::Chat::default()
     };
+    api::Prompt {
+        form: Some(api::prompt::Form::Chat(chat)),
+    }
+}
+
+fn request(call: &Call<'_>, ask: &Ask) -> api::GenerateRequest {
     let sampling = &ask.sampling;
     api::GenerateRequest {
         model: call.model.to_owned(),
-        prompt: Some(api::Prompt {
-            form: Some(api::prompt::Form::Chat(chat)),
-        }),
+        prompt: Some(prompt(ask)),
         sampling: Some(api::Sampling {
             temperature: sampling.temperature,
             top_k: sampling.top_k,

@@ -1,6 +1,7 @@
 //! Which rule wins, what it is said to have matched by, and when tokens must be counted.
 
 use std::cell::Cell;
+use std::slice::from_ref;
 
 use serde_json::{Value, json};
 
@@ -168,7 +169,7 @@ fn bytes_decide_where_they_are_twice_clear_of_the_bound() {
         (199, "none", "r0: prompt about 50 tokens under 100"),
     ] {
         let facts = Known::default();
-        let outcome = |when: &Value| outcome(&[when.clone()], &facts, Length::Bytes(bytes));
+        let outcome = |when: &Value| outcome(from_ref(when), &facts, Length::Bytes(bytes));
         assert_eq!(outcome(&over), is_over, "{bytes}");
         assert_eq!(outcome(&under), is_under, "{bytes}");
     }
