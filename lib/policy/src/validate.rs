@@ -13,7 +13,6 @@ use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http_names::is_header_name;
 use regex::Regex;
 use serde_json::Value;
 use weir_cascade::{Config, HoldBack, Signals};
@@ -133,13 +132,8 @@ pub fn settings(spec: &RoutePolicySpec) -> Result<Settings, Vec<Problem>> {
     check.names("spec.models", spec.models.iter());
     check.names("spec.tiers", spec.tiers.iter().map(|tier| &tier.name));
     let tiers = check.tiers(spec);
-    if let Some(when) = spec.privacy.deny_when.as_ref()
-        && !is_header_name(&when.header.name)
-    {
-        check.invalid(
-            "spec.privacy.denyWhen.header.name",
-            "is no name of a header",
-        );
+    if let Some(when) = &spec.privacy.deny_when {
+        check.header("spec.privacy.denyWhen.header", &when.header);
     }
     if let Some(auth) = &spec.auth {
         check.object_name("spec.auth.keysSecretRef.name", &auth.keys_secret_ref.name);

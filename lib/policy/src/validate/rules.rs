@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use weir_crds::{RoutePolicySpec, TokenRange, When, is_entry_name, is_object_name};
+use weir_crds::{HeaderValues, RoutePolicySpec, TokenRange, When, is_entry_name, is_object_name};
 
 use super::{Check, http_names::is_header_name};
 use crate::language::{LANGUAGES, is_recognised};
@@ -38,10 +38,7 @@ impl Check {
             self.range(&format!("{at}.promptTokens"), range);
         }
         if let Some(header) = &when.header {
-            if !is_header_name(&header.name) {
-                self.invalid(format!("{at}.header.name"), "is no name of a header");
-            }
-            self.values(format!("{at}.header.values"), &header.values);
+            self.header(&format!("{at}.header"), header);
         }
         if let Some(metadata) = &when.metadata {
             if metadata.name.is_empty() {
@@ -82,6 +79,21 @@ impl Check {
                 self.invalid(at, message);
             }
             _ => {}
+        }
+    }
+
+    /// A header that a request may have.
+    pub(super) fn header(&mut self, at: &str, header: &HeaderValues) {
+        if !is_header_name(&header.name) {
+            self.invalid(format!("{at}.name"), "is no name of a header");
+        }
+        self.values(format!("{at}.values"), &header.values);
+        // Several values come in one header with commas between them.
+        let never = |value: &&String| value.contains(',') || value.trim() != value.as_str();
+        if let Some(value) = header.values.iter().find(never) {
+            let message =
+                format!("{value:?} has a comma, or a space at an end, and matches nothing");
+            self.invalid(format!("{at}.values"), message);
         }
     }
 

@@ -126,6 +126,12 @@ fn every_fault_is_named_by_its_field() {
             "spec.privacy.denyWhen.header.name",
             "no name of a header",
         ),
+        (
+            "/privacy",
+            json!({ "denyWhen": { "header": { "name": "x-data-class", "values": ["a,b"] } } }),
+            "spec.privacy.denyWhen.header.values",
+            "has a comma",
+        ),
     ] {
         let problems = validate(&with(at, value.clone()));
         let found = problems.iter().find(|problem| problem.field == field);

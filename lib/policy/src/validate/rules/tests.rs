@@ -161,6 +161,16 @@ fn a_condition_that_no_ask_can_meet_is_refused() {
             "must not be empty",
         ),
         (
+            json!({ "header": { "name": "x-team", "values": ["x", "a, b"] } }),
+            "header.values",
+            "\"a, b\" has a comma",
+        ),
+        (
+            json!({ "header": { "name": "x-team", "values": ["x "] } }),
+            "header.values",
+            "a space at an end",
+        ),
+        (
             json!({ "metadata": { "name": "", "values": ["x"] } }),
             "metadata.name",
             "is empty",
