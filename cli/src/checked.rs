@@ -132,7 +132,7 @@ fn models(manifests: &Manifests) -> anyhow::Result<Vec<String>> {
     for policy in table.policies() {
         for missing in table.missing_deployments(&policy.name) {
             problems.push(format!(
-                "RoutePolicy/{}: no file has the deployment {missing:?} that a tier names",
+                "RoutePolicy/{}: no file has the deployment {missing:?} that it names",
                 policy.name
             ));
         }
@@ -241,8 +241,8 @@ mod tests {
         let yaml = policy("support", "assistant", "triage") + &policy("sales", "seller", "sales");
         assert_eq!(
             check(&yaml).unwrap_err(),
-            "RoutePolicy/sales: no file has the deployment \"sales\" that a tier names; \
-             RoutePolicy/support: no file has the deployment \"triage\" that a tier names"
+            "RoutePolicy/sales: no file has the deployment \"sales\" that it names; \
+             RoutePolicy/support: no file has the deployment \"triage\" that it names"
         );
     }
 

@@ -31,6 +31,7 @@ use crate::shared::Shared;
 use crate::wire::{self, Upstream};
 use gate::Gate;
 use tries::{Tried, pause};
+pub(crate) use worker::{prompt, said};
 
 /// What a tier sends.
 enum Arrival {

@@ -31,6 +31,8 @@ pub(crate) struct State {
     pub tenant: String,
     pub is_streamed: bool,
     pub is_private: bool,
+    /// How the tiers were chosen.
+    pub routed: Routed,
     /// The tiers in the order of the plan.
     pub plan: Vec<String>,
     pub dropped: Vec<String>,
@@ -38,6 +40,39 @@ pub(crate) struct State {
     /// From the ask's arrival to the first byte of its answer.
     pub first_byte: Option<Duration>,
     pub outcome: Outcome,
+}
+
+/// How the tiers of an ask were chosen.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Routed {
+    /// `order`, `rule`, `pin`, `classifier` or `classifier_failed`; empty where it did not come to that.
+    pub by: &'static str,
+    /// Of the rule, or of the tier that was pinned or classified.
+    pub name: String,
+    /// For a person; nothing of the ask's text is in it.
+    pub why: String,
+}
+
+impl Routed {
+    /// Says one thing more.
+    pub fn add(&mut self, more: &str) {
+        if !self.why.is_empty() && !more.is_empty() {
+            self.why.push_str("; ");
+        }
+        self.why.push_str(more);
+    }
+
+    /// All of it: `rule long: prompt 7012 tokens over 6000`.
+    pub fn line(&self) -> String {
+        let mut line = self.by.to_owned();
+        for (lead, text) in [(" ", &self.name), (": ", &self.why)] {
+            if !text.is_empty() {
+                line.push_str(lead);
+                line.push_str(text);
+            }
+        }
+        line
+    }
 }
 
 /// How an ask ended: one of a closed set.
@@ -177,5 +212,28 @@ impl Decision {
         attempts
             .map(|attempt| (attempt.tier.clone(), attempt.outcome.to_owned()))
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_route_is_told_in_one_line() {
+        let mut routed = Routed {
+            by: "order",
+            ..Routed::default()
+        };
+        assert_eq!(routed.line(), "order");
+        routed.by = "rule";
+        routed.name = "long".into();
+        routed.add("prompt 7012 tokens over 6000");
+        routed.add("");
+        routed.add("drew 0.5");
+        assert_eq!(
+            routed.line(),
+            "rule long: prompt 7012 tokens over 6000; drew 0.5"
+        );
     }
 }

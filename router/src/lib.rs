@@ -5,7 +5,8 @@
 //! 1. `identify`: the API key, and the tenants it belongs to.
 //! 2. `decode`: the wire's request becomes an `ask`.
 //! 3. `matching`: the model name picks a policy or a deployment.
-//! 4. `plan` (pure): which tiers may answer, in which order; what may leave the cluster.
+//! 4. `route`: where the ask begins, by pin, rules and classifier, with the tiers of a `plan` (pure): which
+//!    may answer, in which order; what may leave the cluster.
 //! 5. `admit`: limits.
 //! 6. `attempt`: tier by tier until one is sure; nothing is shown before it is committed.
 //! 7. `encode`: the `answer` becomes what the client's SDK expects.
@@ -13,7 +14,8 @@
 //!
 //! Around them: `world` and what feeds it (`watch`), `credentials`, `dial` (which
 //! addresses), `replicas` (connections, least busy first), `load` (what is in hand),
-//! `wire` (what upstreams understand of what clients say), `refusal` (every way not to answer), `shared` and `metrics`.
+//! `wire` (what upstreams understand of what clients say), `language` (of a text), `refusal` (every
+//! way not to answer), `shared` and `metrics`.
 
 mod admit;
 mod answer;
@@ -26,12 +28,14 @@ mod decode;
 mod dial;
 mod encode;
 mod identify;
+mod language;
 mod load;
 mod matching;
 mod metrics;
 mod plan;
 mod refusal;
 mod replicas;
+mod route;
 mod server;
 mod settle;
 mod shared;

@@ -20,6 +20,14 @@ pub(crate) struct AskLabels {
     pub outcome: &'static str,
 }
 
+/// `name` is that of a rule, or of the tier that was pinned or classified.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct RouteLabels {
+    pub policy: String,
+    pub by: &'static str,
+    pub name: String,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct AttemptLabels {
     pub policy: String,
@@ -36,6 +44,7 @@ pub(crate) struct TierLabels {
 #[derive(Clone)]
 pub(crate) struct Metrics {
     pub asks: Family<AskLabels, Counter>,
+    pub routes: Family<RouteLabels, Counter>,
     pub attempts: Family<AttemptLabels, Counter>,
     pub tokens: Family<TierLabels, Counter>,
     pub cost_dollars: Family<TierLabels, Counter<f64, AtomicU64>>,
@@ -48,6 +57,7 @@ impl Metrics {
     pub fn register(metrics: &weir_process::Metrics) -> Self {
         let ours = Self {
             asks: Family::default(),
+            routes: Family::default(),
             attempts: Family::default(),
             tokens: Family::default(),
             cost_dollars: Family::default(),
@@ -58,6 +68,11 @@ impl Metrics {
         let mine = &ours;
         metrics.register(|registry| {
             registry.register("asks", "Asks that ended, by how", mine.asks.clone());
+            registry.register(
+                "routes",
+                "Asks by what chose their tiers",
+                mine.routes.clone(),
+            );
             registry.register(
                 "attempts",
                 "Attempts that ended, by how",

@@ -1,6 +1,7 @@
 //! Phase 4, pure: which tiers may answer an ask, in which order.
 
 use http::HeaderMap;
+use weir_crds::HeaderValues;
 use weir_policy::tier::Tier;
 use weir_policy::validate::Settings;
 use weir_policy::{Egress, Plan};
@@ -9,26 +10,22 @@ use crate::ask::Ask;
 use crate::refusal::Refusal;
 use crate::wire::Upstream;
 
-/// The tiers of `settings` that can serve `ask`. A private ask gets a plan that holds no tier
-/// outside, by its type.
-pub(crate) fn plan(settings: &Settings, ask: &Ask, headers: &HeaderMap) -> Result<Plan, Refusal> {
-    let able = settings
-        .tiers
-        .iter()
-        .filter(|tier| can_serve(tier, ask).is_ok());
+/// Those of `tiers`, which are of `settings`, that can serve `ask`. A private ask gets a plan that holds
+/// no tier outside, by its type.
+pub(crate) fn plan(
+    settings: &Settings,
+    tiers: &[Tier],
+    ask: &Ask,
+    headers: &HeaderMap,
+) -> Result<Plan, Refusal> {
+    let able = tiers.iter().filter(|tier| can_serve(tier, ask).is_ok());
     let plan = Plan::over(able.cloned(), egress(settings, headers));
     if !plan.is_empty() {
         return Ok(plan);
     }
-    let unable = settings
-        .tiers
-        .iter()
-        .find_map(|tier| can_serve(tier, ask).err());
+    let unable = tiers.iter().find_map(|tier| can_serve(tier, ask).err());
     let is_private = matches!(plan, Plan::Private(_));
-    let has_outside = settings
-        .tiers
-        .iter()
-        .any(|tier| matches!(tier, Tier::Outside(_)));
+    let has_outside = tiers.iter().any(|tier| matches!(tier, Tier::Outside(_)));
     match unable {
         Some(field) if !(is_private && has_outside) => Err(Refusal::NoTierFor { field }),
         _ => Err(Refusal::PrivateWithoutTier),
@@ -36,19 +33,22 @@ pub(crate) fn plan(settings: &Settings, ask: &Ask, headers: &HeaderMap) -> Resul
 }
 
 fn egress(settings: &Settings, headers: &HeaderMap) -> Egress {
-    let is_private = settings.private_when.as_ref().is_some_and(|when| {
-        let values = headers.get_all(when.name.as_str()).iter();
-        let mut values = values.filter_map(|value| value.to_str().ok());
-        // Several values may come in one header or in several; any of them counts.
-        values.any(|value| {
-            let mut values = value.split(',').map(str::trim);
-            values.any(|value| when.values.iter().any(|wanted| wanted == value))
-        })
-    });
-    match is_private {
+    let private_when = settings.private_when.as_ref();
+    match private_when.is_some_and(|when| carries(headers, when)) {
         true => Egress::Denied,
         false => settings.egress,
     }
+}
+
+/// Whether a request has the header with one of the values. Several may come in one header or in
+/// several; any of them counts.
+pub(crate) fn carries(headers: &HeaderMap, wanted: &HeaderValues) -> bool {
+    let values = headers.get_all(wanted.name.as_str()).iter();
+    let mut values = values.filter_map(|value| value.to_str().ok());
+    values.any(|value| {
+        let mut values = value.split(',').map(str::trim);
+        values.any(|value| wanted.values.iter().any(|wanted| wanted == value))
+    })
 }
 
 /// The field that the tier cannot serve and that must not be left out.
@@ -96,6 +96,10 @@ mod tests {
         crate::decode::decode(Wire::Chat, body.to_string().as_bytes()).unwrap()
     }
 
+    fn plan_all(settings: &Settings, ask: &Ask, headers: &HeaderMap) -> Result<Plan, Refusal> {
+        plan(settings, &settings.tiers, ask, headers)
+    }
+
     fn tiers(plan: Result<Plan, Refusal>) -> Vec<String> {
         plan.unwrap()
             .steps()
@@ -106,17 +110,17 @@ mod tests {
 
     #[test]
     fn a_plain_ask_has_every_tier() {
-        let planned = plan(&settings(json!({})), &ask(json!({})), &HeaderMap::new());
+        let planned = plan_all(&settings(json!({})), &ask(json!({})), &HeaderMap::new());
         assert_eq!(tiers(planned), ["small", "big"]);
     }
 
     #[test]
     fn a_tier_that_cannot_serve_a_field_is_out_and_the_last_to_go_is_named() {
         let open = settings(json!({}));
-        let planned = plan(&open, &ask(json!({ "functions": [{}] })), &HeaderMap::new());
+        let planned = plan_all(&open, &ask(json!({ "functions": [{}] })), &HeaderMap::new());
         assert_eq!(tiers(planned), ["big"]);
         let biased = ask(json!({ "audio": {} }));
-        let refused = plan(&open, &biased, &HeaderMap::new()).unwrap_err();
+        let refused = plan_all(&open, &biased, &HeaderMap::new()).unwrap_err();
         assert_eq!(
             refused,
             Refusal::NoTierFor {
@@ -134,10 +138,11 @@ mod tests {
             "x-data-class",
             HeaderValue::from_static("public, restricted"),
         );
-        let planned = plan(&settings, &ask(json!({})), &headers);
+        let planned = plan_all(&settings, &ask(json!({})), &headers);
         assert!(matches!(planned, Ok(Plan::Private(_))));
         assert_eq!(tiers(planned), ["small"]);
-        let refused = plan(&settings, &ask(json!({ "functions": [{}] })), &headers).unwrap_err();
+        let refused =
+            plan_all(&settings, &ask(json!({ "functions": [{}] })), &headers).unwrap_err();
         assert_eq!(refused, Refusal::PrivateWithoutTier);
     }
 }

@@ -50,8 +50,13 @@ pub(crate) enum Refusal {
     NoTierFor { field: String },
     #[error("no tier inside the cluster may take this ask, and it must not leave the cluster")]
     PrivateWithoutTier,
-    #[error("the header x-weir-tier is not served yet: no tier can be pinned")]
-    PinNotServed,
+    #[error("the header x-weir-tier is only for those whom the policy allows to choose a tier")]
+    PinNotAllowed,
+    #[error("{}", .message.as_deref().unwrap_or("the policy does not take this ask"))]
+    Rejected {
+        rule: String,
+        message: Option<String>,
+    },
     #[error("the router has as many asks in hand as it may: {limit}")]
     TooManyAsks { limit: usize },
     #[error("{}{}", .last, history(.attempts))]
@@ -164,9 +169,10 @@ impl Refusal {
             Refusal::KeyNeeded { .. } | Refusal::KeyMissing | Refusal::KeyUnknown => {
                 StatusCode::UNAUTHORIZED
             }
-            Refusal::KeyOfAnother { .. } | Refusal::PrivateWithoutTier | Refusal::PinNotServed => {
-                StatusCode::FORBIDDEN
-            }
+            Refusal::KeyOfAnother { .. }
+            | Refusal::PrivateWithoutTier
+            | Refusal::PinNotAllowed
+            | Refusal::Rejected { .. } => StatusCode::FORBIDDEN,
             Refusal::TooManyAsks { .. } | Refusal::BodiesTooLarge { .. } => {
                 StatusCode::TOO_MANY_REQUESTS
             }

@@ -5,7 +5,7 @@ mod counting;
 mod models;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -14,7 +14,7 @@ use axum::routing::{get, post};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Response, Version, header};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tracing::{Instrument, Span, field, info_span};
 use weir_policy::Plan;
 use weir_policy::table::Owner;
@@ -30,16 +30,14 @@ use crate::decode::{Held, Incoming};
 use crate::encode::{self, Encoder};
 use crate::identify::identify;
 use crate::refusal::{Failure, Family, Refusal};
+use crate::route::Crossing;
 use crate::settle::Unsettled;
 use crate::shared::{Shared, hashed};
 use crate::wire::Wire;
-use crate::{admit, decode, matching, plan};
+use crate::{admit, decode, matching};
 
 /// How far an attempt may run ahead of a client that reads slowly.
 const EVENTS_AHEAD: usize = 64;
-
-/// Names a tier in a request; the answer's header of the same name says which tier it was.
-const PIN: &str = "x-weir-tier";
 
 /// The routes of the client port.
 pub(crate) fn routes(shared: Arc<Shared>) -> Router {
@@ -69,13 +67,14 @@ async fn ask(State(shared): State<Arc<Shared>>, wire: Wire, request: Request) ->
         weir.decision = field::Empty,
         weir.policy = field::Empty,
         weir.generation = field::Empty,
+        weir.route = field::Empty,
         weir.outcome = field::Empty,
         weir.tier = field::Empty,
         weir.cost = field::Empty,
         weir.attempts = field::Empty,
     );
     traces::follow(&span, request.headers());
-    let decision = Arc::new(Decision::new(shared.ids.next(), Instant::now()));
+    let decision = Arc::new(Decision::new(shared.ids.next(), std::time::Instant::now()));
     span.record("weir.decision", &decision.id);
     decision.state().wire = wire.word();
     let unsettled = Arc::new(Unsettled::new(shared, decision.clone(), span.clone()));
@@ -111,6 +110,8 @@ struct Job {
     ask: Ask,
     settings: Arc<Settings>,
     plan: Plan,
+    /// When the first byte must have been committed.
+    commit_by: Instant,
     events: mpsc::Sender<Event>,
     /// A place kept for what ends the ask from outside: however far behind the client reads, it
     /// finds that there.
@@ -128,16 +129,13 @@ async fn answer(
 ) -> Result<Response<Body>, Refusal> {
     let shared = unsettled.shared.clone();
     let identity = identify(&parts.headers)?;
-    // A client that pins a tier must not get the answer of another one.
-    if parts.headers.contains_key(PIN) {
-        return Err(Refusal::PinNotServed);
-    }
     {
         let (view, credentials) = (shared.view.borrow(), shared.credentials.borrow());
         matching::may_ask(&view.table, &identity, &credentials)?;
     }
-    let (body, held) = read(body, &unsettled).await?;
+    let (body, held) = meanwhile(&unsettled, body.read(&shared.bodies)).await?;
     let permit = admit::admit(&shared)?;
+    let admitted = Instant::now();
     let mut ask = decode::decode(wire, &body)?;
     if wire == Wire::Messages {
         ask.betas = betas::allowed(&parts.headers);
@@ -147,8 +145,7 @@ async fn answer(
     let credentials = shared.credentials.borrow().clone();
     unsettled.decision.state().model.clone_from(&ask.model);
     let matched = matching::find(&view.table, &ask.model, &identity, &credentials)?;
-    let settings = matched.route.settings;
-    let plan = plan::plan(&settings, &ask, &parts.headers)?;
+    let settings = matched.route.settings.clone();
     {
         let mut state = unsettled.decision.state();
         if let Owner::Policy(policy) = &matched.route.owner {
@@ -157,6 +154,20 @@ async fn answer(
         }
         state.tenant = matched.tenant.as_deref().map(hashed).unwrap_or_default();
         state.is_streamed = ask.stream;
+        state.routed.by = "order";
+    }
+    let commit_by = admitted + settings.timeout;
+    let crossing = Crossing {
+        shared: &shared,
+        decision: &unsettled.decision,
+        matched: &matched,
+        ask: &ask,
+        headers: &parts.headers,
+        until: commit_by,
+    };
+    let plan = meanwhile(&unsettled, crossing.plan()).await?;
+    {
+        let mut state = unsettled.decision.state();
         state.is_private = matches!(plan, Plan::Private(_));
         state.plan = plan
             .steps()
@@ -173,6 +184,7 @@ async fn answer(
         ask,
         settings,
         plan,
+        commit_by,
         events,
         last_word: last_word.map_err(|_| Refusal::Defect)?,
         unsettled,
@@ -186,13 +198,14 @@ async fn answer(
     deliver(wire, encoder, received, stream.then_some(headers_after)).await
 }
 
-/// Reads the body. A client that leaves meanwhile takes this future with it, without another word.
-async fn read(body: &mut Incoming, unsettled: &Unsettled) -> Result<(Vec<u8>, Held), Refusal> {
+/// What is waited for before anything works on the ask. A client that leaves meanwhile takes this future
+/// with it, without another word.
+async fn meanwhile<T>(unsettled: &Unsettled, wait: impl Future<Output = T>) -> T {
     let outcome = |outcome| unsettled.decision.state().outcome = outcome;
     outcome(Outcome::Disconnected);
-    let read = body.read(&unsettled.shared.bodies).await;
+    let waited = wait.await;
     outcome(Outcome::default());
-    read
+    waited
 }
 
 /// Hands an answer over: whole, or as it comes. The headers of a stream wait for its first event,
@@ -241,7 +254,7 @@ impl Job {
             settings: &self.settings,
             decision,
             out: &self.events,
-            commit_by: tokio::time::Instant::now() + self.settings.timeout,
+            commit_by: self.commit_by,
         };
         let pursued = timeout(self.settings.max_duration, pursuit.run(&steps));
         tokio::select! {

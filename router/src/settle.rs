@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tracing::Span;
 
 use crate::decision::{Decision, Outcome};
-use crate::metrics::{AskLabels, AttemptLabels, TierLabels};
+use crate::metrics::{AskLabels, AttemptLabels, RouteLabels, TierLabels};
 use crate::shared::Shared;
 
 /// One ask that is not settled yet. Dropping it settles it.
@@ -55,6 +55,14 @@ impl Unsettled {
                 outcome,
             })
             .inc();
+        if !state.routed.by.is_empty() {
+            let labels = RouteLabels {
+                policy: policy.clone(),
+                by: state.routed.by,
+                name: state.routed.name.clone(),
+            };
+            metrics.routes.get_or_create(&labels).inc();
+        }
         for attempt in &state.attempts {
             let (policy, tier, outcome) = (policy.clone(), attempt.tier.clone(), attempt.outcome);
             let labels = TierLabels {
@@ -93,6 +101,7 @@ impl Unsettled {
         };
         let attempts = serde_json::to_string(&state.attempts).unwrap_or_default();
         let first_byte_ms = state.first_byte.map(|after| after.as_millis() as u64);
+        let route = state.routed.line();
         let entered = self.span.enter();
         tracing::info!(
             target: "weir_router::decision",
@@ -104,6 +113,7 @@ impl Unsettled {
             wire = state.wire,
             streamed = state.is_streamed,
             private = state.is_private,
+            route,
             plan = state.plan.join(","),
             dropped = state.dropped.join(","),
             attempts,
@@ -120,6 +130,7 @@ impl Unsettled {
         let span = &self.span;
         span.record("weir.policy", &state.policy);
         span.record("weir.generation", state.generation);
+        span.record("weir.route", &route);
         span.record("weir.outcome", outcome);
         span.record("weir.tier", tier);
         span.record("weir.cost", &cost);

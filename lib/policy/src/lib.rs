@@ -2,6 +2,8 @@
 //!
 //! * [`table`]: from the policies and deployments of a namespace to what every model name means.
 //! * [`mod@validate`]: one policy, checked: settings, or every problem at once.
+//! * [`rules`]: which rule of a policy an ask matches first, and where that sends it.
+//! * [`language`]: the languages that rules may name.
 //! * [`honoured`]: which fields of a spec some code honours; the rest is refused by name.
 //! * [`last_good`]: how the last valid policies are kept.
 //! * [`tier`] and [`plan`]: what may answer an ask; inside and outside the cluster are different
@@ -13,9 +15,11 @@
 pub mod cidr;
 pub mod honoured;
 pub mod json;
+pub mod language;
 pub mod last_good;
 pub mod load;
 pub mod plan;
+pub mod rules;
 pub mod source;
 pub mod table;
 #[cfg(test)]

@@ -136,14 +136,12 @@ impl Table {
         refused.map(|(policy, problems)| (policy.as_str(), problems.as_slice()))
     }
 
-    /// The deployments that tiers of the policy name and that do not exist: no fault of the spec,
-    /// but those tiers are out.
+    /// The deployments that tiers of the policy or its classifier name and that do not exist: no fault
+    /// of the spec, but those tiers are out.
     pub fn missing_deployments(&self, policy: &str) -> Vec<&str> {
-        let tiers = self
-            .policies
-            .get(policy)
-            .map(|policy| &policy.settings.tiers);
-        let named = tiers.into_iter().flatten().filter_map(Tier::deployment);
+        let policy = self.policies.get(policy);
+        let named = policy.into_iter();
+        let named = named.flat_map(|policy| policy.settings.deployments());
         let missing: BTreeSet<&str> = named
             .filter(|name| !self.deployments.contains_key(*name))
             .collect();
@@ -298,8 +296,8 @@ impl Policy {
     }
 
     fn uses(&self, deployment: &str) -> bool {
-        let mut tiers = self.settings.tiers.iter();
-        tiers.any(|tier| tier.deployment() == Some(deployment))
+        let mut used = self.settings.deployments();
+        used.any(|used| used == deployment)
     }
 }
 
@@ -312,12 +310,13 @@ fn keys_of_refused(policy: &str, spec: &RoutePolicySpec) -> Vec<(String, Keys)> 
         policy: policy.to_owned(),
         secret: auth.keys_secret_ref.name.clone(),
     };
-    let named = spec
-        .tiers
-        .iter()
-        .filter_map(|tier| tier.deployment.as_ref());
-    named
-        .map(|deployment| (deployment.name.clone(), keys.clone()))
+    let tiers = spec.tiers.iter();
+    let tiers = tiers.filter_map(|tier| Some(&tier.deployment.as_ref()?.name));
+    let classifier = spec.classifier.as_ref();
+    let classifier = classifier.and_then(|classifier| Some(&classifier.deployment.as_ref()?.name));
+    tiers
+        .chain(classifier)
+        .map(|name| (name.clone(), keys.clone()))
         .collect()
 }
 

@@ -25,7 +25,7 @@ pub struct Inside {
 }
 
 /// What answers inside the cluster.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Target {
     /// The deployment of this name, or one of its adapters.
     Deployment {
@@ -163,6 +163,22 @@ impl Tier {
                 Target::Endpoint(_) => None,
             },
             Tier::Outside(_) => None,
+        }
+    }
+
+    /// The same tier with answers that count whatever their score.
+    pub fn unjudged(&self) -> Self {
+        match self {
+            Tier::Inside(inside) => Tier::Inside(Arc::new(Inside {
+                name: inside.name.clone(),
+                target: inside.target.clone(),
+                accept: None,
+            })),
+            Tier::Outside(outside) => Tier::Outside(Arc::new(Outside {
+                name: outside.name.clone(),
+                endpoint: outside.endpoint.clone(),
+                accept: None,
+            })),
         }
     }
 

@@ -6,13 +6,13 @@
 //! we take.
 
 mod endpoint;
+mod rules;
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http_names::is_header_name;
 use regex::Regex;
 use serde_json::Value;
 use weir_cascade::{Config, HoldBack, Signals};
@@ -23,6 +23,7 @@ use weir_crds::{
 
 use crate::honoured::Honoured;
 use crate::plan::Egress;
+use crate::rules::{Classifier, Rule};
 use crate::tier::{Inside, Outside, Target, Tier};
 
 /// One reason why a spec is not served.
@@ -50,6 +51,21 @@ pub struct Settings {
     pub max_duration: Duration,
     pub retries: Retries,
     pub on_all_unsure: OnAllUnsure,
+    /// The first that matches wins.
+    pub rules: Vec<Rule>,
+    /// Asked where neither a pin nor a rule says where an ask begins.
+    pub classifier: Option<Classifier>,
+    /// Who may name a tier in a request.
+    pub pin_tenants: BTreeSet<String>,
+}
+
+impl Settings {
+    /// The deployments that asks may be sent to, those of its tiers first.
+    pub fn deployments(&self) -> impl Iterator<Item = &str> {
+        let tiers = self.tiers.iter().filter_map(Tier::deployment);
+        let classifier = self.classifier.iter();
+        tiers.chain(classifier.map(|classifier| classifier.deployment.as_str()))
+    }
 }
 
 /// The fields of a RoutePolicy that are honoured; every other is refused with `NotImplemented`.
@@ -82,6 +98,10 @@ pub const HONOURED: Honoured = Honoured {
         "spec.privacy.egress",
         "spec.privacy.denyWhen",
         "spec.auth",
+        "spec.pin",
+        "spec.rules",
+        "spec.classifier.deployment",
+        "spec.classifier.labels",
         "spec.streaming",
         "spec.timeout",
         "spec.idleTimeout",
@@ -111,13 +131,8 @@ pub fn settings(spec: &RoutePolicySpec) -> Result<Settings, Vec<Problem>> {
     check.names("spec.models", spec.models.iter());
     check.names("spec.tiers", spec.tiers.iter().map(|tier| &tier.name));
     let tiers = check.tiers(spec);
-    if let Some(when) = spec.privacy.deny_when.as_ref()
-        && !is_header_name(&when.header.name)
-    {
-        check.invalid(
-            "spec.privacy.denyWhen.header.name",
-            "is no name of a header",
-        );
+    if let Some(when) = &spec.privacy.deny_when {
+        check.header("spec.privacy.denyWhen.header", &when.header);
     }
     if let Some(auth) = &spec.auth {
         check.object_name("spec.auth.keysSecretRef.name", &auth.keys_secret_ref.name);
@@ -139,6 +154,9 @@ pub fn settings(spec: &RoutePolicySpec) -> Result<Settings, Vec<Problem>> {
         max_duration: check.duration("spec.maxDuration", &spec.max_duration),
         retries: spec.retries.clone(),
         on_all_unsure: spec.on_all_unsure,
+        rules: check.rules(spec),
+        classifier: check.classifier(spec),
+        pin_tenants: check.pins(spec),
     };
     match check.problems.is_empty() {
         true => Ok(settings),
@@ -163,6 +181,14 @@ impl Check {
     }
 
     fn names<'a>(&mut self, field: &str, names: impl Iterator<Item = &'a String>) {
+        let mut names = names.peekable();
+        if names.peek().is_none() {
+            self.invalid(field, "must not be empty");
+        }
+        self.unique(field, names);
+    }
+
+    fn unique<'a>(&mut self, field: &str, names: impl Iterator<Item = &'a String>) {
         let mut seen = BTreeSet::new();
         for name in names {
             if name.is_empty() {
@@ -170,9 +196,6 @@ impl Check {
             } else if !seen.insert(name) {
                 self.invalid(field, format_args!("{name:?} is there twice"));
             }
-        }
-        if seen.is_empty() {
-            self.invalid(field, "must not be empty");
         }
     }
 

@@ -18,7 +18,7 @@ use crate::answer::{CallPiece, Piece, Stop, Usage};
 use crate::ask::Ask;
 use crate::refusal::Failure;
 use crate::replicas::Lease;
-pub(crate) use request::prompt;
+pub(crate) use request::{prompt, said};
 
 /// An impossible token: JSON has no infinity.
 const LEAST_LOGPROB: f32 = -9999.0;

@@ -92,7 +92,7 @@ impl Refusal {
         match self {
             Refusal::Field { field, .. } | Refusal::NoTierFor { field } => Some(field),
             Refusal::UnknownModel { .. } => Some("model"),
-            Refusal::PinNotServed => Some("x-weir-tier"),
+            Refusal::PinNotAllowed => Some("x-weir-tier"),
             Refusal::Failed { last, .. } => match last {
                 Failure::Refused { field, .. } => field.as_deref(),
                 Failure::TooLong { .. } => Some("messages"),
@@ -111,7 +111,8 @@ impl Refusal {
             }
             Refusal::KeyOfAnother { .. } => Some("model_not_allowed"),
             Refusal::PrivateWithoutTier => Some("egress_denied"),
-            Refusal::PinNotServed => Some("pin_not_allowed"),
+            Refusal::PinNotAllowed => Some("pin_not_allowed"),
+            Refusal::Rejected { .. } => Some("rejected_by_rule"),
             Refusal::TooManyAsks { .. } | Refusal::BodiesTooLarge { .. } => {
                 Some("rate_limit_exceeded")
             }

@@ -102,7 +102,8 @@ async fn count(
     let mut ask = decode::of_object(wire, object)?;
     ask.betas = super::betas::allowed(&parts.headers);
     let matched = matching::find(&view.table, &ask.model, &identity, &credentials)?;
-    let plan = plan::plan(&matched.route.settings, &ask, &parts.headers)?;
+    let settings = &matched.route.settings;
+    let plan = plan::plan(settings, &settings.tiers, &ask, &parts.headers)?;
     let first = plan.steps().into_iter().next();
     let estimate = (ask.prompt_estimate(), true);
     let Some(tier) = first else {

@@ -100,7 +100,7 @@ async fn bodies_that_would_fill_memory_are_told_to_come_back() {
 }
 
 #[tokio::test]
-async fn a_pinned_tier_is_refused_by_its_header_and_not_ignored() {
+async fn a_pinned_tier_is_refused_by_its_header_where_nobody_may_pin() {
     let rig = Rig::start(Setup::default()).await;
     let mut headers = HeaderMap::new();
     headers.insert("x-weir-tier", http::HeaderValue::from_static("frontier"));

@@ -272,7 +272,7 @@ pub fn world(policy: Value, frontier: &str, replicas: &[SocketAddr]) -> World {
 }
 
 /// Objects field by field, lists item by item, anything else replaced.
-fn merge(into: &mut Value, from: Value) {
+pub fn merge(into: &mut Value, from: Value) {
     match (into, from) {
         (Value::Object(into), Value::Object(from)) => {
             for (field, value) in from {

@@ -1,7 +1,7 @@
 //! A worker that plays what a test wrote down for it, over real gRPC.
 //!
 //! Not imitated: a model, a tokenizer, prompts, limits, sampling, a queue, resuming, every call but
-//! `Generate`. The two-node tests cover the same ground with a real worker.
+//! `Generate`, and `Tokenize` and `Choose` where a test says what they answer. The two-node tests cover the same ground with a real worker.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -46,6 +46,20 @@ struct Seen {
     scripts: Mutex<VecDeque<Vec<Play>>>,
     asked: Mutex<Vec<GenerateRequest>>,
     cancelled: AtomicUsize,
+    /// What is counted of every prompt; nothing refuses to count.
+    tokens: Mutex<Option<Reply<usize>>>,
+    /// What every choice is; nothing refuses to choose.
+    choice: Mutex<Option<Reply<&'static str>>>,
+    tokenized: Mutex<Vec<TokenizeRequest>>,
+    chosen: Mutex<Vec<ChooseRequest>>,
+}
+
+/// How a call that is not an answer goes.
+#[derive(Clone, Copy, Debug)]
+pub enum Reply<T> {
+    With(T),
+    /// Nothing comes, until somebody cancels.
+    Never,
 }
 
 /// "billing" in two sure tokens.
@@ -81,12 +95,59 @@ impl Scripted {
         }
     }
 
+    /// Prompts have so many tokens.
+    pub fn counts(self, tokens: Reply<usize>) -> Self {
+        *self.seen.tokens.lock().unwrap() = Some(tokens);
+        self
+    }
+
+    /// Of the options, this one is by far the likeliest.
+    pub fn chooses(self, option: Reply<&'static str>) -> Self {
+        *self.seen.choice.lock().unwrap() = Some(option);
+        self
+    }
+
+    pub fn tokenized(&self) -> Vec<TokenizeRequest> {
+        self.seen.tokenized.lock().unwrap().clone()
+    }
+
+    pub fn chosen(&self) -> Vec<ChooseRequest> {
+        self.seen.chosen.lock().unwrap().clone()
+    }
+
     pub fn asked(&self) -> Vec<GenerateRequest> {
         self.seen.asked.lock().unwrap().clone()
     }
 
     pub fn cancelled(&self) -> usize {
         self.seen.cancelled.load(Ordering::SeqCst)
+    }
+}
+
+impl Seen {
+    /// Counts as cancelled where it waits for ever and is dropped.
+    async fn reply<T>(&self, reply: Option<Reply<T>>) -> Result<T, Status> {
+        /// Counts when it is dropped.
+        struct Waiting<'a>(&'a Seen);
+        impl Drop for Waiting<'_> {
+            fn drop(&mut self) {
+                self.0.cancelled.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+        match reply {
+            Some(Reply::With(reply)) => Ok(reply),
+            Some(Reply::Never) => {
+                let _waiting = Waiting(self);
+                std::future::pending().await
+            }
+            None => {
+                let detail = ErrorDetail {
+                    code: ErrorCode::Internal.into(),
+                    ..ErrorDetail::default()
+                };
+                Err(status_with(&detail, "with the secret sk-123"))
+            }
+        }
     }
 }
 
@@ -193,8 +254,23 @@ impl Worker for Service {
         ))
     }
 
-    async fn choose(&self, _: Request<ChooseRequest>) -> Result<Response<ChooseResponse>, Status> {
-        Err(Status::unimplemented("not imitated"))
+    async fn choose(
+        &self,
+        request: Request<ChooseRequest>,
+    ) -> Result<Response<ChooseResponse>, Status> {
+        let request = request.into_inner();
+        self.0.chosen.lock().unwrap().push(request.clone());
+        let choice = *self.0.choice.lock().unwrap();
+        let choice = self.0.reply(choice).await?;
+        let scores = request.options.into_iter().map(|option| OptionScore {
+            probability: if option == choice { 0.9 } else { 0.01 },
+            option,
+            ..OptionScore::default()
+        });
+        Ok(Response::new(ChooseResponse {
+            scores: scores.collect(),
+            ..ChooseResponse::default()
+        }))
     }
 
     async fn embed(&self, _: Request<EmbedRequest>) -> Result<Response<EmbedResponse>, Status> {
@@ -203,9 +279,13 @@ impl Worker for Service {
 
     async fn tokenize(
         &self,
-        _: Request<TokenizeRequest>,
+        request: Request<TokenizeRequest>,
     ) -> Result<Response<TokenizeResponse>, Status> {
-        Err(Status::unimplemented("not imitated"))
+        let request = request.into_inner();
+        self.0.tokenized.lock().unwrap().push(request);
+        let tokens = *self.0.tokens.lock().unwrap();
+        let ids = vec![1; self.0.reply(tokens).await?];
+        Ok(Response::new(TokenizeResponse { ids }))
     }
 
     async fn describe(

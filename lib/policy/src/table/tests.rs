@@ -149,6 +149,21 @@ fn a_deployment_asks_for_the_keys_of_a_refused_policy_as_well() {
 }
 
 #[test]
+fn a_deployment_that_classifies_for_a_policy_asks_for_its_keys() {
+    let mut closed = policy("support");
+    closed.spec.auth =
+        serde_json::from_value(json!({ "keysSecretRef": { "name": "keys" } })).unwrap();
+    let label = |label: &str| json!({ "label": label, "start": "small" });
+    let classifier =
+        json!({ "deployment": { "name": "router" }, "labels": [label("a"), label("b")] });
+    closed.spec.classifier = serde_json::from_value(classifier).unwrap();
+    for policy in [closed.clone(), broken(closed)] {
+        let table = compile([&policy], [&deployment("router")], &BTreeMap::new());
+        assert_eq!(table.route("router").unwrap().keys.len(), 1);
+    }
+}
+
+#[test]
 fn a_deployment_that_is_not_there_is_named_and_the_policy_is_served() {
     let table = compile([&policy("support")], [], &BTreeMap::new());
     assert_eq!(table.missing_deployments("support"), ["triage"]);

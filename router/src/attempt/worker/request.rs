@@ -40,6 +40,17 @@ pub(crate) fn prompt(ask: &Ask) -> api::Prompt {
     api::Prompt { form: Some(form) }
 }
 
+/// The same without tools, for whoever only looks at what is said.
+pub(crate) fn said(ask: &Ask) -> api::Prompt {
+    let mut prompt = prompt(ask);
+    if let Some(api::prompt::Form::Chat(chat)) = &mut prompt.form {
+        chat.tools_json = Vec::new();
+        chat.tool_use = api::ToolUse::Auto.into();
+        chat.tool_name = String::new();
+    }
+    prompt
+}
+
 fn chat(ask: &Ask, messages: &[Message]) -> api::Chat {
     let (tool_use, tool_name) = match &ask.tool_choice {
         ToolChoice::Auto => (api::ToolUse::Auto, ""),
