@@ -49,6 +49,8 @@ pub(crate) struct Piece {
     pub calls: Vec<CallPiece>,
     /// Of the tokens of `text`, each as OpenAI's chat wire has it.
     pub logprobs: Vec<Value>,
+    /// Of each input, where vectors were asked for.
+    pub vectors: Vec<Vec<f32>>,
     /// The event as the upstream sent it. A client of the same wire gets this one, edited, so that
     /// nothing is lost that has no other form.
     pub native: Option<Value>,
@@ -78,6 +80,7 @@ impl Piece {
             && self.refusal.is_empty()
             && self.calls.is_empty()
             && self.logprobs.is_empty()
+            && self.vectors.is_empty()
     }
 
     /// About how much memory it takes.
@@ -86,7 +89,9 @@ impl Piece {
         let calls = calls.map(|call| call.id.len() + call.name.len() + call.arguments.len());
         let values = self.logprobs.iter().chain(&self.native);
         let proof = self.proof.as_ref().map_or(0, String::len);
+        let vectors = self.vectors.iter().map(|vector| 4 * vector.len());
         self.text.len()
+            + vectors.sum::<usize>()
             + self.reasoning.len()
             + self.refusal.len()
             + proof

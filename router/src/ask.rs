@@ -45,6 +45,8 @@ pub(crate) struct Ask {
     pub user: Option<String>,
     /// By the client, for rules.
     pub metadata: BTreeMap<String, String>,
+    /// Of a vector, where fewer are wanted than the model makes.
+    pub dimensions: Option<u32>,
     /// Client's own part of what separates prefix caches.
     pub cache_salt: String,
     /// What of Anthropic's betas the client wants, by its wire's header.
@@ -65,6 +67,8 @@ pub(crate) enum Input {
     Chat(Vec<Message>),
     Text(String),
     Tokens(Vec<u32>),
+    /// Each of them by itself.
+    Many(Vec<Input>),
 }
 
 /// What the client said about drawing tokens; what it did not say is the model's own.
@@ -133,28 +137,31 @@ impl Ask {
     pub fn messages(&self) -> &[Message] {
         match &self.input {
             Input::Chat(messages) => messages,
-            Input::Text(_) | Input::Tokens(_) => &[],
+            Input::Text(_) | Input::Tokens(_) | Input::Many(_) => &[],
         }
     }
 
     /// About how many tokens the prompt has: four bytes each, as providers' own rule of thumb has
     /// it. Only for what nobody has counted.
     pub fn prompt_estimate(&self) -> u64 {
-        match &self.input {
-            Input::Tokens(tokens) => tokens.len() as u64,
-            _ => self.prompt_bytes().div_ceil(4),
-        }
+        self.prompt_bytes().div_ceil(4)
     }
 
     /// How long the text of the prompt is, tools included.
     pub fn prompt_bytes(&self) -> u64 {
         let tools = self.tools.iter().map(Tool::bytes).sum::<usize>();
-        let input = match &self.input {
+        (tools + self.input.bytes()) as u64
+    }
+}
+
+impl Input {
+    fn bytes(&self) -> usize {
+        match self {
             Input::Chat(messages) => messages.iter().map(Message::bytes).sum(),
             Input::Text(text) => text.len(),
             // As long as the rule of thumb has them.
             Input::Tokens(tokens) => 4 * tokens.len(),
-        };
-        (tools + input) as u64
+            Input::Many(inputs) => inputs.iter().map(Input::bytes).sum(),
+        }
     }
 }

@@ -4,6 +4,7 @@
 mod body;
 mod chat;
 mod completions;
+mod embeddings;
 mod fields;
 mod form;
 mod messages;
@@ -29,6 +30,7 @@ pub(crate) fn of_object(wire: Wire, body: Map<String, Value>) -> Result<Ask, Ref
         Wire::Completions => completions::completions(body),
         Wire::Responses => responses::responses(body),
         Wire::Messages => messages::messages(body),
+        Wire::Embeddings => embeddings::embeddings(body),
     }
 }
 

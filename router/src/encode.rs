@@ -3,6 +3,7 @@
 
 mod chat;
 mod completions;
+mod embeddings;
 mod gathered;
 mod messages;
 mod respond;
@@ -55,7 +56,7 @@ trait Voice: Send {
     /// Something to send while nothing happens.
     fn ping(&self) -> &'static str;
     /// All of it at once.
-    fn whole(&mut self, gathered: Gathered, end: &End) -> Value;
+    fn whole(&mut self, gathered: Gathered, end: &End) -> String;
 }
 
 /// An answer on its way to the client.
@@ -68,7 +69,8 @@ pub(crate) struct Encoder {
 
 /// An answer that was gathered, and what is known about it.
 pub(crate) struct Whole {
-    pub body: Value,
+    /// As JSON.
+    pub body: String,
     pub begin: Begin,
     pub end: End,
 }
@@ -89,6 +91,7 @@ impl Encoder {
             Wire::Chat => Box::new(chat::Chat::new(about)),
             Wire::Completions => Box::new(completions::Completions::new(about)),
             Wire::Responses => Box::new(responses::Responses::new(about, ask)),
+            Wire::Embeddings => Box::new(embeddings::Embeddings::new(about, ask)),
             Wire::Messages => Box::new(messages::Messages::new(about, ask.shows_thinking)),
         };
         Self {

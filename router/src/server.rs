@@ -51,6 +51,7 @@ pub(crate) fn routes(shared: Arc<Shared>) -> Router {
             "/v1/responses/{*id}",
             get(nothing_stored).delete(nothing_stored),
         )
+        .route("/v1/embeddings", asked(Wire::Embeddings))
         .route("/v1/messages", asked(Wire::Messages))
         .route("/v1/messages/count_tokens", post(counting::count_tokens))
         .route("/v1/models", get(models::list))
@@ -166,6 +167,11 @@ async fn answer(
         until: commit_by,
     };
     let plan = meanwhile(&unsettled, crossing.plan()).await?;
+    let plan = match wire {
+        // Vectors of two models have nothing in common.
+        Wire::Embeddings => plan.only_first(),
+        _ => plan,
+    };
     {
         let mut state = unsettled.decision.state();
         state.is_private = matches!(plan, Plan::Private(_));

@@ -6,6 +6,7 @@
 
 mod chat;
 mod completions;
+mod embeddings;
 mod messages;
 #[cfg(test)]
 mod page;
@@ -18,7 +19,7 @@ use weir_policy::tier::{Endpoint, Tier};
 
 pub(crate) use row::{Row, Treatment};
 
-/// What a client speaks, where an answer is written token by token.
+/// What a client speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wire {
     /// OpenAI's chat completions.
@@ -29,6 +30,8 @@ pub(crate) enum Wire {
     Responses,
     /// Anthropic's messages.
     Messages,
+    /// OpenAI's embeddings.
+    Embeddings,
 }
 
 /// What a tier understands.
@@ -43,11 +46,12 @@ pub(crate) enum Upstream {
 
 impl Wire {
     #[cfg(test)]
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::Chat,
         Self::Completions,
         Self::Responses,
         Self::Messages,
+        Self::Embeddings,
     ];
 
     /// Its name in records and metrics.
@@ -57,6 +61,7 @@ impl Wire {
             Wire::Completions => "openai.completions",
             Wire::Responses => "openai.responses",
             Wire::Messages => "anthropic.messages",
+            Wire::Embeddings => "openai.embeddings",
         }
     }
 
@@ -70,6 +75,7 @@ impl Wire {
             Wire::Completions => completions::ROWS,
             Wire::Responses => responses::ROWS,
             Wire::Messages => messages::ROWS,
+            Wire::Embeddings => embeddings::ROWS,
         }
     }
 }
@@ -99,10 +105,11 @@ impl Upstream {
     /// understood, or where it is ours.
     pub fn wire_for(self, wire: Wire) -> Option<Wire> {
         match (self, wire) {
-            (Upstream::Worker, _) | (Upstream::Anthropic, Wire::Completions) => None,
+            (Upstream::Worker, _) => None,
+            (Upstream::Anthropic, Wire::Completions | Wire::Embeddings) => None,
             (Upstream::Anthropic, _) => Some(Wire::Messages),
             (Upstream::OpenAI, Wire::Responses) => Some(Wire::Responses),
-            (_, Wire::Completions) => Some(Wire::Completions),
+            (_, Wire::Completions | Wire::Embeddings) => Some(wire),
             (Upstream::OpenAI | Upstream::Compatible, _) => Some(Wire::Chat),
         }
     }

@@ -39,6 +39,22 @@ impl Plan {
         }
     }
 
+    /// The first step alone; its answer counts whatever its score.
+    pub fn only_first(self) -> Self {
+        match self {
+            Plan::Private(inside) => Plan::Private(
+                inside
+                    .first()
+                    .map(|inside| inside.unjudged())
+                    .into_iter()
+                    .collect(),
+            ),
+            Plan::Open(tiers) => {
+                Plan::Open(tiers.first().map(Tier::unjudged).into_iter().collect())
+            }
+        }
+    }
+
     /// The steps, the first to be tried first.
     pub fn steps(&self) -> Vec<Tier> {
         match self {

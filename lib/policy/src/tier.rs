@@ -169,11 +169,7 @@ impl Tier {
     /// The same tier with answers that count whatever their score.
     pub fn unjudged(&self) -> Self {
         match self {
-            Tier::Inside(inside) => Tier::Inside(Arc::new(Inside {
-                name: inside.name.clone(),
-                target: inside.target.clone(),
-                accept: None,
-            })),
+            Tier::Inside(inside) => Tier::Inside(inside.unjudged()),
             Tier::Outside(outside) => Tier::Outside(Arc::new(Outside {
                 name: outside.name.clone(),
                 endpoint: outside.endpoint.clone(),
@@ -192,6 +188,15 @@ impl Tier {
 }
 
 impl Inside {
+    /// See [`Tier::unjudged`].
+    pub fn unjudged(&self) -> Arc<Self> {
+        Arc::new(Self {
+            name: self.name.clone(),
+            target: self.target.clone(),
+            accept: None,
+        })
+    }
+
     pub fn name(&self) -> &str {
         &self.name
     }

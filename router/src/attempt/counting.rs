@@ -88,6 +88,6 @@ fn countable(wire: Wire) -> Option<&'static [&'static str]> {
             "reasoning",
             "parallel_tool_calls",
         ]),
-        Wire::Chat | Wire::Completions => None,
+        Wire::Chat | Wire::Completions | Wire::Embeddings => None,
     }
 }

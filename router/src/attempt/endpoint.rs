@@ -9,6 +9,7 @@ mod headers;
 mod proof;
 mod reader;
 mod request;
+mod vectors;
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -22,8 +23,9 @@ use serde_json::Value;
 use tokio::time::timeout;
 use weir_policy::tier::{Endpoint, Timeouts};
 
-use super::Arrival;
-use crate::ask::Ask;
+use super::{Arrival, Finish};
+use crate::answer::Piece;
+use crate::ask::{Ask, Input};
 use crate::dial::{Dialler, Reach, is_refused};
 use crate::refusal::Failure;
 use crate::wire::{Upstream, Wire};
@@ -32,6 +34,8 @@ use reader::{Reader, Taken, Unreadable};
 
 /// The most that is read of a count.
 const LONGEST_COUNT: usize = 64 << 10;
+/// 2,048 vectors of 4,096 numbers, in base64.
+const LONGEST_VECTORS: usize = 48 << 20;
 
 /// An answer on its way from an endpoint. Dropping it closes the connection.
 pub(crate) struct Source {
@@ -89,9 +93,6 @@ pub(crate) async fn count(
     ask: &Ask,
     fields: &[&str],
 ) -> Result<Value, Failure> {
-    let broken = || Failure::Broken {
-        tier: call.tier.to_owned(),
-    };
     let mut outgoing = Outgoing::of(&call, ask)?;
     let suffix = match outgoing.wire {
         Wire::Messages => "/count_tokens",
@@ -102,15 +103,47 @@ pub(crate) async fn count(
     if let Some(members) = outgoing.body.as_object_mut() {
         members.retain(|field, _| fields.contains(&field.as_str()));
     }
-    let mut stream = send(&call, dialler, outgoing).await?.bytes_stream();
+    let response = send(&call, dialler, outgoing).await?;
+    whole(&call, response, LONGEST_COUNT).await
+}
+
+/// Has vectors made, and reads all of them.
+pub(crate) async fn embed(
+    call: Call<'_>,
+    dialler: &Dialler,
+    ask: &Ask,
+) -> Result<(Piece, Finish), Failure> {
+    let outgoing = Outgoing::of(&call, ask)?;
+    let response = send(&call, dialler, outgoing).await?;
+    let answer = whole(&call, response, LONGEST_VECTORS).await?;
+    let inputs = match &ask.input {
+        Input::Many(inputs) => inputs.len(),
+        _ => 1,
+    };
+    vectors::read(&answer, inputs).ok_or_else(|| Failure::Broken {
+        tier: call.tier.to_owned(),
+    })
+}
+
+/// The whole of an answer, of at most `most` bytes.
+async fn whole(call: &Call<'_>, response: Response, most: usize) -> Result<Value, Failure> {
+    let tier = || call.tier.to_owned();
+    let mut stream = response.bytes_stream();
     let mut gathered = Vec::new();
-    while let Some(piece) = stream.next().await {
-        gathered.extend_from_slice(&piece.map_err(|_| broken())?);
-        if gathered.len() > LONGEST_COUNT {
-            return Err(broken());
+    loop {
+        let piece = timeout(call.endpoint.timeouts.idle, stream.next()).await;
+        let piece = piece.map_err(|_| Failure::TooSlow { tier: tier() })?;
+        match piece {
+            None => break,
+            Some(piece) => {
+                gathered.extend_from_slice(&piece.map_err(|_| Failure::Lost { tier: tier() })?);
+            }
+        }
+        if gathered.len() > most {
+            return Err(Failure::Broken { tier: tier() });
         }
     }
-    serde_json::from_slice(&gathered).map_err(|_| broken())
+    serde_json::from_slice(&gathered).map_err(|_| Failure::Broken { tier: tier() })
 }
 
 /// A request as it goes out.
@@ -256,6 +289,7 @@ fn url(endpoint: &Endpoint, wire: Wire) -> String {
         Wire::Chat => format!("{base}/chat/completions"),
         Wire::Completions => format!("{base}/completions"),
         Wire::Responses => format!("{base}/responses"),
+        Wire::Embeddings => format!("{base}/embeddings"),
         // Anthropic's SDKs put the version behind the base themselves, and so do people.
         Wire::Messages => format!("{}/v1/messages", base.strip_suffix("/v1").unwrap_or(base)),
     }

@@ -1,6 +1,6 @@
 //! One try on a tier: find who answers, ask, and let the answer flow.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -9,11 +9,13 @@ use weir_policy::tier::{Endpoint, Target, Tier, model_name};
 
 use super::gate::Gate;
 use super::ledger::{Line, Place, Rate};
-use super::{Arrival, Ended, Pursuit, endpoint, worker};
+use super::{Arrival, Ended, Finish, Pursuit, endpoint, worker};
+use crate::answer::Piece;
 use crate::dial::Reach;
 use crate::load::Doing;
 use crate::refusal::Failure;
 use crate::replicas::Lease;
+use crate::wire::Wire;
 
 /// A tier that asks for more than this is passed over sooner by going up a tier.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
@@ -22,8 +24,10 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 
 /// An answer on its way, from wherever it comes.
 pub(super) enum Source {
-    Worker(worker::Source),
-    Endpoint(endpoint::Source),
+    Worker(Box<worker::Source>),
+    Endpoint(Box<endpoint::Source>),
+    /// All of it is here.
+    Here(VecDeque<Arrival>),
 }
 
 impl Source {
@@ -31,7 +35,21 @@ impl Source {
         match self {
             Source::Worker(source) => source.next().await,
             Source::Endpoint(source) => source.next().await,
+            Source::Here(arrivals) => match arrivals.pop_front() {
+                Some(arrival) => Ok(arrival),
+                // Nothing is read behind the end.
+                None => std::future::pending().await,
+            },
         }
+    }
+
+    fn here((piece, finish): (Piece, Finish)) -> Self {
+        let evidence = Vec::new();
+        let arrivals = [
+            Arrival::Tokens { evidence, piece },
+            Arrival::Finished(finish),
+        ];
+        Source::Here(arrivals.into())
     }
 }
 
@@ -112,12 +130,14 @@ impl Pursuit<'_> {
             model: &model,
             tenant: &tenant,
         };
-        let opening = worker::open(lease, call, self.ask);
+        let opening = async {
+            Ok(match self.ask.wire {
+                Wire::Embeddings => Source::here(worker::embed(lease, call, self.ask).await?),
+                _ => Source::Worker(Box::new(worker::open(lease, call, self.ask).await?)),
+            })
+        };
         match self.within(tier, false, opening).await {
-            Ok(source) => {
-                let source = Source::Worker(source);
-                self.flow(tier, source, gate, &mut line).await
-            }
+            Ok(source) => self.flow(tier, source, gate, &mut line).await,
             Err(failure) => {
                 line.outcome(failure.word());
                 Err(Ended::Failed(failure))
@@ -184,12 +204,15 @@ impl Pursuit<'_> {
             key,
         };
         line.sent();
-        let opening = endpoint::open(call, &self.shared.dialler, self.ask);
+        let dialler = &self.shared.dialler;
+        let opening = async {
+            Ok(match self.ask.wire {
+                Wire::Embeddings => Source::here(endpoint::embed(call, dialler, self.ask).await?),
+                _ => Source::Endpoint(Box::new(endpoint::open(call, dialler, self.ask).await?)),
+            })
+        };
         match self.within(tier, false, opening).await {
-            Ok(source) => {
-                let source = Source::Endpoint(source);
-                self.flow(tier, source, gate, &mut line).await
-            }
+            Ok(source) => self.flow(tier, source, gate, &mut line).await,
             Err(failure) => {
                 line.outcome(failure.word());
                 Err(Ended::Failed(failure))

@@ -67,6 +67,37 @@ pub(crate) async fn open(lease: Lease, call: Call<'_>, ask: &Ask) -> Result<Sour
     }
 }
 
+/// Has vectors made by the replica of `lease`.
+pub(crate) async fn embed(
+    lease: Lease,
+    call: Call<'_>,
+    ask: &Ask,
+) -> Result<(Piece, Finish), Failure> {
+    let mut request = Request::new(request::embed(&call, ask));
+    traces::inject(&Span::current(), request.metadata_mut().as_mut());
+    let mut client = WorkerClient::new(lease.channel.clone())
+        .max_decoding_message_size(api::MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(api::MAX_MESSAGE_BYTES);
+    let made = client.embed(request).await;
+    let made = made.map_err(|status| failure(call.tier, &status, false))?;
+    let made = made.into_inner();
+    let vectors = made.vectors.into_iter().map(|vector| vector.values);
+    let piece = Piece {
+        vectors: vectors.collect(),
+        ..Piece::default()
+    };
+    let usage = Usage {
+        prompt: u64::from(made.prompt_tokens),
+        ..Usage::default()
+    };
+    let finish = Finish {
+        stops: vec![Stop::Turn],
+        usage,
+        native: None,
+    };
+    Ok((piece, finish))
+}
+
 impl Source {
     /// What comes next. Cancelling it between two arrivals loses nothing.
     pub async fn next(&mut self) -> Result<Arrival, Failure> {

@@ -44,6 +44,7 @@ pub(crate) fn chat(body: Map<String, Value>) -> Result<Ask, Refusal> {
             .any_text("cache_salt")?
             .unwrap_or_default()
             .to_owned(),
+        dimensions: None,
         betas: Vec::new(),
         stream: fields.flag("stream")?,
         include_usage: settings::include_usage(&fields)?,

@@ -43,6 +43,7 @@ pub(crate) fn completions(body: Map<String, Value>) -> Result<Ask, Refusal> {
             .any_text("cache_salt")?
             .unwrap_or_default()
             .to_owned(),
+        dimensions: None,
         betas: Vec::new(),
         stream: fields.flag("stream")?,
         include_usage: settings::include_usage(&fields)?,
@@ -65,8 +66,8 @@ fn prompt(fields: &Fields<'_>) -> Result<Input, Refusal> {
     match items.as_slice() {
         [] => Err(wrong()),
         [Value::String(text)] => Ok(Input::Text(text.clone())),
-        [Value::Array(tokens)] => tokens_of(tokens).ok_or_else(wrong),
-        [Value::Number(_), ..] => tokens_of(items).ok_or_else(wrong),
+        [Value::Array(ids)] => tokens(ids).ok_or_else(wrong),
+        [Value::Number(_), ..] => tokens(items).ok_or_else(wrong),
         _ => {
             let message = "must be one prompt: send several in requests of their own, since each \
                            is decided on its own";
@@ -75,7 +76,8 @@ fn prompt(fields: &Fields<'_>) -> Result<Input, Refusal> {
     }
 }
 
-fn tokens_of(items: &[Value]) -> Option<Input> {
+/// The ids of tokens, of which there must be one.
+pub(super) fn tokens(items: &[Value]) -> Option<Input> {
     let id = |item: &Value| item.as_u64().and_then(|id| u32::try_from(id).ok());
     let tokens: Option<Vec<u32>> = items.iter().map(id).collect();
     tokens

@@ -56,6 +56,7 @@ pub(crate) fn messages(body: Map<String, Value>) -> Result<Ask, Refusal> {
             None => BTreeMap::new(),
         },
         cache_salt: String::new(),
+        dimensions: None,
         betas: Vec::new(),
         stream: fields.flag("stream")?,
         include_usage: true,

@@ -57,6 +57,7 @@ pub(crate) fn responses(body: Map<String, Value>) -> Result<Ask, Refusal> {
         user: settings::user(&fields, "user")?,
         metadata: settings::metadata(&fields)?,
         cache_salt: String::new(),
+        dimensions: None,
         betas: Vec::new(),
         stream: fields.flag("stream")?,
         include_usage: true,

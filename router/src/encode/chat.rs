@@ -139,7 +139,7 @@ impl Voice for Chat {
         ": ping\n\n"
     }
 
-    fn whole(&mut self, gathered: Gathered, end: &End) -> Value {
+    fn whole(&mut self, gathered: Gathered, end: &End) -> String {
         let mut others = vec![Map::new(); gathered.choices.len()];
         for native in &gathered.natives {
             self.learn(native);
@@ -162,7 +162,7 @@ impl Voice for Chat {
         });
         let mut whole = self.envelope("chat.completion", choices.collect());
         whole["usage"] = usage(end.usage);
-        whole
+        whole.to_string()
     }
 }
 

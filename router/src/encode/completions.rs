@@ -95,7 +95,7 @@ impl Voice for Completions {
         ": ping\n\n"
     }
 
-    fn whole(&mut self, gathered: Gathered, end: &End) -> Value {
+    fn whole(&mut self, gathered: Gathered, end: &End) -> String {
         let mut native = vec![Map::new(); gathered.choices.len()];
         for event in &gathered.natives {
             let said = &event["choices"][0];
@@ -122,7 +122,7 @@ impl Voice for Completions {
         });
         let mut whole = self.envelope(choices.collect());
         whole["usage"] = usage(end.usage);
-        whole
+        whole.to_string()
     }
 }
 

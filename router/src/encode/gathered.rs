@@ -21,6 +21,7 @@ pub(super) struct Choice {
     pub refusal: String,
     pub calls: Vec<Call>,
     pub logprobs: Vec<Value>,
+    pub vectors: Vec<Vec<f32>>,
 }
 
 /// One call of a tool.
@@ -52,6 +53,7 @@ impl Gathered {
         choice.refusal.push_str(&piece.refusal);
         choice.proof = piece.proof.or(choice.proof.take());
         choice.logprobs.extend(piece.logprobs);
+        choice.vectors.extend(piece.vectors);
         for more in piece.calls {
             let known = choice
                 .calls

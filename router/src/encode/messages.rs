@@ -176,7 +176,7 @@ impl Voice for Messages {
         "event: ping\ndata: {\"type\": \"ping\"}\n\n"
     }
 
-    fn whole(&mut self, gathered: Gathered, end: &End) -> Value {
+    fn whole(&mut self, gathered: Gathered, end: &End) -> String {
         let stop = end.stops.first().unwrap_or(&Stop::Turn);
         let choice = gathered.choices.into_iter().next().unwrap_or_default();
         let content = match gathered.natives.is_empty() {
@@ -188,7 +188,7 @@ impl Voice for Messages {
             tell_more(&mut whole, Some(&native["delta"]));
             tell_more(&mut whole["usage"], Some(&native["usage"]));
         }
-        whole
+        whole.to_string()
     }
 }
 

@@ -30,7 +30,7 @@ pub(crate) fn begin_headers(begin: &Begin, headers: &mut HeaderMap) {
 
 /// A whole answer as a response.
 pub(crate) fn respond(whole: &Whole) -> Response<Body> {
-    let mut response = json_response(StatusCode::OK, &whole.body);
+    let mut response = json_text(StatusCode::OK, whole.body.clone());
     let begin = Begin {
         score: whole.end.score.or(whole.begin.score),
         is_unsure: whole.end.is_unsure || whole.begin.is_unsure,
@@ -72,7 +72,11 @@ pub(crate) fn stream_response(body: Body) -> Response<Body> {
 }
 
 pub(crate) fn json_response(status: StatusCode, body: &Value) -> Response<Body> {
-    let mut response = Response::new(Body::from(body.to_string()));
+    json_text(status, body.to_string())
+}
+
+fn json_text(status: StatusCode, body: String) -> Response<Body> {
+    let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
     let json = HeaderValue::from_static("application/json");
     response.headers_mut().insert(header::CONTENT_TYPE, json);

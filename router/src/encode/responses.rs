@@ -178,7 +178,7 @@ impl Voice for Responses {
         ": ping\n\n"
     }
 
-    fn whole(&mut self, gathered: Gathered, end: &End) -> Value {
+    fn whole(&mut self, gathered: Gathered, end: &End) -> String {
         let is_cut = matches!(end.stops.first(), Some(Stop::Length | Stop::Context));
         if end.native.is_none() {
             for choice in gathered.choices {
@@ -189,7 +189,7 @@ impl Voice for Responses {
             }
         }
         let output = std::mem::take(&mut self.items.done);
-        self.finished(output, end)
+        self.finished(output, end).to_string()
     }
 }
 

@@ -70,7 +70,7 @@ impl Facts for Gathered<'_> {
                     messages.find(|message| message.role == Role::User)?.text()
                 }
                 Input::Text(text) => text.clone(),
-                Input::Tokens(_) => return None,
+                Input::Tokens(_) | Input::Many(_) => return None,
             };
             language::detect(&text)
         })

@@ -33,6 +33,7 @@ fn title(wire: Wire) -> &'static str {
         Wire::Completions => "OpenAI completions: `POST /v1/completions`",
         Wire::Responses => "OpenAI responses: `POST /v1/responses`",
         Wire::Messages => "Anthropic messages: `POST /v1/messages`",
+        Wire::Embeddings => "OpenAI embeddings: `POST /v1/embeddings`",
     }
 }
 

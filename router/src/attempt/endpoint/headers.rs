@@ -20,8 +20,11 @@ pub(super) fn of(call: &Call<'_>, wire: Wire, ask: &Ask) -> HeaderMap {
     }
     let json = HeaderValue::from_static("application/json");
     headers.insert(header::CONTENT_TYPE, json);
-    let stream = HeaderValue::from_static("text/event-stream");
-    headers.insert(header::ACCEPT, stream);
+    let wanted = match wire {
+        Wire::Embeddings => "application/json",
+        _ => "text/event-stream",
+    };
+    headers.insert(header::ACCEPT, HeaderValue::from_static(wanted));
     // What is compressed would be gathered on the way.
     let plain = HeaderValue::from_static("identity");
     headers.insert(header::ACCEPT_ENCODING, plain);
@@ -39,7 +42,7 @@ pub(super) fn of(call: &Call<'_>, wire: Wire, ask: &Ask) -> HeaderMap {
                 headers.insert(X_API_KEY, key.clone());
             }
         }
-        Wire::Chat | Wire::Completions | Wire::Responses => {
+        Wire::Chat | Wire::Completions | Wire::Responses | Wire::Embeddings => {
             if let Some(bearer) = call.key.as_ref().and_then(bearer) {
                 headers.insert(header::AUTHORIZATION, bearer);
             }

@@ -59,6 +59,8 @@ impl Reader {
                 Wire::Completions => Voice::Completions(completions::Reader::new(choices)),
                 Wire::Responses => Voice::Responses(responses::Reader::default()),
                 Wire::Messages => Voice::Messages(messages::Reader::default()),
+                // Vectors come whole, and not as a stream.
+                Wire::Embeddings => Voice::Chat(chat::Reader::new(0)),
             },
             mark: proof::mark(endpoint),
             is_native: wire == ask.wire,

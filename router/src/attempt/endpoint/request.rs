@@ -3,6 +3,7 @@
 
 mod chat;
 mod completions;
+mod embeddings;
 mod messages;
 mod responses;
 
@@ -19,6 +20,7 @@ pub(super) fn body(wire: Wire, endpoint: &Endpoint, ask: &Ask) -> Value {
         Wire::Completions => completions::body(endpoint, ask),
         Wire::Responses => responses::body(endpoint, ask),
         Wire::Messages => messages::body(endpoint, ask),
+        Wire::Embeddings => embeddings::body(endpoint, ask),
     };
     for field in &endpoint.unsupported {
         body.shift_remove(field);

@@ -39,7 +39,7 @@ fn least(wire: Wire) -> Value {
     match wire {
         Wire::Chat => json!({ "model": "ours", "messages": messages }),
         Wire::Completions => json!({ "model": "ours", "prompt": "hi" }),
-        Wire::Responses => json!({ "model": "ours", "input": "hi" }),
+        Wire::Responses | Wire::Embeddings => json!({ "model": "ours", "input": "hi" }),
         Wire::Messages => json!({ "model": "ours", "messages": messages, "max_tokens": 50 }),
     }
 }
@@ -76,7 +76,10 @@ fn said(wire: Wire, field: &str) -> Value {
         (_, "n" | "top_k" | "seed" | "max_tokens" | "max_completion_tokens" | "best_of") => {
             json!(2)
         }
-        (_, "max_output_tokens" | "top_logprobs" | "min_tokens" | "max_tool_calls") => json!(2),
+        (
+            _,
+            "dimensions" | "max_output_tokens" | "top_logprobs" | "min_tokens" | "max_tool_calls",
+        ) => json!(2),
         (_, "stop_token_ids") => json!([2]),
         (_, "logit_bias") => json!({ "1": 2 }),
         (_, "temperature" | "top_p" | "min_p" | "typical_p" | "repetition_penalty") => json!(0.5),
@@ -92,6 +95,7 @@ fn said(wire: Wire, field: &str) -> Value {
         (_, "stream_options") => json!({ "include_usage": true }),
         (_, "chat_template_kwargs" | "metadata") => json!({ "a": "b" }),
         (_, "reasoning_effort" | "output_config.effort" | "reasoning.effort") => json!("low"),
+        (_, "encoding_format") => json!("float"),
         _ => json!("x"),
     }
 }
@@ -166,7 +170,8 @@ fn an_endpoint_gets_what_the_table_of_fields_says() {
     }
 }
 
-const ALWAYS: [&str; 9] = [
+const ALWAYS: [&str; 10] = [
+    "encoding_format",
     "model",
     "messages",
     "input",

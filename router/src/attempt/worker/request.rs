@@ -22,20 +22,48 @@ pub(super) fn generate(call: &Call<'_>, ask: &Ask) -> api::GenerateRequest {
         choices: ask.choices,
         top_logprobs: ask.logprobs.unwrap_or(0),
         spelled: ask.logprobs.is_some(),
-        cache_salt: match ask.cache_salt.is_empty() {
-            true => call.tenant.to_owned(),
-            false => format!("{}/{}", call.tenant, ask.cache_salt),
-        },
+        cache_salt: cache_salt(call, ask),
         ..api::GenerateRequest::default()
+    }
+}
+
+pub(super) fn embed(call: &Call<'_>, ask: &Ask) -> api::EmbedRequest {
+    let inputs = match &ask.input {
+        Input::Many(inputs) => inputs.iter().map(|input| read(ask, input)).collect(),
+        input => vec![read(ask, input)],
+    };
+    api::EmbedRequest {
+        model: call.model.to_owned(),
+        inputs,
+        dimensions: ask.dimensions,
+        cache_salt: cache_salt(call, ask),
+    }
+}
+
+/// Tenants share no beginnings of prompts, and a client may separate its own.
+fn cache_salt(call: &Call<'_>, ask: &Ask) -> String {
+    match ask.cache_salt.is_empty() {
+        true => call.tenant.to_owned(),
+        false => format!("{}/{}", call.tenant, ask.cache_salt),
     }
 }
 
 /// What the model is to read.
 pub(crate) fn prompt(ask: &Ask) -> api::Prompt {
-    let form = match &ask.input {
+    read(ask, &ask.input)
+}
+
+fn read(ask: &Ask, input: &Input) -> api::Prompt {
+    let form = match input {
         Input::Chat(messages) => api::prompt::Form::Chat(chat(ask, messages)),
         Input::Text(text) => api::prompt::Form::Text(text.clone()),
         Input::Tokens(ids) => api::prompt::Form::Tokens(api::TokenIds { ids: ids.clone() }),
+        // Whoever looks at several together sees the first.
+        Input::Many(inputs) => {
+            return inputs
+                .first()
+                .map_or_else(api::Prompt::default, |first| read(ask, first));
+        }
     };
     api::Prompt { form: Some(form) }
 }
