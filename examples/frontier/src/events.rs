@@ -42,6 +42,19 @@ impl Beat {
     }
 }
 
+/// Takes one event of each choice in turn, until none has any left.
+pub(crate) fn in_turns(choices: Vec<Vec<Beat>>) -> Vec<Beat> {
+    let mut choices: Vec<_> = choices.into_iter().map(Vec::into_iter).collect();
+    let mut beats = Vec::new();
+    loop {
+        let before = beats.len();
+        beats.extend(choices.iter_mut().filter_map(Iterator::next));
+        if beats.len() == before {
+            return beats;
+        }
+    }
+}
+
 /// What tells the client that the stream is whole.
 #[derive(Clone, Debug)]
 pub(crate) enum End {

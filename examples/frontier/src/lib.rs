@@ -1,8 +1,9 @@
 //! A stand-in for a frontier provider, for demos and tests: it speaks OpenAI's and Anthropic's
 //! wires, answers the triage task rightly, and fails when told to.
 //!
-//! It serves `/v1/chat/completions`, `/v1/messages`, `/v1/messages/count_tokens` and `/v1/models`.
-//! Every model name is accepted.
+//! It serves `/v1/chat/completions`, `/v1/responses`, `/v1/responses/input_tokens`,
+//! `/v1/completions` and `/v1/embeddings`, `/v1/messages` and `/v1/messages/count_tokens`, and
+//! `/v1/models` in the shape of whoever asks. Every model name is accepted.
 //!
 //! **Answers.** The last thing the user said is read as a support ticket by the grammar that the
 //! triage model was trained with (`examples/triage/tickets/grammar.json`), and answered with its
@@ -218,6 +219,13 @@ impl StandIn {
 fn routes(stand_in: Arc<StandIn>) -> Router {
     Router::new()
         .route("/v1/chat/completions", post(openai::chat::chat))
+        .route("/v1/completions", post(openai::completions::completions))
+        .route("/v1/embeddings", post(openai::embeddings::embeddings))
+        .route("/v1/responses", post(openai::responses::responses))
+        .route(
+            "/v1/responses/input_tokens",
+            post(openai::responses::input_tokens),
+        )
         .route("/v1/models", get(models::list))
         .route("/v1/models/{id}", get(models::one))
         .route("/v1/messages", post(anthropic::messages))

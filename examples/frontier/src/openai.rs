@@ -11,8 +11,12 @@ use crate::ask::Ask;
 use crate::refusal::Refusal;
 
 pub(crate) mod chat;
+pub(crate) mod completions;
+pub(crate) mod embeddings;
 mod logprobs;
+pub(crate) mod responses;
 mod tools;
+mod usage;
 
 pub(crate) async fn not_found(request: Request) -> Response {
     let message = format!("there is no {} {}", request.method(), request.uri().path());

@@ -6,7 +6,7 @@ use axum::body::Bytes;
 use serde_json::Value;
 
 use crate::delivery::{Script, Step};
-use crate::events::{Beat, Events, Lines, Spelling};
+use crate::events::{Beat, End, Events, Lines, Spelling, Style};
 use crate::fault::{Break, Damage};
 use crate::mangle;
 
@@ -82,8 +82,8 @@ fn broken_off(how: Break, half: &str) -> Step {
 /// The events with what is wrong in their data.
 fn changed(mut events: Events, damage: Option<Damage>) -> Events {
     let end = match &mut events.end {
-        crate::events::End::Event(data) => Some(data),
-        crate::events::End::Done => None,
+        End::Event(data) => Some(data),
+        End::Done => None,
     };
     let middle = events.middle.iter_mut().map(|beat| &mut beat.data);
     let all = (events.head.iter_mut())
@@ -94,8 +94,15 @@ fn changed(mut events: Events, damage: Option<Damage>) -> Events {
         Some(Damage::NoFinish) => all.for_each(mangle::without_finish),
         Some(Damage::WrongUsage(wrong)) => all.for_each(|data| mangle::with_usage(data, wrong)),
         Some(Damage::BigLine(bytes)) => {
-            if let Some(beat) = events.middle.iter_mut().find(|beat| beat.is_piece) {
-                mangle::pad(&mut beat.data, bytes);
+            let before = events.head.len();
+            let first = events.middle.iter().position(|beat| beat.is_piece);
+            if let Some(at) = first {
+                let data = &mut events.middle[at].data;
+                // Its number makes it longer, too.
+                if events.style == Style::Numbered {
+                    data["sequence_number"] = (before + at).into();
+                }
+                mangle::pad(data, bytes);
             }
         }
         _ => {}

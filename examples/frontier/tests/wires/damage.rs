@@ -10,7 +10,8 @@ use super::*;
 
 const CHAT: &str = "/v1/chat/completions";
 const MESSAGES: &str = "/v1/messages";
-const WIRES: [&str; 2] = [CHAT, MESSAGES];
+const RESPONSES: &str = "/v1/responses";
+const WIRES: [&str; 3] = [CHAT, MESSAGES, RESPONSES];
 
 /// An answer with characters of one to four bytes.
 const WORDS: &str = "Say: für €5 😀 ok";
@@ -27,10 +28,43 @@ async fn clean_text(provider: &Provider, path: &str, ask: &Value, fault: &str) -
     String::from_utf8(clean(provider, path, ask, fault).await).unwrap()
 }
 
+/// What all wires take.
+fn ask(text: &str) -> Value {
+    let mut body = super::ask(text);
+    body["input"] = text.into();
+    body
+}
+
+fn streamed(text: &str) -> Value {
+    let mut body = ask(text);
+    body["stream"] = true.into();
+    body
+}
+
+/// What only the last event of a whole stream holds.
 fn end_mark(path: &str) -> &'static str {
     match path {
-        CHAT => "data: [DONE]\n\n",
-        _ => "data: {\"type\":\"message_stop\"}\n\n",
+        CHAT => "data: [DONE]",
+        MESSAGES => "event: message_stop",
+        _ => "event: response.completed",
+    }
+}
+
+/// Whether a stream's last event is its end.
+fn is_ended(path: &str, text: &str) -> bool {
+    let last = text
+        .strip_suffix("\n\n")
+        .map(|text| text.rsplit("\n\n").next());
+    last.flatten()
+        .is_some_and(|last| last.starts_with(end_mark(path)))
+}
+
+/// Why the answer ends, as the wire says it.
+fn reason(path: &str) -> &'static str {
+    match path {
+        CHAT => "\"finish_reason\":\"stop\"",
+        MESSAGES => "\"stop_reason\":\"end_turn\"",
+        _ => "\"status\":\"completed\"",
     }
 }
 
@@ -108,7 +142,11 @@ async fn an_error_can_have_status_200() {
         let error: Value = serde_json::from_str(&text).unwrap();
         assert!(error["error"]["message"].is_string(), "{error}");
         let text = clean_text(&provider, path, &streamed(CLEAR), "error-in-200").await;
-        assert_eq!(data(&text), [error]);
+        let [event] = data(&text).try_into().unwrap();
+        let message = event["error"]["message"]
+            .as_str()
+            .or(event["message"].as_str());
+        assert_eq!(message, error["error"]["message"].as_str(), "{event}");
     }
 }
 
@@ -131,24 +169,26 @@ async fn an_end_mark_or_a_reason_can_be_all_that_is_missing() {
     let provider = Provider::start().await;
     for path in WIRES {
         let whole = clean_text(&provider, path, &streamed(CLEAR), "trailing=0").await;
-        assert!(whole.ends_with(end_mark(path)));
+        assert!(
+            is_ended(path, &whole) && whole.contains(reason(path)),
+            "{whole}"
+        );
         let text = clean_text(&provider, path, &streamed(CLEAR), "no-end-mark").await;
         assert!(
-            text.contains("\"ing\"") && !text.contains(end_mark(path)),
+            text.contains("\"ing\"") && text.contains(reason(path)),
             "{text}"
         );
-        assert!(text.contains("stop") || text.contains("end_turn"), "{text}");
+        assert!(!text.contains(end_mark(path)), "{text}");
         let body = clean_text(&provider, path, &ask(CLEAR), "no-end-mark").await;
         assert!(serde_json::from_str::<Value>(&body).is_err(), "{body}");
         let text = clean_text(&provider, path, &streamed(CLEAR), "no-finish").await;
         assert!(
-            !text.contains("\"stop\"") && !text.contains("end_turn"),
+            is_ended(path, &text) && !text.contains(reason(path)),
             "{text}"
         );
-        assert!(text.ends_with(end_mark(path)), "{text}");
         let body = clean_text(&provider, path, &ask(CLEAR), "no-finish").await;
         assert!(
-            body.contains("_reason\":null") && body.contains("billing"),
+            body.contains("billing") && !body.contains(reason(path)),
             "{body}"
         );
     }
@@ -182,10 +222,8 @@ async fn junk_follows_the_end() {
     let provider = Provider::start().await;
     for path in WIRES {
         let text = clean_text(&provider, path, &streamed(CLEAR), "trailing=5").await;
-        assert!(
-            text.ends_with(&format!("{}zzzzz", end_mark(path))),
-            "{text}"
-        );
+        let before = text.strip_suffix("zzzzz").unwrap();
+        assert!(is_ended(path, before), "{text}");
         let text = clean_text(&provider, path, &ask(CLEAR), "trailing=5").await;
         assert!(text.ends_with("}zzzzz"), "{text}");
     }
@@ -198,7 +236,7 @@ async fn a_line_is_as_long_as_asked_and_still_says_the_same() {
         let text = clean_text(&provider, path, &streamed(CLEAR), "big-line=70000").await;
         let longest = text.lines().map(str::len).max().unwrap();
         assert_eq!(longest, "data: ".len() + 70_000);
-        assert!(text.contains("\"bill\"") && text.ends_with(end_mark(path)));
+        assert!(text.contains("\"bill\"") && is_ended(path, &text));
         let text = clean_text(&provider, path, &ask(CLEAR), "big-line=70000").await;
         assert_eq!(text.len(), 70_000);
     }

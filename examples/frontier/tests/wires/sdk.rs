@@ -69,6 +69,11 @@ async fn the_openai_sdk_finds_what_it_expects_of_a_chat() {
 }
 
 #[tokio::test]
+async fn the_openai_sdk_finds_what_it_expects_of_responses_and_the_older_apis() {
+    holds("responses.py").await;
+}
+
+#[tokio::test]
 async fn the_anthropic_sdk_finds_what_it_expects_of_messages() {
     holds("messages.py").await;
 }

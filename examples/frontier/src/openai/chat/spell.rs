@@ -3,8 +3,9 @@
 use serde_json::{Value, json};
 
 use crate::answer::{Answer, Call, Ending, Part};
-use crate::events::{Beat, End, Events, Style};
+use crate::events::{Beat, End, Events, Style, in_turns};
 use crate::openai::logprobs;
+use crate::openai::usage::usage;
 use crate::prompt::Input;
 
 /// What every chunk of an answer repeats, and what the client wants to see.
@@ -189,39 +190,6 @@ impl Envelope {
         let sum = |count: fn(&Answer) -> u64| answers.iter().map(count).sum::<u64>();
         let (written, thought) = (sum(Answer::tokens), sum(Answer::thought_tokens));
         usage(&self.input, written, thought)
-    }
-}
-
-/// What an answer cost, as chat and completions say it.
-pub(super) fn usage(input: &Input, written: u64, thought: u64) -> Value {
-    json!({
-        "prompt_tokens": input.tokens,
-        "completion_tokens": written,
-        "total_tokens": input.tokens + written,
-        "prompt_tokens_details": {
-            "cached_tokens": input.read,
-            "cache_write_tokens": input.written,
-            "audio_tokens": 0,
-        },
-        "completion_tokens_details": {
-            "reasoning_tokens": thought,
-            "audio_tokens": 0,
-            "accepted_prediction_tokens": 0,
-            "rejected_prediction_tokens": 0,
-        },
-    })
-}
-
-/// Takes one chunk of each choice in turn, until none has any left.
-fn in_turns(choices: Vec<Vec<Beat>>) -> Vec<Beat> {
-    let mut choices: Vec<_> = choices.into_iter().map(Vec::into_iter).collect();
-    let mut beats = Vec::new();
-    loop {
-        let before = beats.len();
-        beats.extend(choices.iter_mut().filter_map(Iterator::next));
-        if beats.len() == before {
-            return beats;
-        }
     }
 }
 
