@@ -14,6 +14,7 @@ use crate::answer::Answer;
 use crate::ask::thoughts_of;
 use crate::intake::{self, Received};
 use crate::refusal::Refusal;
+use crate::said::{CONTEXT_TOKENS, MOST_WRITTEN_TOKENS};
 use crate::spoil::Whole;
 use crate::{MODEL, StandIn, fields};
 
@@ -72,8 +73,8 @@ pub(crate) fn model(id: &str) -> Value {
         "display_name": "Stand-in for a frontier model",
         "created_at": "1970-01-01T00:00:00Z",
         "lifecycle": "active",
-        "max_input_tokens": crate::answer::CONTEXT_TOKENS,
-        "max_tokens": 4096,
+        "max_input_tokens": CONTEXT_TOKENS,
+        "max_tokens": MOST_WRITTEN_TOKENS,
     })
 }
 

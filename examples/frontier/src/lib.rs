@@ -62,7 +62,8 @@
 //! both ends of the request's key, so that a test can see whether that is passed on.
 //!
 //! **Usage** is counted in pieces: runs of up to four letters or digits with the space before
-//! them, and single other characters; a prompt counts three more for each message.
+//! them, and single other characters; a prompt counts three more for each message. At most 50,000
+//! are read and 4,096 written.
 //!
 //! **Not imitated**: the effect of sampling fields and `logit_bias`, true log-probabilities,
 //! patterns in schemas, prefilled answers (read, not continued), audio, refusing fields that a
@@ -104,6 +105,7 @@ mod pieces;
 mod prompt;
 mod refusal;
 mod routing;
+mod said;
 mod schema;
 mod signature;
 mod socket;

@@ -6,9 +6,9 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use crate::answer::CONTEXT_TOKENS;
 use crate::ask::Ask;
 use crate::refusal::Refusal;
+use crate::said::CONTEXT_TOKENS;
 
 pub(crate) mod chat;
 pub(crate) mod completions;

@@ -6,25 +6,28 @@ const PIECE: usize = 4;
 /// Cuts text into runs of at most four letters or digits, each with the space before it, and
 /// single other characters. Joined they are the text again.
 pub(crate) fn pieces(text: &str) -> Vec<String> {
-    let mut pieces: Vec<String> = Vec::new();
-    for c in text.chars() {
-        let joins = pieces.last().is_some_and(|last| {
-            let word = last.strip_prefix(' ').unwrap_or(last);
-            c.is_alphanumeric()
-                && word.chars().count() < PIECE
-                && word.chars().all(char::is_alphanumeric)
-        });
-        match pieces.last_mut() {
-            Some(last) if joins => last.push(c),
-            _ => pieces.push(c.to_string()),
-        }
-    }
-    pieces
+    slices(text).map(str::to_owned).collect()
 }
 
 /// How many pieces a text has.
 pub(crate) fn count(text: &str) -> u64 {
-    pieces(text).len() as u64
+    slices(text).count() as u64
+}
+
+fn slices(mut rest: &str) -> impl Iterator<Item = &str> {
+    std::iter::from_fn(move || {
+        let first = rest.chars().next()?;
+        let word = rest.strip_prefix(' ').unwrap_or(rest);
+        let letters = word.chars().take(PIECE);
+        let run: usize = letters
+            .take_while(|c| c.is_alphanumeric())
+            .map(char::len_utf8)
+            .sum();
+        let space = rest.len() - word.len();
+        let (piece, after) = rest.split_at((space + run).max(first.len_utf8()));
+        rest = after;
+        Some(piece)
+    })
 }
 
 /// The words of a text, the longest first, and of equally long ones the earlier.

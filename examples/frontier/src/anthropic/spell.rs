@@ -3,9 +3,10 @@
 use serde_json::{Value, json};
 
 use super::tools::WEB_SEARCH;
-use crate::answer::{Answer, Call, Ending, PAGE_TITLE, PAGE_URL, Part, REFUSED, Source};
+use crate::answer::{Answer, Call, Ending, Part, Source};
 use crate::events::{Beat, End, Events, Style};
 use crate::prompt::Input;
+use crate::said::{PAGE_TITLE, PAGE_URL, REFUSED};
 use crate::signature::{seal, sign};
 
 /// What an answer has beside its parts.

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::{said, server_error};
 use crate::intake::{self, Received};
-use crate::pieces::pieces;
+use crate::pieces::{count, pieces};
 use crate::refusal::Refusal;
 use crate::spoil::Whole;
 use crate::{StandIn, fields};
@@ -21,7 +21,7 @@ const MOST_DIMENSIONS: u64 = 3072;
 const DIMENSIONS: u64 = 256;
 
 /// Most tokens of all texts together.
-const MOST_TOKENS: usize = 8192;
+const MOST_TOKENS: u64 = 8192;
 
 /// Most numbers in one answer.
 const MOST_NUMBERS: u64 = 1024 * 1024;
@@ -44,7 +44,7 @@ fn embed(received: &Received) -> Result<Response, Refusal> {
         let wrong = format!("makes more than {MOST_NUMBERS} numbers with these dimensions");
         return Err(Refusal::of("input", &wrong));
     }
-    let tokens: usize = texts.iter().map(|text| pieces(text).len()).sum();
+    let tokens: u64 = texts.iter().map(|text| count(text)).sum();
     if tokens > MOST_TOKENS {
         let wrong = format!("has {tokens} tokens, more than {MOST_TOKENS}");
         return Err(Refusal::of("input", &wrong));

@@ -3,9 +3,10 @@
 use serde_json::{Value, json};
 
 use super::Shown;
-use crate::answer::{Call, PAGE_TITLE, PAGE_URL, Part, Source};
+use crate::answer::{Call, Part, Source};
 use crate::events::Beat;
 use crate::openai::logprobs;
+use crate::said::{PAGE_TITLE, PAGE_URL};
 use crate::signature::seal;
 
 /// One output item.
