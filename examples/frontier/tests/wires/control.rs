@@ -67,3 +67,21 @@ async fn what_limits_headers_tell_can_be_set() {
     assert_eq!(remaining, "0");
     assert!(!messages.headers().contains_key("openai-organization"));
 }
+
+#[tokio::test]
+async fn betas_and_the_query_are_shown_as_they_came() {
+    let provider = Provider::start().await;
+    let request = provider
+        .post("/v1/messages?beta=true", &ask(CLEAR))
+        .header("anthropic-version", "2026-10-21")
+        .header("anthropic-beta", "one-2026-01-01,two-2026-01-01");
+    assert_eq!(answer(request).await.0, 200);
+    let (_, kept) = answer(provider.client.get(provider.url("/control/requests"))).await;
+    let request = &kept["requests"][0];
+    assert_eq!(
+        (&request["path"], &request["query"]),
+        (&json!("/v1/messages"), &json!("beta=true"))
+    );
+    let betas = &request["headers"]["anthropic-beta"];
+    assert_eq!(betas, "one-2026-01-01,two-2026-01-01");
+}
