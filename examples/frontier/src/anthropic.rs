@@ -5,15 +5,25 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use serde_json::{Map, Value, json};
 
-use crate::answer::{Answer, Conversation, prompt_tokens};
-use crate::delivery::{self, Events};
+use self::input::Read;
+use self::spell::Envelope;
+use crate::answer::Answer;
+use crate::ask::thoughts_of;
 use crate::intake::{self, Received};
-use crate::openai::{say_when, text};
 use crate::refusal::Refusal;
-use crate::{MODEL, StandIn};
+use crate::said::{CONTEXT_TOKENS, MOST_WRITTEN_TOKENS};
+use crate::spoil::Whole;
+use crate::{MODEL, StandIn, fields};
+
+mod blocks;
+mod input;
+mod sources;
+mod spell;
+mod threads;
+mod tools;
 
 /// The header that names the version of the wire.
 pub(crate) const VERSION: &str = "anthropic-version";
@@ -23,228 +33,172 @@ const FIRST: &str = "2023-06-01";
 /// stand among the others.
 const STRICT: &str = "2026-10-21";
 
+/// The least that may be spent on thinking, in tokens.
+const LEAST_BUDGET_TOKENS: u64 = 1024;
+
+/// How many sentences are thought where no effort says it.
+const THOUGHTS: usize = 2;
+
+/// Most texts that may end an answer.
+const MOST_STOPS: usize = 16;
+
 pub(crate) async fn messages(State(stand_in): State<Arc<StandIn>>, request: Request) -> Response {
-    let outcome = match intake::receive(&stand_in, request).await {
-        Ok(received) => complete(&stand_in, &received),
-        Err(refusal) => Err(refusal),
-    };
-    outcome.unwrap_or_else(refuse)
+    let received = intake::receive(&stand_in, request).await;
+    said(received.and_then(|received| complete(&stand_in, &received)))
 }
 
 pub(crate) async fn count_tokens(
     State(stand_in): State<Arc<StandIn>>,
     request: Request,
 ) -> Response {
-    let outcome = match intake::receive(&stand_in, request).await {
-        Ok(received) => {
-            is_strict(&received).and_then(|strict| conversation(&received.body, strict))
-        }
-        Err(refusal) => Err(refusal),
-    };
-    match outcome {
-        Ok(asked) => Json(json!({"input_tokens": prompt_tokens(&asked)})).into_response(),
-        Err(refusal) => refuse(refusal),
-    }
+    let received = intake::receive(&stand_in, request).await;
+    said(received.and_then(|received| {
+        let is_strict = is_strict(&received.headers)?;
+        let read = input::read(&received.body, is_strict)?;
+        received.whole(Whole {
+            body: json!({"input_tokens": read.ask.prompt.tokens()}),
+            error: server_error(received.trouble()),
+        })
+    }))
 }
 
 pub(crate) fn models() -> Value {
-    let model = json!({
+    json!({"data": [model(MODEL)], "has_more": false, "first_id": MODEL, "last_id": MODEL})
+}
+
+pub(crate) fn model(id: &str) -> Value {
+    json!({
         "type": "model",
-        "id": MODEL,
+        "id": id,
         "display_name": "Stand-in for a frontier model",
         "created_at": "1970-01-01T00:00:00Z",
-    });
-    json!({"data": [model], "has_more": false, "first_id": MODEL, "last_id": MODEL})
+        "lifecycle": "active",
+        "max_input_tokens": CONTEXT_TOKENS,
+        "max_tokens": MOST_WRITTEN_TOKENS,
+    })
+}
+
+/// An outcome as this wire says it.
+pub(crate) fn said(outcome: Result<Response, Refusal>) -> Response {
+    outcome.unwrap_or_else(refuse)
 }
 
 pub(crate) fn refuse(refusal: Refusal) -> Response {
     let mut response = (refusal.status, Json(error_body(&refusal))).into_response();
-    say_when(&mut response, &refusal);
+    refusal.say_when(&mut response);
     response
 }
 
 fn complete(stand_in: &StandIn, received: &Received) -> Result<Response, Refusal> {
-    let strict = is_strict(received)?;
-    let body = &received.body;
-    refuse_unsupported(body, strict)?;
-    let model = body
-        .get("model")
-        .and_then(Value::as_str)
-        .ok_or_else(|| Refusal::field("model", "model: field required"))?;
-    let max_tokens = body
-        .get("max_tokens")
-        .and_then(Value::as_u64)
-        .filter(|&tokens| tokens > 0)
-        .ok_or_else(|| Refusal::field("max_tokens", "max_tokens: a positive number is required"))?;
-    let conversation = Conversation {
-        max_tokens: Some(max_tokens),
-        ..conversation(body, strict)?
+    let is_strict = is_strict(&received.headers)?;
+    let body = threads::whole(&received.body, &received.headers, &stand_in.conversations)?;
+    let body = body.as_ref();
+    let model = fields::required_text(body, "model")?;
+    let Read { ask, paused } = read(body, is_strict)?;
+    let answer = Answer::to(&ask, &stand_in.desk);
+    let envelope = Envelope {
+        number: received.number,
+        model: model.to_owned(),
+        input: stand_in.prompts.marked(&ask.prompt),
+        is_thought_shown: body
+            .get("thinking")
+            .is_none_or(|config| config["display"] != "omitted"),
+        paused,
     };
-    let answer = Answer::to(&conversation, &stand_in.desk);
-    let id = format!("msg_stand_in_{}", received.number);
-    if body.get("stream").and_then(Value::as_bool) == Some(true) {
-        let events = events(&id, model, &answer);
-        return Ok(delivery::streamed(events, stand_in.pace, received.broken));
+    let error = server_error(received.trouble());
+    let whole = envelope.whole(&answer);
+    let id = whole["id"].as_str().unwrap_or_default();
+    threads::keep(body, id, whole["content"].clone(), &stand_in.conversations);
+    if fields::flag(body, "stream")? == Some(true) {
+        let events = envelope.events(&answer, error);
+        return Ok(received.stream(events, stand_in.pace));
     }
-    let mut message = message(&id, model, &answer);
-    message["content"] = json!([{"type": "text", "text": answer.text()}]);
-    message["stop_reason"] = stop_reason(&answer).into();
-    message["usage"]["output_tokens"] = answer.tokens().into();
-    delivery::whole(&message, received.broken)
+    received.whole(Whole { body: whole, error })
 }
 
-fn is_strict(received: &Received) -> Result<bool, Refusal> {
-    match received
-        .headers
-        .get(VERSION)
-        .and_then(|value| value.to_str().ok())
-    {
+fn read(body: &Map<String, Value>, is_strict: bool) -> Result<Read, Refusal> {
+    if is_strict {
+        let wrong = format!("not accepted by version {STRICT}");
+        fields::refuse(body, &["temperature", "top_p", "top_k"], &wrong)?;
+    }
+    let max_tokens = fields::number(body, "max_tokens", 0..=u64::MAX)?
+        .ok_or_else(|| Refusal::of("max_tokens", "field required"))?;
+    let mut read = input::read(body, is_strict)?;
+    let ask = &mut read.ask;
+    (ask.tools, ask.parallel) = tools::callable(body)?;
+    ask.max_tokens = Some(max_tokens);
+    ask.stops = fields::texts(body, "stop_sequences", MOST_STOPS)?;
+    let effort = config(body, "output_config", "effort");
+    let effort = effort.map(|effort| {
+        let thoughts = effort.as_str().and_then(thoughts_of);
+        thoughts.ok_or_else(|| Refusal::of("output_config.effort", "is not an effort"))
+    });
+    let effort = effort.transpose()?;
+    ask.thoughts = thoughts(body, effort, max_tokens)?;
+    if let Some(format) = config(body, "output_config", "format") {
+        if format["type"] != "json_schema" || !format["schema"].is_object() {
+            let wrong = "must be of type json_schema and have a schema";
+            return Err(Refusal::of("output_config.format", wrong));
+        }
+        ask.form = Some(format["schema"].clone());
+    }
+    Ok(read)
+}
+
+fn config<'a>(body: &'a Map<String, Value>, name: &str, entry: &str) -> Option<&'a Value> {
+    let config = fields::field(body, name)?;
+    config.get(entry).filter(|value| !value.is_null())
+}
+
+/// How many sentences are thought.
+fn thoughts(
+    body: &Map<String, Value>,
+    effort: Option<usize>,
+    max_tokens: u64,
+) -> Result<usize, Refusal> {
+    let Some(thinking) = fields::field(body, "thinking") else {
+        return Ok(0);
+    };
+    match thinking["type"].as_str().unwrap_or_default() {
+        "disabled" | "between_tools" => return Ok(0),
+        "adaptive" => {}
+        "enabled" => {
+            let budget = thinking["budget_tokens"].as_u64().unwrap_or(0);
+            if !(LEAST_BUDGET_TOKENS..max_tokens).contains(&budget) {
+                let wrong =
+                    format!("must be {LEAST_BUDGET_TOKENS} or more and less than max_tokens");
+                return Err(Refusal::of("thinking.budget_tokens", &wrong));
+            }
+        }
+        other => {
+            let wrong = format!("`{other}` is not a kind of thinking");
+            return Err(Refusal::of("thinking.type", &wrong));
+        }
+    }
+    if matches!(
+        config(body, "tool_choice", "type").and_then(Value::as_str),
+        Some("any" | "tool")
+    ) {
+        let wrong = "may not be enabled where tool_choice forces a call";
+        return Err(Refusal::of("thinking", wrong));
+    }
+    Ok(effort.unwrap_or(THOUGHTS))
+}
+
+fn is_strict(headers: &HeaderMap) -> Result<bool, Refusal> {
+    match headers.get(VERSION).and_then(|value| value.to_str().ok()) {
         Some(FIRST) => Ok(false),
         Some(STRICT) => Ok(true),
         Some(other) => {
-            let message =
-                format!("{VERSION}: `{other}` is not a version, {FIRST} and {STRICT} are");
-            Err(Refusal::field(VERSION, message))
+            let wrong = format!("`{other}` is not a version, {FIRST} and {STRICT} are");
+            Err(Refusal::of(VERSION, &wrong))
         }
-        None => Err(Refusal::field(
-            VERSION,
-            format!("{VERSION}: header is required"),
-        )),
+        None => Err(Refusal::of(VERSION, "header is required")),
     }
 }
 
-/// Fields whose absence from the answer a client would notice, and those the version refuses.
-fn refuse_unsupported(body: &Map<String, Value>, strict: bool) -> Result<(), Refusal> {
-    let is_set = |field: &&str| body.get(*field).is_some_and(|value| !value.is_null());
-    let has_tools = body
-        .get("tools")
-        .and_then(Value::as_array)
-        .is_some_and(|tools| !tools.is_empty());
-    let unsupported = has_tools
-        .then_some("tools")
-        .or_else(|| ["thinking", "output_config"].into_iter().find(is_set));
-    if let Some(field) = unsupported {
-        return Err(Refusal::field(
-            field,
-            format!("{field}: not supported by the stand-in"),
-        ));
-    }
-    match ["temperature", "top_p", "top_k"].into_iter().find(is_set) {
-        Some(field) if strict => Err(Refusal::field(
-            field,
-            format!("{field}: not accepted by version {STRICT}"),
-        )),
-        _ => Ok(()),
-    }
-}
-
-fn conversation(body: &Map<String, Value>, strict: bool) -> Result<Conversation, Refusal> {
-    let messages = body
-        .get("messages")
-        .and_then(Value::as_array)
-        .filter(|messages| !messages.is_empty())
-        .ok_or_else(|| Refusal::field("messages", "messages: at least one message is required"))?;
-    let mut conversation = Conversation::default();
-    if let Some(system) = body.get("system") {
-        let system = text(system).ok_or_else(|| {
-            Refusal::field("system", "system: must be text or a list of text blocks")
-        })?;
-        conversation.texts.push(system);
-    }
-    for (index, message) in messages.iter().enumerate() {
-        let role = message["role"].as_str().unwrap_or_default();
-        let is_known = matches!(role, "user" | "assistant") || (strict && role == "system");
-        if !is_known {
-            let field = format!("messages.{index}.role");
-            return Err(Refusal::field(
-                field.clone(),
-                format!("{field}: unexpected role `{role}`"),
-            ));
-        }
-        let text = text(&message["content"]).ok_or_else(|| {
-            let field = format!("messages.{index}.content");
-            Refusal::field(
-                field.clone(),
-                format!("{field}: must be text or a list of text blocks"),
-            )
-        })?;
-        if role == "user" {
-            conversation.question.clone_from(&text);
-        }
-        conversation.texts.push(text);
-    }
-    let is_prefilled = messages
-        .last()
-        .is_some_and(|last| last["role"] == "assistant");
-    if strict && is_prefilled {
-        let message =
-            "messages: the last message must be the user's, an answer cannot be prefilled";
-        return Err(Refusal::field("messages", message));
-    }
-    Ok(conversation)
-}
-
-/// The message as it is before its first piece of text.
-fn message(id: &str, model: &str, answer: &Answer) -> Value {
-    json!({
-        "id": id,
-        "type": "message",
-        "role": "assistant",
-        "model": model,
-        "content": [],
-        "stop_reason": null,
-        "stop_sequence": null,
-        "usage": {
-            "input_tokens": answer.prompt_tokens,
-            "cache_creation_input_tokens": 0,
-            "cache_read_input_tokens": 0,
-            "output_tokens": 1,
-        },
-    })
-}
-
-fn events(id: &str, model: &str, answer: &Answer) -> Events {
-    let delta = |piece: &String| {
-        let delta = json!({"type": "text_delta", "text": piece});
-        event(json!({"type": "content_block_delta", "index": 0, "delta": delta}))
-    };
-    let block = json!({"type": "text", "text": ""});
-    let error = Refusal::new(
-        StatusCode::INTERNAL_SERVER_ERROR,
-        "a fault that was asked for",
-    );
-    Events {
-        head: vec![
-            event(json!({"type": "message_start", "message": message(id, model, answer)})),
-            event(json!({"type": "content_block_start", "index": 0, "content_block": block})),
-            event(json!({"type": "ping"})),
-        ],
-        pieces: answer.pieces.iter().map(delta).collect(),
-        tail: vec![
-            event(json!({"type": "content_block_stop", "index": 0})),
-            event(json!({
-                "type": "message_delta",
-                "delta": {"stop_reason": stop_reason(answer), "stop_sequence": null},
-                "usage": {"output_tokens": answer.tokens()},
-            })),
-            event(json!({"type": "message_stop"})),
-        ],
-        error: event(error_body(&error)),
-    }
-}
-
-/// An event's name is its data's type.
-fn event(data: Value) -> String {
-    let name = data["type"].as_str().unwrap_or_default();
-    format!("event: {name}\ndata: {data}\n\n")
-}
-
-fn stop_reason(answer: &Answer) -> &'static str {
-    if answer.truncated {
-        "max_tokens"
-    } else {
-        "end_turn"
-    }
+pub(crate) fn server_error(message: String) -> Value {
+    error_body(&Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, message))
 }
 
 fn error_body(refusal: &Refusal) -> Value {
@@ -260,5 +214,9 @@ fn error_body(refusal: &Refusal) -> Value {
         500.. => "api_error",
         _ => "invalid_request_error",
     };
-    json!({"type": "error", "error": {"type": kind, "message": refusal.message}})
+    let mut error = json!({"type": kind, "message": refusal.message});
+    if let Some(details) = &refusal.details {
+        error["details"] = Value::clone(details);
+    }
+    json!({"type": "error", "error": error})
 }

@@ -12,6 +12,7 @@ use serde_json::json;
 use crate::StandIn;
 use crate::fault::Fault;
 use crate::journal::Kept;
+use crate::limits::Limits;
 
 /// Body of `POST /control/faults`.
 #[derive(Deserialize)]
@@ -51,4 +52,13 @@ pub(crate) async fn requests(State(stand_in): State<Arc<StandIn>>) -> Json<Kept>
 pub(crate) async fn clear_requests(State(stand_in): State<Arc<StandIn>>) -> StatusCode {
     stand_in.journal.clear();
     StatusCode::NO_CONTENT
+}
+
+/// Sets what rate-limit headers say; what is not named is as it is at first.
+pub(crate) async fn limit(
+    State(stand_in): State<Arc<StandIn>>,
+    Json(limits): Json<Limits>,
+) -> Json<Limits> {
+    stand_in.limits.set(limits);
+    Json(limits)
 }

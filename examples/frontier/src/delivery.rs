@@ -1,98 +1,77 @@
-//! Sends an answer, whole or as server-sent events, and breaks it off where a fault says so.
+//! Sends what a script says, piece by piece.
 
 use std::io;
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::response::Response;
-use futures::{Stream, StreamExt, stream};
-use http::{HeaderValue, StatusCode, header};
-use serde_json::Value;
+use futures::{Stream, stream};
+use http::{HeaderValue, header};
 
-use crate::fault::Break;
-use crate::refusal::Refusal;
-
-/// A stream's events as they go on the wire.
+/// A response as it is to be played.
 #[derive(Debug)]
-pub(crate) struct Events {
-    pub(crate) head: Vec<String>,
-    /// One per piece of text: what a fault counts.
-    pub(crate) pieces: Vec<String>,
-    pub(crate) tail: Vec<String>,
-    /// What this wire says when it fails after its headers.
-    pub(crate) error: String,
+pub(crate) struct Script {
+    pub(crate) kind: &'static str,
+    pub(crate) is_compressed: bool,
+    pub(crate) steps: Vec<Step>,
 }
 
-enum Step {
-    Send(String),
-    Piece(String),
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Step {
+    Send(Bytes),
+    Pause(Duration),
+    /// Lets what was sent go on the wire before anything else is.
+    Flush,
+    /// The connection closes as if the sender had died.
     Cut,
+    /// Nothing more, for ever.
     Hang,
+    /// This, again and again, with a pause before each.
+    Forever(Bytes, Duration),
 }
 
-/// Sends events, a pause before each piece of text.
-pub(crate) fn streamed(events: Events, pace: Duration, broken: Option<(usize, Break)>) -> Response {
-    let mut steps: Vec<Step> = events.head.into_iter().map(Step::Send).collect();
-    let kept = broken.map_or(usize::MAX, |(after, _)| after);
-    steps.extend(events.pieces.into_iter().take(kept).map(Step::Piece));
-    match broken {
-        None => steps.extend(events.tail.into_iter().map(Step::Send)),
-        Some((_, Break::Cut)) => steps.push(Step::Cut),
-        Some((_, Break::Hang)) => steps.push(Step::Hang),
-        Some((_, Break::Error)) => steps.push(Step::Send(events.error)),
+impl Script {
+    pub(crate) fn play(self) -> Response {
+        let intact = match self.steps.as_slice() {
+            [Step::Send(only)] => Some(only.clone()),
+            _ => None,
+        };
+        // In one piece it goes with its length, as providers send it.
+        let mut response = Response::new(match intact {
+            Some(only) => Body::from(only),
+            None => Body::from_stream(play(self.steps)),
+        });
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(self.kind));
+        if self.is_compressed {
+            headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        }
+        response
     }
-    response("text/event-stream", play(steps, pace))
 }
 
-/// Sends an answer in one piece.
-pub(crate) fn whole(body: &Value, broken: Option<(usize, Break)>) -> Result<Response, Refusal> {
-    let text = body.to_string();
-    let last = match broken {
-        None => {
-            return Ok(response(
-                "application/json",
-                play(vec![Step::Send(text)], Duration::ZERO),
-            ));
-        }
-        Some((_, Break::Error)) => {
-            let message = "a fault that was asked for";
-            return Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, message));
-        }
-        Some((_, Break::Cut)) => Step::Cut,
-        Some((_, Break::Hang)) => Step::Hang,
-    };
-    let half: String = text.chars().take(text.len() / 2).collect();
-    Ok(response(
-        "application/json",
-        play(vec![Step::Send(half), last], Duration::ZERO),
-    ))
-}
-
-fn play(steps: Vec<Step>, pace: Duration) -> impl Stream<Item = io::Result<String>> {
-    stream::iter(steps).then(move |step| async move {
-        match step {
-            Step::Send(text) => Ok(text),
-            Step::Piece(text) => {
-                tokio::time::sleep(pace).await;
-                Ok(text)
+fn play(steps: Vec<Step>) -> impl Stream<Item = io::Result<Bytes>> {
+    stream::unfold(steps.into_iter(), |mut steps| async move {
+        loop {
+            match steps.next()? {
+                Step::Send(bytes) => return Some((Ok(bytes), steps)),
+                Step::Pause(time) => tokio::time::sleep(time).await,
+                Step::Flush => tokio::task::yield_now().await,
+                Step::Cut => {
+                    // Lets the server write what it has before it learns that the body is broken.
+                    tokio::task::yield_now().await;
+                    let cut = io::Error::from(io::ErrorKind::ConnectionAborted);
+                    return Some((Err(cut), steps));
+                }
+                Step::Hang => std::future::pending().await,
+                Step::Forever(bytes, pause) => {
+                    tokio::time::sleep(pause).await;
+                    // It never ends by itself, but other tasks have their turns.
+                    tokio::task::yield_now().await;
+                    let again = vec![Step::Forever(bytes.clone(), pause)];
+                    return Some((Ok(bytes), again.into_iter()));
+                }
             }
-            Step::Cut => {
-                // Lets the server write what it has before it learns that the body is broken.
-                tokio::task::yield_now().await;
-                Err(io::Error::from(io::ErrorKind::ConnectionAborted))
-            }
-            Step::Hang => std::future::pending().await,
         }
     })
-}
-
-fn response(
-    kind: &'static str,
-    body: impl Stream<Item = io::Result<String>> + Send + 'static,
-) -> Response {
-    let mut response = Response::new(Body::from_stream(body));
-    response
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-    response
 }

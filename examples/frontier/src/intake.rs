@@ -1,16 +1,22 @@
 //! What happens to every request before its wire looks at it: it is noted, it meets its fault,
 //! and its key is checked.
 
+use std::time::Duration;
+
 use axum::body::to_bytes;
 use axum::extract::Request;
+use axum::response::Response;
 use http::{HeaderMap, StatusCode, header};
 use serde_json::{Map, Value};
 
 use crate::StandIn;
-use crate::fault::{self, Break, Fault};
-use crate::refusal::Refusal;
+use crate::events::Events;
+use crate::fault::{self, Break, Damage, Fault};
+use crate::refusal::{ORGANIZATION, Refusal, key_of, key_told};
+use crate::socket::Line;
+use crate::spoil::{self, Whole};
 
-const LONGEST_BODY_BYTES: usize = 1024 * 1024;
+const LONGEST_BODY_BYTES: usize = 8 * 1024 * 1024;
 
 /// A request that may be answered.
 #[derive(Debug)]
@@ -20,8 +26,38 @@ pub(crate) struct Received {
     pub(crate) headers: HeaderMap,
     /// Empty for a request without a body.
     pub(crate) body: Map<String, Value>,
-    /// Where its answer is to break off.
-    pub(crate) broken: Option<(usize, Break)>,
+    damage: Option<Damage>,
+}
+
+impl Received {
+    /// What is said where something is to fail, with what providers' errors give away.
+    pub(crate) fn trouble(&self) -> String {
+        trouble(&self.headers)
+    }
+
+    /// An answer in one piece.
+    pub(crate) fn whole(&self, whole: Whole) -> Result<Response, Refusal> {
+        if let Some(Damage::Break {
+            how: Break::Error, ..
+        }) = self.damage
+        {
+            let status = StatusCode::INTERNAL_SERVER_ERROR;
+            return Err(Refusal::new(status, self.trouble()));
+        }
+        Ok(spoil::whole(whole, self.damage).play())
+    }
+
+    /// A streamed answer, with a pause before each piece.
+    pub(crate) fn stream(&self, events: Events, pace: Duration) -> Response {
+        spoil::stream(events, pace, self.damage).play()
+    }
+}
+
+fn trouble(headers: &HeaderMap) -> String {
+    let key = key_told(headers);
+    format!(
+        "a fault that was asked for met a request in organization {ORGANIZATION} with key {key}"
+    )
 }
 
 pub(crate) async fn receive(stand_in: &StandIn, request: Request) -> Result<Received, Refusal> {
@@ -31,7 +67,9 @@ pub(crate) async fn receive(stand_in: &StandIn, request: Request) -> Result<Rece
         Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, message)
     })?;
     let number = stand_in.journal.note(&parts, &body);
-    let broken = meet(fault_of(stand_in, &parts.headers)?).await?;
+    let fault = fault_of(stand_in, &parts.headers)?;
+    let line = parts.extensions.get::<axum::extract::ConnectInfo<Line>>();
+    let damage = meet(fault, &parts.headers, line.map(|line| &line.0)).await?;
     check_key(stand_in.api_key.as_deref(), &parts.headers)?;
     let body = if body.is_empty() && parts.method == http::Method::GET {
         Map::new()
@@ -45,7 +83,7 @@ pub(crate) async fn receive(stand_in: &StandIn, request: Request) -> Result<Rece
         number,
         headers: parts.headers,
         body,
-        broken,
+        damage,
     })
 }
 
@@ -62,22 +100,41 @@ fn fault_of(stand_in: &StandIn, headers: &HeaderMap) -> Result<Option<Fault>, Re
     }
 }
 
-async fn meet(fault: Option<Fault>) -> Result<Option<(usize, Break)>, Refusal> {
+/// Meets the faults that come before an answer; those of the answer itself are left.
+async fn meet(
+    fault: Option<Fault>,
+    headers: &HeaderMap,
+    line: Option<&Line>,
+) -> Result<Option<Damage>, Refusal> {
     match fault {
         None => Ok(None),
-        Some(Fault::Status(status)) => Err(Refusal::new(status, "a fault that was asked for")),
-        Some(Fault::Throttle { retry_after }) => Err(Refusal {
-            retry_after: Some(retry_after),
-            ..Refusal::new(
-                StatusCode::TOO_MANY_REQUESTS,
-                "too many requests, as was asked for",
-            )
-        }),
+        Some(Fault::Status(status)) => Err(Refusal::new(status, trouble(headers))),
+        Some(Fault::Throttle { retry_after }) => {
+            let message = format!(
+                "Rate limit reached in organization {ORGANIZATION} with key {} on requests per \
+                 min (RPM), as was asked for",
+                key_told(headers)
+            );
+            Err(Refusal {
+                retry_after: Some(retry_after),
+                ..Refusal::new(StatusCode::TOO_MANY_REQUESTS, message)
+            })
+        }
         Some(Fault::Stall(time)) => {
             tokio::time::sleep(time).await;
             Ok(None)
         }
-        Some(Fault::Break { after, how }) => Ok(Some((after, how))),
+        Some(Fault::Redirect(location)) => Err(Refusal {
+            location: Some(Box::new(location)),
+            ..Refusal::new(StatusCode::FOUND, "look elsewhere")
+        }),
+        Some(Fault::Connection(trouble)) => {
+            if let Some(line) = line {
+                line.trouble(trouble);
+            }
+            Ok(None)
+        }
+        Some(Fault::Answer(damage)) => Ok(Some(damage)),
     }
 }
 
@@ -86,18 +143,18 @@ fn check_key(expected: Option<&str>, headers: &HeaderMap) -> Result<(), Refusal>
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let bearer =
         text(header::AUTHORIZATION.as_str()).and_then(|value| value.strip_prefix("Bearer "));
-    let key = text("x-api-key");
-    if let (Some(bearer), Some(key)) = (bearer, key)
+    if let (Some(bearer), Some(key)) = (bearer, text("x-api-key"))
         && bearer != key
     {
         let message = "authorization and x-api-key are both set and differ: send one";
         return Err(Refusal::new(StatusCode::BAD_REQUEST, message));
     }
     match expected {
-        Some(expected) if bearer.or(key) != Some(expected) => Err(Refusal::new(
-            StatusCode::UNAUTHORIZED,
-            "the API key is missing or wrong",
-        )),
+        Some(expected) if key_of(headers) != Some(expected) => {
+            let key = key_told(headers);
+            let message = format!("Incorrect API key provided: {key}, of {ORGANIZATION}");
+            Err(Refusal::new(StatusCode::UNAUTHORIZED, message))
+        }
         _ => Ok(()),
     }
 }

@@ -28,6 +28,7 @@ struct Entry {
     number: u64,
     method: String,
     path: String,
+    query: Option<String>,
     /// As received, credentials included.
     headers: Map<String, Value>,
     /// As JSON where it is JSON, else as text.
@@ -43,6 +44,7 @@ impl Journal {
             number: kept.total,
             method: parts.method.to_string(),
             path: parts.uri.path().to_owned(),
+            query: parts.uri.query().map(str::to_owned),
             headers: headers(parts),
             body: shown(body),
         };

@@ -52,3 +52,36 @@ async fn what_came_is_shown_with_headers_and_body_until_it_is_forgotten() {
     assert_eq!(forget.send().await.unwrap().status(), 204);
     assert_eq!(answer(read()).await.1["total"], 0);
 }
+
+#[tokio::test]
+async fn what_limits_headers_tell_can_be_set() {
+    let provider = Provider::start().await;
+    let limits = json!({"remaining_requests": 0, "reset_tokens_ms": 1500});
+    let (status, set) = answer(provider.post("/control/limits", &limits)).await;
+    assert_eq!((status, &set["tokens"]), (200, &json!(2_000_000)));
+    let chat = provider.chat(&ask(CLEAR)).send().await.unwrap();
+    assert_eq!(chat.headers()["x-ratelimit-remaining-requests"], "0");
+    assert_eq!(chat.headers()["x-ratelimit-reset-tokens"], "1.5s");
+    let messages = provider.messages(&ask(CLEAR)).send().await.unwrap();
+    let remaining = &messages.headers()["anthropic-ratelimit-requests-remaining"];
+    assert_eq!(remaining, "0");
+    assert!(!messages.headers().contains_key("openai-organization"));
+}
+
+#[tokio::test]
+async fn betas_and_the_query_are_shown_as_they_came() {
+    let provider = Provider::start().await;
+    let request = provider
+        .post("/v1/messages?beta=true", &ask(CLEAR))
+        .header("anthropic-version", "2026-10-21")
+        .header("anthropic-beta", "one-2026-01-01,two-2026-01-01");
+    assert_eq!(answer(request).await.0, 200);
+    let (_, kept) = answer(provider.client.get(provider.url("/control/requests"))).await;
+    let request = &kept["requests"][0];
+    assert_eq!(
+        (&request["path"], &request["query"]),
+        (&json!("/v1/messages"), &json!("beta=true"))
+    );
+    let betas = &request["headers"]["anthropic-beta"];
+    assert_eq!(betas, "one-2026-01-01,two-2026-01-01");
+}

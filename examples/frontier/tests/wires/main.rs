@@ -7,8 +7,11 @@
 
 mod anthropic;
 mod control;
+mod damage;
 mod faults;
 mod openai;
+mod raw;
+mod sdk;
 
 use std::net::SocketAddr;
 

@@ -85,7 +85,7 @@ async fn an_answer_longer_than_allowed_is_cut_and_says_so() {
 #[tokio::test]
 async fn what_cannot_be_answered_is_refused_naming_the_field() {
     let provider = Provider::start().await;
-    let part = json!({"type": "image_url", "image_url": {"url": "x"}});
+    let part = json!({"type": "input_audio", "input_audio": {"data": ""}});
     let cases = [
         ("messages", "messages", json!([])),
         (
@@ -94,19 +94,25 @@ async fn what_cannot_be_answered_is_refused_naming_the_field() {
             json!([{"role": "bard", "content": ""}]),
         ),
         (
-            "messages[0].content",
+            "messages[0].content[0].type",
             "messages",
             json!([{"role": "user", "content": [part]}]),
         ),
         ("model", "model", Value::Null),
         ("max_tokens", "max_tokens", json!(0)),
-        ("tools", "tools", json!([{"type": "function"}])),
-        ("logprobs", "logprobs", json!(true)),
-        ("n", "n", json!(2)),
         (
+            "tools[0].function.name",
+            "tools",
+            json!([{"type": "function"}]),
+        ),
+        ("functions", "functions", json!([{"name": "f"}])),
+        ("logprobs", "logprobs", json!(3)),
+        ("n", "n", json!(0)),
+        ("stop", "stop", json!([1])),
+        (
+            "response_format.type",
             "response_format",
-            "response_format",
-            json!({"type": "json_object"}),
+            json!({"type": "xml"}),
         ),
     ];
     for (named, field, value) in cases {
@@ -135,9 +141,9 @@ async fn a_body_that_is_not_json_is_refused() {
 #[tokio::test]
 async fn a_path_that_is_none_is_named() {
     let provider = Provider::start().await;
-    let (status, body) = answer(provider.post("/v1/embeddings", &json!({}))).await;
+    let (status, body) = answer(provider.post("/v1/moderations", &json!({}))).await;
     assert_eq!(status, 404);
-    assert_eq!(body["error"]["message"], "there is no POST /v1/embeddings");
+    assert_eq!(body["error"]["message"], "there is no POST /v1/moderations");
 }
 
 #[tokio::test]
