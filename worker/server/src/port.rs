@@ -1,9 +1,6 @@
 //! The port that clients use. It is open from the start and says how far the model is; once the
 //! model is there, it serves it.
 
-mod connections;
-mod stalls;
-
 use std::{
     sync::{Arc, OnceLock},
     time::Duration,
@@ -19,12 +16,12 @@ use axum::{
 use tokio::net::TcpListener;
 use tower::ServiceExt;
 use tracing::Instrument;
-use weir_process::{Process, traces};
-
-use self::{
-    connections::{Limits, serve},
-    stalls::Times,
+use weir_process::{
+    Process,
+    connections::{Limits, Times, serve},
+    traces,
 };
+
 use crate::{
     draining::Idle,
     grpc::Grpc,

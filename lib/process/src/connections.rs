@@ -1,5 +1,7 @@
 //! Connections of clients: how many there may be, how long each may be silent, and how they end.
 
+mod stalls;
+
 use std::{io, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body};
@@ -17,7 +19,8 @@ use tokio::{
 };
 use tower::ServiceExt;
 
-use super::stalls::{Stalling, Times};
+use self::stalls::Stalling;
+pub use self::stalls::Times;
 
 /// After an error that is not one connection's own, such as too many open files.
 const BREATH: Duration = Duration::from_millis(200);
@@ -29,10 +32,12 @@ const MOST_STREAMS: u32 = 1024;
 /// answer.
 const SILENCE: Duration = Duration::from_secs(30);
 
+/// What connections are held to.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Connections that are served at the same time; others wait to be accepted.
     pub most: usize,
+    /// How long each may be silent.
     pub times: Times,
 }
 
