@@ -18,7 +18,7 @@ use tower::ServiceExt;
 use tracing::Instrument;
 use weir_process::{
     Process,
-    connections::{Limits, Times, serve},
+    connections::{Beyond, Limits, Times, serve},
     traces,
 };
 
@@ -34,6 +34,9 @@ use crate::{
 
 /// Each takes some ten kilobytes, and a descriptor.
 const MOST_CONNECTIONS: usize = 4096;
+
+/// Requests that may be under way on one connection of HTTP/2: a router has one to each worker.
+const MOST_STREAMS: u32 = 1024;
 
 /// To say what it wants, or to go on: connections that are kept without a request, too.
 const LONGEST_HEAD: Duration = Duration::from_secs(60);
@@ -76,11 +79,16 @@ impl Port {
         };
         let limits = Limits {
             most: MOST_CONNECTIONS,
+            beyond: Beyond::Wait,
+            most_streams: MOST_STREAMS,
+            most_head_bytes: None,
             times: Times {
                 head: LONGEST_HEAD,
                 stall: reader_patience + BEYOND_PATIENCE,
                 farewell: FAREWELL,
             },
+            // Answers are given up where they are made.
+            patience: None,
         };
         process.tasks().spawn_required("server", async move {
             serve(listener, routes, limits, drained).await;
