@@ -70,6 +70,24 @@ pub struct Args {
     )]
     pub max_asks: usize,
 
+    /// The most connections of clients at once; beyond that they are answered by 503 and closed.
+    #[arg(
+        long,
+        env = "WEIR_MAX_CONNECTIONS",
+        value_name = "COUNT",
+        default_value_t = Args::default().max_connections
+    )]
+    pub max_connections: usize,
+
+    /// How long a client may read nothing of an answer before that is given up, and its ask with it.
+    #[arg(long, env = "WEIR_READER_PATIENCE", value_name = "DURATION", value_parser = parse_duration, default_value = "1m")]
+    pub reader_patience: Duration,
+
+    /// How long a client may take for a request's line and headers, and keep a connection without
+    /// asking.
+    #[arg(long, env = "WEIR_CONNECTION_PATIENCE", value_name = "DURATION", value_parser = parse_duration, default_value = "2m")]
+    pub connection_patience: Duration,
+
     /// How long an ask waits for a replica to become ready before it is refused.
     #[arg(long, env = "WEIR_REPLICA_WAIT", value_name = "DURATION", value_parser = parse_duration, default_value = "2s")]
     pub replica_wait: Duration,
@@ -91,6 +109,9 @@ impl Default for Args {
             max_body_bytes: 10 << 20,
             max_bodies_bytes: 64 << 20,
             max_asks: 1024,
+            max_connections: 4096,
+            reader_patience: Duration::from_secs(60),
+            connection_patience: Duration::from_secs(120),
             replica_wait: Duration::from_secs(2),
             allow_loopback: false,
         }

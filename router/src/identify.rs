@@ -5,6 +5,7 @@ use http::{HeaderMap, header};
 use weir_policy::table::Keys;
 
 use crate::credentials::{Credentials, KeyDigest};
+use crate::refusal::Refusal;
 
 /// Who asks.
 #[derive(Default)]
@@ -25,17 +26,26 @@ pub(crate) enum Access {
     KeyOfAnother,
 }
 
-/// Reads the key from `authorization: Bearer`.
-pub(crate) fn identify(headers: &HeaderMap) -> Identity {
+/// Where clients put their keys.
+const CREDENTIALS: [&str; 2] = ["authorization", "x-api-key"];
+
+/// Reads the key from `authorization: Bearer`. Two of one header are refused: whoever stands before
+/// this router may have looked at the other one.
+pub(crate) fn identify(headers: &HeaderMap) -> Result<Identity, Refusal> {
+    for name in CREDENTIALS {
+        if headers.get_all(name).iter().count() > 1 {
+            return Err(Refusal::field(name, "the header is there more than once"));
+        }
+    }
     let value = headers.get(header::AUTHORIZATION);
     let value = value.and_then(|value| value.to_str().ok());
     let key = value.and_then(|value| {
         let (scheme, key) = value.split_once(' ')?;
         scheme.eq_ignore_ascii_case("bearer").then_some(key.trim())
     });
-    Identity {
+    Ok(Identity {
         key: key.filter(|key| !key.is_empty()).map(KeyDigest::of),
-    }
+    })
 }
 
 impl Identity {

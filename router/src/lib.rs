@@ -11,7 +11,7 @@
 //! 7. `encode`: the `answer` becomes what the client's SDK expects.
 //! 8. `settle`: metrics and the `decision`'s record; always runs.
 //!
-//! Around them: `world` and what feeds it (`watch`), `credentials`, `dial` (which
+//! Around them: `port` (connections of clients), `world` and what feeds it (`watch`), `credentials`, `dial` (which
 //! addresses), `replicas` (connections, least busy first), `load` (what is in hand),
 //! `refusal` (every way not to answer), `shared` and `metrics`.
 
@@ -30,6 +30,7 @@ mod load;
 mod matching;
 mod metrics;
 mod plan;
+mod port;
 mod refusal;
 mod replicas;
 mod server;
@@ -71,7 +72,7 @@ pub async fn serve(
     let listener = listener.with_context(|| format!("bind the client port {}", args.listen))?;
     let address = listener.local_addr().context("read the client port")?;
     let shared = shared::Shared::start(process, args, worlds);
-    process.serve("clients", listener, server::routes(shared));
+    port::open(process, args, listener, server::routes(shared));
     tracing::info!(%address, namespace = args.namespace, "serving clients");
     Ok(address)
 }

@@ -111,7 +111,7 @@ async fn answer(
     unsettled: Arc<Unsettled>,
 ) -> Result<Response<Body>, Refusal> {
     let shared = unsettled.shared.clone();
-    let identity = identify(&parts.headers);
+    let identity = identify(&parts.headers)?;
     // A client that pins a tier must not get the answer of another one.
     if parts.headers.contains_key(PIN) {
         return Err(Refusal::PinNotServed);
@@ -262,12 +262,15 @@ fn out_of_time(decision: &Decision) -> Event {
 }
 
 async fn models(State(shared): State<Arc<Shared>>, request: Request) -> Response<Body> {
-    let models = visible(&shared, &request);
-    let body = json!({
-        "object": "list",
-        "data": models.iter().map(|model| model_object(model)).collect::<Vec<_>>(),
-    });
-    with_request_id(&shared, encode::json_response(StatusCode::OK, &body))
+    let response = match visible(&shared, &request) {
+        Ok(models) => {
+            let models = models.iter().map(|model| model_object(model));
+            let body = json!({ "object": "list", "data": models.collect::<Vec<_>>() });
+            encode::json_response(StatusCode::OK, &body)
+        }
+        Err(refusal) => encode::refuse(&refusal, false),
+    };
+    with_request_id(&shared, response)
 }
 
 async fn model(
@@ -275,10 +278,12 @@ async fn model(
     Path(model): Path<String>,
     request: Request,
 ) -> Response<Body> {
-    let known = visible(&shared, &request);
-    let response = match known.contains(&model) {
-        true => encode::json_response(StatusCode::OK, &model_object(&model)),
-        false => encode::refuse(&Refusal::UnknownModel { model, known }, false),
+    let response = match visible(&shared, &request) {
+        Ok(known) if known.contains(&model) => {
+            encode::json_response(StatusCode::OK, &model_object(&model))
+        }
+        Ok(known) => encode::refuse(&Refusal::UnknownModel { model, known }, false),
+        Err(refusal) => encode::refuse(&refusal, false),
     };
     with_request_id(&shared, response)
 }
@@ -291,10 +296,11 @@ async fn nothing(State(shared): State<Arc<Shared>>, request: Request) -> Respons
     with_request_id(&shared, encode::refuse(&refusal, false))
 }
 
-fn visible(shared: &Shared, request: &Request) -> Vec<String> {
+fn visible(shared: &Shared, request: &Request) -> Result<Vec<String>, Refusal> {
+    let identity = identify(request.headers())?;
     let view = shared.view.borrow().clone();
     let credentials = shared.credentials.borrow().clone();
-    matching::visible(&view.table, &identify(request.headers()), &credentials)
+    Ok(matching::visible(&view.table, &identity, &credentials))
 }
 
 fn model_object(name: &str) -> Value {

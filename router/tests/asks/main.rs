@@ -5,6 +5,7 @@
 mod access;
 mod answers;
 mod clients;
+mod connections;
 mod ending;
 mod failures;
 mod refusals;
