@@ -42,6 +42,11 @@ pub struct Args {
     )]
     pub cluster_cidrs: Vec<Cidr>,
 
+    /// Name or address of the cluster's API server, which is dialled for no endpoint. Kubernetes
+    /// tells it to every pod.
+    #[arg(long, env = "KUBERNETES_SERVICE_HOST", value_name = "HOST")]
+    pub api_server: Option<String>,
+
     /// The largest request body in bytes.
     #[arg(
         long,
@@ -106,6 +111,7 @@ impl Default for Args {
             listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8080)),
             secrets_root: PathBuf::from("/etc/weir/secrets"),
             cluster_cidrs: Vec::new(),
+            api_server: None,
             max_body_bytes: 10 << 20,
             max_bodies_bytes: 64 << 20,
             max_asks: 1024,
@@ -138,7 +144,9 @@ mod tests {
 
     #[test]
     fn flags_default_to_what_default_says() {
-        let parsed = Args::parse_from(["weir-router"]);
+        let mut parsed = Args::parse_from(["weir-router"]);
+        // Tests may run in a pod, too.
+        parsed.api_server = None;
         assert_eq!(format!("{parsed:?}"), format!("{:?}", Args::default()));
     }
 }

@@ -71,7 +71,9 @@ pub async fn serve(
     let listener = TcpListener::bind(args.listen).await;
     let listener = listener.with_context(|| format!("bind the client port {}", args.listen))?;
     let address = listener.local_addr().context("read the client port")?;
-    let shared = shared::Shared::start(process, args, worlds);
+    let api_servers = dial::api_servers(args.api_server.as_deref()).await;
+    let dialler = dial::Dialler::new(args, api_servers);
+    let shared = shared::Shared::start(process, args, dialler, worlds);
     port::open(process, args, listener, server::routes(shared));
     tracing::info!(%address, namespace = args.namespace, "serving clients");
     Ok(address)

@@ -41,14 +41,19 @@ pub(crate) struct Shared {
 
 impl Shared {
     /// Starts following `worlds` and the secrets' files.
-    pub fn start(process: &Process, args: &Args, worlds: watch::Receiver<Arc<World>>) -> Arc<Self> {
+    pub fn start(
+        process: &Process,
+        args: &Args,
+        dialler: Dialler,
+        worlds: watch::Receiver<Arc<World>>,
+    ) -> Arc<Self> {
         let view = compiled(process.tasks(), worlds);
         let (sender, credentials) = watch::channel(Arc::default());
         let shared = Arc::new(Self {
             args: args.clone(),
             view,
             credentials,
-            dialler: Dialler::new(args),
+            dialler,
             pool: Pool::default(),
             book: Book::new(),
             metrics: Metrics::register(process.metrics()),
