@@ -75,6 +75,15 @@ pub struct Args {
     )]
     pub max_asks: usize,
 
+    /// The most asks in hand at one endpoint; more wait for a place as long as they have time.
+    #[arg(
+        long,
+        env = "WEIR_MAX_ENDPOINT_ASKS",
+        value_name = "COUNT",
+        default_value_t = Args::default().max_endpoint_asks
+    )]
+    pub max_endpoint_asks: usize,
+
     /// The most connections of clients at once; beyond that they are answered by 503 and closed.
     #[arg(
         long,
@@ -115,6 +124,7 @@ impl Default for Args {
             max_body_bytes: 10 << 20,
             max_bodies_bytes: 64 << 20,
             max_asks: 1024,
+            max_endpoint_asks: 512,
             max_connections: 4096,
             reader_patience: Duration::from_secs(60),
             connection_patience: Duration::from_secs(120),

@@ -26,6 +26,8 @@ use crate::ask::Ask;
 use crate::decision::{Decision, Outcome};
 use crate::refusal::{Failure, Refusal};
 use crate::shared::Shared;
+#[cfg(test)]
+pub(crate) use endpoint::tests::endpoint as test_endpoint;
 use gate::Gate;
 use tries::{Tried, pause};
 

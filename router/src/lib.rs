@@ -12,7 +12,7 @@
 //! 8. `settle`: metrics and the `decision`'s record; always runs.
 //!
 //! Around them: `port` (connections of clients), `world` and what feeds it (`watch`), `credentials`, `dial` (which
-//! addresses), `replicas` (connections, least busy first), `load` (what is in hand),
+//! addresses), `endpoints` (whether one may be asked, by `circuit` and `throttle`), `replicas` (connections, least busy first), `load` (what is in hand),
 //! `refusal` (every way not to answer), `shared` and `metrics`.
 
 mod admit;
@@ -20,11 +20,13 @@ mod answer;
 mod args;
 mod ask;
 mod attempt;
+mod circuit;
 mod credentials;
 mod decision;
 mod decode;
 mod dial;
 mod encode;
+mod endpoints;
 mod identify;
 mod load;
 mod matching;
@@ -36,6 +38,7 @@ mod replicas;
 mod server;
 mod settle;
 mod shared;
+mod throttle;
 mod watch;
 mod world;
 

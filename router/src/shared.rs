@@ -16,6 +16,7 @@ use crate::args::Args;
 use crate::credentials::Credentials;
 use crate::decode::Bounds;
 use crate::dial::Dialler;
+use crate::endpoints::Endpoints;
 use crate::load::Book;
 use crate::metrics::Metrics;
 use crate::replicas::Pool;
@@ -29,6 +30,7 @@ pub(crate) struct Shared {
     pub view: watch::Receiver<Arc<View>>,
     pub credentials: watch::Receiver<Arc<Credentials>>,
     pub dialler: Dialler,
+    pub endpoints: Endpoints,
     pub pool: Pool,
     pub book: Book,
     pub metrics: Metrics,
@@ -54,6 +56,7 @@ impl Shared {
             view,
             credentials,
             dialler,
+            endpoints: Endpoints::new(args.max_endpoint_asks),
             pool: Pool::default(),
             book: Book::new(),
             metrics: Metrics::register(process.metrics()),
@@ -103,6 +106,7 @@ async fn follow(
         let revisions = view.replicas.values().flat_map(BTreeMap::values);
         let present: BTreeSet<SocketAddr> = revisions.flatten().copied().collect();
         shared.pool.keep(&present);
+        shared.endpoints.show(&view.table, &shared.metrics);
         drop(shared);
         let until_next = tokio::time::sleep(SECRETS_EVERY);
         tokio::select! {

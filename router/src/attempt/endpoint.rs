@@ -11,6 +11,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use jiff::Timestamp;
 use reqwest::Url;
 use serde_json::{Map, Value, json};
 use tokio::time::timeout;
@@ -21,7 +22,9 @@ use super::{Arrival, Finish};
 use crate::answer::{Piece, Usage};
 use crate::ask::Ask;
 use crate::dial::{Dialler, Reach, is_refused};
+use crate::endpoints::Pass;
 use crate::refusal::Failure;
+use crate::throttle;
 
 /// The longest line of a stream; a provider that sends more is not one.
 const LONGEST_LINE: usize = 4 << 20;
@@ -46,6 +49,8 @@ pub(crate) struct Call<'a> {
     pub reach: Reach,
     /// The value of `authorization`.
     pub key: Option<HeaderValue>,
+    /// What it is told of the endpoint.
+    pub pass: &'a Pass,
 }
 
 /// Sends the ask and waits for the first byte of the answer.
@@ -76,8 +81,9 @@ pub(crate) async fn open(call: Call<'_>, dialler: &Dialler, ask: &Ask) -> Result
         .map_err(|_| Failure::TooSlow { tier: tier.clone() })?
         .map_err(|error| not_sent(&tier, &error))?;
     let status = response.status();
+    call.pass.heard(status, response.headers());
     if status != StatusCode::OK {
-        let retry_after = retry_after(response.headers());
+        let retry_after = throttle::retry_after(response.headers(), Timestamp::now());
         tracing::warn!(
             tier,
             status = status.as_u16(),
@@ -320,10 +326,5 @@ fn refused(tier: String, status: StatusCode, retry_after: Option<Duration>) -> F
     }
 }
 
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers.get(header::RETRY_AFTER)?.to_str().ok()?;
-    seconds.trim().parse().ok().map(Duration::from_secs)
-}
-
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

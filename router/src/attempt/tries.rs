@@ -11,6 +11,7 @@ use super::gate::Gate;
 use super::ledger::{Line, Place, Rate};
 use super::{Arrival, Ended, Pursuit, endpoint, worker};
 use crate::dial::Reach;
+use crate::endpoints::Pass;
 use crate::load::Doing;
 use crate::refusal::Failure;
 use crate::replicas::Lease;
@@ -23,14 +24,20 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// An answer on its way, from wherever it comes.
 pub(super) enum Source {
     Worker(worker::Source),
-    Endpoint(endpoint::Source),
+    Endpoint(endpoint::Source, Pass),
 }
 
 impl Source {
     pub async fn next(&mut self) -> Result<Arrival, Failure> {
         match self {
             Source::Worker(source) => source.next().await,
-            Source::Endpoint(source) => source.next().await,
+            Source::Endpoint(source, pass) => {
+                let next = source.next().await;
+                if let Err(failure) = &next {
+                    pass.failed(failure);
+                }
+                next
+            }
         }
     }
 }
@@ -167,6 +174,11 @@ impl Pursuit<'_> {
                 }
             }
         };
+        let endpoints = &self.shared.endpoints;
+        let pass = match endpoints.enter(endpoint, tier.name(), self.commit_by).await {
+            Ok(pass) => pass,
+            Err(failure) => return Err(self.not_begun(tier, failure)),
+        };
         let mut line = Line::begin(
             self.decision,
             Place {
@@ -182,12 +194,17 @@ impl Pursuit<'_> {
             endpoint,
             reach,
             key,
+            pass: &pass,
         };
         line.sent();
-        let opening = endpoint::open(call, &self.shared.dialler, self.ask);
+        let opening = async {
+            let opened = endpoint::open(call, &self.shared.dialler, self.ask).await;
+            pass.opened(&opened);
+            opened
+        };
         match self.within(tier, false, opening).await {
             Ok(source) => {
-                let source = Source::Endpoint(source);
+                let source = Source::Endpoint(source, pass);
                 self.flow(tier, source, gate, &mut line).await
             }
             Err(failure) => {

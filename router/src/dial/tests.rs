@@ -30,7 +30,8 @@ async fn server(serving: &mut JoinSet<()>) -> (u16, Arc<AtomicUsize>) {
     serving.spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
             counted.fetch_add(1, Ordering::SeqCst);
-            stream.read(&mut [0; 4096]).await.unwrap();
+            let asked = stream.read(&mut [0; 4096]).await.unwrap();
+            assert!(asked > 0);
             let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
             stream.write_all(answer).await.unwrap();
         }

@@ -4,6 +4,7 @@
 
 mod access;
 mod answers;
+mod circuits;
 mod clients;
 mod connections;
 mod ending;

@@ -6,7 +6,8 @@ use super::*;
 use crate::decode::chat;
 use crate::decode::fields::{CHAT, Treatment};
 
-fn endpoint() -> Endpoint {
+/// One that is nowhere.
+pub(crate) fn endpoint() -> Endpoint {
     Endpoint {
         provider: Provider::OpenAICompatible,
         model: "theirs".into(),
