@@ -32,6 +32,15 @@ pub struct Args {
     )]
     pub secrets_root: PathBuf,
 
+    /// Likewise for the ConfigMaps that endpoints' CA bundles are in.
+    #[arg(
+        long,
+        env = "WEIR_CONFIG_MAPS_ROOT",
+        value_name = "DIR",
+        default_value = "/etc/weir/config-maps"
+    )]
+    pub config_maps_root: PathBuf,
+
     /// Networks of the cluster's pods and Services: endpoints that count as inside must resolve
     /// into one of them.
     #[arg(
@@ -119,6 +128,7 @@ impl Default for Args {
             namespace: "default".to_owned(),
             listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8080)),
             secrets_root: PathBuf::from("/etc/weir/secrets"),
+            config_maps_root: PathBuf::from("/etc/weir/config-maps"),
             cluster_cidrs: Vec::new(),
             api_server: None,
             max_body_bytes: 10 << 20,

@@ -15,9 +15,10 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use reqwest::{Client, Url};
+use reqwest::{Client, ClientBuilder, Url};
 
 use crate::args::Args;
+use crate::bundle::Bundle;
 use addresses::Rules;
 pub(crate) use addresses::{Reach, Refused};
 
@@ -33,7 +34,7 @@ const PING_EVERY: Duration = Duration::from_secs(15);
 /// What an endpoint may send before its answer.
 const MOST_HEAD_BYTES: u32 = 64 << 10;
 
-/// HTTP clients, one for each reach and connect timeout, so that connections are kept.
+/// HTTP clients, one for each reach, connect timeout and set of authorities, so that connections are kept.
 pub(crate) struct Dialler {
     rules: Arc<Rules>,
     lookup: Lookup,
@@ -41,7 +42,7 @@ pub(crate) struct Dialler {
 }
 
 /// What connections of one client have in common.
-type Kind = (Reach, Duration);
+type Kind = (Reach, Duration, Option<[u8; 32]>);
 
 /// Finds the addresses of a name.
 type Lookup = fn(String) -> BoxFuture<'static, std::io::Result<Vec<SocketAddr>>>;
@@ -60,14 +61,31 @@ impl Dialler {
         }
     }
 
-    /// A client that dials only what `reach` allows. Fails where TLS cannot be set up.
-    pub fn client(&self, reach: Reach, connect: Duration) -> reqwest::Result<Client> {
-        let kind = (reach, connect);
+    /// A client that dials only what `reach` allows, and trusts the authorities of `bundle` besides
+    /// the usual ones. Fails where TLS cannot be set up.
+    pub fn client(
+        &self,
+        reach: Reach,
+        connect: Duration,
+        bundle: Option<&Bundle>,
+    ) -> reqwest::Result<Client> {
+        let kind = (reach, connect, bundle.map(|bundle| bundle.digest));
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(client) = clients.get(&kind) {
             return Ok(client.clone());
         }
-        let client = self.make(kind)?;
+        let client = match bundle {
+            None => self.builder(reach, connect).build()?,
+            Some(bundle) => {
+                let trusted = || bundle.certificates.iter().cloned();
+                let merged = self.builder(reach, connect).tls_certs_merge(trusted());
+                // An image without authorities of its own cannot merge them.
+                merged.build().or_else(|_| {
+                    let only = self.builder(reach, connect).tls_certs_only(trusted());
+                    only.build()
+                })?
+            }
+        };
         // Whoever uses one of them goes on with it.
         if clients.len() >= MOST_CLIENTS {
             clients.clear();
@@ -76,7 +94,7 @@ impl Dialler {
         Ok(client)
     }
 
-    fn make(&self, (reach, connect): Kind) -> reqwest::Result<Client> {
+    fn builder(&self, reach: Reach, connect: Duration) -> ClientBuilder {
         let resolver = CheckedResolver {
             rules: self.rules.clone(),
             lookup: self.lookup,
@@ -93,7 +111,6 @@ impl Dialler {
             .http2_keep_alive_interval(PING_EVERY)
             .http2_keep_alive_timeout(PING_EVERY)
             .http2_max_header_list_size(MOST_HEAD_BYTES)
-            .build()
     }
 
     /// Checks an address that is written in `url` itself. A host name passes: it is checked when

@@ -11,7 +11,8 @@
 //! 7. `encode`: the `answer` becomes what the client's SDK expects.
 //! 8. `settle`: metrics and the `decision`'s record; always runs.
 //!
-//! Around them: `port` (connections of clients), `world` and what feeds it (`watch`), `credentials`, `dial` (which
+//! Around them: `port` (connections of clients), `world` and what feeds it (`watch`), `credentials` and
+//! `bundle` (what files hold), `dial` (which
 //! addresses), `endpoints` (whether one may be asked, by `circuit` and `throttle`), `replicas` (connections, least busy first), `load` (what is in hand),
 //! `refusal` (every way not to answer), `shared` and `metrics`.
 
@@ -20,6 +21,7 @@ mod answer;
 mod args;
 mod ask;
 mod attempt;
+mod bundle;
 mod circuit;
 mod credentials;
 mod decision;

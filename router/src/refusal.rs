@@ -67,6 +67,8 @@ pub(crate) enum Failure {
     NoReplica { deployment: String },
     #[error("the credential of tier {tier:?} is missing")]
     NoCredential { tier: String },
+    #[error("the CA bundle of tier {tier:?} is missing or cannot be read")]
+    NoBundle { tier: String },
     #[error("tier {tier:?} could not be reached")]
     Connect { tier: String },
     #[error("the endpoint of tier {tier:?} has an address that may not be dialled")]
@@ -102,6 +104,7 @@ impl Failure {
         match self {
             Failure::NoReplica { .. } => "no_replica",
             Failure::NoCredential { .. } => "no_credential",
+            Failure::NoBundle { .. } => "no_ca_bundle",
             Failure::Connect { .. } => "connect",
             Failure::AddressRefused { .. } => "address_refused",
             Failure::Overloaded { .. } => "overloaded",
@@ -121,6 +124,7 @@ impl Failure {
         match self {
             Failure::NoReplica { .. }
             | Failure::NoCredential { .. }
+            | Failure::NoBundle { .. }
             | Failure::CircuitOpen { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Failure::Overloaded { .. } => StatusCode::TOO_MANY_REQUESTS,
             Failure::Refused { .. } | Failure::TooLong { .. } | Failure::Unsupported { .. } => {
@@ -200,6 +204,7 @@ impl Refusal {
             Refusal::Failed { last, .. } => !matches!(
                 last,
                 Failure::NoCredential { .. }
+                    | Failure::NoBundle { .. }
                     | Failure::AddressRefused { .. }
                     | Failure::CredentialRefused { .. }
                     | Failure::Refused { .. }

@@ -13,7 +13,7 @@ use weir_crds::Money;
 use weir_process::{Process, Tasks};
 
 use crate::args::Args;
-use crate::credentials::Credentials;
+use crate::credentials::{Credentials, Roots};
 use crate::decode::Bounds;
 use crate::dial::Dialler;
 use crate::endpoints::Endpoints;
@@ -90,8 +90,12 @@ async fn follow(
 ) {
     while let Some(shared) = shared.upgrade() {
         let view = views.borrow_and_update().clone();
-        let (root, of) = (shared.args.secrets_root.clone(), view.clone());
-        let read = tokio::task::spawn_blocking(move || Credentials::read(&root, &of.table));
+        let roots = Roots {
+            secrets: shared.args.secrets_root.clone(),
+            config_maps: shared.args.config_maps_root.clone(),
+        };
+        let of = view.clone();
+        let read = tokio::task::spawn_blocking(move || Credentials::read(&roots, &of.table));
         if let Ok(read) = read.await {
             shared.book.follow(&view, &read);
             found.send_if_modified(|known| {

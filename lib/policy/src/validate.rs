@@ -70,6 +70,7 @@ pub const HONOURED: Honoured = Honoured {
         "spec.tiers[].endpoint.location",
         "spec.tiers[].endpoint.apiKeySecretRef",
         "spec.tiers[].endpoint.headers",
+        "spec.tiers[].endpoint.caBundle",
         "spec.tiers[].endpoint.maxOutputTokens",
         "spec.tiers[].endpoint.price.inputPerMillion",
         "spec.tiers[].endpoint.price.outputPerMillion",

@@ -21,6 +21,7 @@ use weir_policy::tier::{Endpoint, Timeouts};
 use super::{Arrival, Finish};
 use crate::answer::{Piece, Usage};
 use crate::ask::Ask;
+use crate::bundle::Bundle;
 use crate::dial::{Dialler, Reach, is_refused};
 use crate::endpoints::Pass;
 use crate::refusal::Failure;
@@ -49,6 +50,8 @@ pub(crate) struct Call<'a> {
     pub reach: Reach,
     /// The value of `authorization`.
     pub key: Option<HeaderValue>,
+    /// Of its `caBundle`.
+    pub bundle: Option<Bundle>,
     /// What it is told of the endpoint.
     pub pass: &'a Pass,
 }
@@ -68,7 +71,8 @@ pub(crate) async fn open(call: Call<'_>, dialler: &Dialler, ask: &Ask) -> Result
         tracing::warn!(tier, %refused, "address refused");
         return Err(Failure::AddressRefused { tier });
     }
-    let client = dialler.client(call.reach, connect).map_err(|error| {
+    let client = dialler.client(call.reach, connect, call.bundle.as_ref());
+    let client = client.map_err(|error| {
         tracing::error!(%error, "no HTTP client");
         broken()
     })?;

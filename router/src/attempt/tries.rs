@@ -174,6 +174,16 @@ impl Pursuit<'_> {
                 }
             }
         };
+        let bundle = match &endpoint.ca_bundle {
+            None => None,
+            Some(entry) => match self.shared.credentials.borrow().bundle(entry) {
+                Some(bundle) => Some(bundle.clone()),
+                None => {
+                    let name = tier.name().to_owned();
+                    return Err(self.not_begun(tier, Failure::NoBundle { tier: name }));
+                }
+            },
+        };
         let endpoints = &self.shared.endpoints;
         let pass = match endpoints.enter(endpoint, tier.name(), self.commit_by).await {
             Ok(pass) => pass,
@@ -194,6 +204,7 @@ impl Pursuit<'_> {
             endpoint,
             reach,
             key,
+            bundle,
             pass: &pass,
         };
         line.sent();

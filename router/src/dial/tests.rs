@@ -88,7 +88,7 @@ async fn a_name_is_checked_each_time_it_is_dialled_and_what_is_checked_is_dialle
     let dialler = dialler(true, rebinding);
     let url = format!("http://provider.example:{port}/");
     let client = dialler
-        .client(Reach::Outside, Duration::from_secs(5))
+        .client(Reach::Outside, Duration::from_secs(5), None)
         .unwrap();
     // No such name exists: only what was looked up here can have been dialled.
     assert_eq!(client.get(&url).send().await.unwrap().status(), 200);
@@ -108,7 +108,7 @@ async fn a_name_with_one_bad_address_is_not_dialled_at_all() {
     let (port, dialled) = server(&mut serving).await;
     let dialler = dialler(true, good_and_bad);
     let client = dialler
-        .client(Reach::Outside, Duration::from_secs(5))
+        .client(Reach::Outside, Duration::from_secs(5), None)
         .unwrap();
     let url = format!("http://provider.example:{port}/");
     let error = client.get(&url).send().await.unwrap_err();
@@ -136,7 +136,7 @@ fn clients_are_kept_and_not_without_end() {
     let dialler = dialler(true, lookup);
     for millis in 0..2 * MOST_CLIENTS as u64 {
         let connect = Duration::from_millis(millis);
-        dialler.client(Reach::Outside, connect).unwrap();
+        dialler.client(Reach::Outside, connect, None).unwrap();
         assert!(dialler.clients.lock().unwrap().len() <= MOST_CLIENTS);
     }
 }

@@ -12,4 +12,5 @@ mod failures;
 mod refusals;
 mod rig;
 mod silence;
+mod tls;
 mod worker;

@@ -14,6 +14,7 @@ pub(crate) fn endpoint() -> Endpoint {
         base_url: "http://localhost/v1".into(),
         unsupported: vec!["user".into()],
         api_key: None,
+        ca_bundle: None,
         headers: Vec::new(),
         max_output_tokens: Some(100),
         price: Default::default(),
