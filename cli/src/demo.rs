@@ -60,6 +60,7 @@ async fn demo(args: DemoArgs, process: Process) -> anyhow::Result<()> {
         logs: folder.path().join("logs"),
         adapters: folder.path().join("adapters"),
         templates: folder.path().join("templates"),
+        config_maps: folder.path().join("config-maps"),
         // Nothing is left behind.
         kept: None,
     };

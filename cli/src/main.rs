@@ -2,6 +2,7 @@
 
 mod args;
 mod ask;
+mod bundles;
 mod checked;
 mod container;
 mod demo;

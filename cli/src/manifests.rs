@@ -1,7 +1,7 @@
 //! The YAML files a user names, read into the two kinds.
 //!
 //! Documents of other kinds are listed and left alone, so that a folder made for `kubectl apply`
-//! works here too; but for ConfigMaps that a deployment names. A field that neither kind has is
+//! works here too; but for ConfigMaps that a deployment or a policy names. A field that neither kind has is
 //! refused: there is no API server to warn.
 
 mod config_maps;
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use weir_crds::{RoutePolicy, SLMDeployment};
+use weir_crds::{ConfigMapKeyRef, RoutePolicy, SLMDeployment};
 use weir_operator::deployment::entry::Entry;
 
 use crate::laptop::Laptop;
@@ -94,9 +94,17 @@ impl Manifests {
             .transpose()
     }
 
+    /// The entries that hold authorities of endpoints, each with what is there.
+    pub(crate) fn ca_bundles(&self) -> Result<Vec<(&ConfigMapKeyRef, Entry)>, ManifestError> {
+        let named = self.policies.iter().flat_map(Reference::of_bundles);
+        let read = named.map(|named| Ok((named.named(), self.config_maps.entry(&named)?)));
+        read.collect()
+    }
+
     /// `Kind/name` of what nobody needs here.
     pub(crate) fn left_alone(&self) -> Vec<String> {
         let named = self.deployments.iter().filter_map(Reference::of);
+        let named = named.chain(self.policies.iter().flat_map(Reference::of_bundles));
         let maps = self.config_maps.not_of(&named.collect::<Vec<_>>());
         self.others.iter().cloned().chain(maps).collect()
     }

@@ -16,6 +16,7 @@ use weir_operator::deployment::desired::LIST;
 use weir_process::Process;
 use weir_router::World;
 
+use crate::bundles;
 use crate::checked::{Replicas, check};
 use crate::manifests::Manifests;
 use crate::replica::{self, ReplicaEvent, ReplicaSpec};
@@ -30,6 +31,8 @@ pub(crate) struct Setup {
     pub(crate) adapters: PathBuf,
     /// Where chat templates lie that are not their models' own, a file for each revision.
     pub(crate) templates: PathBuf,
+    /// Where ConfigMaps lie that hold endpoints' CA bundles, a folder for each.
+    pub(crate) config_maps: PathBuf,
     /// Where replicas keep downloads and packed weights for their next start.
     pub(crate) kept: Option<PathBuf>,
 }
@@ -65,7 +68,10 @@ pub(crate) async fn start(
     create_dir_all(&setup.logs)
         .with_context(|| format!("make the folder {}", setup.logs.display()))?;
     let cores = available_parallelism().unwrap_or(NonZeroUsize::MIN);
-    let checked = check(&manifests, cores)?;
+    let mut checked = check(&manifests, cores)?;
+    checked
+        .left_out
+        .extend(bundles::lay_out(&manifests, &setup.config_maps)?);
     let replicas = specs(checked.replicas, setup)?;
     let world = Arc::new(World {
         policies: manifests.policies.into_iter().map(Arc::new).collect(),
@@ -75,6 +81,7 @@ pub(crate) async fn start(
     let (worlds, watched) = watch::channel(world);
     let router = weir_router::Args {
         listen: setup.listen,
+        config_maps_root: setup.config_maps.clone(),
         ..weir_router::Args::embedded(&setup.secrets)
     };
     let address = weir_router::serve(process, &router, watched).await?;

@@ -42,6 +42,7 @@ async fn up(args: UpArgs, process: Process) -> anyhow::Result<()> {
         logs: args.state.join("logs"),
         adapters: args.state.join("adapters"),
         templates: args.state.join("templates"),
+        config_maps: args.state.join("config-maps"),
         kept: Some(args.state.clone()),
     };
     secrets::lay_out(&setup.secrets, &args.secrets, |name| {

@@ -32,6 +32,15 @@ pub struct Args {
     )]
     pub secrets_root: PathBuf,
 
+    /// Likewise for the ConfigMaps that endpoints' CA bundles are in.
+    #[arg(
+        long,
+        env = "WEIR_CONFIG_MAPS_ROOT",
+        value_name = "DIR",
+        default_value = "/etc/weir/config-maps"
+    )]
+    pub config_maps_root: PathBuf,
+
     /// Networks of the cluster's pods and Services: endpoints that count as inside must resolve
     /// into one of them.
     #[arg(
@@ -41,6 +50,11 @@ pub struct Args {
         value_delimiter = ','
     )]
     pub cluster_cidrs: Vec<Cidr>,
+
+    /// Name or address of the cluster's API server, which is dialled for no endpoint. Kubernetes
+    /// tells it to every pod.
+    #[arg(long, env = "KUBERNETES_SERVICE_HOST", value_name = "HOST")]
+    pub api_server: Option<String>,
 
     /// The largest request body in bytes.
     #[arg(
@@ -70,6 +84,33 @@ pub struct Args {
     )]
     pub max_asks: usize,
 
+    /// The most asks in hand at one endpoint; more wait for a place as long as they have time.
+    #[arg(
+        long,
+        env = "WEIR_MAX_ENDPOINT_ASKS",
+        value_name = "COUNT",
+        default_value_t = Args::default().max_endpoint_asks
+    )]
+    pub max_endpoint_asks: usize,
+
+    /// The most connections of clients at once; beyond that they are answered by 503 and closed.
+    #[arg(
+        long,
+        env = "WEIR_MAX_CONNECTIONS",
+        value_name = "COUNT",
+        default_value_t = Args::default().max_connections
+    )]
+    pub max_connections: usize,
+
+    /// How long a client may read nothing of an answer before that is given up, and its ask with it.
+    #[arg(long, env = "WEIR_READER_PATIENCE", value_name = "DURATION", value_parser = parse_duration, default_value = "1m")]
+    pub reader_patience: Duration,
+
+    /// How long a client may take for a request's line and headers, and keep a connection without
+    /// asking.
+    #[arg(long, env = "WEIR_CONNECTION_PATIENCE", value_name = "DURATION", value_parser = parse_duration, default_value = "2m")]
+    pub connection_patience: Duration,
+
     /// How long an ask waits for a replica to become ready before it is refused.
     #[arg(long, env = "WEIR_REPLICA_WAIT", value_name = "DURATION", value_parser = parse_duration, default_value = "2s")]
     pub replica_wait: Duration,
@@ -87,10 +128,16 @@ impl Default for Args {
             namespace: "default".to_owned(),
             listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8080)),
             secrets_root: PathBuf::from("/etc/weir/secrets"),
+            config_maps_root: PathBuf::from("/etc/weir/config-maps"),
             cluster_cidrs: Vec::new(),
+            api_server: None,
             max_body_bytes: 10 << 20,
             max_bodies_bytes: 64 << 20,
             max_asks: 1024,
+            max_endpoint_asks: 512,
+            max_connections: 4096,
+            reader_patience: Duration::from_secs(60),
+            connection_patience: Duration::from_secs(120),
             replica_wait: Duration::from_secs(2),
             allow_loopback: false,
         }
@@ -117,7 +164,9 @@ mod tests {
 
     #[test]
     fn flags_default_to_what_default_says() {
-        let parsed = Args::parse_from(["weir-router"]);
+        let mut parsed = Args::parse_from(["weir-router"]);
+        // Tests may run in a pod, too.
+        parsed.api_server = None;
         assert_eq!(format!("{parsed:?}"), format!("{:?}", Args::default()));
     }
 }

@@ -29,6 +29,8 @@ use crate::decision::{Decision, Outcome};
 use crate::refusal::{Failure, Refusal};
 use crate::shared::Shared;
 use crate::wire::{self, Upstream};
+#[cfg(test)]
+pub(crate) use endpoint::tests::endpoint as test_endpoint;
 use gate::Gate;
 use tries::{Tried, pause};
 pub(crate) use worker::{prompt, said};

@@ -1,4 +1,5 @@
-//! Secrets as files: `<root>/<secret>/<entry>`, as a kubelet mounts them or a person writes them.
+//! Secrets, and ConfigMaps with authorities, as files: `<root>/<secret>/<entry>`, as a kubelet mounts
+//! them or a person writes them.
 //!
 //! They are read again every second, because a Secret may be created, changed or deleted at any
 //! time after the router has started; a file that is not there disables only what needs it. No
@@ -11,11 +12,24 @@ use std::path::{Component, Path, PathBuf};
 
 use http::HeaderValue;
 use sha2::{Digest as _, Sha256};
+use weir_crds::{ConfigMapKeyRef, SecretKeyRef};
 use weir_policy::load::MissingCredential;
 use weir_policy::table::Table;
+use weir_policy::tier::Endpoint;
+
+use crate::bundle::Bundle;
 
 /// No key is longer; a file that is was not meant to be one.
-const LONGEST_FILE: u64 = 64 << 10;
+const LONGEST_KEY: u64 = 64 << 10;
+/// No ConfigMap holds more.
+const LONGEST_BUNDLE: u64 = 1 << 20;
+
+/// Where the files are.
+#[derive(Clone, Debug)]
+pub(crate) struct Roots {
+    pub secrets: PathBuf,
+    pub config_maps: PathBuf,
+}
 
 /// What a presented key and a tenant's entry are compared by.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -49,6 +63,8 @@ pub(crate) struct Credentials {
     tenants: BTreeMap<String, BTreeMap<String, KeyDigest>>,
     /// By secret and entry.
     api_keys: BTreeMap<(String, String), HeaderValue>,
+    /// By ConfigMap and entry.
+    bundles: BTreeMap<(String, String), Bundle>,
     pub missing: Vec<MissingCredential>,
 }
 
@@ -62,7 +78,8 @@ impl fmt::Debug for Credentials {
 
 impl Credentials {
     /// Reads what the policies of `table` name. Blocks on the file system.
-    pub fn read(root: &Path, table: &Table) -> Self {
+    pub fn read(roots: &Roots, table: &Table) -> Self {
+        let root = &roots.secrets;
         let mut found = Self::default();
         for policy in table.policies() {
             if let Some(secret) = &policy.auth {
@@ -73,27 +90,14 @@ impl Credentials {
                         tier: None,
                         secret: secret.clone(),
                         key: None,
+                        is_config_map: false,
                     });
                 }
                 found.tenants.insert(secret.clone(), tenants);
             }
             for tier in &policy.settings.tiers {
-                let Some(entry) = tier
-                    .endpoint()
-                    .and_then(|endpoint| endpoint.api_key.as_ref())
-                else {
-                    continue;
-                };
-                let at = (entry.name.clone(), entry.key.clone());
-                let file = beneath(root, &[&entry.name, &entry.key]);
-                match file.and_then(|file| read_api_key(&file)) {
-                    Some(key) => drop(found.api_keys.insert(at, key)),
-                    None => found.missing.push(MissingCredential {
-                        policy: policy.name.clone(),
-                        tier: Some(tier.name().to_owned()),
-                        secret: entry.name.clone(),
-                        key: Some(entry.key.clone()),
-                    }),
+                if let Some(endpoint) = tier.endpoint() {
+                    found.of_endpoint(roots, endpoint, (&policy.name, tier.name()));
                 }
             }
         }
@@ -106,6 +110,35 @@ impl Credentials {
             }
         }
         found
+    }
+
+    fn of_endpoint(&mut self, roots: &Roots, endpoint: &Endpoint, (policy, tier): (&str, &str)) {
+        let missing = |name: &str, key: &str, is_config_map| MissingCredential {
+            policy: policy.to_owned(),
+            tier: Some(tier.to_owned()),
+            secret: name.to_owned(),
+            key: Some(key.to_owned()),
+            is_config_map,
+        };
+        if let Some(SecretKeyRef { name, key }) = &endpoint.api_key {
+            let file = beneath(&roots.secrets, &[name, key]);
+            match file.and_then(|file| read_api_key(&file)) {
+                Some(value) => {
+                    self.api_keys.insert((name.clone(), key.clone()), value);
+                }
+                None => self.missing.push(missing(name, key, false)),
+            }
+        }
+        if let Some(ConfigMapKeyRef { name, key }) = &endpoint.ca_bundle {
+            let file = beneath(&roots.config_maps, &[name, key]);
+            let text = file.and_then(|file| read_file(&file, LONGEST_BUNDLE));
+            match text.and_then(|text| Bundle::read(&text)) {
+                Some(bundle) => {
+                    self.bundles.insert((name.clone(), key.clone()), bundle);
+                }
+                None => self.missing.push(missing(name, key, true)),
+            }
+        }
     }
 
     /// The tenant of `secret` that `key` belongs to. Looks at every tenant, so that the time tells
@@ -123,6 +156,11 @@ impl Credentials {
     /// The key of the entry, marked as sensitive.
     pub fn api_key(&self, secret: &str, entry: &str) -> Option<&HeaderValue> {
         self.api_keys.get(&(secret.to_owned(), entry.to_owned()))
+    }
+
+    /// The authorities that the entry of a ConfigMap holds.
+    pub fn bundle(&self, entry: &ConfigMapKeyRef) -> Option<&Bundle> {
+        self.bundles.get(&(entry.name.clone(), entry.key.clone()))
     }
 }
 
@@ -159,7 +197,7 @@ fn read_tenants(folder: &Path) -> BTreeMap<String, KeyDigest> {
         if tenant.starts_with('.') {
             continue;
         }
-        let Some(text) = read_file(&entry.path()) else {
+        let Some(text) = read_file(&entry.path(), LONGEST_KEY) else {
             continue;
         };
         match KeyDigest::of_entry(&text) {
@@ -174,16 +212,16 @@ fn read_tenants(folder: &Path) -> BTreeMap<String, KeyDigest> {
 }
 
 fn read_api_key(path: &Path) -> Option<HeaderValue> {
-    let text = read_file(path)?;
+    let text = read_file(path, LONGEST_KEY)?;
     let key = text.trim();
     let mut value = HeaderValue::from_str(key).ok()?;
     value.set_sensitive(true);
     (!key.is_empty()).then_some(value)
 }
 
-fn read_file(path: &Path) -> Option<String> {
+fn read_file(path: &Path, longest: u64) -> Option<String> {
     let facts = fs::metadata(path).ok()?;
-    if !facts.is_file() || facts.len() > LONGEST_FILE {
+    if !facts.is_file() || facts.len() > longest {
         return None;
     }
     fs::read_to_string(path).ok()

@@ -28,10 +28,18 @@ pub(crate) enum Access {
 
 /// Anthropic's older name for where the key stands.
 const X_API_KEY: &str = "x-api-key";
+/// Where clients put their keys.
+const CREDENTIALS: [&str; 2] = ["authorization", X_API_KEY];
 
 /// Reads the key from `authorization: Bearer`, or from `x-api-key`. Two that differ are refused:
-/// whoever put one of them there may not know of the other.
+/// whoever put one of them there may not know of the other. So are two of one header: whoever
+/// stands before this router may have looked at the other one.
 pub(crate) fn identify(headers: &HeaderMap) -> Result<Identity, Refusal> {
+    for name in CREDENTIALS {
+        if headers.get_all(name).iter().count() > 1 {
+            return Err(Refusal::field(name, "the header is there more than once"));
+        }
+    }
     let bearer = headers.get(header::AUTHORIZATION);
     let bearer = bearer.and_then(|value| value.to_str().ok());
     let bearer = bearer.and_then(|value| {

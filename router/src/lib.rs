@@ -12,33 +12,39 @@
 //! 7. `encode`: the `answer` becomes what the client's SDK expects.
 //! 8. `settle`: metrics and the `decision`'s record; always runs.
 //!
-//! Around them: `world` and what feeds it (`watch`), `credentials`, `dial` (which
-//! addresses), `replicas` (connections, least busy first), `load` (what is in hand),
-//! `wire` (what upstreams understand of what clients say), `language` (of a text), `refusal` (every
-//! way not to answer), `shared` and `metrics`.
+//! Around them: `port` (connections of clients), `world` and what feeds it (`watch`), `credentials`
+//! and `bundle` (what files hold), `dial` (which addresses), `endpoints` (whether one may be asked,
+//! by `circuit` and `throttle`), `replicas` (connections, least busy first), `load` (what is in
+//! hand), `wire` (what upstreams understand of what clients say), `language` (of a text), `refusal`
+//! (every way not to answer), `shared` and `metrics`.
 
 mod admit;
 mod answer;
 mod args;
 mod ask;
 mod attempt;
+mod bundle;
+mod circuit;
 mod credentials;
 mod decision;
 mod decode;
 mod dial;
 mod encode;
+mod endpoints;
 mod identify;
 mod language;
 mod load;
 mod matching;
 mod metrics;
 mod plan;
+mod port;
 mod refusal;
 mod replicas;
 mod route;
 mod server;
 mod settle;
 mod shared;
+mod throttle;
 mod watch;
 mod wire;
 mod world;
@@ -75,8 +81,10 @@ pub async fn serve(
     let listener = TcpListener::bind(args.listen).await;
     let listener = listener.with_context(|| format!("bind the client port {}", args.listen))?;
     let address = listener.local_addr().context("read the client port")?;
-    let shared = shared::Shared::start(process, args, worlds);
-    process.serve("clients", listener, server::routes(shared));
+    let api_servers = dial::api_servers(args.api_server.as_deref()).await;
+    let dialler = dial::Dialler::new(args, api_servers);
+    let shared = shared::Shared::start(process, args, dialler, worlds);
+    port::open(process, args, listener, server::routes(shared));
     tracing::info!(%address, namespace = args.namespace, "serving clients");
     Ok(address)
 }

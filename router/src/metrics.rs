@@ -48,6 +48,7 @@ pub(crate) struct Metrics {
     pub attempts: Family<AttemptLabels, Counter>,
     pub tokens: Family<TierLabels, Counter>,
     pub cost_dollars: Family<TierLabels, Counter<f64, AtomicU64>>,
+    pub endpoint_circuit: Family<TierLabels, Gauge>,
     pub running: Gauge,
     pub first_byte_seconds: Histogram,
     pub ask_seconds: Histogram,
@@ -61,6 +62,7 @@ impl Metrics {
             attempts: Family::default(),
             tokens: Family::default(),
             cost_dollars: Family::default(),
+            endpoint_circuit: Family::default(),
             running: Gauge::default(),
             first_byte_seconds: Histogram::new(SECONDS),
             ask_seconds: Histogram::new(SECONDS),
@@ -87,6 +89,11 @@ impl Metrics {
                 "cost_dollars",
                 "What tiers cost: endpoints by tokens, replicas by time",
                 mine.cost_dollars.clone(),
+            );
+            registry.register(
+                "endpoint_circuit",
+                "Whether a tier's endpoint is asked: 0 it is, 1 one ask tries, 2 it is down",
+                mine.endpoint_circuit.clone(),
             );
             registry.register("asks_running", "Asks in hand", mine.running.clone());
             registry.register(

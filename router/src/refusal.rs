@@ -79,6 +79,8 @@ pub(crate) enum Failure {
     NoReplica { deployment: String },
     #[error("the credential of tier {tier:?} is missing")]
     NoCredential { tier: String },
+    #[error("the CA bundle of tier {tier:?} is missing or cannot be read")]
+    NoBundle { tier: String },
     #[error("tier {tier:?} could not be reached")]
     Connect { tier: String },
     #[error("the endpoint of tier {tier:?} has an address that may not be dialled")]
@@ -88,6 +90,8 @@ pub(crate) enum Failure {
         tier: String,
         retry_after: Option<Duration>,
     },
+    #[error("tier {tier:?} is down and is not asked for now")]
+    CircuitOpen { tier: String, retry_after: Duration },
     #[error("tier {tier:?} broke off its answer")]
     Lost { tier: String },
     #[error("tier {tier:?} fell silent")]
@@ -112,9 +116,11 @@ impl Failure {
         match self {
             Failure::NoReplica { .. } => "no_replica",
             Failure::NoCredential { .. } => "no_credential",
+            Failure::NoBundle { .. } => "no_ca_bundle",
             Failure::Connect { .. } => "connect",
             Failure::AddressRefused { .. } => "address_refused",
             Failure::Overloaded { .. } => "overloaded",
+            Failure::CircuitOpen { .. } => "circuit_open",
             Failure::Lost { .. } => "lost",
             Failure::Silent { .. } => "silent",
             Failure::CredentialRefused { .. } => "credential_refused",
@@ -128,9 +134,10 @@ impl Failure {
 
     fn status(&self) -> StatusCode {
         match self {
-            Failure::NoReplica { .. } | Failure::NoCredential { .. } => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Failure::NoReplica { .. }
+            | Failure::NoCredential { .. }
+            | Failure::NoBundle { .. }
+            | Failure::CircuitOpen { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Failure::Overloaded { .. } => StatusCode::TOO_MANY_REQUESTS,
             Failure::Refused { .. } | Failure::TooLong { .. } | Failure::Unsupported { .. } => {
                 StatusCode::BAD_REQUEST
@@ -190,13 +197,15 @@ impl Refusal {
                 Failure::Overloaded { retry_after, .. } => {
                     retry_after.unwrap_or(Duration::from_secs(1))
                 }
+                Failure::CircuitOpen { retry_after, .. } => *retry_after,
                 // About as long as a small model takes to start where its files are at hand.
                 Failure::NoReplica { .. } => Duration::from_secs(5),
                 _ => return None,
             },
             _ => return None,
         };
-        Some(wait.min(LONGEST_RETRY_AFTER).as_secs().max(1))
+        let seconds = wait.min(LONGEST_RETRY_AFTER).as_secs_f64().ceil();
+        Some((seconds as u64).max(1))
     }
 
     /// Whether the same request may succeed later without anybody changing anything, for the
@@ -210,6 +219,7 @@ impl Refusal {
             Refusal::Failed { last, .. } => !matches!(
                 last,
                 Failure::NoCredential { .. }
+                    | Failure::NoBundle { .. }
                     | Failure::AddressRefused { .. }
                     | Failure::CredentialRefused { .. }
                     | Failure::Refused { .. }

@@ -13,9 +13,10 @@ use weir_crds::Money;
 use weir_process::{Process, Tasks};
 
 use crate::args::Args;
-use crate::credentials::Credentials;
+use crate::credentials::{Credentials, Roots};
 use crate::decode::Bounds;
 use crate::dial::Dialler;
+use crate::endpoints::Endpoints;
 use crate::load::Book;
 use crate::metrics::Metrics;
 use crate::replicas::Pool;
@@ -29,6 +30,7 @@ pub(crate) struct Shared {
     pub view: watch::Receiver<Arc<View>>,
     pub credentials: watch::Receiver<Arc<Credentials>>,
     pub dialler: Dialler,
+    pub endpoints: Endpoints,
     pub pool: Pool,
     pub book: Book,
     pub metrics: Metrics,
@@ -41,14 +43,20 @@ pub(crate) struct Shared {
 
 impl Shared {
     /// Starts following `worlds` and the secrets' files.
-    pub fn start(process: &Process, args: &Args, worlds: watch::Receiver<Arc<World>>) -> Arc<Self> {
+    pub fn start(
+        process: &Process,
+        args: &Args,
+        dialler: Dialler,
+        worlds: watch::Receiver<Arc<World>>,
+    ) -> Arc<Self> {
         let view = compiled(process.tasks(), worlds);
         let (sender, credentials) = watch::channel(Arc::default());
         let shared = Arc::new(Self {
             args: args.clone(),
             view,
             credentials,
-            dialler: Dialler::new(args),
+            dialler,
+            endpoints: Endpoints::new(args.max_endpoint_asks),
             pool: Pool::default(),
             book: Book::new(),
             metrics: Metrics::register(process.metrics()),
@@ -82,8 +90,12 @@ async fn follow(
 ) {
     while let Some(shared) = shared.upgrade() {
         let view = views.borrow_and_update().clone();
-        let (root, of) = (shared.args.secrets_root.clone(), view.clone());
-        let read = tokio::task::spawn_blocking(move || Credentials::read(&root, &of.table));
+        let roots = Roots {
+            secrets: shared.args.secrets_root.clone(),
+            config_maps: shared.args.config_maps_root.clone(),
+        };
+        let of = view.clone();
+        let read = tokio::task::spawn_blocking(move || Credentials::read(&roots, &of.table));
         if let Ok(read) = read.await {
             shared.book.follow(&view, &read);
             found.send_if_modified(|known| {
@@ -98,6 +110,7 @@ async fn follow(
         let revisions = view.replicas.values().flat_map(BTreeMap::values);
         let present: BTreeSet<SocketAddr> = revisions.flatten().copied().collect();
         shared.pool.keep(&present);
+        shared.endpoints.show(&view.table, &shared.metrics);
         drop(shared);
         let until_next = tokio::time::sleep(SECRETS_EVERY);
         tokio::select! {

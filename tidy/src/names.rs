@@ -11,9 +11,12 @@ const NOWHERE: [&str; 8] = [
     "utils", "util", "common", "types", "helpers", "helper", "misc", "mod",
 ];
 
+// A type that is called `Data` and no more is what somebody else's trait calls it.
 static VAGUE_TYPE: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(r"\b(?:struct|enum|union|trait|type) (\w*(?:Manager|Helper|Data|Info|Utils))\b")
-        .expect("a constant that compiles")
+    Regex::new(
+        r"\b(?:(?:struct|enum|union|trait) \w*|type \w+)(?:Manager|Helper|Data|Info|Utils)\b",
+    )
+    .expect("a constant that compiles")
 });
 
 /// Files and folders named for no idea, and types named for none.
@@ -30,8 +33,8 @@ pub fn vague_names(tree: &Tree) -> Vec<String> {
     });
     let types = tree.rust().flat_map(|(path, text)| {
         let names = VAGUE_TYPE
-            .captures_iter(text)
-            .map(|found| found[1].to_owned());
+            .find_iter(text)
+            .map(|found| found.as_str().to_owned());
         names.map(move |name| format!("{path}: `{name}` ends in a word that says nothing"))
     });
     modules.chain(types).collect()

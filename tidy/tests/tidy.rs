@@ -221,14 +221,15 @@ fn names_say_what_they_name() {
             &[
                 "pub struct Pool",
                 "Manager;\nstruct Metadata;\nenum Key",
-                "Info {}\n",
+                "Info {}\ntype Data = u8;\ntype Page",
+                "Data = u8;\n",
             ]
             .concat(),
         ),
     ]);
     assert_eq!(
         names::vague_names(&wrong).len(),
-        5,
+        6,
         "{:?}",
         names::vague_names(&wrong)
     );

@@ -1,10 +1,10 @@
-//! ConfigMaps among the files: nobody's here, but for those that a deployment names.
+//! ConfigMaps among the files: nobody's here, but for those that a deployment or a policy names.
 //!
 //! One that nobody names is not looked into, and may be there as often as somebody likes.
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use serde_json::Value;
-use weir_crds::{ConfigMapKeyRef, SLMDeployment};
+use weir_crds::{ConfigMapKeyRef, RoutePolicy, SLMDeployment};
 use weir_operator::deployment::entry::Entry;
 
 use super::ManifestError;
@@ -23,7 +23,7 @@ struct Written {
     document: Value,
 }
 
-/// One entry, as a deployment names it.
+/// One entry, as a deployment or a policy names it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reference<'a> {
     namespace: &'a str,
@@ -39,6 +39,22 @@ impl<'a> Reference<'a> {
             namespace: namespace.unwrap_or(NAMESPACE),
             entry: &template.config_map_ref,
         })
+    }
+
+    /// Where its endpoints' authorities are.
+    pub(super) fn of_bundles(policy: &'a RoutePolicy) -> impl Iterator<Item = Self> {
+        let namespace = policy.metadata.namespace.as_deref().unwrap_or(NAMESPACE);
+        let endpoints = policy.spec.tiers.iter();
+        let endpoints = endpoints.filter_map(|tier| tier.endpoint.as_ref());
+        let bundles = endpoints.filter_map(|endpoint| endpoint.ca_bundle.as_ref());
+        bundles.map(move |bundle| Self {
+            namespace,
+            entry: &bundle.config_map_ref,
+        })
+    }
+
+    pub(super) fn named(&self) -> &'a ConfigMapKeyRef {
+        self.entry
     }
 }
 

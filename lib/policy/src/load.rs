@@ -152,7 +152,7 @@ pub struct DeploymentLoad {
     pub held: u32,
 }
 
-/// A Secret, or one entry of it, that a policy names and that is not there.
+/// A Secret, or one entry of it or of a ConfigMap, that a policy names and that is not there.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct MissingCredential {
     pub policy: String,
@@ -163,6 +163,9 @@ pub struct MissingCredential {
     /// Absent where every entry counts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
+    /// `secret` names a ConfigMap: the one with the authorities that the tier's endpoint is trusted by.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_config_map: bool,
 }
 
 #[cfg(test)]
@@ -187,6 +190,7 @@ mod tests {
                     tier: Some("frontier".into()),
                     secret: "anthropic".into(),
                     key: Some("api-key".into()),
+                    is_config_map: false,
                 }],
                 policies: [("support".into(), 3)].into(),
             }),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use weir_cascade::Config;
-use weir_crds::{Money, Provider, SecretKeyRef};
+use weir_crds::{ConfigMapKeyRef, Money, Provider, SecretKeyRef};
 
 /// One step of a policy.
 #[derive(Clone, Debug)]
@@ -61,6 +61,8 @@ pub struct Endpoint {
     /// Request fields to leave out.
     pub unsupported: Vec<String>,
     pub api_key: Option<SecretKeyRef>,
+    /// The authorities that it is trusted by besides the usual ones.
+    pub ca_bundle: Option<ConfigMapKeyRef>,
     /// Names and values, checked to be sendable.
     pub headers: Vec<(String, String)>,
     /// Of an Anthropic endpoint; for others it is in `headers`, if anywhere.

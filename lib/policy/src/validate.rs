@@ -89,6 +89,7 @@ pub const HONOURED: Honoured = Honoured {
         "spec.tiers[].endpoint.headers",
         "spec.tiers[].endpoint.apiVersion",
         "spec.tiers[].endpoint.defaultOutputTokens",
+        "spec.tiers[].endpoint.caBundle",
         "spec.tiers[].endpoint.maxOutputTokens",
         "spec.tiers[].endpoint.price.inputPerMillion",
         "spec.tiers[].endpoint.price.outputPerMillion",

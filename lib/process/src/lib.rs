@@ -39,6 +39,7 @@
 
 mod admin;
 mod args;
+pub mod connections;
 mod entry;
 mod logs;
 mod metrics;

@@ -118,7 +118,7 @@ impl Facts<'_> {
         }
         let ready = self.routers().unwrap_or_else(|| self.tiers());
         // Which Secrets are missing only routers know.
-        let blind = ready.0 && self.unreported() && names_a_secret(&self.policy.spec);
+        let blind = ready.0 && self.unreported() && names_files(&self.policy.spec);
         self.followed().filter(|_| blind).unwrap_or(ready)
     }
 
@@ -235,9 +235,9 @@ impl Facts<'_> {
         }
     }
 
-    /// Nothing where no Secret is named, and until a router has ever reported.
+    /// Nothing where no Secret and no bundle is named, and until a router has ever reported.
     fn credentials(&self) -> Option<Verdict> {
-        if !names_a_secret(&self.policy.spec) {
+        if !names_files(&self.policy.spec) {
             return None;
         }
         if self.unreported() {
@@ -252,7 +252,7 @@ impl Facts<'_> {
             return Some((found, reason, said.message.clone()));
         }
         if self.missing.is_empty() {
-            let message = "every Secret that the policy names is there";
+            let message = "every Secret and CA bundle that the policy names is there";
             return Some((true, reasons::CREDENTIALS_FOUND, message.into()));
         }
         let said: Vec<String> = self.missing.iter().map(told).collect();
@@ -283,16 +283,24 @@ fn told(missing: &MissingCredential) -> String {
         Some(tier) => format!("tier {tier} is out"),
         None => "nobody is let in".into(),
     };
+    if missing.is_config_map {
+        let (name, key) = (&missing.secret, missing.key.as_deref().unwrap_or_default());
+        return format!(
+            "{of}: entry {key} of ConfigMap {name} is missing or holds no certificate authorities"
+        );
+    }
     match &missing.key {
         Some(key) => format!("{of}: entry {key} of Secret {} is missing", missing.secret),
         None => format!("{of}: Secret {} is missing", missing.secret),
     }
 }
 
-fn names_a_secret(spec: &RoutePolicySpec) -> bool {
+fn names_files(spec: &RoutePolicySpec) -> bool {
     let of_tier = |tier: &Tier| {
         let endpoint = tier.endpoint.as_ref();
-        endpoint.is_some_and(|endpoint| endpoint.api_key_secret_ref.is_some())
+        endpoint.is_some_and(|endpoint| {
+            endpoint.api_key_secret_ref.is_some() || endpoint.ca_bundle.is_some()
+        })
     };
     spec.auth.is_some() || spec.tiers.iter().any(of_tier)
 }

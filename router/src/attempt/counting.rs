@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use serde_json::Value;
+use tokio::time::Instant;
 use tonic::Request;
 use weir_policy::tier::{Tier, model_name};
 use weir_worker_api as api;
 use weir_worker_api::worker_client::WorkerClient;
 
-use super::endpoint;
-use super::worker;
+use super::tries::{Entered, enter};
+use super::{endpoint, worker};
 use crate::ask::Ask;
 use crate::dial::Reach;
 use crate::shared::Shared;
@@ -40,7 +41,12 @@ pub(crate) async fn at_replica(
 }
 
 /// Counted by the tier's endpoint; nothing where its wire cannot, or where it failed.
-pub(crate) async fn at_endpoint(shared: &Shared, tier: &Tier, ask: &Ask) -> Option<u64> {
+pub(crate) async fn at_endpoint(
+    shared: &Shared,
+    tier: &Tier,
+    ask: &Ask,
+    until: Instant,
+) -> Option<u64> {
     let reach = match tier {
         Tier::Inside(_) => Reach::Inside,
         Tier::Outside(_) => Reach::Outside,
@@ -48,21 +54,18 @@ pub(crate) async fn at_endpoint(shared: &Shared, tier: &Tier, ask: &Ask) -> Opti
     let endpoint = tier.endpoint()?;
     let wire = Upstream::of_endpoint(endpoint).wire_for(ask.wire)?;
     let fields = countable(wire)?;
-    let key = match &endpoint.api_key {
-        None => None,
-        Some(entry) => {
-            let credentials = shared.credentials.borrow().clone();
-            Some(credentials.api_key(&entry.name, &entry.key)?.clone())
-        }
-    };
+    let Entered { key, bundle, pass } = enter(shared, tier, endpoint, until).await.ok()?;
     let call = endpoint::Call {
         tier: tier.name(),
         endpoint,
         reach,
         key,
+        bundle,
+        pass: &pass,
     };
-    let answer = endpoint::count(call, &shared.dialler, ask, fields);
-    let answer: Value = answer.await.ok()?;
+    let answer = endpoint::count(call, &shared.dialler, ask, fields).await;
+    pass.opened(&answer);
+    let answer: Value = answer.ok()?;
     answer["input_tokens"].as_u64()
 }
 

@@ -18,6 +18,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
+use jiff::Timestamp;
 use reqwest::{Response, Url};
 use serde_json::Value;
 use tokio::time::timeout;
@@ -26,8 +27,11 @@ use weir_policy::tier::{Endpoint, Timeouts};
 use super::{Arrival, Finish};
 use crate::answer::Piece;
 use crate::ask::{Ask, Input};
+use crate::bundle::Bundle;
 use crate::dial::{Dialler, Reach, is_refused};
+use crate::endpoints::Pass;
 use crate::refusal::Failure;
+use crate::throttle;
 use crate::wire::{Upstream, Wire};
 use events::Events;
 use reader::{Reader, Taken, Unreadable};
@@ -54,6 +58,10 @@ pub(crate) struct Call<'a> {
     pub endpoint: &'a Endpoint,
     pub reach: Reach,
     pub key: Option<HeaderValue>,
+    /// Of its `caBundle`.
+    pub bundle: Option<Bundle>,
+    /// What it is told of the endpoint.
+    pub pass: &'a Pass,
 }
 
 /// Sends the ask and waits for the first byte of the answer.
@@ -183,7 +191,8 @@ async fn send(call: &Call<'_>, dialler: &Dialler, outgoing: Outgoing) -> Result<
         tracing::warn!(tier, %refused, "address refused");
         return Err(Failure::AddressRefused { tier });
     }
-    let client = dialler.client(call.reach, connect).map_err(|error| {
+    let client = dialler.client(call.reach, connect, call.bundle.as_ref());
+    let client = client.map_err(|error| {
         tracing::error!(%error, "no HTTP client");
         Failure::Broken { tier: tier.clone() }
     })?;
@@ -196,8 +205,9 @@ async fn send(call: &Call<'_>, dialler: &Dialler, outgoing: Outgoing) -> Result<
         .map_err(|_| Failure::TooSlow { tier: tier.clone() })?
         .map_err(|error| not_sent(&tier, &error))?;
     let status = response.status();
+    call.pass.heard(status, response.headers());
     if status != StatusCode::OK {
-        let retry_after = retry_after(response.headers());
+        let retry_after = throttle::retry_after(response.headers(), Timestamp::now());
         tracing::warn!(
             tier,
             status = status.as_u16(),
@@ -327,10 +337,5 @@ fn refused(tier: String, status: StatusCode, retry_after: Option<Duration>) -> F
     }
 }
 
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers.get(header::RETRY_AFTER)?.to_str().ok()?;
-    seconds.trim().parse().ok().map(Duration::from_secs)
-}
-
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

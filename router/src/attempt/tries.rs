@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use http::HeaderValue;
 use tokio::time::{Instant, timeout_at};
 use weir_policy::tier::{Endpoint, Target, Tier, model_name};
 
@@ -11,10 +12,13 @@ use super::gate::Gate;
 use super::ledger::{Line, Place, Rate};
 use super::{Arrival, Ended, Finish, Pursuit, endpoint, worker};
 use crate::answer::Piece;
+use crate::bundle::Bundle;
 use crate::dial::Reach;
+use crate::endpoints::Pass;
 use crate::load::Doing;
 use crate::refusal::Failure;
 use crate::replicas::Lease;
+use crate::shared::Shared;
 use crate::wire::Wire;
 
 /// A tier that asks for more than this is passed over sooner by going up a tier.
@@ -25,7 +29,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// An answer on its way, from wherever it comes.
 pub(super) enum Source {
     Worker(Box<worker::Source>),
-    Endpoint(Box<endpoint::Source>),
+    /// With what it is told of the endpoint, once it has begun.
+    Endpoint(Box<endpoint::Source>, Option<Pass>),
     /// All of it is here.
     Here(VecDeque<Arrival>),
 }
@@ -34,7 +39,13 @@ impl Source {
     pub async fn next(&mut self) -> Result<Arrival, Failure> {
         match self {
             Source::Worker(source) => source.next().await,
-            Source::Endpoint(source) => source.next().await,
+            Source::Endpoint(source, pass) => {
+                let next = source.next().await;
+                if let (Err(failure), Some(pass)) = (&next, pass) {
+                    pass.failed(failure);
+                }
+                next
+            }
             Source::Here(arrivals) => match arrivals.pop_front() {
                 Some(arrival) => Ok(arrival),
                 // Nothing is read behind the end.
@@ -65,6 +76,39 @@ pub(super) fn pause(asked_for: Duration, tries: u32) -> Option<Duration> {
     let doublings = 2_u32.saturating_pow(tries.saturating_sub(1));
     let backoff = FIRST_PAUSE.saturating_mul(doublings).min(LONGEST_PAUSE);
     (asked_for <= LONGEST_PAUSE).then(|| asked_for.max(backoff))
+}
+
+/// What is needed to ask an endpoint, and the leave to do so.
+pub(super) struct Entered {
+    pub key: Option<HeaderValue>,
+    pub bundle: Option<Bundle>,
+    pub pass: Pass,
+}
+
+/// Gets the endpoint's credential, its authorities and a place among those that ask it; waits for
+/// the last one until `until`.
+pub(super) async fn enter(
+    shared: &Shared,
+    tier: &Tier,
+    endpoint: &Endpoint,
+    until: Instant,
+) -> Result<Entered, Failure> {
+    let name = || tier.name().to_owned();
+    let credentials = shared.credentials.borrow().clone();
+    let key = endpoint.api_key.as_ref().map(|entry| {
+        let key = credentials.api_key(&entry.name, &entry.key);
+        key.cloned()
+            .ok_or_else(|| Failure::NoCredential { tier: name() })
+    });
+    let bundle = endpoint.ca_bundle.as_ref().map(|entry| {
+        let bundle = credentials.bundle(entry);
+        bundle
+            .cloned()
+            .ok_or_else(|| Failure::NoBundle { tier: name() })
+    });
+    let (key, bundle) = (key.transpose()?, bundle.transpose()?);
+    let pass = shared.endpoints.enter(endpoint, tier.name(), until).await?;
+    Ok(Entered { key, bundle, pass })
 }
 
 impl Pursuit<'_> {
@@ -174,18 +218,10 @@ impl Pursuit<'_> {
         (endpoint, reach): (&Endpoint, Reach),
         gate: Gate,
     ) -> Result<(), Ended> {
-        let key = match &endpoint.api_key {
-            None => None,
-            Some(entry) => {
-                let credentials = self.shared.credentials.borrow().clone();
-                match credentials.api_key(&entry.name, &entry.key) {
-                    Some(key) => Some(key.clone()),
-                    None => {
-                        let name = tier.name().to_owned();
-                        return Err(self.not_begun(tier, Failure::NoCredential { tier: name }));
-                    }
-                }
-            }
+        let entered = enter(self.shared, tier, endpoint, self.commit_by).await;
+        let Entered { key, bundle, pass } = match entered {
+            Ok(entered) => entered,
+            Err(failure) => return Err(self.not_begun(tier, failure)),
         };
         let mut line = Line::begin(
             self.decision,
@@ -202,17 +238,30 @@ impl Pursuit<'_> {
             endpoint,
             reach,
             key,
+            bundle,
+            pass: &pass,
         };
         line.sent();
         let dialler = &self.shared.dialler;
         let opening = async {
-            Ok(match self.ask.wire {
-                Wire::Embeddings => Source::here(endpoint::embed(call, dialler, self.ask).await?),
-                _ => Source::Endpoint(Box::new(endpoint::open(call, dialler, self.ask).await?)),
-            })
+            let opened = match self.ask.wire {
+                Wire::Embeddings => endpoint::embed(call, dialler, self.ask)
+                    .await
+                    .map(Source::here),
+                _ => endpoint::open(call, dialler, self.ask)
+                    .await
+                    .map(|source| Source::Endpoint(Box::new(source), None)),
+            };
+            pass.opened(&opened);
+            opened
         };
         match self.within(tier, false, opening).await {
-            Ok(source) => self.flow(tier, source, gate, &mut line).await,
+            Ok(mut source) => {
+                if let Source::Endpoint(_, kept) = &mut source {
+                    *kept = Some(pass);
+                }
+                self.flow(tier, source, gate, &mut line).await
+            }
             Err(failure) => {
                 line.outcome(failure.word());
                 Err(Ended::Failed(failure))

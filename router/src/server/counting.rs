@@ -11,7 +11,7 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use http::{HeaderValue, Response, StatusCode};
 use serde_json::{Value, json};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 use weir_policy::tier::Tier;
 
 use super::with_request_id;
@@ -109,17 +109,18 @@ async fn count(
     let Some(tier) = first else {
         return Ok(estimate);
     };
-    let counted = by_tier(shared, &tier, &ask);
-    let counted = timeout(LONGEST_COUNT, counted).await;
+    let until = Instant::now() + LONGEST_COUNT;
+    let counted = by_tier(shared, &tier, &ask, until);
+    let counted = timeout_at(until, counted).await;
     Ok(match counted {
         Ok(Some(tokens)) => (tokens, false),
         Ok(None) | Err(_) => estimate,
     })
 }
 
-async fn by_tier(shared: &Shared, tier: &Tier, ask: &Ask) -> Option<u64> {
+async fn by_tier(shared: &Shared, tier: &Tier, ask: &Ask, until: Instant) -> Option<u64> {
     match tier.deployment() {
         Some(deployment) => counting::at_replica(shared, deployment, tier.adapter(), ask).await,
-        None => counting::at_endpoint(shared, tier, ask).await,
+        None => counting::at_endpoint(shared, tier, ask, until).await,
     }
 }

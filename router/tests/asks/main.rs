@@ -4,7 +4,9 @@
 
 mod access;
 mod answers;
+mod circuits;
 mod clients;
+mod connections;
 mod ending;
 mod failures;
 mod records;
@@ -12,4 +14,5 @@ mod refusals;
 mod rig;
 mod routes;
 mod silence;
+mod tls;
 mod worker;

@@ -218,6 +218,13 @@ impl Rig {
         );
     }
 
+    /// The frontier is well again.
+    pub async fn no_frontier_faults(&self) {
+        let url = format!("{}/control/faults", self.frontier);
+        let response = self.client.delete(url).send().await.unwrap();
+        assert!(response.status().is_success());
+    }
+
     pub fn write_secret(&self, secret: &str, entry: &str, text: &str) {
         write_secret(&self.secrets, secret, entry, text);
     }

@@ -1,9 +1,6 @@
 //! The port that clients use. It is open from the start and says how far the model is; once the
 //! model is there, it serves it.
 
-mod connections;
-mod stalls;
-
 use std::{
     sync::{Arc, OnceLock},
     time::Duration,
@@ -19,12 +16,12 @@ use axum::{
 use tokio::net::TcpListener;
 use tower::ServiceExt;
 use tracing::Instrument;
-use weir_process::{Process, traces};
-
-use self::{
-    connections::{Limits, serve},
-    stalls::Times,
+use weir_process::{
+    Process,
+    connections::{Beyond, Limits, Times, serve},
+    traces,
 };
+
 use crate::{
     draining::Idle,
     grpc::Grpc,
@@ -37,6 +34,9 @@ use crate::{
 
 /// Each takes some ten kilobytes, and a descriptor.
 const MOST_CONNECTIONS: usize = 4096;
+
+/// Requests that may be under way on one connection of HTTP/2: a router has one to each worker.
+const MOST_STREAMS: u32 = 1024;
 
 /// To say what it wants, or to go on: connections that are kept without a request, too.
 const LONGEST_HEAD: Duration = Duration::from_secs(60);
@@ -79,11 +79,16 @@ impl Port {
         };
         let limits = Limits {
             most: MOST_CONNECTIONS,
+            beyond: Beyond::Wait,
+            most_streams: MOST_STREAMS,
+            most_head_bytes: None,
             times: Times {
                 head: LONGEST_HEAD,
                 stall: reader_patience + BEYOND_PATIENCE,
                 farewell: FAREWELL,
             },
+            // Answers are given up where they are made.
+            patience: None,
         };
         process.tasks().spawn_required("server", async move {
             serve(listener, routes, limits, drained).await;

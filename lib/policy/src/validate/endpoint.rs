@@ -37,12 +37,24 @@ impl Check {
             self.object_name(format!("{at}.apiKeySecretRef.name"), &entry.name);
             self.entry_name(format!("{at}.apiKeySecretRef.key"), &entry.key);
         }
+        if let Some(bundle) = &endpoint.ca_bundle {
+            let (at, entry) = (format!("{at}.caBundle"), &bundle.config_map_ref);
+            self.object_name(format!("{at}.configMapRef.name"), &entry.name);
+            self.entry_name(format!("{at}.configMapRef.key"), &entry.key);
+            if !base_url.to_ascii_lowercase().starts_with("https://") {
+                self.invalid(at, "nothing is encrypted without https:// in baseUrl");
+            }
+        }
         Some(Endpoint {
             provider: endpoint.provider,
             model: endpoint.model.clone(),
             base_url,
             unsupported: self.unsupported(at, endpoint),
             api_key: endpoint.api_key_secret_ref.clone(),
+            ca_bundle: endpoint
+                .ca_bundle
+                .as_ref()
+                .map(|bundle| bundle.config_map_ref.clone()),
             headers: self.headers(at, endpoint),
             api_version: endpoint.api_version.clone(),
             default_output_tokens: endpoint.default_output_tokens,

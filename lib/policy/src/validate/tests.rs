@@ -186,6 +186,23 @@ fn a_key_is_not_sent_in_plain_text_out_of_the_cluster() {
 }
 
 #[test]
+fn a_ca_bundle_is_for_what_is_encrypted() {
+    let mut spec = with("/tiers/1/endpoint/baseUrl", json!("https://example.com/v1"));
+    let endpoint = spec.tiers[1].endpoint.as_mut().unwrap();
+    let bundle = |name: &str| json!({ "configMapRef": { "name": name, "key": "ca.pem" } });
+    endpoint.ca_bundle = serde_json::from_value(bundle("authorities")).unwrap();
+    assert_eq!(validate(&spec), []);
+    let endpoint = spec.tiers[1].endpoint.as_mut().unwrap();
+    endpoint.base_url = Some("http://example.com/v1".into());
+    assert_eq!(validate(&spec)[0].field, "spec.tiers[1].endpoint.caBundle");
+    let endpoint = spec.tiers[1].endpoint.as_mut().unwrap();
+    endpoint.base_url = Some("https://example.com/v1".into());
+    endpoint.ca_bundle = serde_json::from_value(bundle("../authorities")).unwrap();
+    let field = "spec.tiers[1].endpoint.caBundle.configMapRef.name";
+    assert_eq!(validate(&spec)[0].field, field);
+}
+
+#[test]
 fn what_nobody_honours_yet_is_refused_by_name() {
     for (at, value, field) in [
         (

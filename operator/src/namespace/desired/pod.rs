@@ -1,12 +1,13 @@
 //! The pod of a router. It passes the *restricted* Pod Security standard; its token may read what
-//! its Role says. Secrets come as optional volumes, so that a missing one stops nothing.
+//! its Role says. Secrets, and ConfigMaps with authorities, come as optional volumes, so that a
+//! missing one stops nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{
-    Container, EnvVar, PodSpec, PodTemplateSpec, ResourceRequirements, SecretVolumeSource, Volume,
-    VolumeMount,
+    ConfigMapVolumeSource, Container, EnvVar, PodSpec, PodTemplateSpec, ResourceRequirements,
+    SecretVolumeSource, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -20,6 +21,8 @@ use crate::settings::Settings;
 
 /// Where a router finds the entries of the Secret `<name>`: `<root>/<name>/<key>`.
 const SECRETS_ROOT: &str = "/etc/weir/secrets";
+/// Where it finds the entries of a ConfigMap, likewise.
+const CONFIG_MAPS_ROOT: &str = "/etc/weir/config-maps";
 /// Between "not ready" and "nothing new": as long as kube-proxies may take to notice.
 const NOTICE: Duration = Duration::from_secs(5);
 /// After the last answer, before the kubelet kills.
@@ -33,7 +36,10 @@ pub fn template(
     last_good: &BTreeMap<String, LastGood>,
     settings: &Settings,
 ) -> PodTemplateSpec {
-    let secrets = secrets(last_good);
+    let files: BTreeSet<Files> = last_good
+        .values()
+        .flat_map(|policy| of_spec(&policy.spec))
+        .collect();
     let longest = longest_answer(last_good);
     let grace = (NOTICE + longest + CLOSING).as_secs();
     PodTemplateSpec {
@@ -42,8 +48,8 @@ pub fn template(
             ..ObjectMeta::default()
         }),
         spec: Some(PodSpec {
-            containers: vec![container(namespace, &secrets, longest, settings)],
-            volumes: Some(secrets.iter().map(|name| volume(name)).collect::<Vec<_>>())
+            containers: vec![container(namespace, &files, longest, settings)],
+            volumes: Some(files.iter().map(Files::volume).collect::<Vec<_>>())
                 .filter(|volumes| !volumes.is_empty()),
             service_account_name: Some(labels::ROUTER_NAME.into()),
             enable_service_links: Some(false),
@@ -58,11 +64,11 @@ pub fn template(
 
 fn container(
     namespace: &str,
-    secrets: &BTreeSet<&str>,
+    files: &BTreeSet<Files>,
     longest: Duration,
     settings: &Settings,
 ) -> Container {
-    let mounts: Vec<VolumeMount> = secrets.iter().map(|name| mount(name)).collect();
+    let mounts: Vec<VolumeMount> = files.iter().map(Files::mount).collect();
     Container {
         name: labels::ROUTER.into(),
         image: Some(settings.router_image.clone()),
@@ -106,6 +112,7 @@ fn arguments(namespace: &str, settings: &Settings) -> Vec<String> {
         format!("--listen=0.0.0.0:{}", labels::ROUTER_PORT),
         format!("--admin=0.0.0.0:{}", labels::ADMIN_PORT),
         format!("--secrets-root={SECRETS_ROOT}"),
+        format!("--config-maps-root={CONFIG_MAPS_ROOT}"),
     ];
     if !settings.cluster_cidrs.is_empty() {
         let ranges = settings.cluster_cidrs.iter().map(ToString::to_string);
@@ -121,21 +128,73 @@ fn arguments(namespace: &str, settings: &Settings) -> Vec<String> {
     arguments
 }
 
-/// Every Secret that a policy which is served names.
-fn secrets(last_good: &BTreeMap<String, LastGood>) -> BTreeSet<&str> {
-    last_good
-        .values()
-        .flat_map(|policy| of_spec(&policy.spec))
-        .collect()
+/// What a policy names and its router reads as files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Files<'a> {
+    Secret(&'a str),
+    ConfigMap(&'a str),
 }
 
-fn of_spec(spec: &RoutePolicySpec) -> impl Iterator<Item = &str> {
-    let keys = spec.auth.iter().map(|auth| &auth.keys_secret_ref.name);
-    let endpoints = spec.tiers.iter().filter_map(|tier| {
-        let endpoint = tier.endpoint.as_ref()?;
-        Some(&endpoint.api_key_secret_ref.as_ref()?.name)
+fn of_spec(spec: &RoutePolicySpec) -> impl Iterator<Item = Files<'_>> {
+    let keys = spec.auth.iter();
+    let keys = keys.map(|auth| Files::Secret(&auth.keys_secret_ref.name));
+    let endpoints = spec.tiers.iter().filter_map(|tier| tier.endpoint.as_ref());
+    let of_endpoints = endpoints.flat_map(|endpoint| {
+        let key = endpoint.api_key_secret_ref.as_ref();
+        let bundle = endpoint.ca_bundle.as_ref();
+        let bundle = bundle.map(|bundle| Files::ConfigMap(&bundle.config_map_ref.name));
+        key.map(|key| Files::Secret(&key.name))
+            .into_iter()
+            .chain(bundle)
     });
-    keys.chain(endpoints).map(String::as_str)
+    keys.chain(of_endpoints)
+}
+
+impl Files<'_> {
+    fn volume(&self) -> Volume {
+        let mut volume = Volume {
+            name: self.volume_name(),
+            ..Volume::default()
+        };
+        match self {
+            Files::Secret(name) => {
+                volume.secret = Some(SecretVolumeSource {
+                    secret_name: Some((*name).into()),
+                    optional: Some(true),
+                    ..SecretVolumeSource::default()
+                });
+            }
+            Files::ConfigMap(name) => {
+                volume.config_map = Some(ConfigMapVolumeSource {
+                    name: (*name).into(),
+                    optional: Some(true),
+                    ..ConfigMapVolumeSource::default()
+                });
+            }
+        }
+        volume
+    }
+
+    fn mount(&self) -> VolumeMount {
+        VolumeMount {
+            name: self.volume_name(),
+            mount_path: match self {
+                Files::Secret(name) => format!("{SECRETS_ROOT}/{name}"),
+                Files::ConfigMap(name) => format!("{CONFIG_MAPS_ROOT}/{name}"),
+            },
+            read_only: Some(true),
+            ..VolumeMount::default()
+        }
+    }
+
+    /// An object's name may be longer than a volume's, and have dots.
+    fn volume_name(&self) -> String {
+        let (kind, name) = match self {
+            Files::Secret(name) => ("secret", name),
+            Files::ConfigMap(name) => ("config-map", name),
+        };
+        format!("{kind}-{}", short_hash(name.as_bytes(), 16))
+    }
 }
 
 /// A router that leaves goes on for as long as the longest answer of its namespace may take.
@@ -145,32 +204,6 @@ fn longest_answer(last_good: &BTreeMap<String, LastGood>) -> Duration {
         .filter_map(|policy| duration(&policy.spec.max_duration).ok())
         .max()
         .unwrap_or(LONGEST_ANSWER)
-}
-
-fn volume(secret: &str) -> Volume {
-    Volume {
-        name: volume_name(secret),
-        secret: Some(SecretVolumeSource {
-            secret_name: Some(secret.into()),
-            optional: Some(true),
-            ..SecretVolumeSource::default()
-        }),
-        ..Volume::default()
-    }
-}
-
-fn mount(secret: &str) -> VolumeMount {
-    VolumeMount {
-        name: volume_name(secret),
-        mount_path: format!("{SECRETS_ROOT}/{secret}"),
-        read_only: Some(true),
-        ..VolumeMount::default()
-    }
-}
-
-/// A Secret's name may be longer than a volume's, and have dots.
-fn volume_name(secret: &str) -> String {
-    format!("secret-{}", short_hash(secret.as_bytes(), 16))
 }
 
 fn variable(name: &str, value: String) -> EnvVar {

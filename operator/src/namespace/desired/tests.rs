@@ -63,6 +63,7 @@ fn a_namespace_with_a_policy_and_a_deployment() {
                 { "name": "frontier", "endpoint": {
                     "provider": "OpenAI", "model": "big",
                     "apiKeySecretRef": { "name": "provider.keys", "key": "openai" },
+                    "caBundle": { "configMapRef": { "name": "authorities", "key": "ca.pem" } },
                 } },
             ],
             "auth": { "keysSecretRef": { "name": "clients" } },

@@ -27,6 +27,22 @@ fn policy(generation: i64, timeout: &str) -> RoutePolicy {
     .unwrap()
 }
 
+#[test]
+fn a_bundle_that_is_missing_is_told_from_a_secret() {
+    let missing = MissingCredential {
+        policy: "support".into(),
+        tier: Some("frontier".into()),
+        secret: "authorities".into(),
+        key: Some("ca.pem".into()),
+        is_config_map: true,
+    };
+    assert_eq!(
+        super::told(&missing),
+        "tier frontier is out: entry ca.pem of ConfigMap authorities is missing or holds no \
+         certificate authorities"
+    );
+}
+
 fn router(generation: i64, missing: bool) -> Option<RouterLoad> {
     Some(RouterLoad {
         policies: [("support".to_owned(), generation)].into(),
@@ -36,6 +52,7 @@ fn router(generation: i64, missing: bool) -> Option<RouterLoad> {
                 tier: Some("frontier".into()),
                 secret: "keys".into(),
                 key: Some("openai".into()),
+                is_config_map: false,
             }]
         } else {
             Vec::new()
@@ -101,7 +118,7 @@ fn a_policy_that_every_router_follows_is_ready() {
         told(&observed),
         [
             "Ready=True Serving: every tier answers",
-            "CredentialsReady=True CredentialsFound: every Secret that the policy names is there",
+            "CredentialsReady=True CredentialsFound: every Secret and CA bundle that the policy names is there",
         ]
     );
 }

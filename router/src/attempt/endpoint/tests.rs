@@ -13,13 +13,15 @@ const PROVIDERS: [Provider; 3] = [
     Provider::Anthropic,
 ];
 
-fn endpoint(provider: Provider) -> Endpoint {
+/// One that is nowhere.
+pub(crate) fn endpoint(provider: Provider) -> Endpoint {
     Endpoint {
         provider,
         model: "theirs".into(),
         base_url: "http://localhost/v1".into(),
         unsupported: Vec::new(),
         api_key: None,
+        ca_bundle: None,
         headers: Vec::new(),
         api_version: Some("2023-06-01".into()),
         default_output_tokens: None,

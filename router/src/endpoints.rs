@@ -1,0 +1,301 @@
+//! Endpoints as this router has met them: how many asks each has in hand, when it wants to be asked
+//! again, and whether it is down. One is known by its address and its credential, whichever policies
+//! name it, and outlives their changes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use http::{HeaderMap, StatusCode};
+use jiff::Timestamp;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout_at};
+use weir_policy::table::Table;
+use weir_policy::tier::Endpoint;
+
+use crate::circuit::{Circuit, Health, Permission, State};
+use crate::metrics::{Metrics, TierLabels};
+use crate::refusal::Failure;
+use crate::throttle;
+
+/// Beyond them the one that was asked longest ago is forgotten.
+const MOST_KNOWN: usize = 1024;
+/// After so long nothing is worth remembering: the longest pause is over.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(600);
+
+/// All that have been asked.
+pub(crate) struct Endpoints {
+    known: Mutex<BTreeMap<Key, Arc<Known>>>,
+    most_asks: usize,
+    /// Of which the circuit is among the metrics.
+    shown: Mutex<BTreeSet<(String, String)>>,
+}
+
+/// The base URL, and the name and entry of the credential.
+type Key = (String, Option<(String, String)>);
+
+struct Known {
+    places: Arc<Semaphore>,
+    record: Mutex<Record>,
+}
+
+struct Record {
+    circuit: Circuit,
+    /// It asked for that.
+    not_before: Option<Instant>,
+    asked: Instant,
+}
+
+/// One ask at one endpoint, until it is dropped.
+pub(crate) struct Pass {
+    known: Arc<Known>,
+    /// Of the endpoint, for the log.
+    tier: String,
+    /// Nothing once it has been handed back.
+    permission: Mutex<Option<Permission>>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Endpoints {
+    /// `most_asks`: at one of them, at once.
+    pub fn new(most_asks: usize) -> Self {
+        Self {
+            known: Mutex::default(),
+            // More than a semaphore takes would be a panic.
+            most_asks: most_asks.min(Semaphore::MAX_PERMITS),
+            shown: Mutex::default(),
+        }
+    }
+
+    /// Waits for a place at the endpoint, no longer than until `late`. Refused at once while the
+    /// endpoint is down or wants to be left alone.
+    pub async fn enter(
+        &self,
+        endpoint: &Endpoint,
+        tier: &str,
+        late: Instant,
+    ) -> Result<Pass, Failure> {
+        let known = self.known(endpoint, Instant::now());
+        known.record().is_closed(Instant::now(), tier)?;
+        let place = timeout_at(late, known.places.clone().acquire_owned()).await;
+        let Ok(Ok(place)) = place else {
+            return Err(Failure::Overloaded {
+                tier: tier.to_owned(),
+                retry_after: None,
+            });
+        };
+        // Meanwhile others may have found it down.
+        let permission = {
+            let mut record = known.record();
+            let now = Instant::now();
+            record.is_closed(now, tier)?;
+            record.asked = now;
+            record.circuit.ask(now).map_err(|wait| open(tier, wait))?
+        };
+        Ok(Pass {
+            known,
+            tier: tier.to_owned(),
+            permission: Mutex::new(Some(permission)),
+            _place: place,
+        })
+    }
+
+    fn known(&self, endpoint: &Endpoint, now: Instant) -> Arc<Known> {
+        let key = key_of(endpoint);
+        let mut all = lock(&self.known);
+        if let Some(known) = all.get(&key) {
+            return known.clone();
+        }
+        forget(&mut all, now);
+        let known = Arc::new(Known {
+            places: Arc::new(Semaphore::new(self.most_asks)),
+            record: Mutex::new(Record {
+                circuit: Circuit::new(now),
+                not_before: None,
+                asked: now,
+            }),
+        });
+        all.insert(key, known.clone());
+        known
+    }
+
+    /// Writes the circuits of the tiers there are to the metrics, and takes out those that are gone.
+    pub fn show(&self, table: &Table, metrics: &Metrics) {
+        let mut now_shown = BTreeSet::new();
+        for policy in table.policies() {
+            for tier in &policy.settings.tiers {
+                let Some(endpoint) = tier.endpoint() else {
+                    continue;
+                };
+                let labels = (policy.name.clone(), tier.name().to_owned());
+                let gauge = metrics.endpoint_circuit.get_or_create(&labelled(&labels));
+                gauge.set(self.state(endpoint));
+                now_shown.insert(labels);
+            }
+        }
+        let mut shown = lock(&self.shown);
+        for gone in shown.difference(&now_shown) {
+            metrics.endpoint_circuit.remove(&labelled(gone));
+        }
+        *shown = now_shown;
+    }
+
+    fn state(&self, endpoint: &Endpoint) -> i64 {
+        let known = lock(&self.known).get(&key_of(endpoint)).cloned();
+        let state = known.map(|known| known.record().circuit.state());
+        match state {
+            None | Some(State::Closed) => 0,
+            Some(State::Probing) => 1,
+            Some(State::Open { .. }) => 2,
+        }
+    }
+}
+
+fn key_of(endpoint: &Endpoint) -> Key {
+    let credential = endpoint.api_key.as_ref();
+    let credential = credential.map(|entry| (entry.name.clone(), entry.key.clone()));
+    (endpoint.base_url.clone(), credential)
+}
+
+fn labelled((policy, tier): &(String, String)) -> TierLabels {
+    TierLabels {
+        policy: policy.clone(),
+        tier: tier.clone(),
+    }
+}
+
+/// Makes room for one more. What has asks in hand is kept, and there are no more of these than the
+/// router takes asks.
+fn forget(all: &mut BTreeMap<Key, Arc<Known>>, now: Instant) {
+    let is_idle = |known: &Arc<Known>| Arc::strong_count(known) == 1;
+    all.retain(|_, known| !is_idle(known) || now - known.record().asked < FORGOTTEN_AFTER);
+    while all.len() >= MOST_KNOWN {
+        let idle = all.iter().filter(|(_, known)| is_idle(known));
+        let oldest = idle.min_by_key(|(_, known)| known.record().asked);
+        let Some(oldest) = oldest.map(|(key, _)| key.clone()) else {
+            return;
+        };
+        all.remove(&oldest);
+    }
+}
+
+impl Known {
+    fn record(&self) -> MutexGuard<'_, Record> {
+        lock(&self.record)
+    }
+}
+
+impl Record {
+    /// Fails while nothing may be asked.
+    fn is_closed(&self, now: Instant, tier: &str) -> Result<(), Failure> {
+        if let Some(wait) = self.circuit.closed_to_all(now) {
+            return Err(open(tier, wait));
+        }
+        match self.not_before {
+            Some(then) if now < then => Err(Failure::Overloaded {
+                tier: tier.to_owned(),
+                retry_after: Some(then - now),
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn open(tier: &str, wait: Duration) -> Failure {
+    Failure::CircuitOpen {
+        tier: tier.to_owned(),
+        retry_after: wait,
+    }
+}
+
+impl Pass {
+    /// The endpoint has begun to answer.
+    pub fn heard(&self, status: StatusCode, headers: &HeaderMap) {
+        if let Some(wait) = throttle::wait(status, headers, Timestamp::now()) {
+            let then = Instant::now() + wait;
+            let mut record = self.known.record();
+            // What was said of another limit holds as well.
+            record.not_before = record.not_before.max(Some(then));
+            drop(record);
+            let seconds = wait.as_secs_f64();
+            tracing::info!(
+                tier = self.tier,
+                seconds,
+                "the endpoint wants to be left alone"
+            );
+        }
+        match status.as_u16() {
+            // What it begins with 200 may break off yet.
+            200 => {}
+            // 529: it is there, and has too much to do.
+            500..=599 if status.as_u16() != 529 => self.ended(Health::Down),
+            _ => self.ended(Health::Well),
+        }
+    }
+
+    /// What came of asking for the answer: its first bytes, or why there are none.
+    pub fn opened<T>(&self, opened: &Result<T, Failure>) {
+        // Its status has said all.
+        if lock(&self.permission).is_none() {
+            return;
+        }
+        match opened {
+            Ok(_) => self.ended(Health::Well),
+            Err(failure) => self.failed(failure),
+        }
+    }
+
+    /// The answer came to nothing.
+    pub fn failed(&self, failure: &Failure) {
+        match failure {
+            Failure::Connect { .. }
+            | Failure::TooSlow { .. }
+            | Failure::Lost { .. }
+            | Failure::Broken { .. } => self.ended(Health::Down),
+            _ => self.ended(Health::Unknown),
+        }
+    }
+
+    /// The probe has its say once; an answer that breaks off after it has begun has another one.
+    fn ended(&self, health: Health) {
+        let permission = lock(&self.permission).take();
+        let permission = permission.unwrap_or(Permission::Ordinary);
+        let mut record = self.known.record();
+        let before = record.circuit.state();
+        record.circuit.ended(Instant::now(), permission, health);
+        let after = record.circuit.state();
+        drop(record);
+        match (before, after) {
+            (State::Closed | State::Probing, State::Open { .. }) if health == Health::Down => {
+                let was_probed = before == State::Probing;
+                tracing::warn!(
+                    tier = self.tier,
+                    was_probed,
+                    "the endpoint is down: its circuit is open"
+                );
+            }
+            (State::Probing, State::Closed) => {
+                tracing::info!(
+                    tier = self.tier,
+                    "the endpoint is back: its circuit is closed"
+                );
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Drop for Pass {
+    fn drop(&mut self) {
+        if lock(&self.permission).is_some() {
+            self.ended(Health::Unknown);
+        }
+    }
+}
+
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;
