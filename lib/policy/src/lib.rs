@@ -8,6 +8,7 @@
 //!   types, and a private plan holds only the first.
 //! * [`cidr`]: the networks that count as the cluster's.
 //! * [`load`]: the shape of a report of load.
+//! * [`redact`]: private values out of what leaves the cluster, and back into the answer.
 //! * [`source`]: where the files of a model source lie.
 
 pub mod cidr;
@@ -16,6 +17,7 @@ pub mod json;
 pub mod last_good;
 pub mod load;
 pub mod plan;
+pub mod redact;
 pub mod source;
 pub mod table;
 #[cfg(test)]

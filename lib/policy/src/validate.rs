@@ -23,6 +23,7 @@ use weir_crds::{
 
 use crate::honoured::Honoured;
 use crate::plan::Egress;
+use crate::redact::Redaction;
 use crate::tier::{Inside, Outside, Target, Tier};
 
 /// One reason why a spec is not served.
@@ -44,6 +45,8 @@ pub struct Settings {
     pub egress: Egress,
     /// Asks with this header stay in the cluster whatever `egress` says.
     pub private_when: Option<HeaderValues>,
+    /// What is taken out of what leaves the cluster.
+    pub redaction: Option<Arc<Redaction>>,
     pub headers_after: Duration,
     pub timeout: Duration,
     pub idle_timeout: Duration,
@@ -134,6 +137,7 @@ pub fn settings(spec: &RoutePolicySpec) -> Result<Settings, Vec<Problem>> {
             .deny_when
             .as_ref()
             .map(|when| when.header.clone()),
+        redaction: check.redaction(spec),
         headers_after: check.duration("spec.streaming.headersAfter", &spec.streaming.headers_after),
         timeout: check.duration("spec.timeout", &spec.timeout),
         idle_timeout: check.duration("spec.idleTimeout", &spec.idle_timeout),
@@ -174,6 +178,18 @@ impl Check {
         }
         if seen.is_empty() {
             self.invalid(field, "must not be empty");
+        }
+    }
+
+    fn redaction(&mut self, spec: &RoutePolicySpec) -> Option<Arc<Redaction>> {
+        match Redaction::compile(spec.privacy.redact.as_ref()?) {
+            Ok(redaction) => Some(Arc::new(redaction)),
+            Err(problems) => {
+                for (field, message) in problems {
+                    self.invalid(format!("spec.privacy.redact{field}"), message);
+                }
+                None
+            }
         }
     }
 

@@ -1,0 +1,315 @@
+//! Telephone numbers.
+//!
+//! What counts, with blanks, dashes, dots, slashes and parentheses between groups:
+//! - `+` and 8 to 15 digits, or `00` and 9 to 15;
+//! - 9 to 12 digits that begin with one `0`, as a call within a country does in most of the world;
+//! - groups that are told by their lengths, as North America, China, India, Brazil, Russia and Spain
+//!   write them ([`LAYOUTS`]);
+//! - 7 to 15 digits after a word such as `phone`, whatever their groups.
+//!
+//! No number counts that goes on with letters, a comma, a colon or a per cent sign and digits, and
+//! none that overlaps a date, a UUID, a bank account or an IP address.
+
+use std::ops::Range;
+use std::sync::LazyLock;
+
+use regex::Regex;
+
+use super::address;
+use super::numbers::{Group, Numbers, digits, gap};
+use super::span::{Kind, Span, before, is_word, merge};
+
+/// In bytes; how far before a number a word may say that it is a telephone.
+const WORD_BEFORE: usize = 32;
+
+/// Lengths of groups, and what their digits must begin with.
+struct Layout {
+    lengths: &'static [usize],
+    begins: fn(&[u8]) -> bool,
+}
+
+const LAYOUTS: &[Layout] = &[
+    // North America: neither the area nor the exchange begins with 0 or 1.
+    Layout {
+        lengths: &[3, 3, 4],
+        begins: |digits| digits[0] > b'1' && digits[3] > b'1',
+    },
+    Layout {
+        lengths: &[1, 3, 3, 4],
+        begins: |digits| digits[0] == b'1' && digits[1] > b'1' && digits[4] > b'1',
+    },
+    // China.
+    Layout {
+        lengths: &[11],
+        begins: |digits| digits[0] == b'1' && digits[1] > b'2',
+    },
+    Layout {
+        lengths: &[3, 4, 4],
+        begins: |digits| digits[0] == b'1' && digits[1] > b'2',
+    },
+    // India.
+    Layout {
+        lengths: &[5, 5],
+        begins: |digits| digits[0] > b'5',
+    },
+    // Brazil.
+    Layout {
+        lengths: &[2, 5, 4],
+        begins: |digits| digits[2] == b'9',
+    },
+    // Russia.
+    Layout {
+        lengths: &[1, 3, 3, 2, 2],
+        begins: |digits| matches!(digits[0], b'7' | b'8'),
+    },
+    Layout {
+        lengths: &[3, 3, 2, 2],
+        begins: |digits| digits[0] == b'9',
+    },
+    // Spain.
+    Layout {
+        lengths: &[3, 2, 2, 2],
+        begins: |digits| digits[0] > b'5',
+    },
+];
+
+/// Dates, UUIDs, hardware addresses, account numbers (IBAN), ZIP codes.
+static OTHERS: LazyLock<Regex> = LazyLock::new(|| {
+    let others = [
+        r"(?:19|20)[0-9]{2}[-./](?:0?[1-9]|1[0-2])[-./](?:0?[1-9]|[12][0-9]|3[01])(?:T[0-9]+)?",
+        r"[0-9]{1,2}[-./][0-9]{1,2}[-./](?:19|20)[0-9]{2}",
+        r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}",
+        r"[0-9]{2}(?:-[0-9]{2}){5}",
+        r"[A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]{4}){3,7}(?: ?[A-Z0-9]{1,3})?",
+        r"0[0-9]{4}-[0-9]{4}",
+    ];
+    let pattern = format!(r"(?-u:\b)(?:{})(?-u:\b)", others.join("|"));
+    Regex::new(&pattern).expect("a constant that compiles")
+});
+
+/// Words for a telephone, and a few words and signs after them, up to the end.
+static TELEPHONE: LazyLock<Regex> = LazyLock::new(|| {
+    let words = "phones?|cellphone|telephone|telefono?|teléfono|téléphone|tele?|mobile?|móvil|cell|celular|fax|\
+        call|dial|sms|whatsapp|handy|hotline|rufnummer|handynummer|telefonnummer|numéro|телефон|тел";
+    let unspaced = "电话|電話|手机|手機|号码|携帯|전화";
+    let between = r"[^0-9\p{L}\n]";
+    let fillers = "number|nummer|nr|no|is|at|on|me|us|unter|est|es";
+    let pattern = format!(
+        r"(?i)(?:(?:^|[^\p{{L}}])(?:{words})|(?-i:[a-z](?:Phone|Tel|Mobile))|{unspaced}){between}{{0,6}}(?:(?:{fillers}){between}{{1,4}}){{0,3}}$"
+    );
+    Regex::new(&pattern).expect("a constant that compiles")
+});
+
+/// Whether a field of this name holds telephone numbers.
+pub(super) fn is_telephone(field: &str) -> bool {
+    // As it would stand in a text, with the value after it.
+    TELEPHONE.is_match(&format!("{field}: "))
+}
+
+/// The numbers in a folded text. `is_expected` says that the text is the value of a field for
+/// telephone numbers. Each byte is read a bounded number of times.
+pub(super) fn find(text: &str, is_expected: bool, spans: &mut Vec<Span>) {
+    let mut others: Option<Vec<Span>> = None;
+    let mut numbers = Numbers::new(text);
+    loop {
+        let run = numbers.run();
+        let Some(first) = run.first().copied() else {
+            return;
+        };
+        let is_expected = || is_expected || follows_word(text, first.start);
+        let mut found = number(text, run, is_expected);
+        if let Some((_, span)) = &found
+            && let Some(other) = overlapping(others.get_or_insert_with(|| others_in(text)), span)
+        {
+            let clear = run.iter().take_while(|group| group.end <= other).count();
+            found = number(text, &run[..clear], is_expected);
+        }
+        if let Some((_, span)) = &found {
+            spans.push(Span::new(span.start, span.end, Kind::Phone));
+        }
+        numbers.skip(found.map_or(1, |(count, _)| count));
+    }
+}
+
+/// What is no telephone number, although some of it looks like one. In order.
+fn others_in(text: &str) -> Vec<Span> {
+    let mut others = Vec::new();
+    address::find_v4(text, &mut others);
+    let found = OTHERS.find_iter(text);
+    others.extend(found.map(|other| Span::new(other.start(), other.end(), Kind::Private)));
+    merge(others)
+}
+
+/// Where the first of `others` begins that overlaps `span`.
+fn overlapping(others: &[Span], span: &Range<usize>) -> Option<usize> {
+    let next = others.partition_point(|other| other.end <= span.start);
+    let other = others.get(next).filter(|other| other.start < span.end);
+    other.map(|other| other.start)
+}
+
+/// The number that begins with the first group of `run`: how many groups, and where it stands.
+fn number(
+    text: &str,
+    run: &[Group],
+    is_expected: impl Fn() -> bool,
+) -> Option<(usize, Range<usize>)> {
+    if run.is_empty() {
+        return None;
+    }
+    let run = &run[..reach(text, run)];
+    let start = run[0].start;
+    let opened = text[..start].ends_with('(');
+    let sign = text[..start].trim_end_matches('(');
+    if sign.ends_with('+')
+        && start - sign.len() <= 1
+        && !before(sign, sign.len() - 1).is_some_and(|char| char.is_ascii_digit())
+    {
+        let count = international(text, run)?;
+        return Some((count, sign.len() - 1..run[count - 1].end));
+    }
+    if !may_begin(text, run) {
+        return None;
+    }
+    let fits = |count: &usize| ends_well(text, run, *count);
+    let counts = || (1..=run.len()).rev().filter(fits);
+    let spelled = counts().find(|count| {
+        let number = &run[..*count];
+        is_national(text, number, opened)
+    });
+    let expected = || counts().find(|count| (7..=15).contains(&digits(&run[..*count])));
+    let count = spelled.or_else(|| expected().filter(|_| is_expected()))?;
+    let start = match opened && text[start..run[count - 1].end].contains(')') {
+        true => start - 1,
+        false => start,
+    };
+    Some((count, start..run[count - 1].end))
+}
+
+/// How many groups have only signs between them that stand in telephone numbers.
+fn reach(text: &str, run: &[Group]) -> usize {
+    let is_gap = |gap: &str| {
+        matches!(
+            gap,
+            " " | "  "
+                | "-"
+                | "."
+                | "/"
+                | ")"
+                | "("
+                | " ("
+                | ") "
+                | ")-"
+                | "-("
+                | " - "
+                | " / "
+                | ")/"
+                | ") ("
+                | "/ "
+        )
+    };
+    let joined = (1..run.len()).take_while(|index| is_gap(gap(text, run, *index)));
+    1 + joined.count()
+}
+
+/// After a `+`.
+fn international(text: &str, run: &[Group]) -> Option<usize> {
+    let all = written(text, run);
+    let (first, second) = (*all.first()?, *all.get(1)?);
+    let up_to = |most: usize| {
+        (1..=run.len())
+            .rev()
+            .find(|count| digits(&run[..*count]) <= most)
+    };
+    if first == b'0' || (first == b'1' && second < b'2') {
+        return None;
+    }
+    let count = match first {
+        // North America has ten digits, so that what follows is something else.
+        b'1' => up_to(11)
+            .filter(|count| digits(&run[..*count]) == 11)
+            .or_else(|| up_to(15)),
+        _ => up_to(15),
+    }?;
+    let is_decimal = count == 2 && gap(text, run, 1) == "." && run[1].len() < 9;
+    (digits(&run[..count]) >= 8 && !is_decimal).then_some(count)
+}
+
+/// By its digits and groups alone, without a word before it.
+fn is_national(text: &str, number: &[Group], is_opened: bool) -> bool {
+    let all = written(text, number);
+    let is_grouped = number.len() > 1;
+    let by_zero = match all.as_slice() {
+        [b'0', b'0', b'1'..=b'9', ..] => (11..=17).contains(&all.len()),
+        [b'0', b'1'..=b'9', ..] if number[0].len() > 1 => match is_grouped {
+            true => (9..=12).contains(&all.len()),
+            false => (10..=11).contains(&all.len()),
+        },
+        _ => false,
+    };
+    let has_area = is_opened
+        && is_grouped
+        && gap(text, number, 1).starts_with(')')
+        && (2..=5).contains(&number[0].len())
+        && (9..=12).contains(&all.len());
+    let lengths = || number.iter().map(Group::len);
+    let mut layouts = LAYOUTS
+        .iter()
+        .filter(|layout| layout.lengths.iter().copied().eq(lengths()));
+    by_zero || has_area || layouts.any(|layout| (layout.begins)(&all))
+}
+
+/// At most as many digits as matter.
+fn written(text: &str, run: &[Group]) -> Vec<u8> {
+    let bytes = |group: &Group| text.as_bytes()[group.start..group.end].iter().copied();
+    run.iter().flat_map(bytes).take(20).collect()
+}
+
+fn may_begin(text: &str, run: &[Group]) -> bool {
+    let start = run[0].start;
+    // Of a larger number, unless a blank stands between.
+    if run[0].is_joined
+        && !before(text, start).is_some_and(|char| matches!(char, ' ' | '\n' | '\t' | '('))
+    {
+        return false;
+    }
+    let mut chars = text[..start].chars().rev();
+    match chars.next() {
+        Some('#' | '$' | '€' | '£' | '¥' | '_' | ',') => false,
+        Some('.') => chars.next().is_some_and(char::is_alphabetic),
+        Some('-' | '/') => !chars
+            .next()
+            .is_some_and(|char| is_word(char) || matches!(char, '-' | '_' | ')')),
+        Some(char) => !is_word(char),
+        None => true,
+    }
+}
+
+/// Whether `count` groups can be the whole of a number.
+fn ends_well(text: &str, run: &[Group], count: usize) -> bool {
+    let end = run[count - 1].end;
+    if count < run.len() && !gap(text, run, count).contains([' ', '(']) {
+        return false;
+    }
+    let mut rest = text[end..].chars();
+    let next = rest.next();
+    let then_digit = rest.next().is_some_and(|char| char.is_ascii_digit());
+    match next {
+        Some(',' | ':' | '.' | '-' | '/') => !then_digit,
+        Some('%' | '_' | '@' | '°') => false,
+        // An extension.
+        Some('x' | 'X') => then_digit,
+        Some(char) => !is_word(char),
+        None => true,
+    }
+}
+
+fn follows_word(text: &str, start: usize) -> bool {
+    let mut from = start.saturating_sub(WORD_BEFORE);
+    while !text.is_char_boundary(from) {
+        from -= 1;
+    }
+    TELEPHONE.is_match(&text[from..start])
+}
+
+#[cfg(test)]
+mod tests;
