@@ -21,7 +21,7 @@ pub(super) fn find(text: &str, spans: &mut Vec<Span>) {
 
 pub(super) fn find_v4(text: &str, spans: &mut Vec<Span>) {
     let is_part = |byte: u8| byte.is_ascii_digit() || byte == b'.';
-    each_run(text, is_part, |run, start| {
+    each_run(text, '.', is_part, |run, start| {
         let mut at = start;
         // Two dots end an address: of a sentence, or of a range.
         for dotted in run.split("..") {
@@ -64,10 +64,7 @@ fn is_version(text: &str, start: usize) -> bool {
 
 fn find_v6(text: &str, spans: &mut Vec<Span>) {
     let is_part = |byte: u8| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.');
-    each_run(text, is_part, |run, start| {
-        if !run.contains(':') {
-            return;
-        }
+    each_run(text, ':', is_part, |run, start| {
         let mut at = 0;
         while at < run.len() {
             let begin = start + at;
@@ -135,23 +132,37 @@ fn tail(rest: &str) -> Option<usize> {
     is_whole.then_some(dotted.len())
 }
 
-/// Not some of a word, nor of a path such as `face::b00k`.
+/// Not some of a path such as `face::b00k`. Beside a letter only an address with so many colons that
+/// it is no path, and, where the letter stands before it, a digit in its first group, which would
+/// else be the end of a word.
 fn stands_alone(text: &str, start: usize, end: usize) -> bool {
-    let goes_on = |char: char| is_word(char) || char == '_';
+    let address = &text[start..end];
     let is_path = text[end..].starts_with("::")
-        || (text[..start].ends_with("::") && text[start..].starts_with(|char: char| char != ':'));
-    !before(text, start).is_some_and(goes_on) && !after(text, end).is_some_and(goes_on) && !is_path
+        || (text[..start].ends_with("::") && !address.starts_with(':'));
+    let is_long = address.matches(':').count() >= 3;
+    let mut first = address.bytes().take_while(|byte| *byte != b':');
+    let begins = !before(text, start).is_some_and(is_word)
+        || (is_long && first.any(|byte| byte.is_ascii_digit()));
+    let ends = !after(text, end).is_some_and(is_word) || is_long;
+    !is_path && begins && ends
 }
 
-/// Calls `run` with each longest row of `is_part` bytes, which are ASCII, and where it begins.
-fn each_run(text: &str, is_part: impl Fn(u8) -> bool, mut run: impl FnMut(&str, usize)) {
+/// Calls `run` with each longest row of `is_part` bytes that has a `mark`, and where it begins. All
+/// of these are ASCII.
+fn each_run(
+    text: &str,
+    mark: char,
+    is_part: impl Fn(u8) -> bool,
+    mut run: impl FnMut(&str, usize),
+) {
     let bytes = text.as_bytes();
     let mut at = 0;
-    while let Some(skipped) = bytes[at..].iter().position(|byte| is_part(*byte)) {
-        let start = at + skipped;
-        let rest = &bytes[start..];
-        let len = rest.iter().position(|byte| !is_part(*byte));
-        at = start + len.unwrap_or(rest.len());
+    while let Some(skipped) = text[at..].find(mark) {
+        let marked = at + skipped;
+        let before = bytes[at..marked].iter().rev();
+        let start = marked - before.take_while(|byte| is_part(**byte)).count();
+        let rest = bytes[marked..].iter();
+        at = marked + rest.take_while(|byte| is_part(**byte)).count();
         run(&text[start..at], start);
     }
 }
@@ -222,6 +233,8 @@ mod tests {
         }
         addresses("source:fe80::1", &["fe80::1"]);
         addresses("fe80::1: up", &["fe80::1"]);
+        addresses("ip2001:db8::1x", &["2001:db8::1"]);
+        addresses("addr_fe80::1_a", &["fe80::1"]);
     }
 
     #[test]
@@ -235,6 +248,7 @@ mod tests {
             "a::b",
             "face::b00k",
             "a1::b2::c3",
+            "foo123::abc",
             "::",
             "a: b",
             "dead::beef",

@@ -16,9 +16,14 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 use super::address;
-use super::numbers::{Group, Numbers, digits, gap};
+use super::numbers::{Group, MOST_GROUPS, Numbers, digits, gap};
 use super::span::{Kind, Span, before, is_word, merge};
 
+/// Digits, where a word says that they are a telephone.
+const FEWEST: usize = 7;
+const MOST: usize = 15;
+/// With the `00` before the longest.
+const LONGEST: usize = 17;
 /// In bytes; how far before a number a word may say that it is a telephone.
 const WORD_BEFORE: usize = 32;
 
@@ -27,6 +32,9 @@ struct Layout {
     lengths: &'static [usize],
     begins: fn(&[u8]) -> bool,
 }
+
+/// The most groups of a layout.
+const MOST_LAID_OUT: usize = 5;
 
 const LAYOUTS: &[Layout] = &[
     // North America: neither the area nor the exchange begins with 0 or 1.
@@ -118,16 +126,17 @@ pub(super) fn find(text: &str, is_expected: bool, spans: &mut Vec<Span>) {
         };
         let is_expected = || is_expected || follows_word(text, first.start);
         let mut found = number(text, run, is_expected);
-        if let Some((_, span)) = &found
+        if let Some(span) = &found
             && let Some(other) = overlapping(others.get_or_insert_with(|| others_in(text)), span)
         {
             let clear = run.iter().take_while(|group| group.end <= other).count();
             found = number(text, &run[..clear], is_expected);
         }
-        if let Some((_, span)) = &found {
+        if let Some(span) = &found {
             spans.push(Span::new(span.start, span.end, Kind::Phone));
         }
-        numbers.skip(found.map_or(1, |(count, _)| count));
+        // The next number may begin in this one, which took as much as it could.
+        numbers.skip(1);
     }
 }
 
@@ -147,42 +156,49 @@ fn overlapping(others: &[Span], span: &Range<usize>) -> Option<usize> {
     other.map(|other| other.start)
 }
 
-/// The number that begins with the first group of `run`: how many groups, and where it stands.
-fn number(
-    text: &str,
-    run: &[Group],
-    is_expected: impl Fn() -> bool,
-) -> Option<(usize, Range<usize>)> {
-    if run.is_empty() {
-        return None;
-    }
+/// The number that begins with the first group of `run`.
+fn number(text: &str, run: &[Group], is_expected: impl Fn() -> bool) -> Option<Range<usize>> {
     let run = &run[..reach(text, run)];
-    let start = run[0].start;
-    let opened = text[..start].ends_with('(');
-    let sign = text[..start].trim_end_matches('(');
-    if sign.ends_with('+')
-        && start - sign.len() <= 1
-        && !before(sign, sign.len() - 1).is_some_and(|char| char.is_ascii_digit())
-    {
-        let count = international(text, run)?;
-        return Some((count, sign.len() - 1..run[count - 1].end));
-    }
-    if !may_begin(text, run) {
+    let first = run.first()?;
+    let all = written(text, run);
+    if all.len() < FEWEST {
         return None;
     }
-    let fits = |count: &usize| ends_well(text, run, *count);
-    let counts = || (1..=run.len()).rev().filter(fits);
-    let spelled = counts().find(|count| {
-        let number = &run[..*count];
-        is_national(text, number, opened)
-    });
-    let expected = || counts().find(|count| (7..=15).contains(&digits(&run[..*count])));
-    let count = spelled.or_else(|| expected().filter(|_| is_expected()))?;
-    let start = match opened && text[start..run[count - 1].end].contains(')') {
-        true => start - 1,
-        false => start,
+    let is_opened = text[..first.start].ends_with('(');
+    let sign = text[..first.start].trim_end_matches('(');
+    if sign.ends_with('+')
+        && first.start - sign.len() <= 1
+        && !before(sign, sign.len() - 1).is_some_and(|char| char.is_ascii_digit())
+        && let Some(count) = international(text, run, &all)
+    {
+        return Some(sign.len() - 1..run[count - 1].end);
+    }
+    if !may_begin(text, first) {
+        return None;
+    }
+    let is_expected = is_expected();
+    // A row of many short numbers is looked at once for each of them.
+    let most = match all[0] == b'0' || is_opened || is_expected {
+        true => run.len(),
+        false => run.len().min(MOST_LAID_OUT),
     };
-    Some((count, start..run[count - 1].end))
+    let mut expected = None;
+    let mut spelled = None;
+    let mut total = digits(&run[..most]);
+    for count in (1..=most).rev() {
+        if (FEWEST..=LONGEST).contains(&total) && ends_well(text, run, count) {
+            if is_national(text, &run[..count], &all[..total], is_opened) {
+                spelled = Some(count);
+                break;
+            }
+            expected = expected.or(Some(count).filter(|_| total <= MOST));
+        }
+        total -= run[count - 1].len();
+    }
+    let count = spelled.or_else(|| expected.filter(|_| is_expected))?;
+    let end = run[count - 1].end;
+    let is_closed = is_opened && text[first.start..end].contains(')');
+    Some(first.start - usize::from(is_closed)..end)
 }
 
 /// How many groups have only signs between them that stand in telephone numbers.
@@ -207,13 +223,16 @@ fn reach(text: &str, run: &[Group]) -> usize {
                 | "/ "
         )
     };
-    let joined = (1..run.len()).take_while(|index| is_gap(gap(text, run, *index)));
-    1 + joined.count()
+    let mut total = 0;
+    let joined = (0..run.len()).take_while(|index| {
+        total += run[*index].len();
+        *index == 0 || (total <= LONGEST + MOST_GROUPS && is_gap(gap(text, run, *index)))
+    });
+    joined.count()
 }
 
 /// After a `+`.
-fn international(text: &str, run: &[Group]) -> Option<usize> {
-    let all = written(text, run);
+fn international(text: &str, run: &[Group], all: &[u8]) -> Option<usize> {
     let (first, second) = (*all.first()?, *all.get(1)?);
     let up_to = |most: usize| {
         (1..=run.len())
@@ -227,18 +246,17 @@ fn international(text: &str, run: &[Group]) -> Option<usize> {
         // North America has ten digits, so that what follows is something else.
         b'1' => up_to(11)
             .filter(|count| digits(&run[..*count]) == 11)
-            .or_else(|| up_to(15)),
-        _ => up_to(15),
+            .or_else(|| up_to(MOST)),
+        _ => up_to(MOST),
     }?;
     let is_decimal = count == 2 && gap(text, run, 1) == "." && run[1].len() < 9;
     (digits(&run[..count]) >= 8 && !is_decimal).then_some(count)
 }
 
 /// By its digits and groups alone, without a word before it.
-fn is_national(text: &str, number: &[Group], is_opened: bool) -> bool {
-    let all = written(text, number);
+fn is_national(text: &str, number: &[Group], all: &[u8], is_opened: bool) -> bool {
     let is_grouped = number.len() > 1;
-    let by_zero = match all.as_slice() {
+    let by_zero = match all {
         [b'0', b'0', b'1'..=b'9', ..] => (11..=17).contains(&all.len()),
         [b'0', b'1'..=b'9', ..] if number[0].len() > 1 => match is_grouped {
             true => (9..=12).contains(&all.len()),
@@ -255,19 +273,19 @@ fn is_national(text: &str, number: &[Group], is_opened: bool) -> bool {
     let mut layouts = LAYOUTS
         .iter()
         .filter(|layout| layout.lengths.iter().copied().eq(lengths()));
-    by_zero || has_area || layouts.any(|layout| (layout.begins)(&all))
+    by_zero || has_area || layouts.any(|layout| (layout.begins)(all))
 }
 
-/// At most as many digits as matter.
+/// The digits, no more of them than matter.
 fn written(text: &str, run: &[Group]) -> Vec<u8> {
     let bytes = |group: &Group| text.as_bytes()[group.start..group.end].iter().copied();
-    run.iter().flat_map(bytes).take(20).collect()
+    run.iter().flat_map(bytes).take(LONGEST).collect()
 }
 
-fn may_begin(text: &str, run: &[Group]) -> bool {
-    let start = run[0].start;
+fn may_begin(text: &str, first: &Group) -> bool {
+    let start = first.start;
     // Of a larger number, unless a blank stands between.
-    if run[0].is_joined
+    if first.is_joined
         && !before(text, start).is_some_and(|char| matches!(char, ' ' | '\n' | '\t' | '('))
     {
         return false;
@@ -308,7 +326,11 @@ fn follows_word(text: &str, start: usize) -> bool {
     while !text.is_char_boundary(from) {
         from -= 1;
     }
-    TELEPHONE.is_match(&text[from..start])
+    let before = &text[from..start];
+    let has_letter = before
+        .bytes()
+        .any(|byte| byte.is_ascii_alphabetic() || !byte.is_ascii());
+    has_letter && TELEPHONE.is_match(before)
 }
 
 #[cfg(test)]
