@@ -134,6 +134,13 @@ mod tests {
     }
 
     #[test]
+    fn a_pattern_is_of_what_is_written_as_well_as_of_what_is_seen() {
+        let finder = finder(&["Akte–[0-9]+"]);
+        let text = "zur Akte–12";
+        assert_eq!(found(text, &finder.find(text, None)), ["Akte–12"]);
+    }
+
+    #[test]
     fn other_scripts_and_escapes_hide_nothing() {
         let finder = finder(&["TICKET-[0-9]+"]);
         for (text, value) in [
