@@ -3,7 +3,7 @@
 //! What counts: four numbers up to 255 with dots between them, leading zeros or not, and those of
 //! five, as tcpdump writes ports, unless all have two digits, as in telephone numbers (a version of
 //! four numbers is an address too, unless it begins with `v`); and whatever the standard library reads as IPv6, but for what is more likely a
-//! slice or a path in code: `::`, `1::2`, `a::b`. A port, a zone or a length of a prefix stays
+//! slice or a path in code: `::`, `1::2`, `a::b`, `e2e::`. A port, a zone or a length of a prefix stays
 //! beside the address.
 
 use std::net::Ipv6Addr;
@@ -74,8 +74,12 @@ fn find_v6(text: &str, spans: &mut Vec<Span>) {
                     spans.push(Span::new(begin, begin + len, Kind::Ip));
                     at += len;
                 }
-                None if run.as_bytes()[at] == b':' => at += 1,
-                None => at = run[at..].find(':').map_or(run.len(), |colon| at + colon),
+                None if run[at..].starts_with([':', '.']) => at += 1,
+                None => {
+                    at = run[at..]
+                        .find([':', '.'])
+                        .map_or(run.len(), |sign| at + sign)
+                }
             }
         }
     });
@@ -120,7 +124,8 @@ fn v6(run: &str) -> Option<usize> {
     };
     address.parse::<Ipv6Addr>().ok()?;
     let has_digit = address.bytes().any(|byte| byte.is_ascii_digit());
-    let is_likely = address == "::1" || groups >= 3 || (longest >= 3 && has_digit);
+    let is_written_out = longest == 4 || (longest == 3 && groups == 2);
+    let is_likely = address == "::1" || groups >= 3 || (is_written_out && has_digit);
     is_likely.then_some(address.len())
 }
 
@@ -235,6 +240,7 @@ mod tests {
         addresses("fe80::1: up", &["fe80::1"]);
         addresses("ip2001:db8::1x", &["2001:db8::1"]);
         addresses("addr_fe80::1_a", &["fe80::1"]);
+        addresses("9.2001:db8::1", &["2001:db8::1"]);
     }
 
     #[test]
@@ -249,6 +255,7 @@ mod tests {
             "face::b00k",
             "a1::b2::c3",
             "foo123::abc",
+            "use e2e::{",
             "::",
             "a: b",
             "dead::beef",

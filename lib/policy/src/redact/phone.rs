@@ -7,8 +7,8 @@
 //!   write them ([`LAYOUTS`]);
 //! - 7 to 15 digits after a word such as `phone`, whatever their groups.
 //!
-//! No number counts that goes on with letters, a comma, a colon or a per cent sign and digits, and
-//! none that overlaps a date, a UUID, a bank account or an IP address.
+//! A number without groups counts only where it stands alone: not beside letters, nor after `#`, a
+//! currency or a dash. None counts that overlaps a date, a time, a UUID, a bank account or an IP address.
 
 use std::ops::Range;
 use std::sync::LazyLock;
@@ -81,11 +81,12 @@ const LAYOUTS: &[Layout] = &[
     },
 ];
 
-/// Dates, UUIDs, hardware addresses, account numbers (IBAN), ZIP codes.
+/// Dates, times, UUIDs, hardware addresses, account numbers (IBAN), ZIP codes.
 static OTHERS: LazyLock<Regex> = LazyLock::new(|| {
     let others = [
         r"(?:19|20)[0-9]{2}[-./](?:0?[1-9]|1[0-2])[-./](?:0?[1-9]|[12][0-9]|3[01])(?:T[0-9]+)?",
         r"[0-9]{1,2}[-./][0-9]{1,2}[-./](?:19|20)[0-9]{2}",
+        r"[0-9]{1,2}:[0-9]{2}(?::[0-9]{2}(?:[.,][0-9]+)?)?",
         r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}",
         r"[0-9]{2}(?:-[0-9]{2}){5}",
         r"[A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]{4}){3,7}(?: ?[A-Z0-9]{1,3})?",
@@ -173,9 +174,6 @@ fn number(text: &str, run: &[Group], is_expected: impl Fn() -> bool) -> Option<R
     {
         return Some(sign.len() - 1..run[count - 1].end);
     }
-    if !may_begin(text, first) {
-        return None;
-    }
     let is_expected = is_expected();
     // A row of many short numbers is looked at once for each of them.
     let most = match all[0] == b'0' || is_opened || is_expected {
@@ -186,7 +184,10 @@ fn number(text: &str, run: &[Group], is_expected: impl Fn() -> bool) -> Option<R
     let mut spelled = None;
     let mut total = digits(&run[..most]);
     for count in (1..=most).rev() {
-        if (FEWEST..=LONGEST).contains(&total) && ends_well(text, run, count) {
+        if (FEWEST..=LONGEST).contains(&total)
+            && may_begin(text, first, count > 1)
+            && may_end(text, run, count)
+        {
             if is_national(text, &run[..count], &all[..total], is_opened) {
                 spelled = Some(count);
                 break;
@@ -257,11 +258,12 @@ fn international(text: &str, run: &[Group], all: &[u8]) -> Option<usize> {
 fn is_national(text: &str, number: &[Group], all: &[u8], is_opened: bool) -> bool {
     let is_grouped = number.len() > 1;
     let by_zero = match all {
+        // All digits there are, in a row, and a matrix.
+        _ if !is_grouped && all.starts_with(b"0123456789") => false,
+        _ if number[0].len() == 1 => false,
         [b'0', b'0', b'1'..=b'9', ..] => (11..=17).contains(&all.len()),
-        [b'0', b'1'..=b'9', ..] if number[0].len() > 1 => match is_grouped {
-            true => (9..=12).contains(&all.len()),
-            false => (10..=11).contains(&all.len()),
-        },
+        [b'0', b'1'..=b'9', ..] if is_grouped => (9..=12).contains(&all.len()),
+        [b'0', b'1'..=b'9', ..] => (10..=11).contains(&all.len()),
         _ => false,
     };
     let has_area = is_opened
@@ -270,10 +272,35 @@ fn is_national(text: &str, number: &[Group], all: &[u8], is_opened: bool) -> boo
         && (2..=5).contains(&number[0].len())
         && (9..=12).contains(&all.len());
     let lengths = || number.iter().map(Group::len);
+    if lengths().all(|len| len == 2) {
+        return by_zero && number.len() == 5 && all[1] != b'0' && !is_dump(text, number);
+    }
     let mut layouts = LAYOUTS
         .iter()
         .filter(|layout| layout.lengths.iter().copied().eq(lengths()));
     by_zero || has_area || layouts.any(|layout| (layout.begins)(all))
+}
+
+/// Whether pairs of digits go on with others beside them, as bytes in a dump do.
+fn is_dump(text: &str, number: &[Group]) -> bool {
+    let bytes = text.as_bytes();
+    let before = bytes[..number[0].start].strip_suffix(b" ");
+    let pair_before = before.is_some_and(|before| match before {
+        [.., a, b, c] => {
+            b.is_ascii_hexdigit() && c.is_ascii_hexdigit() && !a.is_ascii_alphanumeric()
+        }
+        [b, c] => b.is_ascii_hexdigit() && c.is_ascii_hexdigit(),
+        _ => false,
+    });
+    let after = bytes[number[number.len() - 1].end..].strip_prefix(b" ");
+    let pair_after = after.is_some_and(|after| match after {
+        [a, b, c, ..] => {
+            a.is_ascii_hexdigit() && b.is_ascii_hexdigit() && !c.is_ascii_alphanumeric()
+        }
+        [a, b] => a.is_ascii_hexdigit() && b.is_ascii_hexdigit(),
+        _ => false,
+    });
+    pair_before || pair_after
 }
 
 /// The digits, no more of them than matter.
@@ -282,18 +309,17 @@ fn written(text: &str, run: &[Group]) -> Vec<u8> {
     run.iter().flat_map(bytes).take(LONGEST).collect()
 }
 
-fn may_begin(text: &str, first: &Group) -> bool {
-    let start = first.start;
-    // Of a larger number, unless a blank stands between.
-    if first.is_joined
-        && !before(text, start).is_some_and(|char| matches!(char, ' ' | '\n' | '\t' | '('))
-    {
-        return false;
-    }
-    let mut chars = text[..start].chars().rev();
+/// A number in groups may stand beside anything but more of it; one without looks like a count, an
+/// order or some of a code where it stands beside certain signs.
+fn may_begin(text: &str, first: &Group, is_grouped: bool) -> bool {
+    let mut chars = text[..first.start].chars().rev();
     match chars.next() {
-        Some('#' | '$' | '€' | '£' | '¥' | '_' | ',') => false,
-        Some('.') => chars.next().is_some_and(char::is_alphabetic),
+        // Of a larger number, unless one begins anew.
+        Some(char) if first.is_joined => {
+            matches!(char, ' ' | '\n' | '\t' | '(') || (is_grouped && char == '/')
+        }
+        _ if is_grouped => true,
+        Some('#' | '$' | '€' | '£' | '¥') => false,
         Some('-' | '/') => !chars
             .next()
             .is_some_and(|char| is_word(char) || matches!(char, '-' | '_' | ')')),
@@ -302,21 +328,24 @@ fn may_begin(text: &str, first: &Group) -> bool {
     }
 }
 
-/// Whether `count` groups can be the whole of a number.
-fn ends_well(text: &str, run: &[Group], count: usize) -> bool {
-    let end = run[count - 1].end;
-    if count < run.len() && !gap(text, run, count).contains([' ', '(']) {
-        return false;
+/// Whether the first `count` groups can be the whole of a number.
+fn may_end(text: &str, run: &[Group], count: usize) -> bool {
+    let is_grouped = count > 1;
+    if let Some(next) = run.get(count) {
+        let gap = gap(text, run, count);
+        // As tables of numbers have it.
+        let is_fraction = gap == "." && matches!(&text[next.start..next.end], "0" | "00");
+        return is_fraction || gap.contains([' ', '(', '/']);
     }
-    let mut rest = text[end..].chars();
+    let mut rest = text[run[count - 1].end..].chars();
     let next = rest.next();
     let then_digit = rest.next().is_some_and(|char| char.is_ascii_digit());
     match next {
-        Some(',' | ':' | '.' | '-' | '/') => !then_digit,
-        Some('%' | '_' | '@' | '°') => false,
+        Some('.' | '-') => !then_digit,
+        Some('%' | '°') => is_grouped,
         // An extension.
-        Some('x' | 'X') => then_digit,
-        Some(char) => !is_word(char),
+        Some('x' | 'X') => is_grouped || then_digit,
+        Some(char) => is_grouped || !is_word(char),
         None => true,
     }
 }

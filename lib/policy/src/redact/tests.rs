@@ -43,6 +43,22 @@ const FILLERS: [&str; 14] = [
     " \u{1f600} ",
 ];
 
+/// What may stand right before a value.
+#[rustfmt::skip]
+const BEFORE: [&str; 37] = [
+    "", " ", ",", ".", ":", ";", "-", "_", "/", "\\", "=", "#", "(", "[", "{", "<", "\"", "'",
+    "*", "|", "~", "%", "中", "1 ", "1,", "12/27 ", "no. ", "\\n", "\\\\n", "%20", "\t", "$", "@",
+    "tel:", "://", "2024-11-22 ", "10:30 ",
+];
+
+/// What may stand right after one.
+#[rustfmt::skip]
+const AFTER: [&str; 38] = [
+    "", " ", ",", ".", ":", ";", "-", "_", "/", "\\", "=", "+", "#", ")", "]", "}", ">", "\"",
+    "'", "*", "|", "中", " 1", ",1", ".0", ":80", "\\n", "\\n1", "%20", "\t", "?", "...", " - 2",
+    "@x", "/24", "%eth0", " 2024-11-22", "\n30",
+];
+
 fn redaction() -> Redaction {
     let redact = Redact {
         kinds: vec![
@@ -179,6 +195,24 @@ fn any_text_at_all_comes_back() {
         let redacted = redaction.apply_to_text(&mut sent).unwrap();
         assert_eq!(streamed(redacted, Form::Text, &sent, &cuts), text);
     });
+}
+
+#[test]
+fn values_are_found_whatever_sign_stands_beside_them() {
+    let redaction = redaction();
+    for value in VALUES
+        .into_iter()
+        .filter(|value| !value.starts_with(['\"', '<']))
+    {
+        for (before, after) in BEFORE
+            .iter()
+            .flat_map(|before| AFTER.map(|after| (before, after)))
+        {
+            let mut sent = format!("{before}{value}{after}");
+            redaction.apply_to_text(&mut sent).unwrap();
+            assert_private(&sent);
+        }
+    }
 }
 
 /// Ends, where a quarter of a second would be hours if some of it were read again for each of it.
