@@ -139,7 +139,8 @@ pub(crate) struct AttemptLine {
 }
 
 /// The outcomes of attempts that no endpoint takes money for: it was not reached, or it refused.
-const FREE: [&str; 7] = [
+const FREE: [&str; 8] = [
+    "cannot_redact",
     "connect",
     "address_refused",
     "overloaded",

@@ -22,6 +22,8 @@ pub(crate) enum Refusal {
     NoSuchPath { method: String, path: String },
     #[error("no response is stored here: whoever asked for it has it")]
     NothingStored,
+    #[error("thread: nobody keeps threads here: send the whole conversation")]
+    NoThreads,
     #[error("the body is not JSON: {0}")]
     NotJson(String),
     #[error("the body is longer than {limit} bytes")]
@@ -106,6 +108,10 @@ pub(crate) enum Failure {
     Unsupported { tier: String },
     #[error("tier {tier:?} failed")]
     Broken { tier: String },
+    #[error(
+        "private values cannot be taken out of {field}, so the ask does not go to tier {tier:?}"
+    )]
+    CannotRedact { tier: String, field: String },
     #[error("tier {tier:?} did not answer within its time")]
     TooSlow { tier: String },
 }
@@ -128,6 +134,7 @@ impl Failure {
             Failure::TooLong { .. } => "too_long",
             Failure::Unsupported { .. } => "unsupported",
             Failure::Broken { .. } => "broken",
+            Failure::CannotRedact { .. } => "cannot_redact",
             Failure::TooSlow { .. } => "too_slow",
         }
     }
@@ -143,6 +150,7 @@ impl Failure {
                 StatusCode::BAD_REQUEST
             }
             Failure::Silent { .. } | Failure::TooSlow { .. } => StatusCode::GATEWAY_TIMEOUT,
+            Failure::CannotRedact { .. } => StatusCode::FORBIDDEN,
             Failure::Connect { .. }
             | Failure::AddressRefused { .. }
             | Failure::Lost { .. }
@@ -166,6 +174,7 @@ impl Refusal {
                 StatusCode::NOT_FOUND
             }
             Refusal::NotJson(_)
+            | Refusal::NoThreads
             | Refusal::Field { .. }
             | Refusal::BodyBroken
             | Refusal::NoTierFor { .. } => StatusCode::BAD_REQUEST,
@@ -225,6 +234,7 @@ impl Refusal {
                     | Failure::Refused { .. }
                     | Failure::TooLong { .. }
                     | Failure::Unsupported { .. }
+                    | Failure::CannotRedact { .. }
             ),
             _ => false,
         };

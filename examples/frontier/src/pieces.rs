@@ -30,10 +30,11 @@ fn slices(mut rest: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// The words of a text, the longest first, and of equally long ones the earlier.
+/// The words of a text, the longest first, and of equally long ones the earlier. A name in brackets is
+/// one word with them, as `[EMAIL_1]`: whoever puts such names into a text wants them back whole.
 pub(crate) fn longest_words(text: &str) -> Vec<&str> {
     let mut words: Vec<&str> = text
-        .split(|c: char| !c.is_alphanumeric())
+        .split(|c: char| !(c.is_alphanumeric() || "[]_".contains(c)))
         .filter(|word| !word.is_empty())
         .collect();
     words.sort_by_key(|word| std::cmp::Reverse(word.chars().count()));

@@ -10,6 +10,7 @@
 //!   types, and a private plan holds only the first.
 //! * [`cidr`]: the networks that count as the cluster's.
 //! * [`load`]: the shape of a report of load.
+//! * [`redact`]: private values out of what leaves the cluster, and back into the answer.
 //! * [`source`]: where the files of a model source lie.
 
 pub mod cidr;
@@ -19,6 +20,7 @@ pub mod language;
 pub mod last_good;
 pub mod load;
 pub mod plan;
+pub mod redact;
 pub mod rules;
 pub mod source;
 pub mod table;

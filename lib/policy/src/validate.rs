@@ -23,6 +23,7 @@ use weir_crds::{
 
 use crate::honoured::Honoured;
 use crate::plan::Egress;
+use crate::redact::Redaction;
 use crate::rules::{Classifier, Rule};
 use crate::tier::{Inside, Outside, Target, Tier};
 
@@ -45,6 +46,8 @@ pub struct Settings {
     pub egress: Egress,
     /// Asks with this header stay in the cluster whatever `egress` says.
     pub private_when: Option<HeaderValues>,
+    /// What is taken out of what leaves the cluster.
+    pub redaction: Option<Arc<Redaction>>,
     pub headers_after: Duration,
     pub timeout: Duration,
     pub idle_timeout: Duration,
@@ -98,6 +101,7 @@ pub const HONOURED: Honoured = Honoured {
         "spec.tiers[].endpoint.timeouts",
         "spec.privacy.egress",
         "spec.privacy.denyWhen",
+        "spec.privacy.redact",
         "spec.auth",
         "spec.pin",
         "spec.rules",
@@ -149,6 +153,7 @@ pub fn settings(spec: &RoutePolicySpec) -> Result<Settings, Vec<Problem>> {
             .deny_when
             .as_ref()
             .map(|when| when.header.clone()),
+        redaction: check.redaction(spec),
         headers_after: check.duration("spec.streaming.headersAfter", &spec.streaming.headers_after),
         timeout: check.duration("spec.timeout", &spec.timeout),
         idle_timeout: check.duration("spec.idleTimeout", &spec.idle_timeout),
@@ -196,6 +201,18 @@ impl Check {
                 self.invalid(field, "a name is empty");
             } else if !seen.insert(name) {
                 self.invalid(field, format_args!("{name:?} is there twice"));
+            }
+        }
+    }
+
+    fn redaction(&mut self, spec: &RoutePolicySpec) -> Option<Arc<Redaction>> {
+        match Redaction::compile(spec.privacy.redact.as_ref()?) {
+            Ok(redaction) => Some(Arc::new(redaction)),
+            Err(problems) => {
+                for (field, message) in problems {
+                    self.invalid(format!("spec.privacy.redact{field}"), message);
+                }
+                None
             }
         }
     }

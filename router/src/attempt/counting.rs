@@ -7,6 +7,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 use tonic::Request;
 use weir_policy::tier::{Tier, model_name};
+use weir_policy::validate::Settings;
 use weir_worker_api as api;
 use weir_worker_api::worker_client::WorkerClient;
 
@@ -43,7 +44,7 @@ pub(crate) async fn at_replica(
 /// Counted by the tier's endpoint; nothing where its wire cannot, or where it failed.
 pub(crate) async fn at_endpoint(
     shared: &Shared,
-    tier: &Tier,
+    (settings, tier): (&Settings, &Tier),
     ask: &Ask,
     until: Instant,
 ) -> Option<u64> {
@@ -61,6 +62,7 @@ pub(crate) async fn at_endpoint(
         reach,
         key,
         bundle,
+        redaction: settings.redaction.as_ref(),
         pass: &pass,
     };
     let answer = endpoint::count(call, &shared.dialler, ask, fields).await;

@@ -9,9 +9,11 @@ mod headers;
 mod proof;
 mod reader;
 mod request;
+mod restoring;
 mod vectors;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -21,7 +23,9 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use jiff::Timestamp;
 use reqwest::{Response, Url};
 use serde_json::Value;
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
+use weir_policy::redact::{Redacted, Redaction};
 use weir_policy::tier::{Endpoint, Timeouts};
 
 use super::{Arrival, Finish};
@@ -34,7 +38,8 @@ use crate::refusal::Failure;
 use crate::throttle;
 use crate::wire::{Upstream, Wire};
 use events::Events;
-use reader::{Reader, Taken, Unreadable};
+use reader::{Reader, Taken};
+use restoring::Restoring;
 
 /// The most that is read of a count.
 const LONGEST_COUNT: usize = 64 << 10;
@@ -49,7 +54,10 @@ pub(crate) struct Source {
     events: Events,
     reader: Reader,
     arrivals: VecDeque<Arrival>,
+    /// Where something was taken out of the ask.
+    restoring: Option<Restoring>,
     has_ended: bool,
+    has_flushed: bool,
 }
 
 /// What an attempt at an endpoint needs.
@@ -58,6 +66,8 @@ pub(crate) struct Call<'a> {
     pub endpoint: &'a Endpoint,
     pub reach: Reach,
     pub key: Option<HeaderValue>,
+    /// What is taken out of whatever leaves the cluster.
+    pub redaction: Option<&'a Arc<Redaction>>,
     /// Of its `caBundle`.
     pub bundle: Option<Bundle>,
     /// What it is told of the endpoint.
@@ -71,8 +81,9 @@ pub(crate) async fn open(call: Call<'_>, dialler: &Dialler, ask: &Ask) -> Result
     } = call.endpoint.timeouts;
     let tier = call.tier.to_owned();
     let broken = || Failure::Broken { tier: tier.clone() };
-    let outgoing = Outgoing::of(&call, ask)?;
+    let outgoing = Outgoing::of(&call, ask).await?;
     let wire = outgoing.wire;
+    let redacted = outgoing.redacted.clone();
     let response = send(&call, dialler, outgoing).await?;
     if !is_event_stream(response.headers()) {
         tracing::warn!(tier, "the endpoint did not answer with a stream of events");
@@ -86,9 +97,11 @@ pub(crate) async fn open(call: Call<'_>, dialler: &Dialler, ask: &Ask) -> Result
         tier,
         idle,
         events: Events::default(),
-        reader: Reader::new(wire, call.endpoint, ask),
+        reader: Reader::new(wire, call.endpoint, ask, redacted.is_none()),
         arrivals: VecDeque::new(),
+        restoring: redacted.map(|redacted| Restoring::new(redacted, ask.form.is_json())),
         has_ended: false,
+        has_flushed: false,
     };
     source.take(first)?;
     Ok(source)
@@ -101,7 +114,7 @@ pub(crate) async fn count(
     ask: &Ask,
     fields: &[&str],
 ) -> Result<Value, Failure> {
-    let mut outgoing = Outgoing::of(&call, ask)?;
+    let mut outgoing = Outgoing::of(&call, ask).await?;
     let suffix = match outgoing.wire {
         Wire::Messages => "/count_tokens",
         _ => "/input_tokens",
@@ -121,7 +134,7 @@ pub(crate) async fn embed(
     dialler: &Dialler,
     ask: &Ask,
 ) -> Result<(Piece, Finish), Failure> {
-    let outgoing = Outgoing::of(&call, ask)?;
+    let outgoing = Outgoing::of(&call, ask).await?;
     let response = send(&call, dialler, outgoing).await?;
     let answer = whole(&call, response, LONGEST_VECTORS).await?;
     let inputs = match &ask.input {
@@ -160,23 +173,52 @@ struct Outgoing {
     url: Url,
     headers: HeaderMap,
     body: Value,
+    /// What was taken out of `body`, if anything was.
+    redacted: Option<Arc<Redacted>>,
 }
 
 impl Outgoing {
-    fn of(call: &Call<'_>, ask: &Ask) -> Result<Self, Failure> {
+    /// The only way from an ask to an endpoint: what leaves the cluster is redacted here.
+    async fn of(call: &Call<'_>, ask: &Ask) -> Result<Self, Failure> {
         let broken = || Failure::Broken {
             tier: call.tier.to_owned(),
         };
         // A tier that cannot be asked is not in the plan.
         let wire = Upstream::of_endpoint(call.endpoint).wire_for(ask.wire);
         let wire = wire.ok_or_else(broken)?;
+        let body = request::body(wire, call.endpoint, ask);
+        let (body, redacted) = match (call.reach, call.redaction) {
+            (Reach::Outside, Some(redaction)) => redact(call.tier, redaction, body).await?,
+            _ => (body, None),
+        };
         Ok(Self {
             wire,
             url: url(call.endpoint, wire).parse().map_err(|_| broken())?,
             headers: headers::of(call, wire, ask),
-            body: request::body(wire, call.endpoint, ask),
+            body,
+            redacted,
         })
     }
+}
+
+/// Takes private values out of a request, on a thread where looking through megabytes disturbs
+/// nobody.
+async fn redact(
+    tier: &str,
+    redaction: &Arc<Redaction>,
+    mut body: Value,
+) -> Result<(Value, Option<Arc<Redacted>>), Failure> {
+    request::forget_thoughts(&mut body);
+    let redaction = redaction.clone();
+    let redacted = spawn_blocking(move || redaction.apply(&mut body).map(|found| (body, found)));
+    let redacted = redacted.await.map_err(|_| Failure::Broken {
+        tier: tier.to_owned(),
+    })?;
+    let (body, found) = redacted.map_err(|cannot| Failure::CannotRedact {
+        tier: tier.to_owned(),
+        field: cannot.field,
+    })?;
+    Ok((body, (!found.is_empty()).then(|| Arc::new(found))))
 }
 
 /// Sends a request, and waits for an answer that is no error.
@@ -225,6 +267,11 @@ impl Source {
             if let Some(arrival) = self.arrivals.pop_front() {
                 return Ok(arrival);
             }
+            if self.has_ended && !std::mem::replace(&mut self.has_flushed, true) {
+                let held = self.restoring.as_mut().map(Restoring::finish);
+                self.arrive(held.unwrap_or_default());
+                continue;
+            }
             if self.has_ended {
                 // A stream that was cut before it said how the answer ends is no answer.
                 let finish = self.reader.finish();
@@ -254,26 +301,19 @@ impl Source {
             Some(Err(_)) => return Err(self.lost()),
             Some(Ok(bytes)) => bytes,
         };
-        let tier = || self.tier.clone();
+        let tier = self.tier.clone();
         let events = self.events.take(&bytes);
-        for data in events.map_err(|_| Failure::Broken { tier: tier() })? {
-            let taken = self
-                .reader
-                .take(&data)
-                .map_err(|unreadable| match unreadable {
-                    Unreadable::Garbage | Unreadable::Failed => Failure::Broken { tier: tier() },
-                    Unreadable::Overloaded => Failure::Overloaded {
-                        tier: tier(),
-                        retry_after: None,
-                    },
-                })?;
-            match taken {
+        for data in events.map_err(|_| Failure::Broken { tier: tier.clone() })? {
+            let taken = self.reader.take(&data);
+            match taken.map_err(|unreadable| unreadable.of(&tier))? {
                 Taken::Pieces(pieces) => {
-                    let pieces = pieces.into_iter().filter(|piece| !piece.is_empty());
-                    self.arrivals.extend(pieces.map(|piece| Arrival::Tokens {
-                        evidence: Vec::new(),
-                        piece,
-                    }));
+                    for piece in pieces {
+                        let pieces = match &mut self.restoring {
+                            Some(restoring) => restoring.take(piece),
+                            None => vec![piece],
+                        };
+                        self.arrive(pieces);
+                    }
                 }
                 // Whatever comes behind the end is no part of the answer.
                 Taken::End => {
@@ -283,6 +323,14 @@ impl Source {
             }
         }
         Ok(())
+    }
+
+    fn arrive(&mut self, pieces: Vec<Piece>) {
+        let pieces = pieces.into_iter().filter(|piece| !piece.is_empty());
+        self.arrivals.extend(pieces.map(|piece| Arrival::Tokens {
+            evidence: Vec::new(),
+            piece,
+        }));
     }
 
     fn lost(&self) -> Failure {

@@ -239,6 +239,7 @@ impl Pursuit<'_> {
             reach,
             key,
             bundle,
+            redaction: self.settings.redaction.as_ref(),
             pass: &pass,
         };
         line.sent();

@@ -16,6 +16,9 @@ use crate::wire::Wire;
 /// Reads the body of a request.
 pub(crate) fn messages(body: Map<String, Value>) -> Result<Ask, Refusal> {
     let fields = Fields::whole(&body);
+    if fields.present("thread").is_some() {
+        return Err(Refusal::NoThreads);
+    }
     let mut needs = Vec::new();
     let mut input = system(&fields, &mut needs)?;
     input.extend(conversation(&fields, &mut needs)?);

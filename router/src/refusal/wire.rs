@@ -75,6 +75,10 @@ impl Refusal {
             _ => "invalid_request_error",
         };
         let mut error = json!({ "type": kind, "message": self.to_string() });
+        if *self == Refusal::NoThreads {
+            // On this word SDKs send the conversation whole, and never a thread again.
+            error["details"] = json!({ "error_code": "thread_unsupported_request" });
+        }
         self.tell_attempts(&mut error);
         error
     }
@@ -95,6 +99,7 @@ impl Refusal {
             Refusal::PinNotAllowed => Some("x-weir-tier"),
             Refusal::Failed { last, .. } => match last {
                 Failure::Refused { field, .. } => field.as_deref(),
+                Failure::CannotRedact { field, .. } => Some(field),
                 Failure::TooLong { .. } => Some("messages"),
                 _ => None,
             },

@@ -13,17 +13,20 @@ use http::{HeaderValue, Response, StatusCode};
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout_at};
 use weir_policy::tier::Tier;
+use weir_policy::validate::Settings;
 
 use super::with_request_id;
 use crate::ask::Ask;
 use crate::attempt::counting;
+use crate::decision::Decision;
 use crate::decode::{self, Incoming};
 use crate::encode;
 use crate::identify::identify;
 use crate::refusal::Refusal;
+use crate::route::Crossing;
 use crate::shared::Shared;
 use crate::wire::Wire;
-use crate::{admit, matching, plan};
+use crate::{admit, matching};
 
 /// A count that takes longer is not worth waiting for.
 const LONGEST_COUNT: Duration = Duration::from_secs(10);
@@ -103,14 +106,23 @@ async fn count(
     ask.betas = super::betas::allowed(&parts.headers);
     let matched = matching::find(&view.table, &ask.model, &identity, &credentials)?;
     let settings = &matched.route.settings;
-    let plan = plan::plan(settings, &settings.tiers, &ask, &parts.headers)?;
-    let first = plan.steps().into_iter().next();
+    let until = Instant::now() + LONGEST_COUNT;
+    // A count is no ask: what was decided on the way is not kept.
+    let decision = Decision::new(shared.ids.next(), std::time::Instant::now());
+    let crossing = Crossing {
+        shared,
+        decision: &decision,
+        matched: &matched,
+        ask: &ask,
+        headers: &parts.headers,
+        until,
+    };
+    let first = crossing.plan().await?.steps().into_iter().next();
     let estimate = (ask.prompt_estimate(), true);
     let Some(tier) = first else {
         return Ok(estimate);
     };
-    let until = Instant::now() + LONGEST_COUNT;
-    let counted = by_tier(shared, &tier, &ask, until);
+    let counted = by_tier(shared, (settings, &tier), &ask, until);
     let counted = timeout_at(until, counted).await;
     Ok(match counted {
         Ok(Some(tokens)) => (tokens, false),
@@ -118,9 +130,14 @@ async fn count(
     })
 }
 
-async fn by_tier(shared: &Shared, tier: &Tier, ask: &Ask, until: Instant) -> Option<u64> {
+async fn by_tier(
+    shared: &Shared,
+    (settings, tier): (&Settings, &Tier),
+    ask: &Ask,
+    until: Instant,
+) -> Option<u64> {
     match tier.deployment() {
         Some(deployment) => counting::at_replica(shared, deployment, tier.adapter(), ask).await,
-        None => counting::at_endpoint(shared, tier, ask, until).await,
+        None => counting::at_endpoint(shared, (settings, tier), ask, until).await,
     }
 }

@@ -25,7 +25,8 @@ pub(super) const ROWS: &[Row] = &[
     row("cache_control",          &[],                             b"aaac"),
     row("container",              &[],                             b"rrrc"),
     row("mcp_servers",            &["[]"],                         b"rrrc"),
-    row("thread",                 &[],                             b"rrrc"),
+    // Refused when it is read, since nobody keeps threads here.
+    row("thread",                 &[],                             b"rrrr"),
     // Where the provider may compute: a promise that nobody else can keep.
     row("inference_geo",          &[],                             b"rrrc"),
     row("context_management",     &[],                             b"aaac"),

@@ -10,6 +10,7 @@ mod connections;
 mod ending;
 mod failures;
 mod records;
+mod redaction;
 mod refusals;
 mod rig;
 mod routes;

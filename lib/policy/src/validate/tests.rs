@@ -142,6 +142,44 @@ fn every_fault_is_named_by_its_field() {
 }
 
 #[test]
+fn every_fault_of_what_is_redacted_is_named() {
+    for (redact, field, message) in [
+        (json!({}), "spec.privacy.redact", "name kinds or patterns"),
+        (
+            json!({ "patterns": ["a", "("] }),
+            "spec.privacy.redact.patterns[1]",
+            "does not compile: unclosed group",
+        ),
+        (
+            json!({ "patterns": ["a*"] }),
+            "spec.privacy.redact.patterns[0]",
+            "matches the empty text",
+        ),
+        (
+            json!({ "patterns": vec!["a"; 17] }),
+            "spec.privacy.redact.patterns",
+            "at most 16",
+        ),
+    ] {
+        let problems = validate(&with("/privacy", json!({ "redact": redact })));
+        let invalid: Vec<_> = problems
+            .iter()
+            .filter(|problem| problem.reason == reasons::INVALID)
+            .collect();
+        assert_eq!(invalid.len(), 1, "{field}: {problems:?}");
+        assert_eq!(invalid[0].field, field);
+        assert!(
+            invalid[0].message.contains(message),
+            "{}",
+            invalid[0].message
+        );
+    }
+    let redact = json!({ "kinds": ["Email", "Phone"], "patterns": ["TICKET-[0-9]+"] });
+    let problems = validate(&with("/privacy", json!({ "redact": redact })));
+    assert_eq!(problems, []);
+}
+
+#[test]
 fn a_reference_that_leaves_the_folder_of_secrets_is_refused() {
     let key_ref = |name: &str, key: &str| {
         let reference = json!({ "name": name, "key": key });
@@ -217,11 +255,6 @@ fn what_nobody_honours_yet_is_refused_by_name() {
         ),
         ("/sticky", json!("Conversation"), "spec.sticky"),
         ("/cache", json!({ "exact": "10m" }), "spec.cache"),
-        (
-            "/privacy",
-            json!({ "redact": { "kinds": ["Email"] } }),
-            "spec.privacy.redact",
-        ),
     ] {
         let problems = validate(&with(at, value));
         let found = problems.iter().find(|problem| problem.field == field);

@@ -13,6 +13,7 @@ use super::proof;
 use crate::answer::Piece;
 use crate::ask::Ask;
 use crate::attempt::Finish;
+use crate::refusal::Failure;
 use crate::wire::Wire;
 
 /// What one event brought.
@@ -33,6 +34,20 @@ pub(super) enum Unreadable {
     Overloaded,
 }
 
+impl Unreadable {
+    /// What it means for the attempt at `tier`.
+    pub fn of(self, tier: &str) -> Failure {
+        let tier = tier.to_owned();
+        match self {
+            Unreadable::Garbage | Unreadable::Failed => Failure::Broken { tier },
+            Unreadable::Overloaded => Failure::Overloaded {
+                tier,
+                retry_after: None,
+            },
+        }
+    }
+}
+
 /// An answer as far as it has been read.
 pub(super) struct Reader {
     voice: Voice,
@@ -50,8 +65,8 @@ enum Voice {
 }
 
 impl Reader {
-    /// For an answer on `wire` to `ask`.
-    pub fn new(wire: Wire, endpoint: &Endpoint, ask: &Ask) -> Self {
+    /// For an answer on `wire` to `ask`. Events are passed on as they are only where that `may_be`.
+    pub fn new(wire: Wire, endpoint: &Endpoint, ask: &Ask, may_be: bool) -> Self {
         let choices = ask.choices.max(1) as usize;
         Self {
             voice: match wire {
@@ -63,7 +78,7 @@ impl Reader {
                 Wire::Embeddings => Voice::Chat(chat::Reader::new(0)),
             },
             mark: proof::mark(endpoint),
-            is_native: wire == ask.wire,
+            is_native: may_be && wire == ask.wire,
         }
     }
 
@@ -101,12 +116,17 @@ impl Reader {
 
     /// How the answer ended, if that was said.
     pub fn finish(&mut self) -> Option<Finish> {
-        match &mut self.voice {
+        let finish = match &mut self.voice {
             Voice::Chat(reader) => reader.finish(),
             Voice::Completions(reader) => reader.finish(),
             Voice::Responses(reader) => reader.finish(),
             Voice::Messages(reader) => reader.finish(),
-        }
+        };
+        let is_native = self.is_native;
+        finish.map(|finish| Finish {
+            native: finish.native.filter(|_| is_native),
+            ..finish
+        })
     }
 }
 

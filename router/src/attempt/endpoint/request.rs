@@ -53,3 +53,25 @@ fn own(ask: &Ask, endpoint: &Endpoint) -> Map<String, Value> {
     }
     body
 }
+
+/// Takes out what was thought: its maker would not know it again once anything in it is redacted.
+pub(super) fn forget_thoughts(body: &mut Value) {
+    let is_thought = |item: &Value| {
+        let kind = item["type"].as_str();
+        matches!(kind, Some("thinking" | "redacted_thinking" | "reasoning"))
+    };
+    if let Some(Value::Array(items)) = body.get_mut("input") {
+        items.retain(|item| !is_thought(item));
+    }
+    let messages = body.get_mut("messages").and_then(Value::as_array_mut);
+    for message in messages.into_iter().flatten() {
+        if let Some(Value::Array(blocks)) = message.get_mut("content") {
+            blocks.retain(|block| !is_thought(block));
+        }
+    }
+    if let Value::Object(body) = body
+        && messages::is_midway(body)
+    {
+        body.shift_remove("thinking");
+    }
+}

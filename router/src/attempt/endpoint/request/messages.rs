@@ -43,7 +43,7 @@ fn own_wire(endpoint: &Endpoint, ask: &Ask) -> Map<String, Value> {
 }
 
 /// Whether tools answer an assistant that did not think before it called them.
-fn is_midway(body: &Map<String, Value>) -> bool {
+pub(super) fn is_midway(body: &Map<String, Value>) -> bool {
     let messages = body.get("messages").and_then(Value::as_array);
     let assistant = messages.into_iter().flatten().rev();
     let mut assistant = assistant.filter(|message| message["role"] == "assistant");
