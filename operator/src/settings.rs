@@ -57,6 +57,10 @@ pub struct Settings {
     )]
     pub pods_otlp_endpoint: Option<String>,
 
+    /// Proxy that routers ask for everything that leaves the cluster.
+    #[arg(long, env = "WEIR_EGRESS_PROXY", value_name = "URL")]
+    pub egress_proxy: Option<String>,
+
     /// What routers log: a level, or directives such as `info,weir_router=debug`.
     #[arg(
         long,
@@ -98,6 +102,7 @@ impl Default for Settings {
             router_cpu: "100m".into(),
             router_memory: "256Mi".into(),
             pods_otlp_endpoint: None,
+            egress_proxy: None,
             router_log_level: None,
             worker_log_level: None,
             cluster_cidrs: Vec::new(),

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Parser;
+use reqwest::Url;
 use weir_policy::cidr::Cidr;
 use weir_process::{ProcessArgs, parse_duration};
 
@@ -55,6 +56,16 @@ pub struct Args {
     /// tells it to every pod.
     #[arg(long, env = "KUBERNETES_SERVICE_HOST", value_name = "HOST")]
     pub api_server: Option<String>,
+
+    /// Proxy for everything that leaves the cluster, as in http://proxy.egress.svc:3128. No other is
+    /// asked, whatever the environment says.
+    #[arg(long, env = "WEIR_EGRESS_PROXY", value_name = "URL", value_parser = parse_proxy)]
+    pub egress_proxy: Option<Url>,
+
+    /// File in which the world is kept as it was last seen, so that a router that starts while the
+    /// API server is away serves it.
+    #[arg(long, env = "WEIR_WORLD_FILE", value_name = "FILE")]
+    pub world_file: Option<PathBuf>,
 
     /// The largest request body in bytes.
     #[arg(
@@ -120,6 +131,15 @@ pub struct Args {
     pub allow_loopback: bool,
 }
 
+/// An address of a proxy that is asked in plain HTTP or over TLS.
+fn parse_proxy(text: &str) -> Result<Url, String> {
+    let url: Url = text.parse().map_err(|error| format!("{error}"))?;
+    match url.scheme() {
+        "http" | "https" if url.has_host() => Ok(url),
+        _ => Err("must be http:// or https:// with a host".to_owned()),
+    }
+}
+
 impl Default for Args {
     /// What the flags default to.
     fn default() -> Self {
@@ -131,6 +151,8 @@ impl Default for Args {
             config_maps_root: PathBuf::from("/etc/weir/config-maps"),
             cluster_cidrs: Vec::new(),
             api_server: None,
+            egress_proxy: None,
+            world_file: None,
             max_body_bytes: 10 << 20,
             max_bodies_bytes: 64 << 20,
             max_asks: 1024,

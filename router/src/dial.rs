@@ -2,8 +2,10 @@
 //!
 //! A name is checked after it was resolved, and what was checked is what is dialled, so that a name
 //! that changes its address later gains nothing; an address written into the URL is checked before
-//! the request, because a client does not resolve it. Redirects are not followed and no proxy is
-//! asked, since either would dial what was not checked.
+//! the request, because a client does not resolve it. Redirects are not followed, since they would
+//! lead to what was not checked. No proxy is asked but the one that whoever installed Weir named,
+//! and for what leaves the cluster only: then the proxy is what is dialled and checked, and the
+//! proxy finds the address of the endpoint's name.
 
 mod addresses;
 
@@ -15,7 +17,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use reqwest::{Client, ClientBuilder, Url};
+use reqwest::{Client, ClientBuilder, Proxy, Url};
 
 use crate::args::Args;
 use crate::bundle::Bundle;
@@ -38,6 +40,8 @@ const MOST_HEAD_BYTES: u32 = 64 << 10;
 pub(crate) struct Dialler {
     rules: Arc<Rules>,
     lookup: Lookup,
+    /// For what leaves the cluster.
+    proxy: Option<Url>,
     clients: Mutex<BTreeMap<Kind, Client>>,
 }
 
@@ -57,6 +61,7 @@ impl Dialler {
                 allow_loopback: args.allow_loopback,
             }),
             lookup,
+            proxy: args.egress_proxy.clone(),
             clients: Mutex::default(),
         }
     }
@@ -75,13 +80,13 @@ impl Dialler {
             return Ok(client.clone());
         }
         let client = match bundle {
-            None => self.builder(reach, connect).build()?,
+            None => self.builder(reach, connect)?.build()?,
             Some(bundle) => {
                 let trusted = || bundle.certificates.iter().cloned();
-                let merged = self.builder(reach, connect).tls_certs_merge(trusted());
+                let merged = self.builder(reach, connect)?.tls_certs_merge(trusted());
                 // An image without authorities of its own cannot merge them.
                 merged.build().or_else(|_| {
-                    let only = self.builder(reach, connect).tls_certs_only(trusted());
+                    let only = self.builder(reach, connect)?.tls_certs_only(trusted());
                     only.build()
                 })?
             }
@@ -94,23 +99,27 @@ impl Dialler {
         Ok(client)
     }
 
-    fn builder(&self, reach: Reach, connect: Duration) -> ClientBuilder {
+    fn builder(&self, reach: Reach, connect: Duration) -> reqwest::Result<ClientBuilder> {
         let resolver = CheckedResolver {
             rules: self.rules.clone(),
             lookup: self.lookup,
             reach,
         };
-        Client::builder()
+        let client = Client::builder().no_proxy();
+        let client = match (&self.proxy, reach) {
+            (Some(proxy), Reach::Outside) => client.proxy(Proxy::all(proxy.clone())?),
+            _ => client,
+        };
+        Ok(client
             .connect_timeout(connect)
             .dns_resolver(Arc::new(resolver))
             .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
             .pool_idle_timeout(LONGEST_IDLE)
             .pool_max_idle_per_host(MOST_IDLE)
             .tcp_keepalive(PING_EVERY)
             .http2_keep_alive_interval(PING_EVERY)
             .http2_keep_alive_timeout(PING_EVERY)
-            .http2_max_header_list_size(MOST_HEAD_BYTES)
+            .http2_max_header_list_size(MOST_HEAD_BYTES))
     }
 
     /// Checks an address that is written in `url` itself. A host name passes: it is checked when

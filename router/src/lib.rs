@@ -64,7 +64,7 @@ pub use world::{Replicas, World};
 ///
 /// Fails where the API server cannot be found, a port is taken, or a part that is needed stops.
 pub async fn run(args: Args, process: Process) -> anyhow::Result<()> {
-    let worlds = watch::start(&process, &args.namespace).await?;
+    let worlds = watch::start(&process, &args).await?;
     serve(&process, &args, worlds).await?;
     process.finish().await
 }

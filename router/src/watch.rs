@@ -2,11 +2,15 @@
 //! deployments, EndpointSlices of workers, and the ConfigMap of last good policies.
 //!
 //! Needs nothing of the operator. While the API server cannot be reached, the world stays as it
-//! was last seen. An object that cannot be read disturbs no other.
+//! was last seen, also across a restart where there is a file to keep it in. An object that cannot
+//! be read disturbs no other.
+
+mod remembered;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use futures::stream::BoxStream;
@@ -19,32 +23,43 @@ use kube::runtime::watcher::{Config, Error, Event, watcher};
 use kube::{Client, ResourceExt};
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
+use tokio::time::sleep;
 use weir_crds::{RoutePolicy, SLMDeployment, labels};
 use weir_policy::last_good;
 use weir_process::{Process, Readiness};
 
+use crate::args::Args;
 use crate::world::{Replicas, World};
 
 /// Starts watching as a task that the process needs, and gives what it sees. The gate `world`
 /// opens when everything was listed once.
 pub(crate) async fn start(
     process: &Process,
-    namespace: &str,
+    args: &Args,
 ) -> anyhow::Result<watch::Receiver<Arc<World>>> {
     let client = Client::try_default().await.context("find the API server")?;
     let (sender, worlds) = watch::channel(Arc::default());
+    let (listed, kept) = watch::channel(Arc::default());
+    if let Some(path) = args.world_file.clone() {
+        let keep = remembered::keep(path, kept);
+        process.tasks().spawn("keep the world", keep);
+    }
     let follow = Follow {
         seen: Seen::default(),
+        listed,
+        remembered: args.world_file.as_deref().and_then(remembered::read),
         worlds: sender,
         readiness: process.readiness().clone(),
     };
     let _ = process.readiness().gate(GATE);
-    let changes = changes(client, namespace);
+    let changes = changes(client, &args.namespace);
     process.tasks().spawn_required("watch", follow.run(changes));
     Ok(worlds)
 }
 
 const GATE: &str = "world";
+/// An API server that is there has listed a namespace by then.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// One event of one of the four watches.
 enum Change {
@@ -164,6 +179,10 @@ struct Seen {
 
 struct Follow {
     seen: Seen,
+    /// Every world that was listed, for whoever keeps it.
+    listed: watch::Sender<Arc<World>>,
+    /// What a router before this one had listed.
+    remembered: Option<World>,
     worlds: watch::Sender<Arc<World>>,
     readiness: Readiness,
 }
@@ -172,14 +191,26 @@ impl Follow {
     /// Ends when nobody follows the world any more; a watch starts again whatever happens.
     async fn run(mut self, mut changes: BoxStream<'static, Change>) -> anyhow::Result<()> {
         let gate = self.readiness.gate(GATE);
+        let patience = sleep(PATIENCE);
+        tokio::pin!(patience);
         loop {
             let change = tokio::select! {
                 () = self.worlds.closed() => return Ok(()),
                 change = changes.next() => change.context("the watches ended")?,
+                () = &mut patience, if self.remembered.is_some() => {
+                    let world = self.remembered.take().unwrap_or_default();
+                    tracing::warn!("the API server is silent: the world of the last run is served");
+                    self.worlds.send_replace(Arc::new(world));
+                    gate.open();
+                    continue;
+                }
             };
             self.seen.take(change);
             if self.seen.is_listed() {
-                self.worlds.send_replace(Arc::new(self.seen.world()));
+                self.remembered = None;
+                let world = Arc::new(self.seen.world());
+                self.listed.send_replace(world.clone());
+                self.worlds.send_replace(world);
                 gate.open();
             }
         }
@@ -265,6 +296,32 @@ fn replicas<'a>(slices: impl Iterator<Item = &'a EndpointSlice>) -> Replicas {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[tokio::test(start_paused = true)]
+    async fn while_the_api_server_is_silent_the_world_of_the_last_run_is_served() {
+        let process = Process::start("test", &weir_process::ProcessArgs::embedded()).unwrap();
+        let (sender, mut worlds) = watch::channel(Arc::default());
+        let replicas: Replicas = [("triage".into(), BTreeMap::new())].into();
+        let follow = Follow {
+            seen: Seen::default(),
+            listed: watch::channel(Arc::default()).0,
+            remembered: Some(World {
+                replicas: replicas.clone(),
+                ..World::default()
+            }),
+            worlds: sender,
+            readiness: process.readiness().clone(),
+        };
+        let silent = stream::pending().boxed();
+        let followed = async {
+            worlds.changed().await.unwrap();
+            worlds.borrow().replicas.clone()
+        };
+        tokio::select! {
+            ended = follow.run(silent) => panic!("{ended:?}"),
+            served = followed => assert_eq!(served, replicas),
+        }
+    }
 
     fn slice(name: &str, revision: &str, endpoints: serde_json::Value) -> EndpointSlice {
         serde_json::from_value(json!({

@@ -9,6 +9,7 @@ mod clients;
 mod connections;
 mod ending;
 mod failures;
+mod proxy;
 mod records;
 mod redaction;
 mod refusals;

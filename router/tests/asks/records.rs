@@ -53,6 +53,7 @@ async fn route(policy: Value, workers: &[&Scripted], pin: Option<&'static str>) 
         workers: workers.iter().map(|worker| (*worker).clone()).collect(),
         args: |args: &mut Args| args.replica_wait = std::time::Duration::ZERO,
         secrets: &[("keys", "quality", "plain:open-sesame")],
+        ..Setup::default()
     })
     .await;
     let mut headers = HeaderMap::new();

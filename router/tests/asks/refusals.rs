@@ -118,6 +118,7 @@ async fn every_early_refusal_is_counted_as_refused_and_none_as_broken() {
         workers: vec![worker],
         args: |args| (args.max_asks, args.max_body_bytes) = (1, 1000),
         secrets: &[("keys", "alice", "plain:open-sesame")],
+        ..Setup::default()
     })
     .await;
     let mut known = HeaderMap::new();

@@ -23,6 +23,7 @@ pub struct Setup {
     pub policy: Value,
     pub workers: Vec<Scripted>,
     pub args: fn(&mut Args),
+    pub egress_proxy: Option<String>,
     /// Before the router starts: secret, entry, text.
     pub secrets: &'static [(&'static str, &'static str, &'static str)],
 }
@@ -33,6 +34,7 @@ impl Default for Setup {
             policy: json!({}),
             workers: Vec::new(),
             args: |_| {},
+            egress_proxy: None,
             secrets: &[],
         }
     }
@@ -76,6 +78,7 @@ impl Rig {
         let mut args = Args::embedded(secrets.path());
         args.replica_wait = Duration::from_millis(50);
         (setup.args)(&mut args);
+        args.egress_proxy = setup.egress_proxy.map(|url| url.parse().unwrap());
         let addresses: Vec<_> = setup.workers.iter().map(|worker| worker.address).collect();
         let world = world(setup.policy, &frontier, &addresses);
         let (world, worlds) = watch::channel(Arc::new(world));

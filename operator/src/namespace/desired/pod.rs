@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{
-    ConfigMapVolumeSource, Container, EnvVar, PodSpec, PodTemplateSpec, ResourceRequirements,
-    SecretVolumeSource, Volume, VolumeMount,
+    ConfigMapVolumeSource, Container, EmptyDirVolumeSource, EnvVar, PodSpec, PodTemplateSpec,
+    ResourceRequirements, SecretVolumeSource, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -23,6 +23,8 @@ use crate::settings::Settings;
 const SECRETS_ROOT: &str = "/etc/weir/secrets";
 /// Where it finds the entries of a ConfigMap, likewise.
 const CONFIG_MAPS_ROOT: &str = "/etc/weir/config-maps";
+/// What a router keeps for its next run in the same pod.
+const STATE: &str = "/var/lib/weir";
 /// Between "not ready" and "nothing new": as long as kube-proxies may take to notice.
 const NOTICE: Duration = Duration::from_secs(5);
 /// After the last answer, before the kubelet kills.
@@ -49,8 +51,7 @@ pub fn template(
         }),
         spec: Some(PodSpec {
             containers: vec![container(namespace, &files, longest, settings)],
-            volumes: Some(files.iter().map(Files::volume).collect::<Vec<_>>())
-                .filter(|volumes| !volumes.is_empty()),
+            volumes: Some(files.iter().map(Files::volume).chain([state()]).collect()),
             service_account_name: Some(labels::ROUTER_NAME.into()),
             enable_service_links: Some(false),
             security_context: Some(pod_security()),
@@ -68,7 +69,7 @@ fn container(
     longest: Duration,
     settings: &Settings,
 ) -> Container {
-    let mounts: Vec<VolumeMount> = files.iter().map(Files::mount).collect();
+    let mounts = files.iter().map(Files::mount).chain([state_mount()]);
     Container {
         name: labels::ROUTER.into(),
         image: Some(settings.router_image.clone()),
@@ -101,7 +102,7 @@ fn container(
             ..ResourceRequirements::default()
         }),
         security_context: Some(container_security()),
-        volume_mounts: Some(mounts).filter(|mounts| !mounts.is_empty()),
+        volume_mounts: Some(mounts.collect()),
         ..Container::default()
     }
 }
@@ -113,7 +114,11 @@ fn arguments(namespace: &str, settings: &Settings) -> Vec<String> {
         format!("--admin=0.0.0.0:{}", labels::ADMIN_PORT),
         format!("--secrets-root={SECRETS_ROOT}"),
         format!("--config-maps-root={CONFIG_MAPS_ROOT}"),
+        format!("--world-file={STATE}/world.json"),
     ];
+    if let Some(proxy) = &settings.egress_proxy {
+        arguments.push(format!("--egress-proxy={proxy}"));
+    }
     if !settings.cluster_cidrs.is_empty() {
         let ranges = settings.cluster_cidrs.iter().map(ToString::to_string);
         let ranges: Vec<String> = ranges.collect();
@@ -126,6 +131,25 @@ fn arguments(namespace: &str, settings: &Settings) -> Vec<String> {
         arguments.push(format!("--log-level={level}"));
     }
     arguments
+}
+
+fn state() -> Volume {
+    Volume {
+        name: "state".into(),
+        empty_dir: Some(EmptyDirVolumeSource {
+            size_limit: Some(Quantity("64Mi".into())),
+            ..EmptyDirVolumeSource::default()
+        }),
+        ..Volume::default()
+    }
+}
+
+fn state_mount() -> VolumeMount {
+    VolumeMount {
+        name: "state".into(),
+        mount_path: STATE.into(),
+        ..VolumeMount::default()
+    }
 }
 
 /// What a policy names and its router reads as files.

@@ -47,6 +47,7 @@ fn settings() -> Settings {
         image_pull_secrets: vec!["registry".into()],
         pods_otlp_endpoint: Some("http://collector:4317".into()),
         router_log_level: Some("info,weir_router=debug".into()),
+        egress_proxy: Some("http://proxy.egress.svc:3128".into()),
         ..Settings::default()
     }
 }
