@@ -33,6 +33,8 @@ pub(crate) struct Begin {
     pub is_unsure: bool,
     /// Request fields that were left out.
     pub dropped: Vec<String>,
+    /// What is known of the prompt by then; nothing where the tier counts at the end only.
+    pub usage: Usage,
 }
 
 /// Some of one choice of an answer.

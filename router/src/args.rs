@@ -57,7 +57,7 @@ pub struct Args {
     #[arg(long, env = "KUBERNETES_SERVICE_HOST", value_name = "HOST")]
     pub api_server: Option<String>,
 
-    /// Proxy for everything that leaves the cluster, as in http://proxy.egress.svc:3128. No other is
+    /// Proxy for everything that leaves the cluster, as in `http://proxy.egress.svc:3128`. No other is
     /// asked, whatever the environment says.
     #[arg(long, env = "WEIR_EGRESS_PROXY", value_name = "URL", value_parser = parse_proxy)]
     pub egress_proxy: Option<Url>,

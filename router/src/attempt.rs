@@ -164,6 +164,7 @@ impl Pursuit<'_> {
             let begin = Begin {
                 score: Some(best.score),
                 is_unsure: true,
+                usage: kept.finish.usage,
                 ..self.begin(&best.tier)
             };
             let tier = best.tier.name().to_owned();

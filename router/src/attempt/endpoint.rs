@@ -29,7 +29,7 @@ use weir_policy::redact::{Redacted, Redaction};
 use weir_policy::tier::{Endpoint, Timeouts};
 
 use super::{Arrival, Finish};
-use crate::answer::Piece;
+use crate::answer::{Piece, Usage};
 use crate::ask::{Ask, Input};
 use crate::bundle::Bundle;
 use crate::dial::{Dialler, Reach, is_refused};
@@ -323,6 +323,11 @@ impl Source {
             }
         }
         Ok(())
+    }
+
+    /// What is known of the tokens so far.
+    pub fn usage(&self) -> Usage {
+        self.reader.usage()
     }
 
     fn arrive(&mut self, pieces: Vec<Piece>) {

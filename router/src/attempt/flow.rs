@@ -6,7 +6,7 @@ use super::gate::{Gate, Step};
 use super::ledger::Line;
 use super::tries::Source;
 use super::{Arrival, Ended, Finish, Kept, Pursuit};
-use crate::answer::{Begin, Event, Piece};
+use crate::answer::{Begin, Event, Piece, Usage};
 use crate::refusal::Failure;
 
 impl Pursuit<'_> {
@@ -41,7 +41,7 @@ impl Pursuit<'_> {
                     line.outcome("committed");
                     let is_something = finish.is_some() || !pieces.is_empty();
                     if is_something && !std::mem::replace(&mut has_begun, true) {
-                        self.show_begin(tier, &gate).await?;
+                        self.show_begin(tier, &gate, source.usage()).await?;
                     }
                     for piece in pieces {
                         self.send(Event::Piece(piece)).await?;
@@ -59,8 +59,9 @@ impl Pursuit<'_> {
         }
     }
 
-    async fn show_begin(&self, tier: &Tier, gate: &Gate) -> Result<(), Ended> {
+    async fn show_begin(&self, tier: &Tier, gate: &Gate, usage: Usage) -> Result<(), Ended> {
         let begin = Begin {
+            usage,
             score: gate.score(),
             is_unsure: gate.is_last_resort(),
             ..self.begin(tier)

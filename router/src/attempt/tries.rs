@@ -11,7 +11,7 @@ use weir_policy::tier::{Endpoint, Target, Tier, model_name};
 use super::gate::Gate;
 use super::ledger::{Line, Place, Rate};
 use super::{Arrival, Ended, Finish, Pursuit, endpoint, worker};
-use crate::answer::Piece;
+use crate::answer::{Piece, Usage};
 use crate::bundle::Bundle;
 use crate::dial::Reach;
 use crate::endpoints::Pass;
@@ -51,6 +51,15 @@ impl Source {
                 // Nothing is read behind the end.
                 None => std::future::pending().await,
             },
+        }
+    }
+
+    /// What is known of the tokens so far.
+    pub fn usage(&self) -> Usage {
+        match self {
+            Source::Worker(source) => source.usage(),
+            Source::Endpoint(source, _) => source.usage(),
+            Source::Here(_) => Usage::default(),
         }
     }
 

@@ -110,6 +110,7 @@ impl Source {
             })?;
             match event.event {
                 Some(Event::Started(started)) => {
+                    self.usage.prompt = started.prompt_ids.len() as u64;
                     self.usage.cached = u64::from(started.cached_tokens);
                 }
                 Some(Event::Tokens(tokens)) => return Ok(arrival(tokens, self.shows_logprobs)),
@@ -122,6 +123,11 @@ impl Source {
                 Some(Event::Prompt(_)) | None => {}
             }
         }
+    }
+
+    /// What is known of the tokens so far.
+    pub fn usage(&self) -> Usage {
+        self.usage
     }
 
     /// Takes the end of one choice; gives the end of the answer when all have ended.

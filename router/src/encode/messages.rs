@@ -131,9 +131,9 @@ impl Messages {
 }
 
 impl Voice for Messages {
-    fn begin(&mut self, _: &Begin) -> String {
-        // Nobody knows yet what there will be; the last event has the whole count.
-        let message = self.message(json!([]), None, usage(Usage::default()));
+    fn begin(&mut self, begin: &Begin) -> String {
+        // Nobody knows yet what will be written; the last event has the whole count.
+        let message = self.message(json!([]), None, usage(begin.usage));
         event(&json!({ "type": "message_start", "message": message }))
     }
 

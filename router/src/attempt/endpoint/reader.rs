@@ -10,7 +10,7 @@ use serde_json::Value;
 use weir_policy::tier::Endpoint;
 
 use super::proof;
-use crate::answer::Piece;
+use crate::answer::{Piece, Usage};
 use crate::ask::Ask;
 use crate::attempt::Finish;
 use crate::refusal::Failure;
@@ -111,6 +111,14 @@ impl Reader {
             Voice::Completions(reader) => reader.stops.has_all(),
             Voice::Responses(reader) => reader.has_finish(),
             Voice::Messages(reader) => reader.has_finish(),
+        }
+    }
+
+    /// What was said of the tokens so far. Only one wire says something before the end.
+    pub fn usage(&self) -> Usage {
+        match &self.voice {
+            Voice::Messages(reader) => reader.usage(),
+            Voice::Chat(_) | Voice::Completions(_) | Voice::Responses(_) => Usage::default(),
         }
     }
 

@@ -51,6 +51,10 @@ impl Reader {
         self.stop.is_some()
     }
 
+    pub fn usage(&self) -> Usage {
+        self.usage
+    }
+
     pub fn finish(&mut self) -> Option<Finish> {
         Some(Finish {
             stops: vec![self.stop.clone()?],
