@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use weir_cascade::AttemptRecord;
 use weir_crds::Money;
+use weir_policy::Plan;
 
 use crate::answer::Usage;
 
@@ -173,6 +174,14 @@ impl Decision {
 
     pub fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The tiers were chosen.
+    pub fn planned(&self, plan: &Plan) {
+        let mut state = self.state();
+        state.is_private = matches!(plan, Plan::Private(_));
+        let steps = plan.steps();
+        state.plan = steps.iter().map(|tier| tier.name().to_owned()).collect();
     }
 
     /// Of all attempts so far.

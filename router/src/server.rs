@@ -172,15 +172,7 @@ async fn answer(
         Wire::Embeddings => plan.only_first(),
         _ => plan,
     };
-    {
-        let mut state = unsettled.decision.state();
-        state.is_private = matches!(plan, Plan::Private(_));
-        state.plan = plan
-            .steps()
-            .iter()
-            .map(|tier| tier.name().to_owned())
-            .collect();
-    }
+    unsettled.decision.planned(&plan);
     let created = jiff::Timestamp::now().as_second();
     let encoder = Encoder::new(&ask, &unsettled.decision.id, created);
     let (events, received) = mpsc::channel(EVENTS_AHEAD + 1);

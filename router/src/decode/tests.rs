@@ -66,6 +66,14 @@ fn a_field_that_is_wrong_is_named() {
             "stream_options.include_usage",
         ),
         (with("n", json!(129)), "n"),
+    ] {
+        names(&body, field);
+    }
+}
+
+#[test]
+fn a_field_about_tools_forms_or_tokens_that_is_wrong_is_named() {
+    for (body, field) in [
         (with("top_logprobs", json!(2)), "top_logprobs"),
         (with("logit_bias", json!({ "a": 1 })), "logit_bias"),
         (with("stop_token_ids", json!([-1])), "stop_token_ids"),
@@ -117,16 +125,20 @@ fn a_field_that_is_wrong_is_named() {
         (with("model", json!("m".repeat(257))), "model"),
         (with("seed", json!(1.5)), "seed"),
     ] {
-        match decoded(body.clone()) {
-            Err(Refusal::Field {
-                field: named,
-                message,
-            }) => {
-                assert_eq!(named, field, "{body}");
-                assert!(message.len() < 200, "{body}: {message}");
-            }
-            other => panic!("{body}: {other:?}"),
+        names(&body, field);
+    }
+}
+
+fn names(body: &Value, field: &str) {
+    match decoded(body.clone()) {
+        Err(Refusal::Field {
+            field: named,
+            message,
+        }) => {
+            assert_eq!(named, field, "{body}");
+            assert!(message.len() < 200, "{body}: {message}");
         }
+        other => panic!("{body}: {other:?}"),
     }
 }
 
