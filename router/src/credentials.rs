@@ -73,6 +73,7 @@ impl Credentials {
                         tier: None,
                         secret: secret.clone(),
                         key: None,
+                        is_for_records: false,
                     });
                 }
                 found.tenants.insert(secret.clone(), tenants);
@@ -93,6 +94,7 @@ impl Credentials {
                         tier: Some(tier.name().to_owned()),
                         secret: entry.name.clone(),
                         key: Some(entry.key.clone()),
+                        is_for_records: false,
                     }),
                 }
             }

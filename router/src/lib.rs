@@ -10,12 +10,12 @@
 //! 5. `admit`: limits.
 //! 6. `attempt`: tier by tier until one is sure; nothing is shown before it is committed.
 //! 7. `encode`: the `answer` becomes what the client's SDK expects.
-//! 8. `settle`: metrics and the `decision`'s record; always runs.
+//! 8. `settle`: metrics and the `decision`'s `record`; always runs. Where the policy says so the `text` too.
 //!
 //! Around them: `world` and what feeds it (`watch`), `credentials`, `dial` (which
 //! addresses), `replicas` (connections, least busy first), `load` (what is in hand),
 //! `wire` (what upstreams understand of what clients say), `language` (of a text), `refusal` (every
-//! way not to answer), `shared` and `metrics`.
+//! way not to answer), `kept` (what can be asked about decisions), `feedback`, `shared` and `metrics`.
 
 mod admit;
 mod answer;
@@ -27,18 +27,22 @@ mod decision;
 mod decode;
 mod dial;
 mod encode;
+mod feedback;
 mod identify;
+mod kept;
 mod language;
 mod load;
 mod matching;
 mod metrics;
 mod plan;
+mod record;
 mod refusal;
 mod replicas;
 mod route;
 mod server;
 mod settle;
 mod shared;
+mod text;
 mod watch;
 mod wire;
 mod world;

@@ -41,6 +41,13 @@ pub(crate) struct TierLabels {
     pub tier: String,
 }
 
+/// `verdict` is `good` or `bad`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct FeedbackLabels {
+    pub policy: String,
+    pub verdict: &'static str,
+}
+
 #[derive(Clone)]
 pub(crate) struct Metrics {
     pub asks: Family<AskLabels, Counter>,
@@ -48,6 +55,7 @@ pub(crate) struct Metrics {
     pub attempts: Family<AttemptLabels, Counter>,
     pub tokens: Family<TierLabels, Counter>,
     pub cost_dollars: Family<TierLabels, Counter<f64, AtomicU64>>,
+    pub feedback: Family<FeedbackLabels, Counter>,
     pub running: Gauge,
     pub first_byte_seconds: Histogram,
     pub ask_seconds: Histogram,
@@ -61,6 +69,7 @@ impl Metrics {
             attempts: Family::default(),
             tokens: Family::default(),
             cost_dollars: Family::default(),
+            feedback: Family::default(),
             running: Gauge::default(),
             first_byte_seconds: Histogram::new(SECONDS),
             ask_seconds: Histogram::new(SECONDS),
@@ -87,6 +96,11 @@ impl Metrics {
                 "cost_dollars",
                 "What tiers cost: endpoints by tokens, replicas by time",
                 mine.cost_dollars.clone(),
+            );
+            registry.register(
+                "feedback",
+                "Verdicts of clients on answers",
+                mine.feedback.clone(),
             );
             registry.register("asks_running", "Asks in hand", mine.running.clone());
             registry.register(

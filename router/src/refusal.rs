@@ -22,6 +22,11 @@ pub(crate) enum Refusal {
     NoSuchPath { method: String, path: String },
     #[error("no response is stored here: whoever asked for it has it")]
     NothingStored,
+    #[error(
+        "no decision of that id is known here: a router knows the last ones that it made itself, and tells \
+         them to whoever asked"
+    )]
+    UnknownDecision,
     #[error("the body is not JSON: {0}")]
     NotJson(String),
     #[error("the body is longer than {limit} bytes")]
@@ -155,9 +160,10 @@ impl Refusal {
 
     pub fn status(&self) -> StatusCode {
         match self {
-            Refusal::NoSuchPath { .. } | Refusal::NothingStored | Refusal::UnknownModel { .. } => {
-                StatusCode::NOT_FOUND
-            }
+            Refusal::NoSuchPath { .. }
+            | Refusal::NothingStored
+            | Refusal::UnknownDecision
+            | Refusal::UnknownModel { .. } => StatusCode::NOT_FOUND,
             Refusal::NotJson(_)
             | Refusal::Field { .. }
             | Refusal::BodyBroken

@@ -2,6 +2,7 @@
 
 mod betas;
 mod counting;
+mod decisions;
 mod models;
 
 use std::sync::Arc;
@@ -33,8 +34,9 @@ use crate::refusal::{Failure, Family, Refusal};
 use crate::route::Crossing;
 use crate::settle::Unsettled;
 use crate::shared::{Shared, hashed};
+use crate::text::Text;
 use crate::wire::Wire;
-use crate::{admit, decode, matching};
+use crate::{admit, decode, matching, plan};
 
 /// How far an attempt may run ahead of a client that reads slowly.
 const EVENTS_AHEAD: usize = 64;
@@ -53,6 +55,8 @@ pub(crate) fn routes(shared: Arc<Shared>) -> Router {
         )
         .route("/v1/messages", asked(Wire::Messages))
         .route("/v1/messages/count_tokens", post(counting::count_tokens))
+        .route("/v1/decisions/{id}", get(decisions::one))
+        .route("/v1/feedback", post(decisions::feedback))
         .route("/v1/models", get(models::list))
         .route("/v1/models/{*model}", get(models::one))
         .fallback(nothing)
@@ -74,7 +78,8 @@ async fn ask(State(shared): State<Arc<Shared>>, wire: Wire, request: Request) ->
         weir.attempts = field::Empty,
     );
     traces::follow(&span, request.headers());
-    let decision = Arc::new(Decision::new(shared.ids.next(), std::time::Instant::now()));
+    let (began, time) = (std::time::Instant::now(), jiff::Timestamp::now());
+    let decision = Arc::new(Decision::new(shared.ids.next(), began, time));
     span.record("weir.decision", &decision.id);
     decision.state().wire = wire.word();
     let unsettled = Arc::new(Unsettled::new(shared, decision.clone(), span.clone()));
@@ -169,11 +174,11 @@ async fn answer(
     {
         let mut state = unsettled.decision.state();
         state.is_private = matches!(plan, Plan::Private(_));
-        state.plan = plan
-            .steps()
-            .iter()
-            .map(|tier| tier.name().to_owned())
-            .collect();
+        (state.plan, state.passed_over) = plan::steps(&settings, &plan, &ask);
+    }
+    if settings.records.keeps_text {
+        let text = Text::new(shared.room.clone(), &ask.body, ask.choices);
+        unsettled.decision.keep(text);
     }
     let created = jiff::Timestamp::now().as_second();
     let encoder = Encoder::new(&ask, &unsettled.decision.id, created);

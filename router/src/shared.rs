@@ -16,9 +16,11 @@ use crate::args::Args;
 use crate::credentials::Credentials;
 use crate::decode::Bounds;
 use crate::dial::Dialler;
+use crate::kept::Kept;
 use crate::load::Book;
 use crate::metrics::Metrics;
 use crate::replicas::Pool;
+use crate::text::Room;
 use crate::world::{View, World, compiled};
 
 /// How often secrets are read again. The kubelet itself takes up to a minute and a half.
@@ -37,6 +39,10 @@ pub(crate) struct Shared {
     pub asks: Arc<Semaphore>,
     pub bodies: Bounds,
     pub ids: Ids,
+    /// What can be asked about decisions.
+    pub kept: Kept,
+    /// For the texts of asks.
+    pub room: Arc<Room>,
 }
 
 impl Shared {
@@ -56,6 +62,8 @@ impl Shared {
             asks: Arc::new(Semaphore::new(args.max_asks)),
             bodies: Bounds::new(args),
             ids: Ids::random(),
+            kept: Kept::default(),
+            room: Arc::default(),
         });
         process.mount(shared.book.route());
         let follow = follow(Arc::downgrade(&shared), shared.view.clone(), sender);

@@ -19,6 +19,7 @@ pub mod language;
 pub mod last_good;
 pub mod load;
 pub mod plan;
+pub mod records;
 pub mod rules;
 pub mod source;
 pub mod table;

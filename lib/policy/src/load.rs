@@ -156,13 +156,16 @@ pub struct DeploymentLoad {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct MissingCredential {
     pub policy: String,
-    /// The tier that is out; absent where the policy's own keys are missing.
+    /// The tier that is out; absent where the policy's own keys are missing, or what its records need.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tier: Option<String>,
     pub secret: String,
     /// Absent where every entry counts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
+    /// It is for the store of the policy's records: they are not written.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_for_records: bool,
 }
 
 #[cfg(test)]
@@ -187,6 +190,7 @@ mod tests {
                     tier: Some("frontier".into()),
                     secret: "anthropic".into(),
                     key: Some("api-key".into()),
+                    is_for_records: false,
                 }],
                 policies: [("support".into(), 3)].into(),
             }),

@@ -6,6 +6,7 @@
 //! we take.
 
 mod endpoint;
+mod records;
 mod rules;
 
 use std::collections::BTreeSet;
@@ -23,6 +24,7 @@ use weir_crds::{
 
 use crate::honoured::Honoured;
 use crate::plan::Egress;
+use crate::records::Records;
 use crate::rules::{Classifier, Rule};
 use crate::tier::{Inside, Outside, Target, Tier};
 
@@ -57,6 +59,7 @@ pub struct Settings {
     pub classifier: Option<Classifier>,
     /// Who may name a tier in a request.
     pub pin_tenants: BTreeSet<String>,
+    pub records: Records,
 }
 
 impl Settings {
@@ -157,6 +160,7 @@ pub fn settings(spec: &RoutePolicySpec) -> Result<Settings, Vec<Problem>> {
         rules: check.rules(spec),
         classifier: check.classifier(spec),
         pin_tenants: check.pins(spec),
+        records: check.records(spec),
     };
     match check.problems.is_empty() {
         true => Ok(settings),

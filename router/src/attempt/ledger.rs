@@ -11,7 +11,7 @@ use weir_crds::Money;
 use weir_policy::tier::{Price, Taken};
 
 use crate::answer::Usage;
-use crate::decision::{AttemptLine, Decision, UNFINISHED};
+use crate::decision::{AttemptLine, Decision, UNFINISHED, Whom};
 
 const SECONDS_PER_HOUR: i64 = 3600;
 
@@ -37,6 +37,7 @@ pub(crate) struct Line<'a> {
 /// Where an attempt is made.
 pub(crate) struct Place<'a> {
     pub tier: &'a str,
+    pub whom: Whom,
     pub replica: Option<SocketAddr>,
     pub revision: &'a str,
     pub rate: Rate,
@@ -48,6 +49,7 @@ impl<'a> Line<'a> {
     pub fn begin(decision: &'a Decision, place: Place<'_>) -> Self {
         let line = AttemptLine {
             tier: place.tier.to_owned(),
+            whom: place.whom,
             replica: place.replica,
             revision: place.revision.to_owned(),
             outcome: UNFINISHED,
@@ -156,9 +158,10 @@ mod tests {
     use super::*;
 
     fn after(outcome: Option<&'static str>, is_sent: bool, price: Price) -> Decision {
-        let decision = Decision::new("1".into(), Instant::now());
+        let decision = Decision::new("1".into(), Instant::now(), jiff::Timestamp::UNIX_EPOCH);
         let place = Place {
             tier: "frontier",
+            whom: Whom::default(),
             replica: None,
             revision: "",
             rate: Rate::Tokens(price),

@@ -10,6 +10,7 @@ use weir_policy::tier::{Endpoint, Target, Tier, model_name};
 use super::gate::Gate;
 use super::ledger::{Line, Place, Rate};
 use super::{Arrival, Ended, Pursuit, endpoint, worker};
+use crate::decision::Whom;
 use crate::dial::Reach;
 use crate::load::Doing;
 use crate::refusal::Failure;
@@ -95,6 +96,7 @@ impl Pursuit<'_> {
             self.decision,
             Place {
                 tier: tier.name(),
+                whom: Whom::at(tier),
                 replica: Some(lease.address),
                 revision: &revision,
                 rate: Rate::Time {
@@ -171,6 +173,7 @@ impl Pursuit<'_> {
             self.decision,
             Place {
                 tier: tier.name(),
+                whom: Whom::at(tier),
                 replica: None,
                 revision: "",
                 rate: Rate::Tokens(endpoint.price),
@@ -229,6 +232,7 @@ impl Pursuit<'_> {
             self.decision,
             Place {
                 tier: tier.name(),
+                whom: Whom::at(tier),
                 replica: None,
                 revision: "",
                 rate: Rate::Tokens(weir_policy::tier::Price::default()),

@@ -5,6 +5,7 @@
 mod access;
 mod answers;
 mod clients;
+mod decisions;
 mod ending;
 mod failures;
 mod records;

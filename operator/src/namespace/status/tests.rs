@@ -36,6 +36,7 @@ fn router(generation: i64, missing: bool) -> Option<RouterLoad> {
                 tier: Some("frontier".into()),
                 secret: "keys".into(),
                 key: Some("openai".into()),
+                is_for_records: false,
             }]
         } else {
             Vec::new()
