@@ -4,6 +4,8 @@
 //! time after the router has started; a file that is not there disables only what needs it. No
 //! secret is ever printed, and no name, whoever let it through, leads out of the root.
 
+mod store;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
@@ -13,6 +15,8 @@ use http::HeaderValue;
 use sha2::{Digest as _, Sha256};
 use weir_policy::load::MissingCredential;
 use weir_policy::table::Table;
+
+pub(crate) use store::StoreKeys;
 
 /// No key is longer; a file that is was not meant to be one.
 const LONGEST_FILE: u64 = 64 << 10;
@@ -49,6 +53,8 @@ pub(crate) struct Credentials {
     tenants: BTreeMap<String, BTreeMap<String, KeyDigest>>,
     /// By secret and entry.
     api_keys: BTreeMap<(String, String), HeaderValue>,
+    /// By secret.
+    stores: BTreeMap<String, StoreKeys>,
     pub missing: Vec<MissingCredential>,
 }
 
@@ -99,6 +105,7 @@ impl Credentials {
                 }
             }
         }
+        found.read_stores(root, table);
         // A deployment under its own name asks for the keys of refused policies as well.
         let keys = table.routes().flat_map(|(_, route)| &route.keys);
         for secret in keys.map(|keys| &keys.secret) {
@@ -120,6 +127,29 @@ impl Credentials {
             }
         }
         found
+    }
+
+    fn read_stores(&mut self, root: &Path, table: &Table) {
+        for policy in table.policies() {
+            let Some(store) = &policy.settings.records.store else {
+                continue;
+            };
+            match StoreKeys::read(root, &store.secret) {
+                Ok(keys) => drop(self.stores.insert(store.secret.clone(), keys)),
+                Err(key) => self.missing.push(MissingCredential {
+                    policy: policy.name.clone(),
+                    tier: None,
+                    secret: store.secret.clone(),
+                    key: Some(key.to_owned()),
+                    is_for_records: true,
+                }),
+            }
+        }
+    }
+
+    /// What the Secret says about a store; nothing where something is missing.
+    pub fn store(&self, secret: &str) -> Option<&StoreKeys> {
+        self.stores.get(secret)
     }
 
     /// The key of the entry, marked as sensitive.

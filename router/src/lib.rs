@@ -15,7 +15,8 @@
 //! Around them: `world` and what feeds it (`watch`), `credentials`, `dial` (which
 //! addresses), `replicas` (connections, least busy first), `load` (what is in hand),
 //! `wire` (what upstreams understand of what clients say), `language` (of a text), `refusal` (every
-//! way not to answer), `kept` (what can be asked about decisions), `feedback`, `shared` and `metrics`.
+//! way not to answer), `kept` (what can be asked about decisions), `feedback`, `store`
+//! (records on their way out), `shared` and `metrics`.
 
 mod admit;
 mod answer;
@@ -42,6 +43,7 @@ mod route;
 mod server;
 mod settle;
 mod shared;
+mod store;
 mod text;
 mod watch;
 mod wire;

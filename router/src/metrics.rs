@@ -48,6 +48,13 @@ pub(crate) struct FeedbackLabels {
     pub verdict: &'static str,
 }
 
+/// `outcome` is `written`, `dropped` or `failed`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct RecordLabels {
+    pub policy: String,
+    pub outcome: &'static str,
+}
+
 #[derive(Clone)]
 pub(crate) struct Metrics {
     pub asks: Family<AskLabels, Counter>,
@@ -56,6 +63,7 @@ pub(crate) struct Metrics {
     pub tokens: Family<TierLabels, Counter>,
     pub cost_dollars: Family<TierLabels, Counter<f64, AtomicU64>>,
     pub feedback: Family<FeedbackLabels, Counter>,
+    pub records: Family<RecordLabels, Counter>,
     pub running: Gauge,
     pub first_byte_seconds: Histogram,
     pub ask_seconds: Histogram,
@@ -70,6 +78,7 @@ impl Metrics {
             tokens: Family::default(),
             cost_dollars: Family::default(),
             feedback: Family::default(),
+            records: Family::default(),
             running: Gauge::default(),
             first_byte_seconds: Histogram::new(SECONDS),
             ask_seconds: Histogram::new(SECONDS),
@@ -101,6 +110,11 @@ impl Metrics {
                 "feedback",
                 "Verdicts of clients on answers",
                 mine.feedback.clone(),
+            );
+            registry.register(
+                "records",
+                "Lines for object storage, by what became of them",
+                mine.records.clone(),
             );
             registry.register("asks_running", "Asks in hand", mine.running.clone());
             registry.register(

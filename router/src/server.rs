@@ -156,6 +156,10 @@ async fn answer(
         if let Owner::Policy(policy) = &matched.route.owner {
             state.policy.clone_from(&policy.name);
             state.generation = policy.generation;
+            if let Some(store) = &settings.records.store {
+                let outbox = shared.stores.outbox(&policy.name, store);
+                let _ = unsettled.outbox.set(outbox);
+            }
         }
         state.tenant = matched.tenant.as_deref().map(hashed).unwrap_or_default();
         state.is_streamed = ask.stream;

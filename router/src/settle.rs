@@ -1,7 +1,7 @@
 //! Phase 8: what follows when an ask is over. It always runs: after an answer, an error, a client
 //! that left, a panic, the end of the process.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tracing::Span;
 
@@ -9,6 +9,7 @@ use crate::decision::{Decision, Step};
 use crate::metrics::{AskLabels, AttemptLabels, RouteLabels, TierLabels};
 use crate::record::Record;
 use crate::shared::Shared;
+use crate::store::{Line, Outbox};
 
 /// One ask that is not settled yet. Dropping it settles it.
 pub(crate) struct Unsettled {
@@ -16,6 +17,8 @@ pub(crate) struct Unsettled {
     pub decision: Arc<Decision>,
     /// The span of the ask, which carries the record.
     pub span: Span,
+    /// Where its record goes beside.
+    pub outbox: OnceLock<Arc<Outbox>>,
 }
 
 impl Unsettled {
@@ -26,6 +29,7 @@ impl Unsettled {
             shared,
             decision,
             span,
+            outbox: OnceLock::new(),
         }
     }
 }
@@ -35,9 +39,7 @@ impl Drop for Unsettled {
         self.count();
         let record = self.decision.record(true);
         self.tell(&record);
-        self.shared
-            .kept
-            .settle(&self.decision, &record, record.json().into());
+        self.keep(&record);
     }
 }
 
@@ -89,6 +91,22 @@ impl Unsettled {
                     outcome,
                 })
                 .inc();
+        }
+    }
+
+    /// Where it can be asked about, and where the policy wants it.
+    fn keep(&self, record: &Record) {
+        let json: Arc<str> = record.json().into();
+        let kept = &self.shared.kept;
+        let labels = kept.settle(&self.decision, record, json.clone());
+        if let Some(outbox) = self.outbox.get() {
+            outbox.put(Line::Record {
+                id: record.id.clone(),
+                json,
+                labels,
+                text: self.decision.take_text(),
+                is_private: record.private,
+            });
         }
     }
 

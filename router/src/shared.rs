@@ -20,6 +20,7 @@ use crate::kept::Kept;
 use crate::load::Book;
 use crate::metrics::Metrics;
 use crate::replicas::Pool;
+use crate::store::{Means, Stores};
 use crate::text::Room;
 use crate::world::{View, World, compiled};
 
@@ -30,7 +31,7 @@ pub(crate) struct Shared {
     pub args: Args,
     pub view: watch::Receiver<Arc<View>>,
     pub credentials: watch::Receiver<Arc<Credentials>>,
-    pub dialler: Dialler,
+    pub dialler: Arc<Dialler>,
     pub pool: Pool,
     pub book: Book,
     pub metrics: Metrics,
@@ -43,6 +44,8 @@ pub(crate) struct Shared {
     pub kept: Kept,
     /// For the texts of asks.
     pub room: Arc<Room>,
+    /// Where records go.
+    pub stores: Stores,
 }
 
 impl Shared {
@@ -50,20 +53,31 @@ impl Shared {
     pub fn start(process: &Process, args: &Args, worlds: watch::Receiver<Arc<World>>) -> Arc<Self> {
         let view = compiled(process.tasks(), worlds);
         let (sender, credentials) = watch::channel(Arc::default());
+        let (ids, dialler) = (Ids::random(), Arc::new(Dialler::new(args)));
+        let metrics = Metrics::register(process.metrics());
+        let stores = Stores::new(Means {
+            tasks: process.tasks().clone(),
+            shutdown: process.shutdown().clone(),
+            credentials: credentials.clone(),
+            dialler: dialler.clone(),
+            counts: metrics.records.clone(),
+            tag: ids.next()[..8].to_owned(),
+        });
         let shared = Arc::new(Self {
             args: args.clone(),
             view,
             credentials,
-            dialler: Dialler::new(args),
+            dialler,
             pool: Pool::default(),
             book: Book::new(),
-            metrics: Metrics::register(process.metrics()),
+            metrics,
             tasks: process.tasks().clone(),
             asks: Arc::new(Semaphore::new(args.max_asks)),
             bodies: Bounds::new(args),
-            ids: Ids::random(),
+            ids,
             kept: Kept::default(),
             room: Arc::default(),
+            stores,
         });
         process.mount(shared.book.route());
         let follow = follow(Arc::downgrade(&shared), shared.view.clone(), sender);
@@ -94,6 +108,7 @@ async fn follow(
         let read = tokio::task::spawn_blocking(move || Credentials::read(&root, &of.table));
         if let Ok(read) = read.await {
             shared.book.follow(&view, &read);
+            shared.stores.keep(&view.table);
             found.send_if_modified(|known| {
                 let has_changed = **known != read;
                 if has_changed {

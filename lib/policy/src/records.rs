@@ -19,6 +19,11 @@ pub struct Store {
     pub secret: String,
 }
 
+/// Whether `host` is the name of a Service of the cluster.
+pub fn is_service(host: &str) -> bool {
+    host.ends_with(".svc") || host.contains(".svc.")
+}
+
 impl Store {
     /// Reads `s3://bucket` or `s3://bucket/path`. The error says what is wrong with it.
     pub(crate) fn parse(address: &str, secret: &str) -> Result<Self, &'static str> {

@@ -111,13 +111,12 @@ pub const HONOURED: Honoured = Honoured {
         "spec.maxDuration",
         "spec.retries",
         "spec.onAllUnsure",
+        "spec.records",
     ],
     values: &[
         // What a worker writes keeps to the form that was asked for, so nothing looks at that again.
         ("spec.tiers[].accept.escalateOn.schemaFailure", &["true"]),
         ("spec.sticky", &["\"None\""]),
-        ("spec.records.to", &["\"OTel\""]),
-        ("spec.records.text", &["\"Exclude\""]),
     ],
 };
 

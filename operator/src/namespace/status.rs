@@ -280,6 +280,7 @@ fn adapter_out(deployment: &SLMDeployment, adapter: &str) -> Option<(&'static st
 
 fn told(missing: &MissingCredential) -> String {
     let of = match &missing.tier {
+        _ if missing.is_for_records => "records are not written".into(),
         Some(tier) => format!("tier {tier} is out"),
         None => "nobody is let in".into(),
     };
@@ -294,7 +295,9 @@ fn names_a_secret(spec: &RoutePolicySpec) -> bool {
         let endpoint = tier.endpoint.as_ref();
         endpoint.is_some_and(|endpoint| endpoint.api_key_secret_ref.is_some())
     };
-    spec.auth.is_some() || spec.tiers.iter().any(of_tier)
+    spec.auth.is_some()
+        || spec.tiers.iter().any(of_tier)
+        || spec.records.credentials_secret_ref.is_some()
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use axum::extract::{Path, Request, State};
 use http::request::Parts;
 use http::{HeaderMap, Response, StatusCode};
 use serde_json::{Value, json};
+use weir_policy::records::Records;
 
 use super::{family, with_request_id};
 use crate::decode::{self, Incoming};
@@ -19,6 +20,7 @@ use crate::kept::Labelled;
 use crate::metrics::FeedbackLabels;
 use crate::refusal::Refusal;
 use crate::shared::Shared;
+use crate::store::Line;
 use crate::{admit, encode, matching};
 
 pub(super) async fn one(
@@ -62,19 +64,27 @@ async fn label(shared: &Shared, parts: &Parts, body: &mut Incoming) -> Result<Va
     let Feedback { id, mut label } = feedback::read(body, jiff::Timestamp::now())?;
     let policy = shared.kept.policy(&id, &tenants);
     let policy = policy.ok_or(Refusal::UnknownDecision)?;
-    if !keeps_text(shared, &policy) {
-        label.comment = None;
-    }
+    let records = records(shared, &policy);
+    label.comment.take_if(|_| !records.keeps_text);
     let verdict = label.verdict;
     let recorded = json!({ "id": id, "label": label });
-    match shared.kept.label(&id, label) {
+    match shared.kept.label(&id, label.clone()) {
         None => return Err(Refusal::UnknownDecision),
         Some(Labelled::Full) => {
             let message =
                 format!("this answer has {MOST_LABELS} verdicts, which is all it may have");
             return Err(Refusal::field("id", message));
         }
-        Some(Labelled::WhileRunning | Labelled::Afterwards { .. }) => {}
+        Some(Labelled::WhileRunning) => {}
+        Some(Labelled::Afterwards { is_private }) => {
+            if let Some(store) = &records.store {
+                shared.stores.outbox(&policy, store).put(Line::Feedback {
+                    id,
+                    label,
+                    is_private,
+                });
+            }
+        }
     }
     let labels = FeedbackLabels { policy, verdict };
     shared.metrics.feedback.get_or_create(&labels).inc();
@@ -90,9 +100,11 @@ fn tenants(shared: &Shared, headers: &HeaderMap) -> Result<Vec<String>, Refusal>
     Ok(matching::tenants(&view.table, &identity, &credentials))
 }
 
-/// Whether the policy, as it is now, keeps what people wrote.
-fn keeps_text(shared: &Shared, policy: &str) -> bool {
+/// What the policy, as it is now, says about records.
+fn records(shared: &Shared, policy: &str) -> Records {
     let view = shared.view.borrow();
     let policy = view.table.policy(policy);
-    policy.is_some_and(|policy| policy.settings.records.keeps_text)
+    policy
+        .map(|policy| policy.settings.records.clone())
+        .unwrap_or_default()
 }

@@ -8,9 +8,12 @@ mod clients;
 mod decisions;
 mod ending;
 mod failures;
+#[path = "../../../worker/sources/tests/sources/programs.rs"]
+mod programs;
 mod records;
 mod refusals;
 mod rig;
 mod routes;
 mod silence;
+mod stores;
 mod worker;

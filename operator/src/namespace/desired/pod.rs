@@ -135,7 +135,9 @@ fn of_spec(spec: &RoutePolicySpec) -> impl Iterator<Item = &str> {
         let endpoint = tier.endpoint.as_ref()?;
         Some(&endpoint.api_key_secret_ref.as_ref()?.name)
     });
-    keys.chain(endpoints).map(String::as_str)
+    let records = spec.records.credentials_secret_ref.iter();
+    let records = records.map(|secret| &secret.name);
+    keys.chain(endpoints).chain(records).map(String::as_str)
 }
 
 /// A router that leaves goes on for as long as the longest answer of its namespace may take.

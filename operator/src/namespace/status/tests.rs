@@ -154,6 +154,21 @@ fn a_missing_secret_is_named_and_takes_out_only_its_tier() {
 }
 
 #[test]
+fn a_missing_secret_for_records_takes_out_no_tier() {
+    let mut router = router(2, true);
+    let missing = &mut router.as_mut().unwrap().missing_credentials[0];
+    (missing.tier, missing.is_for_records) = (None, true);
+    let observed = observed(&policy(2, "1m"), 1, vec![router]);
+    assert_eq!(
+        told(&observed),
+        [
+            "Ready=True Serving: every tier answers",
+            "CredentialsReady=False CredentialsMissing: records are not written: entry openai of Secret keys is missing",
+        ]
+    );
+}
+
+#[test]
 fn a_policy_of_which_no_tier_answers_is_not_ready() {
     let observed = observed(&policy(2, "1m"), 0, vec![router(2, true)]);
     assert_eq!(
