@@ -16,7 +16,7 @@
 //! addresses), `replicas` (connections, least busy first), `load` (what is in hand),
 //! `wire` (what upstreams understand of what clients say), `language` (of a text), `refusal` (every
 //! way not to answer), `kept` (what can be asked about decisions), `feedback`, `store`
-//! (records on their way out), `shared` and `metrics`.
+//! (records on their way out), `spans`, `shared` and `metrics`.
 
 mod admit;
 mod answer;
@@ -43,6 +43,7 @@ mod route;
 mod server;
 mod settle;
 mod shared;
+mod spans;
 mod store;
 mod text;
 mod watch;

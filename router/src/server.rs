@@ -16,7 +16,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Response, Version, header};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::{Instant, timeout};
-use tracing::{Instrument, Span, field, info_span};
+use tracing::{Instrument, Span};
 use weir_policy::Plan;
 use weir_policy::table::Owner;
 use weir_policy::tier::Tier;
@@ -36,7 +36,7 @@ use crate::settle::Unsettled;
 use crate::shared::{Shared, hashed};
 use crate::text::Text;
 use crate::wire::Wire;
-use crate::{admit, decode, matching, plan};
+use crate::{admit, decode, matching, plan, spans};
 
 /// How far an attempt may run ahead of a client that reads slowly.
 const EVENTS_AHEAD: usize = 64;
@@ -65,22 +65,10 @@ pub(crate) fn routes(shared: Arc<Shared>) -> Router {
 }
 
 async fn ask(State(shared): State<Arc<Shared>>, wire: Wire, request: Request) -> Response<Body> {
-    let span = info_span!(
-        "ask",
-        otel.name = wire.word(),
-        weir.decision = field::Empty,
-        weir.policy = field::Empty,
-        weir.generation = field::Empty,
-        weir.route = field::Empty,
-        weir.outcome = field::Empty,
-        weir.tier = field::Empty,
-        weir.cost = field::Empty,
-        weir.attempts = field::Empty,
-    );
-    traces::follow(&span, request.headers());
     let (began, time) = (std::time::Instant::now(), jiff::Timestamp::now());
     let decision = Arc::new(Decision::new(shared.ids.next(), began, time));
-    span.record("weir.decision", &decision.id);
+    let span = spans::ask(wire, &decision.id);
+    traces::follow(&span, request.headers());
     decision.state().wire = wire.word();
     let unsettled = Arc::new(Unsettled::new(shared, decision.clone(), span.clone()));
     // Kept until the outcome of a refusal is written.

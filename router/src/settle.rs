@@ -9,6 +9,7 @@ use crate::decision::{Decision, Step};
 use crate::metrics::{AskLabels, AttemptLabels, RouteLabels, TierLabels};
 use crate::record::Record;
 use crate::shared::Shared;
+use crate::spans;
 use crate::store::{Line, Outbox};
 
 /// One ask that is not settled yet. Dropping it settles it.
@@ -140,14 +141,7 @@ impl Unsettled {
         );
         drop(entered);
         // After the line, which would say everything twice otherwise.
-        let span = &self.span;
-        span.record("weir.policy", &record.policy);
-        span.record("weir.generation", record.generation);
-        span.record("weir.route", &route);
-        span.record("weir.outcome", record.outcome);
-        span.record("weir.tier", tier);
-        span.record("weir.cost", &record.cost);
-        span.record("weir.attempts", &attempts);
+        spans::tell(&self.span, record);
     }
 }
 

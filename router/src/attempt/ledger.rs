@@ -6,12 +6,14 @@ use std::time::Instant;
 
 use rust_decimal::Decimal;
 use rust_decimal::prelude::FromPrimitive;
+use tracing::Span;
 use weir_cascade::AttemptRecord;
 use weir_crds::Money;
 use weir_policy::tier::{Price, Taken};
 
 use crate::answer::Usage;
 use crate::decision::{AttemptLine, Decision, UNFINISHED, Whom};
+use crate::spans;
 
 const SECONDS_PER_HOUR: i64 = 3600;
 
@@ -32,6 +34,7 @@ pub(crate) struct Line<'a> {
     line: AttemptLine,
     index: usize,
     has_usage: bool,
+    span: Span,
 }
 
 /// Where an attempt is made.
@@ -47,6 +50,7 @@ pub(crate) struct Place<'a> {
 
 impl<'a> Line<'a> {
     pub fn begin(decision: &'a Decision, place: Place<'_>) -> Self {
+        let span = spans::attempt(place.tier, &place.whom);
         let line = AttemptLine {
             tier: place.tier.to_owned(),
             whom: place.whom,
@@ -69,7 +73,13 @@ impl<'a> Line<'a> {
             line,
             index,
             has_usage: false,
+            span,
         }
+    }
+
+    /// Of the attempt: what whoever is asked does belongs to it.
+    pub fn span(&self) -> Span {
+        self.span.clone()
     }
 
     /// The request is about to go out: from here on the tier may work on it.
@@ -150,6 +160,7 @@ impl<'a> Line<'a> {
 impl Drop for Line<'_> {
     fn drop(&mut self) {
         self.write();
+        spans::attempted(&self.span, &self.line);
     }
 }
 

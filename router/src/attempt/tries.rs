@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
+use tracing::Instrument;
 use weir_policy::tier::{Endpoint, Target, Tier, model_name};
 
 use super::gate::Gate;
@@ -114,7 +115,7 @@ impl Pursuit<'_> {
             model: &model,
             tenant: &tenant,
         };
-        let opening = worker::open(lease, call, self.ask);
+        let opening = worker::open(lease, call, self.ask).instrument(line.span());
         match self.within(tier, false, opening).await {
             Ok(source) => {
                 let source = Source::Worker(source);
@@ -188,6 +189,7 @@ impl Pursuit<'_> {
         };
         line.sent();
         let opening = endpoint::open(call, &self.shared.dialler, self.ask);
+        let opening = opening.instrument(line.span());
         match self.within(tier, false, opening).await {
             Ok(source) => {
                 let source = Source::Endpoint(source);

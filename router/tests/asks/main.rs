@@ -14,6 +14,7 @@ mod records;
 mod refusals;
 mod rig;
 mod routes;
+mod secrets;
 mod silence;
 mod stores;
 mod worker;

@@ -23,7 +23,7 @@ const DROPPED: &str = "weir_router_records_total{policy=\"support\",outcome=\"dr
 
 /// What a store does with an object.
 #[derive(Clone, Copy)]
-enum Manner {
+pub enum Manner {
     Takes,
     /// Refuses this many, and then takes them.
     Refuses(usize),
@@ -31,8 +31,8 @@ enum Manner {
 }
 
 /// An S3 server that takes every object, or does not. Not imitated: signatures, and all but PUT.
-struct Bucket {
-    url: String,
+pub struct Bucket {
+    pub url: String,
     seen: Arc<Seen>,
     _serving: JoinSet<()>,
 }
@@ -43,7 +43,7 @@ struct Seen {
 }
 
 impl Bucket {
-    async fn open(manner: Manner) -> Self {
+    pub async fn open(manner: Manner) -> Self {
         let seen = Arc::new(Seen {
             manner: Mutex::new(manner),
             puts: Mutex::default(),
@@ -61,11 +61,11 @@ impl Bucket {
     }
 
     /// Every object that came, refused ones too: name and text.
-    fn puts(&self) -> Vec<(String, String)> {
+    pub fn puts(&self) -> Vec<(String, String)> {
         self.seen.puts.lock().unwrap().clone()
     }
 
-    fn lines(&self) -> Vec<Value> {
+    pub fn lines(&self) -> Vec<Value> {
         let puts = self.puts();
         let lines = puts.iter().flat_map(|(_, text)| text.lines());
         lines
@@ -112,7 +112,7 @@ async fn rig(text: &str) -> Rig {
     Rig::with(json!({ "records": records }), &[&worker]).await
 }
 
-async fn give_credentials(rig: &Rig, url: &str) {
+pub async fn give_credentials(rig: &Rig, url: &str) {
     for (entry, value) in [
         ("endpoint", url),
         ("aws_access_key_id", USER),
