@@ -74,8 +74,8 @@ pub(crate) struct Since {
 impl Record {
     /// Of the ask `id`; `is_over` says whether anything more can come.
     pub fn of(id: &str, since: Since, is_over: bool, state: &State) -> Self {
-        let judged = state.attempts.iter();
-        let judged = judged.filter_map(|attempt| attempt.judged.as_ref());
+        let mut judged = state.attempts.iter().rev();
+        let judged = judged.find_map(|attempt| attempt.judged.as_ref());
         let (tier, status) = match &state.outcome {
             Outcome::Answered { tier, .. } => (Some(tier.clone()), None),
             Outcome::Refused { status } => (None, Some(*status)),
@@ -95,7 +95,7 @@ impl Record {
             tenant: state.tenant.clone(),
             wire: state.wire,
             model: clipped(&state.model, LONGEST_MODEL).to_owned(),
-            task: judged.last().map(|judged| judged.task),
+            task: judged.map(|judged| judged.task),
             streamed: state.is_streamed,
             private: state.is_private,
             redacted: None,
@@ -118,7 +118,7 @@ impl Record {
     }
 
     /// As one JSON object on one line, without what comes later (labels) and what not everybody may
-    /// keep (text): see [`line`].
+    /// keep (text): see [`line()`].
     pub fn json(&self) -> String {
         serde_json::to_string(self).unwrap_or_default()
     }

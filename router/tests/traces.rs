@@ -32,6 +32,7 @@ use crate::rig::{Rig, json_of};
 use crate::worker::{Scripted, unsure};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+const OTHER_TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const MARK: &str = "xyzzy-4711";
 
 struct Collector(mpsc::UnboundedSender<Span>);
@@ -71,46 +72,67 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-// One test for all of it, because the subscriber is the whole process's.
-#[tokio::test(flavor = "multi_thread")]
-async fn an_ask_and_its_attempts_are_spans_of_the_clients_trace_which_only_those_inside_are_told() {
+/// Where it listens, and the spans that it gets while its task is there.
+async fn collector(tasks: &mut JoinSet<()>) -> (String, mpsc::UnboundedReceiver<Span>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
-    let (sent, mut received) = mpsc::unbounded_channel();
-    let mut servers = JoinSet::new();
+    let (sent, received) = mpsc::unbounded_channel();
     let collector = Server::builder().add_service(TraceServiceServer::new(Collector(sent)));
-    servers.spawn(collector.serve_with_incoming(TcpListenerStream::new(listener)));
-    let args = ProcessArgs {
-        otlp_endpoint: Some(endpoint),
-        ..ProcessArgs::embedded()
-    };
-    let process = Process::start("weir-test", &args).unwrap();
+    tasks.spawn(async move {
+        let incoming = TcpListenerStream::new(listener);
+        collector.serve_with_incoming(incoming).await.unwrap();
+    });
+    (endpoint, received)
+}
+
+/// What an endpoint at `location` gets of an ask of the trace, after a replica was unsure.
+async fn sent(location: &str, trace: &str) -> String {
     let worker = Scripted::start([unsure()]).await;
-    let rig = Rig::with(json!({}), &[&worker]).await;
+    let tiers = json!([{}, { "endpoint": { "location": location } }]);
+    let rig = Rig::with(json!({ "tiers": tiers }), &[&worker]).await;
     let mut headers = HeaderMap::new();
-    let parent = format!("00-{TRACE}-00f067aa0ba902b7-01");
+    let parent = format!("00-{trace}-00f067aa0ba902b7-01");
     headers.insert("traceparent", HeaderValue::from_str(&parent).unwrap());
     let messages = json!([{ "role": "user", "content": MARK }]);
     let answer = rig.ask_with(json!({ "messages": messages }), headers).await;
     json_of(answer).await;
     rig.until_counted("weir_router_asks_running 0").await;
-    let outside = rig.sent_to_frontier().await;
+    let sent = json!(rig.sent_to_frontier().await).to_string();
     rig.begin_end();
     rig.ended().await;
+    assert!(sent.contains(MARK), "{sent}");
+    sent
+}
+
+// One test for all of it, because the subscriber is the whole process's.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_ask_and_its_attempts_are_spans_of_the_clients_trace_which_only_those_inside_are_told() {
+    let mut tasks = JoinSet::new();
+    let (endpoint, mut received) = collector(&mut tasks).await;
+    let args = ProcessArgs {
+        otlp_endpoint: Some(endpoint),
+        ..ProcessArgs::embedded()
+    };
+    let process = Process::start("weir-test", &args).unwrap();
+    let outside = sent("Outside", TRACE).await;
+    assert!(!outside.contains(TRACE), "{outside}");
+    let inside = sent("Inside", OTHER_TRACE).await;
+    assert!(inside.contains(OTHER_TRACE), "{inside}");
     process.shutdown().begin("test");
     process.finish().await.unwrap();
-    let mut spans = Vec::new();
-    while spans
-        .iter()
-        .filter(|span: &&Span| span.trace_id == trace_id())
-        .count()
-        < 3
-    {
+    let mut spans: Vec<Span> = Vec::new();
+    while spans.len() < 3 {
         let next = tokio::time::timeout(Duration::from_secs(10), received.recv()).await;
-        spans.push(next.expect("an ask and two attempts").unwrap());
+        let span = next.expect("an ask and two attempts").unwrap();
+        if hex(&span.trace_id) == TRACE {
+            spans.push(span);
+        }
     }
-    spans.retain(|span| span.trace_id == trace_id());
+    the_ask_is_told(&spans);
+    assert!(!format!("{spans:?}").contains(MARK));
+}
 
+fn the_ask_is_told(spans: &[Span]) {
     let ask = spans.iter().find(|span| span.name == "chat").unwrap();
     assert_eq!(hex(&ask.parent_span_id), "00f067aa0ba902b7");
     for (key, expected) in [
@@ -154,16 +176,4 @@ async fn an_ask_and_its_attempts_are_spans_of_the_clients_trace_which_only_those
         ("small".to_owned(), "dropped".to_owned(), here()),
     ];
     assert_eq!(attempts, expected);
-    assert!(!format!("{spans:?}").contains(MARK));
-    let outside = json!(outside).to_string();
-    assert!(
-        outside.contains(MARK) && !outside.contains(TRACE),
-        "{outside}"
-    );
-}
-
-fn trace_id() -> Vec<u8> {
-    let digits = (0..TRACE.len()).step_by(2);
-    let bytes = digits.map(|at| u8::from_str_radix(&TRACE[at..at + 2], 16).unwrap());
-    bytes.collect()
 }
