@@ -167,6 +167,17 @@ pub(crate) struct Usage {
 }
 
 impl Stop {
+    /// For records: one of a closed set.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Stop::Turn | Stop::Sequence(_) => "stop",
+            Stop::Length | Stop::Context => "length",
+            Stop::Calls => "tool_calls",
+            Stop::Refusal => "content_filter",
+            Stop::Pause => "pause",
+        }
+    }
+
     /// What the cascade makes of it.
     pub fn reason(&self) -> FinishReason {
         match self {

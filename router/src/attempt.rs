@@ -168,9 +168,9 @@ impl Pursuit<'_> {
                 ..self.begin(&best.tier)
             };
             let tier = best.tier.name().to_owned();
-            let _ = self.out.send(Event::Begin(begin)).await;
+            let _ = self.send(Event::Begin(begin)).await;
             for piece in kept.pieces {
-                let _ = self.out.send(Event::Piece(piece)).await;
+                let _ = self.send(Event::Piece(piece)).await;
             }
             self.end(tier, kept.finish, Some(best.score), true).await;
             return;
@@ -247,7 +247,11 @@ impl Pursuit<'_> {
 
     async fn end(&self, tier: String, finish: Finish, score: Option<f64>, is_unsure: bool) {
         let outcome = Outcome::Answered { tier, is_unsure };
-        self.decision.state().outcome = outcome;
+        {
+            let mut state = self.decision.state();
+            state.outcome = outcome;
+            state.finish = finish.stops.iter().map(Stop::word).collect();
+        }
         let end = End {
             stops: finish.stops,
             usage: finish.usage,
@@ -281,6 +285,7 @@ impl Pursuit<'_> {
     }
 
     async fn send(&self, event: Event) -> Result<(), Ended> {
+        self.decision.hear(&event);
         self.out.send(event).await.map_err(|_| Ended::Unheard)
     }
 

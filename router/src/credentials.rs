@@ -5,6 +5,8 @@
 //! time after the router has started; a file that is not there disables only what needs it. No
 //! secret is ever printed, and no name, whoever let it through, leads out of the root.
 
+mod store;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
@@ -18,6 +20,8 @@ use weir_policy::table::Table;
 use weir_policy::tier::Endpoint;
 
 use crate::bundle::Bundle;
+
+pub(crate) use store::StoreKeys;
 
 /// No key is longer; a file that is was not meant to be one.
 const LONGEST_KEY: u64 = 64 << 10;
@@ -65,6 +69,8 @@ pub(crate) struct Credentials {
     api_keys: BTreeMap<(String, String), HeaderValue>,
     /// By ConfigMap and entry.
     bundles: BTreeMap<(String, String), Bundle>,
+    /// By secret.
+    stores: BTreeMap<String, StoreKeys>,
     pub missing: Vec<MissingCredential>,
 }
 
@@ -91,6 +97,7 @@ impl Credentials {
                         secret: secret.clone(),
                         key: None,
                         is_config_map: false,
+                        is_for_records: false,
                     });
                 }
                 found.tenants.insert(secret.clone(), tenants);
@@ -101,6 +108,7 @@ impl Credentials {
                 }
             }
         }
+        found.read_stores(root, table);
         // A deployment under its own name asks for the keys of refused policies as well.
         let keys = table.routes().flat_map(|(_, route)| &route.keys);
         for secret in keys.map(|keys| &keys.secret) {
@@ -119,6 +127,7 @@ impl Credentials {
             secret: name.to_owned(),
             key: Some(key.to_owned()),
             is_config_map,
+            is_for_records: false,
         };
         if let Some(SecretKeyRef { name, key }) = &endpoint.api_key {
             let file = beneath(&roots.secrets, &[name, key]);
@@ -151,6 +160,30 @@ impl Credentials {
             }
         }
         found
+    }
+
+    fn read_stores(&mut self, root: &Path, table: &Table) {
+        for policy in table.policies() {
+            let Some(store) = &policy.settings.records.store else {
+                continue;
+            };
+            match StoreKeys::read(root, &store.secret) {
+                Ok(keys) => drop(self.stores.insert(store.secret.clone(), keys)),
+                Err(key) => self.missing.push(MissingCredential {
+                    policy: policy.name.clone(),
+                    tier: None,
+                    secret: store.secret.clone(),
+                    key: Some(key.to_owned()),
+                    is_config_map: false,
+                    is_for_records: true,
+                }),
+            }
+        }
+    }
+
+    /// What the Secret says about a store; nothing where something is missing.
+    pub fn store(&self, secret: &str) -> Option<&StoreKeys> {
+        self.stores.get(secret)
     }
 
     /// The key of the entry, marked as sensitive.

@@ -6,18 +6,27 @@ use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use serde::Serialize;
 use weir_cascade::AttemptRecord;
-use weir_crds::Money;
+use weir_crds::{Money, Provider};
 use weir_policy::Plan;
+use weir_policy::tier::{Tier, model_name};
 
-use crate::answer::Usage;
+use crate::answer::{Event, Usage};
+use crate::feedback::Label;
+use crate::record::{Record, Since};
+use crate::text::Text;
 
 /// One ask's record, shared by whatever works on it.
 pub(crate) struct Decision {
     pub id: String,
     pub began: Instant,
+    /// The same moment by the clock.
+    time: Timestamp,
     state: Mutex<State>,
+    /// Only where the policy keeps it.
+    text: Mutex<Option<Text>>,
 }
 
 /// What is recorded of an ask.
@@ -32,19 +41,43 @@ pub(crate) struct State {
     pub tenant: String,
     pub is_streamed: bool,
     pub is_private: bool,
+    /// Private values are taken out of what leaves.
+    pub is_redacted: bool,
     /// How the tiers were chosen.
     pub routed: Routed,
     /// The tiers in the order of the plan.
-    pub plan: Vec<String>,
+    pub plan: Vec<Step>,
+    /// The policy's other tiers.
+    pub passed_over: Vec<Step>,
     pub dropped: Vec<String>,
     pub attempts: Vec<AttemptLine>,
     /// From the ask's arrival to the first byte of its answer.
     pub first_byte: Option<Duration>,
     pub outcome: Outcome,
+    /// Why each choice of the answer ended.
+    pub finish: Vec<&'static str>,
+    /// Verdicts that came while it was worked on.
+    pub labels: Vec<Label>,
+}
+
+/// A tier, and why it is in a plan or is not: one of a closed set of words, or a field's name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Step {
+    pub tier: String,
+    pub reason: String,
+}
+
+impl Step {
+    pub fn new(tier: &str, reason: &str) -> Self {
+        Self {
+            tier: tier.to_owned(),
+            reason: reason.to_owned(),
+        }
+    }
 }
 
 /// How the tiers of an ask were chosen.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub(crate) struct Routed {
     /// `order`, `rule`, `pin`, `classifier` or `classifier_failed`; empty where it did not come to that.
     pub by: &'static str,
@@ -52,6 +85,8 @@ pub(crate) struct Routed {
     pub name: String,
     /// For a person; nothing of the ask's text is in it.
     pub why: String,
+    /// What was drawn where a rule splits.
+    pub draw: Option<f64>,
 }
 
 impl Routed {
@@ -111,8 +146,11 @@ pub(crate) const UNFINISHED: &str = "cancelled";
 
 /// One attempt in the record.
 #[derive(Clone, Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub(crate) struct AttemptLine {
     pub tier: String,
+    #[serde(flatten)]
+    pub whom: Whom,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replica: Option<SocketAddr>,
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -121,8 +159,10 @@ pub(crate) struct AttemptLine {
     pub outcome: &'static str,
     pub tokens_in: u64,
     pub tokens_out: u64,
+    /// The part of `tokens_in` that came from a cache.
+    pub tokens_cached: u64,
     /// The tokens were counted here because the tier did not come to say how many there were.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[serde(rename = "estimated", skip_serializing_if = "std::ops::Not::not")]
     pub is_estimated: bool,
     pub first_token_ms: Option<u64>,
     pub millis: u64,
@@ -137,6 +177,44 @@ pub(crate) struct AttemptLine {
     /// The request has gone out, or was about to.
     #[serde(skip)]
     pub was_sent: bool,
+}
+
+/// Who is asked at a tier.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Whom {
+    pub provider: &'static str,
+    /// As it is called there.
+    pub model: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub adapter: Option<String>,
+    /// Of an endpoint.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+}
+
+impl Whom {
+    pub fn at(tier: &Tier) -> Self {
+        let Some(endpoint) = tier.endpoint() else {
+            let deployment = tier.deployment().unwrap_or_default();
+            return Self {
+                provider: "weir",
+                model: model_name(deployment, tier.adapter()),
+                adapter: tier.adapter().map(str::to_owned),
+                host: None,
+            };
+        };
+        let url = endpoint.base_url.parse::<http::Uri>().ok();
+        Self {
+            provider: match endpoint.provider {
+                Provider::OpenAI => "openai",
+                Provider::Anthropic => "anthropic",
+                Provider::OpenAICompatible => "openai_compatible",
+            },
+            model: endpoint.model.clone(),
+            adapter: None,
+            host: url.and_then(|url| Some(url.host()?.to_owned())),
+        }
+    }
 }
 
 /// The outcomes of attempts that no endpoint takes money for: it was not reached, or it refused.
@@ -155,6 +233,7 @@ impl AttemptLine {
     pub fn count(&mut self, usage: Usage) {
         self.tokens_in = usage.prompt;
         self.tokens_out = usage.completion;
+        self.tokens_cached = usage.cached;
     }
 
     /// Whether an endpoint takes money for it, as far as can be known from here.
@@ -164,12 +243,44 @@ impl AttemptLine {
 }
 
 impl Decision {
-    pub fn new(id: String, began: Instant) -> Self {
+    /// Of an ask that came `began`, which is `time` by the clock.
+    pub fn new(id: String, began: Instant, time: Timestamp) -> Self {
         Self {
             id,
             began,
+            time,
             state: Mutex::default(),
+            text: Mutex::default(),
         }
+    }
+
+    /// All of it so far.
+    pub fn record(&self, is_over: bool) -> Record {
+        let since = Since {
+            time: self.time,
+            elapsed: self.began.elapsed(),
+        };
+        Record::of(&self.id, since, is_over, &self.state())
+    }
+
+    /// From here on what is said is kept.
+    pub fn keep(&self, text: Text) {
+        *self.text() = Some(text);
+    }
+
+    /// The client is told this.
+    pub fn hear(&self, event: &Event) {
+        if let Some(text) = self.text().as_mut() {
+            text.hear(event);
+        }
+    }
+
+    pub fn take_text(&self) -> Option<Text> {
+        self.text().take()
+    }
+
+    fn text(&self) -> MutexGuard<'_, Option<Text>> {
+        self.text.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn state(&self) -> MutexGuard<'_, State> {
@@ -177,11 +288,10 @@ impl Decision {
     }
 
     /// The tiers were chosen.
-    pub fn planned(&self, plan: &Plan) {
+    pub fn planned(&self, plan: &Plan, (steps, passed_over): (Vec<Step>, Vec<Step>)) {
         let mut state = self.state();
         state.is_private = matches!(plan, Plan::Private(_));
-        let steps = plan.steps();
-        state.plan = steps.iter().map(|tier| tier.name().to_owned()).collect();
+        (state.plan, state.passed_over) = (steps, passed_over);
     }
 
     /// Of all attempts so far.

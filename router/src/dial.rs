@@ -122,6 +122,11 @@ impl Dialler {
             .http2_max_header_list_size(MOST_HEAD_BYTES))
     }
 
+    /// Whether this machine may be dialled.
+    pub fn allows_loopback(&self) -> bool {
+        self.rules.allow_loopback
+    }
+
     /// Checks an address that is written in `url` itself. A host name passes: it is checked when
     /// it is resolved.
     pub fn check_literal(&self, reach: Reach, url: &Url) -> Result<(), Refused> {

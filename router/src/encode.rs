@@ -23,8 +23,10 @@ use crate::answer::{Begin, End, Event, Piece};
 use crate::ask::Ask;
 use crate::refusal::Refusal;
 use crate::wire::Wire;
-use gathered::Gathered;
-pub(crate) use respond::{begin_headers, json_response, refuse, respond, stream_response};
+pub(crate) use gathered::Gathered;
+pub(crate) use respond::{
+    begin_headers, json_response, json_text, refuse, respond, stream_response,
+};
 
 /// Balancers cut a connection that is silent for a minute.
 pub(crate) const PING_EVERY: Duration = Duration::from_secs(10);

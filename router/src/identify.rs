@@ -6,6 +6,7 @@ use weir_policy::table::Keys;
 
 use crate::credentials::{Credentials, KeyDigest};
 use crate::refusal::Refusal;
+use crate::shared::hashed;
 
 /// Who asks.
 #[derive(Default)]
@@ -61,6 +62,18 @@ pub(crate) fn identify(headers: &HeaderMap) -> Result<Identity, Refusal> {
 }
 
 impl Identity {
+    /// The tenants that the key belongs to, hashed as in records; `all` are the keys of every policy.
+    pub fn tenants(&self, all: &[Keys], credentials: &Credentials) -> Vec<String> {
+        let Some(key) = &self.key else {
+            return Vec::new();
+        };
+        let named = all.iter().filter_map(|keys| {
+            let tenant = credentials.tenant(&keys.secret, key)?;
+            Some(hashed(&keys.of(tenant)))
+        });
+        named.collect()
+    }
+
     /// Whether one of `needed` is the key; `all` are the keys of every policy.
     pub fn access(&self, needed: &[Keys], all: &[Keys], credentials: &Credentials) -> Access {
         if needed.is_empty() {
@@ -75,7 +88,7 @@ impl Identity {
             .find_map(|keys| Some((keys, tenant_of(keys)?)))
         {
             Some((keys, tenant)) => Access::Granted {
-                tenant: Some(format!("{}/{tenant}", keys.policy)),
+                tenant: Some(keys.of(tenant)),
             },
             None if all.iter().any(|keys| tenant_of(keys).is_some()) => Access::KeyOfAnother,
             None => Access::KeyUnknown,

@@ -10,13 +10,14 @@
 //! 5. `admit`: limits.
 //! 6. `attempt`: tier by tier until one is sure; nothing is shown before it is committed.
 //! 7. `encode`: the `answer` becomes what the client's SDK expects.
-//! 8. `settle`: metrics and the `decision`'s record; always runs.
+//! 8. `settle`: metrics and the `decision`'s `record`; always runs. Where the policy says so the `text` too.
 //!
 //! Around them: `port` (connections of clients), `world` and what feeds it (`watch`), `credentials`
 //! and `bundle` (what files hold), `dial` (which addresses), `endpoints` (whether one may be asked,
 //! by `circuit` and `throttle`), `replicas` (connections, least busy first), `load` (what is in
 //! hand), `wire` (what upstreams understand of what clients say), `language` (of a text), `refusal`
-//! (every way not to answer), `shared` and `metrics`.
+//! (every way not to answer), `kept` (what can be asked about decisions), `feedback`, `store`
+//! (records on their way out), `spans`, `shared` and `metrics`.
 
 mod admit;
 mod answer;
@@ -31,19 +32,25 @@ mod decode;
 mod dial;
 mod encode;
 mod endpoints;
+mod feedback;
 mod identify;
+mod kept;
 mod language;
 mod load;
 mod matching;
 mod metrics;
 mod plan;
 mod port;
+mod record;
 mod refusal;
 mod replicas;
 mod route;
 mod server;
 mod settle;
 mod shared;
+mod spans;
+mod store;
+mod text;
 mod throttle;
 mod watch;
 mod wire;

@@ -1,5 +1,7 @@
 //! Phase 3: the model name picks a policy, or a deployment directly, and the key must open it.
 
+use std::collections::BTreeSet;
+
 use weir_policy::Table;
 use weir_policy::table::{Keys, Route};
 
@@ -65,6 +67,19 @@ pub(crate) fn visible(
         matches!(access, Access::Granted { .. })
     });
     routes.map(|(name, _)| name.to_owned()).collect()
+}
+
+/// The tenants that a key belongs to, hashed: also those of policies that are refused and whose deployments
+/// ask for their keys.
+pub(crate) fn tenants(
+    table: &Table,
+    identity: &Identity,
+    credentials: &Credentials,
+) -> Vec<String> {
+    let routes = table.routes().flat_map(|(_, route)| route.keys.clone());
+    let keys: BTreeSet<Keys> = routes.chain(all_keys(table)).collect();
+    let keys: Vec<Keys> = keys.into_iter().collect();
+    identity.tenants(&keys, credentials)
 }
 
 fn all_keys(table: &Table) -> Vec<Keys> {

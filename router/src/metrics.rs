@@ -41,6 +41,20 @@ pub(crate) struct TierLabels {
     pub tier: String,
 }
 
+/// `verdict` is `good` or `bad`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct FeedbackLabels {
+    pub policy: String,
+    pub verdict: &'static str,
+}
+
+/// `outcome` is `written`, `dropped` or `failed`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct RecordLabels {
+    pub policy: String,
+    pub outcome: &'static str,
+}
+
 #[derive(Clone)]
 pub(crate) struct Metrics {
     pub asks: Family<AskLabels, Counter>,
@@ -49,6 +63,8 @@ pub(crate) struct Metrics {
     pub tokens: Family<TierLabels, Counter>,
     pub cost_dollars: Family<TierLabels, Counter<f64, AtomicU64>>,
     pub endpoint_circuit: Family<TierLabels, Gauge>,
+    pub feedback: Family<FeedbackLabels, Counter>,
+    pub records: Family<RecordLabels, Counter>,
     pub running: Gauge,
     pub first_byte_seconds: Histogram,
     pub ask_seconds: Histogram,
@@ -63,6 +79,8 @@ impl Metrics {
             tokens: Family::default(),
             cost_dollars: Family::default(),
             endpoint_circuit: Family::default(),
+            feedback: Family::default(),
+            records: Family::default(),
             running: Gauge::default(),
             first_byte_seconds: Histogram::new(SECONDS),
             ask_seconds: Histogram::new(SECONDS),
@@ -94,6 +112,16 @@ impl Metrics {
                 "endpoint_circuit",
                 "Whether a tier's endpoint is asked: 0 it is, 1 one ask tries, 2 it is down",
                 mine.endpoint_circuit.clone(),
+            );
+            registry.register(
+                "feedback",
+                "Verdicts of clients on answers",
+                mine.feedback.clone(),
+            );
+            registry.register(
+                "records",
+                "Lines for object storage, by what became of them",
+                mine.records.clone(),
             );
             registry.register("asks_running", "Asks in hand", mine.running.clone());
             registry.register(

@@ -7,6 +7,7 @@ use weir_policy::validate::Settings;
 use weir_policy::{Egress, Plan};
 
 use crate::ask::Ask;
+use crate::decision::Step;
 use crate::refusal::Refusal;
 use crate::wire::Upstream;
 
@@ -30,6 +31,27 @@ pub(crate) fn plan(
         Some(field) if !(is_private && has_outside) => Err(Refusal::NoTierFor { field }),
         _ => Err(Refusal::PrivateWithoutTier),
     }
+}
+
+/// Why each of the policy's tiers is in `plan`, or is not: `first`, or `above` those before it, which are
+/// unsure or fail; and `egress` (it must not leave the cluster), `field` (which the tier cannot serve), or
+/// `route` (a pin, a rule or the classifier begins elsewhere).
+pub(crate) fn steps(settings: &Settings, plan: &Plan, ask: &Ask) -> (Vec<Step>, Vec<Step>) {
+    let planned = plan.steps();
+    let steps = planned.iter().enumerate();
+    let steps = steps.map(|(index, tier)| {
+        let reason = if index == 0 { "first" } else { "above" };
+        Step::new(tier.name(), reason)
+    });
+    let is_private = matches!(plan, Plan::Private(_));
+    let is_planned = |tier: &&Tier| planned.iter().any(|step| step.name() == tier.name());
+    let others = settings.tiers.iter().filter(|tier| !is_planned(tier));
+    let others = others.map(|tier| match (tier, can_serve(tier, ask)) {
+        (Tier::Outside(_), _) if is_private => Step::new(tier.name(), "egress"),
+        (_, Err(_)) => Step::new(tier.name(), "field"),
+        (_, Ok(())) => Step::new(tier.name(), "route"),
+    });
+    (steps.collect(), others.collect())
 }
 
 fn egress(settings: &Settings, headers: &HeaderMap) -> Egress {

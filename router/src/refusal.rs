@@ -24,6 +24,11 @@ pub(crate) enum Refusal {
     NothingStored,
     #[error("thread: nobody keeps threads here: send the whole conversation")]
     NoThreads,
+    #[error(
+        "no decision of that id is known here: a router knows the last ones that it made itself, and tells \
+         them to whoever asked"
+    )]
+    UnknownDecision,
     #[error("the body is not JSON: {0}")]
     NotJson(String),
     #[error("the body is longer than {limit} bytes")]
@@ -170,9 +175,10 @@ impl Refusal {
 
     pub fn status(&self) -> StatusCode {
         match self {
-            Refusal::NoSuchPath { .. } | Refusal::NothingStored | Refusal::UnknownModel { .. } => {
-                StatusCode::NOT_FOUND
-            }
+            Refusal::NoSuchPath { .. }
+            | Refusal::NothingStored
+            | Refusal::UnknownDecision
+            | Refusal::UnknownModel { .. } => StatusCode::NOT_FOUND,
             Refusal::NotJson(_)
             | Refusal::NoThreads
             | Refusal::Field { .. }

@@ -97,6 +97,7 @@ impl Crossing<'_> {
             by: "rule",
             name: rule.name.clone(),
             why,
+            ..Routed::default()
         };
         routed.add(&note);
         Some((rule, routed))
@@ -113,6 +114,7 @@ impl Crossing<'_> {
                 // The weights of a split sum to 100.
                 let place = drawn(shares, draw).ok_or(Refusal::Defect)?;
                 routed.add(&format!("drew {draw:.4} for {}", tiers[place].name()));
+                routed.draw = Some(draw);
                 tiers[place..].to_vec()
             }
             Then::Reject { message } => {

@@ -2,6 +2,7 @@
 
 mod betas;
 mod counting;
+mod decisions;
 mod models;
 
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Response, Version, header};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::{Instant, timeout};
-use tracing::{Instrument, Span, field, info_span};
+use tracing::{Instrument, Span};
 use weir_policy::Plan;
 use weir_policy::table::Owner;
 use weir_policy::tier::Tier;
@@ -33,8 +34,9 @@ use crate::refusal::{Failure, Family, Refusal};
 use crate::route::Crossing;
 use crate::settle::Unsettled;
 use crate::shared::{Shared, hashed};
+use crate::text::Text;
 use crate::wire::Wire;
-use crate::{admit, decode, matching};
+use crate::{admit, decode, matching, plan, spans};
 
 /// How far an attempt may run ahead of a client that reads slowly.
 const EVENTS_AHEAD: usize = 64;
@@ -54,6 +56,8 @@ pub(crate) fn routes(shared: Arc<Shared>) -> Router {
         .route("/v1/embeddings", asked(Wire::Embeddings))
         .route("/v1/messages", asked(Wire::Messages))
         .route("/v1/messages/count_tokens", post(counting::count_tokens))
+        .route("/v1/decisions/{id}", get(decisions::one))
+        .route("/v1/feedback", post(decisions::feedback))
         .route("/v1/models", get(models::list))
         .route("/v1/models/{*model}", get(models::one))
         .fallback(nothing)
@@ -62,21 +66,10 @@ pub(crate) fn routes(shared: Arc<Shared>) -> Router {
 }
 
 async fn ask(State(shared): State<Arc<Shared>>, wire: Wire, request: Request) -> Response<Body> {
-    let span = info_span!(
-        "ask",
-        otel.name = wire.word(),
-        weir.decision = field::Empty,
-        weir.policy = field::Empty,
-        weir.generation = field::Empty,
-        weir.route = field::Empty,
-        weir.outcome = field::Empty,
-        weir.tier = field::Empty,
-        weir.cost = field::Empty,
-        weir.attempts = field::Empty,
-    );
+    let (began, time) = (std::time::Instant::now(), jiff::Timestamp::now());
+    let decision = Arc::new(Decision::new(shared.ids.next(), began, time));
+    let span = spans::ask(wire, &decision.id);
     traces::follow(&span, request.headers());
-    let decision = Arc::new(Decision::new(shared.ids.next(), std::time::Instant::now()));
-    span.record("weir.decision", &decision.id);
     decision.state().wire = wire.word();
     let unsettled = Arc::new(Unsettled::new(shared, decision.clone(), span.clone()));
     // Kept until the outcome of a refusal is written.
@@ -152,6 +145,10 @@ async fn answer(
         if let Owner::Policy(policy) = &matched.route.owner {
             state.policy.clone_from(&policy.name);
             state.generation = policy.generation;
+            if let Some(store) = &settings.records.store {
+                let outbox = shared.stores.outbox(&policy.name, store);
+                let _ = unsettled.outbox.set(outbox);
+            }
         }
         state.tenant = matched.tenant.as_deref().map(hashed).unwrap_or_default();
         state.is_streamed = ask.stream;
@@ -172,7 +169,14 @@ async fn answer(
         Wire::Embeddings => plan.only_first(),
         _ => plan,
     };
-    unsettled.decision.planned(&plan);
+    unsettled
+        .decision
+        .planned(&plan, plan::steps(&settings, &plan, &ask));
+    unsettled.decision.state().is_redacted = settings.redaction.is_some();
+    if settings.records.keeps_text {
+        let text = Text::new(shared.room.clone(), &ask.body, ask.choices);
+        unsettled.decision.keep(text);
+    }
     let created = jiff::Timestamp::now().as_second();
     let encoder = Encoder::new(&ask, &unsettled.decision.id, created);
     let (events, received) = mpsc::channel(EVENTS_AHEAD + 1);

@@ -1,13 +1,16 @@
 //! Phase 8: what follows when an ask is over. It always runs: after an answer, an error, a client
 //! that left, a panic, the end of the process.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tracing::Span;
 
-use crate::decision::{Decision, Outcome};
+use crate::decision::{Decision, Step};
 use crate::metrics::{AskLabels, AttemptLabels, RouteLabels, TierLabels};
+use crate::record::Record;
 use crate::shared::Shared;
+use crate::spans;
+use crate::store::{Line, Outbox};
 
 /// One ask that is not settled yet. Dropping it settles it.
 pub(crate) struct Unsettled {
@@ -15,15 +18,19 @@ pub(crate) struct Unsettled {
     pub decision: Arc<Decision>,
     /// The span of the ask, which carries the record.
     pub span: Span,
+    /// Where its record goes beside.
+    pub outbox: OnceLock<Arc<Outbox>>,
 }
 
 impl Unsettled {
     pub fn new(shared: Arc<Shared>, decision: Arc<Decision>, span: Span) -> Self {
         shared.metrics.running.inc();
+        shared.kept.begin(&decision);
         Self {
             shared,
             decision,
             span,
+            outbox: OnceLock::new(),
         }
     }
 }
@@ -31,7 +38,9 @@ impl Unsettled {
 impl Drop for Unsettled {
     fn drop(&mut self) {
         self.count();
-        self.record();
+        let record = self.decision.record(true);
+        self.tell(&record);
+        self.keep(&record);
     }
 }
 
@@ -86,54 +95,57 @@ impl Unsettled {
         }
     }
 
-    /// The decision's record: attributes of the ask's span, and one log line.
-    fn record(&self) {
-        let cost = self.decision.cost().to_string();
-        let state = self.decision.state();
-        let outcome = state.outcome.word();
-        let tier = match &state.outcome {
-            Outcome::Answered { tier, .. } => tier.as_str(),
-            _ => "",
-        };
-        let status = match &state.outcome {
-            Outcome::Refused { status } => *status,
-            _ => 200,
-        };
-        let attempts = serde_json::to_string(&state.attempts).unwrap_or_default();
-        let first_byte_ms = state.first_byte.map(|after| after.as_millis() as u64);
-        let route = state.routed.line();
+    /// Where it can be asked about, and where the policy wants it.
+    fn keep(&self, record: &Record) {
+        let json: Arc<str> = record.json().into();
+        let kept = &self.shared.kept;
+        let labels = kept.settle(&self.decision, record, json.clone());
+        if let Some(outbox) = self.outbox.get() {
+            outbox.put(Line::Record {
+                id: record.id.clone(),
+                json,
+                labels,
+                text: self.decision.take_text(),
+                is_private: record.stays_inside,
+            });
+        }
+    }
+
+    /// One log line, and attributes of the ask's span.
+    fn tell(&self, record: &Record) {
+        let attempts = serde_json::to_string(&record.attempts).unwrap_or_default();
+        let route = record.route.line();
+        let tier = record.tier.as_deref().unwrap_or_default();
         let entered = self.span.enter();
         tracing::info!(
             target: "weir_router::decision",
-            id = self.decision.id,
-            model = state.model,
-            policy = state.policy,
-            generation = state.generation,
-            tenant = state.tenant,
-            wire = state.wire,
-            streamed = state.is_streamed,
-            private = state.is_private,
+            id = record.id,
+            model = record.model,
+            policy = record.policy,
+            generation = record.generation,
+            tenant = record.tenant,
+            wire = record.wire,
+            streamed = record.streamed,
+            private = record.private,
             route,
-            plan = state.plan.join(","),
-            dropped = state.dropped.join(","),
+            plan = names(&record.plan),
+            dropped = record.dropped.join(","),
             attempts,
-            outcome,
+            outcome = record.outcome,
             tier,
-            status,
-            cost,
-            first_byte_ms,
-            total_ms = self.decision.began.elapsed().as_millis() as u64,
+            status = record.status.unwrap_or(200),
+            cost = record.cost,
+            first_byte_ms = record.first_byte_ms,
+            total_ms = record.total_ms,
             "decided"
         );
         drop(entered);
         // After the line, which would say everything twice otherwise.
-        let span = &self.span;
-        span.record("weir.policy", &state.policy);
-        span.record("weir.generation", state.generation);
-        span.record("weir.route", &route);
-        span.record("weir.outcome", outcome);
-        span.record("weir.tier", tier);
-        span.record("weir.cost", &cost);
-        span.record("weir.attempts", &attempts);
+        spans::tell(&self.span, record);
     }
+}
+
+fn names(steps: &[Step]) -> String {
+    let names: Vec<&str> = steps.iter().map(|step| step.tier.as_str()).collect();
+    names.join(",")
 }

@@ -17,9 +17,12 @@ use crate::credentials::{Credentials, Roots};
 use crate::decode::Bounds;
 use crate::dial::Dialler;
 use crate::endpoints::Endpoints;
+use crate::kept::Kept;
 use crate::load::Book;
 use crate::metrics::Metrics;
 use crate::replicas::Pool;
+use crate::store::{Means, Stores};
+use crate::text::Room;
 use crate::world::{View, World, compiled};
 
 /// How often secrets are read again. The kubelet itself takes up to a minute and a half.
@@ -29,7 +32,7 @@ pub(crate) struct Shared {
     pub args: Args,
     pub view: watch::Receiver<Arc<View>>,
     pub credentials: watch::Receiver<Arc<Credentials>>,
-    pub dialler: Dialler,
+    pub dialler: Arc<Dialler>,
     pub endpoints: Endpoints,
     pub pool: Pool,
     pub book: Book,
@@ -39,6 +42,12 @@ pub(crate) struct Shared {
     pub asks: Arc<Semaphore>,
     pub bodies: Bounds,
     pub ids: Ids,
+    /// What can be asked about decisions.
+    pub kept: Kept,
+    /// For the texts of asks.
+    pub room: Arc<Room>,
+    /// Where records go.
+    pub stores: Stores,
 }
 
 impl Shared {
@@ -51,6 +60,16 @@ impl Shared {
     ) -> Arc<Self> {
         let view = compiled(process.tasks(), worlds);
         let (sender, credentials) = watch::channel(Arc::default());
+        let (ids, dialler) = (Ids::random(), Arc::new(dialler));
+        let metrics = Metrics::register(process.metrics());
+        let stores = Stores::new(Means {
+            tasks: process.tasks().clone(),
+            shutdown: process.shutdown().clone(),
+            credentials: credentials.clone(),
+            dialler: dialler.clone(),
+            counts: metrics.records.clone(),
+            tag: ids.next()[..8].to_owned(),
+        });
         let shared = Arc::new(Self {
             args: args.clone(),
             view,
@@ -59,11 +78,14 @@ impl Shared {
             endpoints: Endpoints::new(args.max_endpoint_asks),
             pool: Pool::default(),
             book: Book::new(),
-            metrics: Metrics::register(process.metrics()),
+            metrics,
             tasks: process.tasks().clone(),
             asks: Arc::new(Semaphore::new(args.max_asks)),
             bodies: Bounds::new(args),
-            ids: Ids::random(),
+            ids,
+            kept: Kept::default(),
+            room: Arc::default(),
+            stores,
         });
         process.mount(shared.book.route());
         let follow = follow(Arc::downgrade(&shared), shared.view.clone(), sender);
@@ -98,6 +120,7 @@ async fn follow(
         let read = tokio::task::spawn_blocking(move || Credentials::read(&roots, &of.table));
         if let Ok(read) = read.await {
             shared.book.follow(&view, &read);
+            shared.stores.keep(&view.table);
             found.send_if_modified(|known| {
                 let has_changed = **known != read;
                 if has_changed {

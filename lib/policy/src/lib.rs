@@ -20,6 +20,7 @@ pub mod language;
 pub mod last_good;
 pub mod load;
 pub mod plan;
+pub mod records;
 pub mod redact;
 pub mod rules;
 pub mod source;

@@ -156,7 +156,7 @@ pub struct DeploymentLoad {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct MissingCredential {
     pub policy: String,
-    /// The tier that is out; absent where the policy's own keys are missing.
+    /// The tier that is out; absent where the policy's own keys are missing, or what its records need.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tier: Option<String>,
     pub secret: String,
@@ -166,6 +166,9 @@ pub struct MissingCredential {
     /// `secret` names a ConfigMap: the one with the authorities that the tier's endpoint is trusted by.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_config_map: bool,
+    /// It is for the store of the policy's records: they are not written.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_for_records: bool,
 }
 
 #[cfg(test)]
@@ -191,6 +194,7 @@ mod tests {
                     secret: "anthropic".into(),
                     key: Some("api-key".into()),
                     is_config_map: false,
+                    is_for_records: false,
                 }],
                 policies: [("support".into(), 3)].into(),
             }),

@@ -76,6 +76,13 @@ pub struct Keys {
     pub secret: String,
 }
 
+impl Keys {
+    /// What one of their tenants is called where those of other policies are too.
+    pub fn of(&self, tenant: &str) -> String {
+        format!("{}/{tenant}", self.policy)
+    }
+}
+
 /// Compiles the objects of one namespace; the result depends on nothing else.
 pub fn compile<'a>(
     policies: impl IntoIterator<Item = &'a RoutePolicy>,

@@ -6,6 +6,7 @@
 //! we take.
 
 mod endpoint;
+mod records;
 mod rules;
 
 use std::collections::BTreeSet;
@@ -23,6 +24,7 @@ use weir_crds::{
 
 use crate::honoured::Honoured;
 use crate::plan::Egress;
+use crate::records::Records;
 use crate::redact::Redaction;
 use crate::rules::{Classifier, Rule};
 use crate::tier::{Inside, Outside, Target, Tier};
@@ -60,6 +62,7 @@ pub struct Settings {
     pub classifier: Option<Classifier>,
     /// Who may name a tier in a request.
     pub pin_tenants: BTreeSet<String>,
+    pub records: Records,
 }
 
 impl Settings {
@@ -113,13 +116,12 @@ pub const HONOURED: Honoured = Honoured {
         "spec.maxDuration",
         "spec.retries",
         "spec.onAllUnsure",
+        "spec.records",
     ],
     values: &[
         // What a worker writes keeps to the form that was asked for, so nothing looks at that again.
         ("spec.tiers[].accept.escalateOn.schemaFailure", &["true"]),
         ("spec.sticky", &["\"None\""]),
-        ("spec.records.to", &["\"OTel\""]),
-        ("spec.records.text", &["\"Exclude\""]),
     ],
 };
 
@@ -163,6 +165,7 @@ pub fn settings(spec: &RoutePolicySpec) -> Result<Settings, Vec<Problem>> {
         rules: check.rules(spec),
         classifier: check.classifier(spec),
         pin_tenants: check.pins(spec),
+        records: check.records(spec),
     };
     match check.problems.is_empty() {
         true => Ok(settings),

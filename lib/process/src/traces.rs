@@ -10,6 +10,7 @@ use anyhow::Context;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
 use opentelemetry::trace::{TraceContextExt, TracerProvider};
+use opentelemetry::{Array, StringValue, Value};
 use opentelemetry_otlp::{SpanExporter, WithExportConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
@@ -39,6 +40,12 @@ pub fn follow(span: &Span, headers: &HeaderMap) {
 /// gRPC metadata is headers too: `inject(&span, request.metadata_mut().as_mut())`.
 pub fn inject(span: &Span, headers: &mut HeaderMap) {
     TraceContextPropagator::new().inject_context(&span.context(), &mut Outgoing(headers));
+}
+
+/// Sets an attribute of `span` that is a list of words, which a field of `tracing` cannot be.
+pub fn set_words(span: &Span, name: &'static str, words: &[&'static str]) {
+    let words = words.iter().map(|word| StringValue::from(*word)).collect();
+    span.set_attribute(name, Value::Array(Array::String(words)));
 }
 
 /// The trace that `span` belongs to, as 32 hex digits, for records and error messages.

@@ -280,6 +280,7 @@ fn adapter_out(deployment: &SLMDeployment, adapter: &str) -> Option<(&'static st
 
 fn told(missing: &MissingCredential) -> String {
     let of = match &missing.tier {
+        _ if missing.is_for_records => "records are not written".into(),
         Some(tier) => format!("tier {tier} is out"),
         None => "nobody is let in".into(),
     };
@@ -302,7 +303,9 @@ fn names_files(spec: &RoutePolicySpec) -> bool {
             endpoint.api_key_secret_ref.is_some() || endpoint.ca_bundle.is_some()
         })
     };
-    spec.auth.is_some() || spec.tiers.iter().any(of_tier)
+    spec.auth.is_some()
+        || spec.tiers.iter().any(of_tier)
+        || spec.records.credentials_secret_ref.is_some()
 }
 
 #[cfg(test)]

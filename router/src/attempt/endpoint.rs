@@ -25,8 +25,10 @@ use reqwest::{Response, Url};
 use serde_json::Value;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
+use tracing::Span;
 use weir_policy::redact::{Redacted, Redaction};
 use weir_policy::tier::{Endpoint, Timeouts};
+use weir_process::traces;
 
 use super::{Arrival, Finish};
 use crate::answer::{Piece, Usage};
@@ -238,9 +240,14 @@ async fn send(call: &Call<'_>, dialler: &Dialler, outgoing: Outgoing) -> Result<
         tracing::error!(%error, "no HTTP client");
         Failure::Broken { tier: tier.clone() }
     })?;
+    let mut headers = outgoing.headers;
+    // Outside, the client's trace is nobody's business.
+    if call.reach == Reach::Inside {
+        traces::inject(&Span::current(), &mut headers);
+    }
     let request = client
         .post(outgoing.url)
-        .headers(outgoing.headers)
+        .headers(headers)
         .body(outgoing.body.to_string());
     let sent = timeout(first_byte, request.send()).await;
     let response = sent

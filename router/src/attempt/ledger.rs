@@ -6,12 +6,14 @@ use std::time::Instant;
 
 use rust_decimal::Decimal;
 use rust_decimal::prelude::FromPrimitive;
+use tracing::Span;
 use weir_cascade::AttemptRecord;
 use weir_crds::Money;
 use weir_policy::tier::{Price, Taken};
 
 use crate::answer::Usage;
-use crate::decision::{AttemptLine, Decision, UNFINISHED};
+use crate::decision::{AttemptLine, Decision, UNFINISHED, Whom};
+use crate::spans;
 
 const SECONDS_PER_HOUR: i64 = 3600;
 
@@ -32,11 +34,13 @@ pub(crate) struct Line<'a> {
     line: AttemptLine,
     index: usize,
     has_usage: bool,
+    span: Span,
 }
 
 /// Where an attempt is made.
 pub(crate) struct Place<'a> {
     pub tier: &'a str,
+    pub whom: Whom,
     pub replica: Option<SocketAddr>,
     pub revision: &'a str,
     pub rate: Rate,
@@ -46,8 +50,10 @@ pub(crate) struct Place<'a> {
 
 impl<'a> Line<'a> {
     pub fn begin(decision: &'a Decision, place: Place<'_>) -> Self {
+        let span = spans::attempt(place.tier, &place.whom);
         let line = AttemptLine {
             tier: place.tier.to_owned(),
+            whom: place.whom,
             replica: place.replica,
             revision: place.revision.to_owned(),
             outcome: UNFINISHED,
@@ -67,7 +73,13 @@ impl<'a> Line<'a> {
             line,
             index,
             has_usage: false,
+            span,
         }
+    }
+
+    /// Of the attempt: what whoever is asked does belongs to it.
+    pub fn span(&self) -> Span {
+        self.span.clone()
     }
 
     /// The request is about to go out: from here on the tier may work on it.
@@ -148,6 +160,7 @@ impl<'a> Line<'a> {
 impl Drop for Line<'_> {
     fn drop(&mut self) {
         self.write();
+        spans::attempted(&self.span, &self.line);
     }
 }
 
@@ -156,9 +169,10 @@ mod tests {
     use super::*;
 
     fn after(outcome: Option<&'static str>, is_sent: bool, price: Price) -> Decision {
-        let decision = Decision::new("1".into(), Instant::now());
+        let decision = Decision::new("1".into(), Instant::now(), jiff::Timestamp::UNIX_EPOCH);
         let place = Place {
             tier: "frontier",
+            whom: Whom::default(),
             replica: None,
             revision: "",
             rate: Rate::Tokens(price),

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use http::HeaderValue;
 use tokio::time::{Instant, timeout_at};
+use tracing::Instrument;
 use weir_policy::tier::{Endpoint, Target, Tier, model_name};
 
 use super::gate::Gate;
@@ -13,6 +14,7 @@ use super::ledger::{Line, Place, Rate};
 use super::{Arrival, Ended, Finish, Pursuit, endpoint, worker};
 use crate::answer::{Piece, Usage};
 use crate::bundle::Bundle;
+use crate::decision::Whom;
 use crate::dial::Reach;
 use crate::endpoints::Pass;
 use crate::load::Doing;
@@ -166,6 +168,7 @@ impl Pursuit<'_> {
             self.decision,
             Place {
                 tier: tier.name(),
+                whom: Whom::at(tier),
                 replica: Some(lease.address),
                 revision: &revision,
                 rate: Rate::Time {
@@ -189,6 +192,7 @@ impl Pursuit<'_> {
                 _ => Source::Worker(Box::new(worker::open(lease, call, self.ask).await?)),
             })
         };
+        let opening = opening.instrument(line.span());
         match self.within(tier, false, opening).await {
             Ok(source) => self.flow(tier, source, gate, &mut line).await,
             Err(failure) => {
@@ -236,6 +240,7 @@ impl Pursuit<'_> {
             self.decision,
             Place {
                 tier: tier.name(),
+                whom: Whom::at(tier),
                 replica: None,
                 revision: "",
                 rate: Rate::Tokens(endpoint.price),
@@ -265,6 +270,7 @@ impl Pursuit<'_> {
             pass.opened(&opened);
             opened
         };
+        let opening = opening.instrument(line.span());
         match self.within(tier, false, opening).await {
             Ok(mut source) => {
                 if let Source::Endpoint(_, kept) = &mut source {
@@ -311,6 +317,7 @@ impl Pursuit<'_> {
             self.decision,
             Place {
                 tier: tier.name(),
+                whom: Whom::at(tier),
                 replica: None,
                 revision: "",
                 rate: Rate::Tokens(weir_policy::tier::Price::default()),

@@ -1,11 +1,12 @@
 //! The pieces of an answer put together again, for a client that wants it whole.
 
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::answer::Piece;
 
 /// An answer as it is gathered.
-pub(super) struct Gathered {
+pub(crate) struct Gathered {
     pub choices: Vec<Choice>,
     /// The events as the upstream sent them, where the client speaks its wire.
     pub natives: Vec<Value>,
@@ -13,20 +14,26 @@ pub(super) struct Gathered {
 }
 
 /// One choice of an answer.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Choice {
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Choice {
     pub text: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub reasoning: String,
+    #[serde(skip)]
     pub proof: Option<String>,
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub refusal: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub calls: Vec<Call>,
+    #[serde(skip)]
     pub logprobs: Vec<Value>,
     pub vectors: Vec<Vec<f32>>,
 }
 
 /// One call of a tool.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Call {
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub(crate) struct Call {
+    #[serde(skip)]
     index: u32,
     pub id: String,
     pub name: String,
@@ -40,6 +47,11 @@ impl Gathered {
             natives: Vec::new(),
             bytes: 0,
         }
+    }
+
+    /// Nothing was said yet.
+    pub fn clear(&mut self) {
+        *self = Self::of(self.choices.len() as u32);
     }
 
     pub fn add(&mut self, piece: Piece) {

@@ -75,7 +75,8 @@ pub(crate) fn json_response(status: StatusCode, body: &Value) -> Response<Body> 
     json_text(status, body.to_string())
 }
 
-fn json_text(status: StatusCode, body: String) -> Response<Body> {
+/// Of a body that is JSON already.
+pub(crate) fn json_text(status: StatusCode, body: String) -> Response<Body> {
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
     let json = HeaderValue::from_static("application/json");

@@ -111,6 +111,7 @@ impl Refusal {
         match self {
             Refusal::NoSuchPath { .. } => Some("unknown_url"),
             Refusal::UnknownModel { .. } => Some("model_not_found"),
+            Refusal::UnknownDecision => Some("decision_not_found"),
             Refusal::KeyNeeded { .. } | Refusal::KeyMissing | Refusal::KeyUnknown => {
                 Some("invalid_api_key")
             }

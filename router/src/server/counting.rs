@@ -108,7 +108,8 @@ async fn count(
     let settings = &matched.route.settings;
     let until = Instant::now() + LONGEST_COUNT;
     // A count is no ask: what was decided on the way is not kept.
-    let decision = Decision::new(shared.ids.next(), std::time::Instant::now());
+    let (began, now) = (std::time::Instant::now(), jiff::Timestamp::now());
+    let decision = Decision::new(shared.ids.next(), began, now);
     let crossing = Crossing {
         shared,
         decision: &decision,

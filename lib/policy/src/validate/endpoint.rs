@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use weir_crds::{EndpointPrice, Location, Money, Provider};
 
 use super::{Check, http_names::is_header_name};
+use crate::records::is_service;
 use crate::tier::{ANTHROPIC_WITHOUT_SAMPLING, Endpoint, Price, Timeouts};
 
 /// Where OpenAI itself is.
@@ -168,7 +169,7 @@ fn check_url(url: &str, endpoint: &weir_crds::Endpoint) -> Result<(), &'static s
     // On a laptop a Service is an address of this machine; elsewhere the router dials none of those.
     let is_here = host == "localhost" || host.parse().is_ok_and(|host: IpAddr| host.is_loopback());
     let is_inside = endpoint.location == Location::Inside;
-    if is_inside && !(host.ends_with(".svc") || host.contains(".svc.") || is_here) {
+    if is_inside && !(is_service(host) || is_here) {
         return Err("location: Inside needs a host that ends in .svc or .svc.<cluster domain>");
     }
     if is_plain && endpoint.api_key_secret_ref.is_some() && !is_inside && !is_here {

@@ -132,6 +132,36 @@ fn every_fault_is_named_by_its_field() {
             "spec.privacy.denyWhen.header.values",
             "has a comma",
         ),
+        (
+            "/records",
+            json!({ "to": "s3://b/p" }),
+            "spec.records.credentialsSecretRef",
+            "aws_access_key_id",
+        ),
+        (
+            "/records",
+            json!({ "to": "s3://b//p", "credentialsSecretRef": { "name": "s3" } }),
+            "spec.records.to",
+            "plain names",
+        ),
+        (
+            "/records",
+            json!({ "to": "s3://b", "credentialsSecretRef": { "name": "../s3" } }),
+            "spec.records.credentialsSecretRef.name",
+            "no slash",
+        ),
+        (
+            "/records",
+            json!({ "text": "Include" }),
+            "spec.records.text",
+            "s3://",
+        ),
+        (
+            "/records",
+            json!({ "credentialsSecretRef": { "name": "s3" } }),
+            "spec.records.credentialsSecretRef",
+            "take it out",
+        ),
     ] {
         let problems = validate(&with(at, value.clone()));
         let found = problems.iter().find(|problem| problem.field == field);

@@ -171,7 +171,9 @@ fn of_spec(spec: &RoutePolicySpec) -> impl Iterator<Item = Files<'_>> {
             .into_iter()
             .chain(bundle)
     });
-    keys.chain(of_endpoints)
+    let records = spec.records.credentials_secret_ref.iter();
+    let records = records.map(|secret| Files::Secret(&secret.name));
+    keys.chain(of_endpoints).chain(records)
 }
 
 impl Files<'_> {

@@ -135,6 +135,30 @@ fn a_router_reads_the_deadline_that_its_environment_names() {
     }
 }
 
+#[test]
+fn a_router_is_given_the_secret_of_the_store_for_records() {
+    let policy = json!([{
+        "apiVersion": "weir.dev/v1alpha1", "kind": "RoutePolicy",
+        "metadata": { "name": "support", "namespace": "support", "uid": "p1", "generation": 3 },
+        "spec": {
+            "models": ["assistant"],
+            "tiers": [{ "name": "small", "deployment": { "name": "triage" } }],
+            "records": { "to": "s3://b/p", "credentialsSecretRef": { "name": "store" } },
+        },
+    }]);
+    let objects = objects(&observed(policy, triage()), &Settings::default());
+    let mut routers = objects
+        .iter()
+        .filter(|wanted| wanted.kind == Kind::Deployment);
+    let pod = &routers.next().unwrap().body["spec"]["template"]["spec"];
+    let volumes = pod["volumes"].as_array().unwrap().iter();
+    let mut secrets = volumes.map(|volume| &volume["secret"]);
+    assert!(secrets.any(|secret| *secret == json!({ "secretName": "store", "optional": true })));
+    let mounts = pod["containers"][0]["volumeMounts"].as_array().unwrap();
+    let mut paths = mounts.iter().map(|mount| &mount["mountPath"]);
+    assert!(paths.any(|path| *path == "/etc/weir/secrets/store"));
+}
+
 /// What the routers of `objects` find in their environment.
 fn environment(objects: &[Wanted]) -> BTreeMap<String, String> {
     let routers = objects

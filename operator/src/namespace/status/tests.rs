@@ -35,6 +35,7 @@ fn a_bundle_that_is_missing_is_told_from_a_secret() {
         secret: "authorities".into(),
         key: Some("ca.pem".into()),
         is_config_map: true,
+        is_for_records: false,
     };
     assert_eq!(
         super::told(&missing),
@@ -53,6 +54,7 @@ fn router(generation: i64, missing: bool) -> Option<RouterLoad> {
                 secret: "keys".into(),
                 key: Some("openai".into()),
                 is_config_map: false,
+                is_for_records: false,
             }]
         } else {
             Vec::new()
@@ -165,6 +167,21 @@ fn a_missing_secret_is_named_and_takes_out_only_its_tier() {
         [
             "Ready=True Serving: tier frontier is out: entry openai of Secret keys is missing",
             "CredentialsReady=False CredentialsMissing: tier frontier is out: entry openai of Secret keys is missing",
+        ]
+    );
+}
+
+#[test]
+fn a_missing_secret_for_records_takes_out_no_tier() {
+    let mut router = router(2, true);
+    let missing = &mut router.as_mut().unwrap().missing_credentials[0];
+    (missing.tier, missing.is_for_records) = (None, true);
+    let observed = observed(&policy(2, "1m"), 1, vec![router]);
+    assert_eq!(
+        told(&observed),
+        [
+            "Ready=True Serving: every tier answers",
+            "CredentialsReady=False CredentialsMissing: records are not written: entry openai of Secret keys is missing",
         ]
     );
 }

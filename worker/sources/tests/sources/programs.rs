@@ -1,4 +1,5 @@
-//! Real servers, built from the Go modules in `../servers`, once per content.
+//! Real servers, built from the Go modules in `../servers`, once per content. The router's tests use this
+//! file too.
 
 use std::{
     io::{BufRead, BufReader},
@@ -47,7 +48,12 @@ pub fn start(arguments: &[&str]) -> Program {
 }
 
 fn built() -> PathBuf {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/servers");
+    let mut above = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
+    let source = above.find_map(|folder| {
+        let source = folder.join("worker/sources/tests/servers");
+        source.is_dir().then_some(source)
+    });
+    let source = source.expect("the servers lie in the repository");
     let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("weir-sources-servers");
     // Go keeps what it built by content, so that this is quick when nothing changed.
     let built = Command::new("go")

@@ -1,0 +1,199 @@
+//! What a client is told of earlier decisions, and may say of them.
+
+use http::{HeaderMap, HeaderValue, StatusCode};
+use serde_json::{Value, json};
+
+use crate::rig::{Rig, Setup, header, json_of};
+use crate::worker::{Play, Scripted, sure, unsure};
+
+fn bearer(key: &'static str) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert("authorization", HeaderValue::from_static(key));
+    headers
+}
+
+async fn with_tenants(worker: Scripted) -> Rig {
+    Rig::start(Setup {
+        policy: json!({ "auth": { "keysSecretRef": { "name": "keys" } } }),
+        workers: vec![worker],
+        secrets: &[
+            ("keys", "alice", "plain:open-sesame"),
+            ("keys", "bob", "plain:abracadabra"),
+        ],
+        ..Setup::default()
+    })
+    .await
+}
+
+async fn say(rig: &Rig, headers: HeaderMap, feedback: Value) -> reqwest::Response {
+    let url = format!("{}/v1/feedback", rig.url);
+    let request = rig.client.post(url).headers(headers);
+    request.body(feedback.to_string()).send().await.unwrap()
+}
+
+#[tokio::test]
+async fn a_decision_can_be_asked_about_with_every_step_and_why() {
+    let worker = Scripted::start([unsure()]).await;
+    let rig = Rig::with(json!({}), &[&worker]).await;
+    let response = rig.ask(json!({ "user": "u-7" })).await;
+    let id = header(&response, "x-weir-decision");
+    response.text().await.unwrap();
+    rig.until_counted("weir_router_asks_running 0").await;
+    let response = rig
+        .get(&format!("/v1/decisions/{id}"), HeaderMap::new())
+        .await;
+    assert_eq!(response.status(), StatusCode::OK);
+    let record = json_of(response).await;
+    for (at, expected) in [
+        ("/id", json!(id)),
+        ("/policy", json!("support")),
+        ("/generation", json!(1)),
+        ("/wire", json!("openai.chat")),
+        ("/task", json!("Choice")),
+        ("/route/by", json!("order")),
+        ("/plan/0", json!({ "tier": "small", "reason": "first" })),
+        ("/plan/1", json!({ "tier": "frontier", "reason": "above" })),
+        ("/attempts/0/outcome", json!("dropped")),
+        ("/attempts/0/provider", json!("weir")),
+        ("/attempts/0/revision", json!("11111111")),
+        ("/attempts/1/outcome", json!("committed")),
+        ("/attempts/1/provider", json!("openai_compatible")),
+        ("/attempts/1/model", json!("big")),
+        ("/attempts/1/host", json!("127.0.0.1")),
+        ("/outcome", json!("answered")),
+        ("/tier", json!("frontier")),
+        ("/finish", json!(["stop"])),
+        ("/labels", json!([])),
+        ("/coin", Value::Null),
+    ] {
+        assert_eq!(record.pointer(at), Some(&expected), "{at} of {record}");
+    }
+    let checkpoints = &record["attempts"][0]["judged"]["checkpoints"];
+    assert!(
+        checkpoints.as_array().is_some_and(|all| !all.is_empty()),
+        "{record}"
+    );
+    assert!(record.get("text").is_none());
+}
+
+#[tokio::test]
+async fn a_private_ask_has_what_it_was_kept_from_in_its_record() {
+    let worker = Scripted::start([sure()]).await;
+    let when = json!({ "header": { "name": "x-data-class", "values": ["restricted"] } });
+    let rig = Rig::with(json!({ "privacy": { "denyWhen": when } }), &[&worker]).await;
+    let mut headers = HeaderMap::new();
+    headers.insert("x-data-class", HeaderValue::from_static("restricted"));
+    let id = header(&rig.ask_with(json!({}), headers).await, "x-weir-decision");
+    rig.until_counted("weir_router_asks_running 0").await;
+    let record = json_of(
+        rig.get(&format!("/v1/decisions/{id}"), HeaderMap::new())
+            .await,
+    )
+    .await;
+    assert_eq!(record["private"], true);
+    let kept_from = json!([{ "tier": "frontier", "reason": "egress" }]);
+    assert_eq!(record["passedOver"], kept_from);
+}
+
+#[tokio::test]
+async fn an_ask_that_is_still_worked_on_tells_how_far_it_is() {
+    let hangs = vec![Play::Say("a", -0.01), Play::Hang];
+    let worker = Scripted::start([hangs]).await;
+    let rig = Rig::with(
+        json!({ "streaming": { "headersAfter": "10ms" } }),
+        &[&worker],
+    )
+    .await;
+    let stream = rig.ask(json!({ "stream": true })).await;
+    let id = header(&stream, "x-weir-decision");
+    let record = json_of(
+        rig.get(&format!("/v1/decisions/{id}"), HeaderMap::new())
+            .await,
+    )
+    .await;
+    assert_eq!(record["outcome"], "running");
+    assert_eq!(record["attempts"][0]["outcome"], "cancelled");
+    // What is said of it meanwhile is there when it is over.
+    let said = say(
+        &rig,
+        HeaderMap::new(),
+        json!({ "id": id, "verdict": "bad" }),
+    )
+    .await;
+    assert_eq!(said.status(), StatusCode::OK);
+    drop(stream);
+    rig.until_counted("weir_router_asks_running 0").await;
+    let record = json_of(
+        rig.get(&format!("/v1/decisions/{id}"), HeaderMap::new())
+            .await,
+    )
+    .await;
+    assert_eq!(record["outcome"], "disconnected");
+    assert_eq!(record["labels"][0]["verdict"], "bad");
+}
+
+#[tokio::test]
+async fn what_is_another_tenants_is_as_unknown_as_what_never_was() {
+    let rig = with_tenants(Scripted::start([sure()]).await).await;
+    let response = rig.ask_with(json!({}), bearer("Bearer open-sesame")).await;
+    let id = header(&response, "x-weir-decision");
+    response.text().await.unwrap();
+    rig.until_counted("weir_router_asks_running 0").await;
+    let get = async |id: &str, key| {
+        let response = rig.get(&format!("/v1/decisions/{id}"), bearer(key)).await;
+        (response.status(), response.text().await.unwrap())
+    };
+    assert_eq!(get(&id, "Bearer open-sesame").await.0, StatusCode::OK);
+    let (status, others) = get(&id, "Bearer abracadabra").await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+    let never = get("0123456789abcdef01234567", "Bearer abracadabra").await;
+    assert_eq!(never, (status, others));
+    assert_eq!(get(&id, "Bearer wrong").await.0, StatusCode::UNAUTHORIZED);
+    let feedback = json!({ "id": id, "verdict": "bad" });
+    for (key, status) in [
+        ("Bearer abracadabra", StatusCode::NOT_FOUND),
+        ("Bearer wrong", StatusCode::UNAUTHORIZED),
+        ("Bearer open-sesame", StatusCode::OK),
+    ] {
+        assert_eq!(
+            say(&rig, bearer(key), feedback.clone()).await.status(),
+            status
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_verdict_on_an_answer_is_recorded_counted_and_bounded() {
+    let rig = Rig::with(json!({}), &[&Scripted::start([sure()]).await]).await;
+    let answer = json_of(rig.ask(json!({})).await).await;
+    rig.until_counted("weir_router_asks_running 0").await;
+    let verdict = json!({
+        "id": answer["id"], "verdict": "good", "score": 0.5, "comment": "my address is 1 Elm St",
+    });
+    let response = say(&rig, HeaderMap::new(), verdict.clone()).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    let recorded = json_of(response).await;
+    let label = &recorded["label"];
+    assert_eq!(
+        (&label["verdict"], &label["score"]),
+        (&json!("good"), &json!(0.5))
+    );
+    assert!(label.get("comment").is_none(), "the policy keeps no text");
+    let id = recorded["id"].as_str().unwrap();
+    let record = json_of(
+        rig.get(&format!("/v1/decisions/{id}"), HeaderMap::new())
+            .await,
+    )
+    .await;
+    assert_eq!(record["labels"], json!([label]));
+    let counted = "weir_router_feedback_total{policy=\"support\",verdict=\"good\"} 1";
+    rig.until_counted(counted).await;
+    for _ in 1..8 {
+        let more = say(&rig, HeaderMap::new(), verdict.clone()).await;
+        assert_eq!(more.status(), StatusCode::OK);
+    }
+    let refused = say(&rig, HeaderMap::new(), verdict).await;
+    assert_eq!(refused.status(), StatusCode::BAD_REQUEST);
+    let unnamed = say(&rig, HeaderMap::new(), json!({ "id": id, "verdict": "ok" })).await;
+    assert_eq!(json_of(unnamed).await["error"]["param"], "verdict");
+}
