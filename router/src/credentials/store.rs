@@ -32,7 +32,7 @@ impl fmt::Debug for StoreKeys {
 
 impl StoreKeys {
     /// Reads the Secret's files; the error is the entry that is missing.
-    pub(super) fn read(root: &Path, secret: &str) -> Result<Self, &'static str> {
+    pub fn read(root: &Path, secret: &str) -> Result<Self, &'static str> {
         let read = |name: &'static str| {
             let text = read_file(&beneath(root, &[secret, name])?, LONGEST_KEY)?;
             let text = text.trim();

@@ -196,4 +196,34 @@ mod tests {
         let laptop = super::reach(Some("http://127.0.0.1:9000"), true);
         assert!(matches!(laptop, Ok(Reach::Inside)));
     }
+
+    #[tokio::test]
+    async fn a_store_at_an_address_on_the_link_or_here_is_not_dialled() {
+        // Fails if another test of this binary was first.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let dialler = Arc::new(Dialler::new(&crate::args::Args::default()));
+        let store = Store {
+            bucket: "b".into(),
+            prefix: String::new(),
+            secret: "s3".into(),
+        };
+        for host in ["169.254.169.254", "[fe80::1]", "127.0.0.1:1", "localhost:1"] {
+            let root = tempfile::tempdir().unwrap();
+            std::fs::create_dir(root.path().join("s3")).unwrap();
+            for (entry, text) in [
+                ("aws_access_key_id", "id"),
+                ("aws_secret_access_key", "key"),
+                ("endpoint", &format!("https://{host}")),
+            ] {
+                std::fs::write(root.path().join("s3").join(entry), text).unwrap();
+            }
+            let keys = StoreKeys::read(root.path(), "s3").unwrap();
+            let bucket = Bucket::open(&store, &keys, &dialler).unwrap();
+            let put = bucket.put("a", String::new()).await;
+            assert!(
+                matches!(put, Err(StoreError::AddressRefused(_))),
+                "{host}: {put:?}"
+            );
+        }
+    }
 }
