@@ -33,8 +33,12 @@ async fn every_feature_of_the_sdks_does_at_every_upstream_what_the_page_says() {
     let up = Up::start().await;
     let arguments = up.arguments();
     let said = spawn_blocking(move || {
-        let script = folder().join("main.py");
-        packages::said_by(packages::python().arg(script).args(arguments))
+        let mut python = packages::python();
+        let python = python.arg(folder().join("main.py")).args(&arguments);
+        let mut node = packages::node();
+        let node = node.arg(folder().join("node.mjs"));
+        let node = node.arg(packages::modules()).args(&arguments);
+        packages::said_by(python) + &packages::said_by(node)
     });
     let said = said.await.unwrap();
     let (rows, versions): (Vec<&str>, Vec<&str>) = said.lines().partition(|line| is_row(line));

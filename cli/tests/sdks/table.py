@@ -27,12 +27,14 @@ class Feature:
     refused: dict[str, str]
     # Where there is something to try.
     at: tuple[str, ...]
+    # The clients that can run it.
+    kinds: tuple[str, ...]
     run: Callable
 
 
-def feature(wire, name, at=UPSTREAMS, **refused):
+def feature(wire, name, at=UPSTREAMS, kinds=("sync", "async"), **refused):
     def known(run):
-        FEATURES.append(Feature(wire, name, refused, at, run))
+        FEATURES.append(Feature(wire, name, refused, at, kinds, run))
         return run
 
     return known
@@ -46,6 +48,8 @@ class Seat:
     client: Any
     model: str
     base: str
+    # Opens what asks for one.
+    key: str
     # Of the stand-in, where it is one.
     control: str | None
 
@@ -134,4 +138,4 @@ async def run(feature, seat, kind):
     else:
         result, why = "none", ""
     row = {"client": kind, "wire": feature.wire, "feature": feature.name, "upstream": seat.upstream}
-    print(json.dumps(row | {"outcome": result, "why": why}), flush=True)
+    return row | {"outcome": result, "why": why}

@@ -16,7 +16,7 @@ const PROVIDERS: [(&str, &str, &str); 3] = [
     ("anthropic", "Anthropic", ""),
 ];
 /// The key of the one policy that asks for one.
-pub const KEY: &str = "sk-of-this-test";
+const KEY: &str = "sk-of-this-test";
 
 /// Everything that runs; killed if the test fails before it ended.
 pub struct Up {
@@ -48,10 +48,11 @@ impl Up {
         }
     }
 
-    /// Where the router is, and what each upstream is asked for and controlled by.
+    /// Where the router is, the key, and what each upstream is asked for and controlled by.
     pub fn arguments(&self) -> Vec<String> {
         let mut arguments = vec![
             format!("http://{}", self.address),
+            KEY.to_owned(),
             "worker=triage".to_owned(),
         ];
         let stand_ins = PROVIDERS.iter().zip(&self.stand_ins);
