@@ -7,7 +7,7 @@ from anthropic import beta_async_tool, beta_tool
 from anthropic.types import Message, RawMessageStreamEvent
 from pydantic import BaseModel, TypeAdapter
 
-from table import PROVIDERS, TICKET, each, feature, got, opened, raises
+from table import PROVIDERS, TICKET, dropped, each, feature, got, opened
 
 WIRE = "Anthropic messages"
 PICTURE = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "AA=="}}
@@ -196,8 +196,13 @@ async def parsed_stream(seat):
 THINKS = dict(thinking={"type": "enabled", "budget_tokens": 1024})
 
 
-@feature(WIRE, "thinking")
+NOT_THINKING = dict(worker="thinking", compatible="thinking", openai="thinking")
+
+
+@feature(WIRE, "thinking", left_out=NOT_THINKING)
 async def thinking(seat):
+    raw = await got(seat.client.messages.with_raw_response.create(**asked(seat, **THINKS)))
+    assert dropped(raw) == [field for field in [NOT_THINKING.get(seat.upstream)] if field], dropped(raw)
     kinds, answer = await same(seat, **THINKS)
     assert answer.content[-1].text == "billing", answer
     if seat.upstream == "anthropic":
@@ -208,7 +213,7 @@ async def thinking(seat):
     assert again.content[-1].text, again
 
 
-@feature(WIRE, "thinking between tools")
+@feature(WIRE, "thinking between tools", left_out=NOT_THINKING)
 async def thinking_tools(seat):
     _, called = await same(seat, WET, tools=[TOOL], **THINKS)
     kinds = [block.type for block in called.content]
@@ -263,7 +268,7 @@ async def refusals(seat):
     assert answer.stop_reason == "refusal", answer
 
 
-@feature(WIRE, "prompt caching: `cache_control` and its usage")
+@feature(WIRE, "prompt caching: `cache_control` on blocks, and its usage")
 async def caching(seat):
     rules = {"type": "text", "text": f"Rules for {id(seat)}. " * 20, "cache_control": {"type": "ephemeral"}}
     first, second = [(await create(seat, text, system=[rules])).usage for text in (TICKET, "Something else")]

@@ -13,7 +13,7 @@ pub struct Row {
     feature: String,
     upstream: String,
     outcome: Outcome,
-    /// The field that was refused, or what went wrong.
+    /// The field that was refused or left out, or what went wrong.
     why: String,
 }
 
@@ -43,6 +43,7 @@ stand-ins (`examples/frontier`), the worker serves the example's model of a mega
 to call tools and to keep to a form, and knows nothing but tickets: of its words little is expected.
 
 - **yes**: the feature does what the SDK promises.
+- **without**: there is an answer, and `x-weir-dropped` names this field, which was left out.
 - **refused**: 400, which names this field: no tier of the model can serve it (`wires.md`).
 - **–**: nothing to try there.
 ";
@@ -58,7 +59,8 @@ impl Row {
 
     fn cell(&self) -> String {
         match self.outcome {
-            Outcome::Pass => "yes".to_owned(),
+            Outcome::Pass if self.why.is_empty() => "yes".to_owned(),
+            Outcome::Pass => format!("without `{}`", self.why),
             Outcome::Refused => format!("refused: `{}`", self.why),
             Outcome::Fail => "**no**".to_owned(),
             Outcome::None => "–".to_owned(),

@@ -6,7 +6,7 @@ import openai
 from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import BaseModel, TypeAdapter
 
-from table import TICKET, each, feature, got, opened, raises
+from table import TICKET, dropped, each, feature, got, opened, raises
 
 WIRE = "OpenAI responses"
 WET = "Is it wet in Lisbon?"
@@ -173,9 +173,14 @@ async def hosted(seat):
     assert {"web_search_call.searching", "output_text.annotation.added"} <= set(kinds), kinds
 
 
-@feature(WIRE, "reasoning, and `reasoning.encrypted_content` back")
+NOT_REASONING = dict(worker="reasoning.effort")
+
+
+@feature(WIRE, "reasoning, and `reasoning.encrypted_content` back", left_out=NOT_REASONING)
 async def reasoning(seat):
     asked = dict(reasoning={"effort": "low", "summary": "auto"}, include=["reasoning.encrypted_content"], store=False)
+    raw = await got(seat.client.responses.with_raw_response.create(model=seat.model, input=TICKET, **asked))
+    assert ("reasoning.effort" in dropped(raw)) == seat.is_small, dropped(raw)
     kinds, answer = await same(seat, **asked)
     assert answer.output_text == "billing" or seat.is_small, answer
     if seat.upstream == "openai":
@@ -185,7 +190,7 @@ async def reasoning(seat):
     assert again.output_text, again
 
 
-@feature(WIRE, "reasoning between tools")
+@feature(WIRE, "reasoning between tools", left_out=NOT_REASONING)
 async def reasoning_tools(seat):
     asked = dict(reasoning={"effort": "low"}, include=["reasoning.encrypted_content"], store=False)
     _, called = await same(seat, WET, tools=[TOOL], **asked, **forced(seat))

@@ -25,6 +25,8 @@ class Feature:
     name: str
     # The field that an upstream cannot serve, by upstream.
     refused: dict[str, str]
+    # The field that an upstream does without, by upstream.
+    left_out: dict[str, str]
     # Where there is something to try.
     at: tuple[str, ...]
     # The clients that can run it.
@@ -32,9 +34,9 @@ class Feature:
     run: Callable
 
 
-def feature(wire, name, at=UPSTREAMS, kinds=("sync", "async"), **refused):
+def feature(wire, name, at=UPSTREAMS, kinds=("sync", "async"), left_out=None, **refused):
     def known(run):
-        FEATURES.append(Feature(wire, name, refused, at, kinds, run))
+        FEATURES.append(Feature(wire, name, refused, left_out or {}, at, kinds, run))
         return run
 
     return known
@@ -107,6 +109,11 @@ async def raises(kind, ask):
     raise AssertionError(f"{kind.__name__} was expected, and not {said}")
 
 
+def dropped(raw):
+    """The fields that an answer says were left out."""
+    return [field for field in raw.headers.get("x-weir-dropped", "").split(", ") if field]
+
+
 def field_of(error):
     """The field that an error names, on either wire; nothing where it is not about one."""
     if getattr(error, "status_code", None) != 400:
@@ -123,7 +130,7 @@ def outcome(feature, seat, error):
     if wanted:
         return ("refused", wanted) if field == wanted else ("fail", f"{wanted} was to be refused, but: {error!r}")
     if error is None:
-        return "pass", ""
+        return "pass", feature.left_out.get(seat.upstream, "")
     return "fail", "".join(traceback.format_exception(error))[-3000:]
 
 

@@ -119,6 +119,10 @@ fn weir_up(state: &Path, files: &str) -> (Child, SocketAddr) {
 }
 
 /// Whether generated files are written again.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a switch of the test, not of a program"
+)]
 pub fn is_rewriting() -> bool {
     std::env::var_os("WEIR_REWRITE").is_some()
 }
