@@ -3,7 +3,7 @@
 
 demo: ; .ci/needs rust cc && cargo run --package weir -- demo
 
-test: ; .ci/needs rust cc go python nodes && cargo test --workspace --no-fail-fast
+test: ; .ci/needs rust cc go python node nodes && cargo test --workspace --no-fail-fast
 
 e2e: ; .ci/needs rust cc go python nodes && WEIR_E2E_REQUIRE_NODES=1 cargo test --package weir-e2e
 

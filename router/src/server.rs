@@ -86,16 +86,25 @@ async fn ask(State(shared): State<Arc<Shared>>, wire: Wire, request: Request) ->
                 _ => Outcome::Refused { status },
             };
             drop(unsettled);
-            let mut response = encode::refuse(wire.into(), &refusal, false);
-            // A client that is still writing would lose the answer with its connection.
-            if !body.discard().await && parts.version <= Version::HTTP_11 {
-                let close = HeaderValue::from_static("close");
-                response.headers_mut().insert(header::CONNECTION, close);
-            }
-            response
+            refuse(wire.into(), &refusal, (&parts, &mut body)).await
         }
     };
     identify_response(&mut response, &decision.id);
+    response
+}
+
+/// A refusal, once what is left of the request is read: a client that is still writing would lose
+/// the answer with its connection, and one that asks again on it the next one.
+async fn refuse(
+    family: Family,
+    refusal: &Refusal,
+    (parts, body): (&Parts, &mut Incoming),
+) -> Response<Body> {
+    let mut response = encode::refuse(family, refusal, false);
+    if !body.discard().await && parts.version <= Version::HTTP_11 {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(header::CONNECTION, close);
+    }
     response
 }
 
@@ -300,12 +309,14 @@ async fn nothing_stored(State(shared): State<Arc<Shared>>) -> Response<Body> {
 }
 
 async fn nothing(State(shared): State<Arc<Shared>>, request: Request) -> Response<Body> {
+    let (parts, body) = request.into_parts();
+    let mut body = Incoming::new(body, &parts);
     let refusal = Refusal::NoSuchPath {
-        method: request.method().to_string(),
-        path: request.uri().path().to_owned(),
+        method: parts.method.to_string(),
+        path: parts.uri.path().to_owned(),
     };
-    let family = family(request.headers());
-    with_request_id(&shared, encode::refuse(family, &refusal, false))
+    let response = refuse(family(&parts.headers), &refusal, (&parts, &mut body)).await;
+    with_request_id(&shared, response)
 }
 
 /// Whose SDK sent these headers, where the path does not tell.

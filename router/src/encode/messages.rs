@@ -14,6 +14,8 @@ pub(super) struct Messages {
     /// How many blocks have begun.
     blocks: u64,
     open: Option<Open>,
+    /// The answer was refused in words.
+    has_refused: bool,
 }
 
 /// The block that is being written.
@@ -34,6 +36,7 @@ impl Messages {
             shows_thinking,
             blocks: 0,
             open: None,
+            has_refused: false,
         }
     }
 
@@ -46,6 +49,7 @@ impl Messages {
             "content": content,
             "stop_reason": stop.map(stop_reason),
             "stop_sequence": stop.and_then(sequence),
+            "stop_details": null,
             "usage": usage,
         })
     }
@@ -146,6 +150,7 @@ impl Voice for Messages {
         }
         let mut text = self.thought(&piece.reasoning, piece.proof);
         text.push_str(&self.text(&piece.text));
+        self.has_refused |= !piece.refusal.is_empty();
         text.push_str(&self.text(&piece.refusal));
         for call in &piece.calls {
             text.push_str(&self.call(call));
@@ -155,9 +160,10 @@ impl Voice for Messages {
 
     fn end(&mut self, end: End) -> String {
         let mut text = self.close();
-        let stop = end.stops.first().unwrap_or(&Stop::Turn);
-        let mut delta =
-            json!({ "stop_reason": stop_reason(stop), "stop_sequence": sequence(stop) });
+        let stop = stop(&end, self.has_refused);
+        let mut delta = json!({
+            "stop_reason": stop_reason(stop), "stop_sequence": sequence(stop), "stop_details": null,
+        });
         let native = end.native.as_ref();
         tell_more(&mut delta, native.map(|native| &native["delta"]));
         let mut counted = usage(end.usage);
@@ -177,8 +183,8 @@ impl Voice for Messages {
     }
 
     fn whole(&mut self, gathered: Gathered, end: &End) -> String {
-        let stop = end.stops.first().unwrap_or(&Stop::Turn);
         let choice = gathered.choices.into_iter().next().unwrap_or_default();
+        let stop = stop(end, !choice.refusal.is_empty());
         let content = match gathered.natives.is_empty() {
             true => content(choice, self.shows_thinking),
             false => fold(&gathered.natives),
@@ -195,7 +201,7 @@ impl Voice for Messages {
 /// Takes over what an upstream says beside what we say ourselves.
 fn tell_more(ours: &mut Value, theirs: Option<&Value>) {
     for (field, value) in theirs.and_then(Value::as_object).into_iter().flatten() {
-        if ours.get(field).is_none() {
+        if ours.get(field).is_none_or(Value::is_null) {
             ours[field] = value.clone();
         }
     }
@@ -284,6 +290,14 @@ fn grow(block: &mut Map<String, Value>, delta: &Value, partial: &mut String) {
             }
         }
         _ => {}
+    }
+}
+
+/// Why the answer ended. To OpenAI a refusal in words is a turn like any other.
+fn stop(end: &End, has_refused: bool) -> &Stop {
+    match end.stops.first() {
+        None | Some(Stop::Turn) if has_refused => &Stop::Refusal,
+        stop => stop.unwrap_or(&Stop::Turn),
     }
 }
 

@@ -1,8 +1,10 @@
 //! What clients see of an answer that comes slowly, or not at all.
 
 use serde_json::json;
+use weir_crds::Money;
 
 use super::*;
+use crate::answer::{Stop, Usage};
 
 fn encoder() -> Encoder {
     let body = json!({ "model": "assistant", "messages": [{ "role": "user", "content": "hi" }] });
@@ -66,4 +68,57 @@ async fn an_answer_that_does_not_end_is_not_gathered_without_end() {
         matches!(refused, Refusal::AnswerTooLarge { .. }),
         "{refused}"
     );
+}
+
+/// A message's stop and its details, whole and streamed, of an answer that ended by `stop`.
+async fn ending(refusal: &str, stop: Stop, native: Option<Value>) -> [Value; 2] {
+    let body = json!({
+        "model": "assistant", "max_tokens": 9,
+        "messages": [{ "role": "user", "content": "hi" }],
+    });
+    let ask = crate::decode::decode(Wire::Messages, body.to_string().as_bytes()).unwrap();
+    let events = [
+        Event::Begin(Begin::default()),
+        Event::Piece(Piece {
+            refusal: refusal.into(),
+            ..Piece::default()
+        }),
+        Event::End(End {
+            stops: vec![stop],
+            usage: Usage::default(),
+            cost: Money::default(),
+            score: None,
+            is_unsure: false,
+            native,
+        }),
+    ];
+    let send = || {
+        let (sender, received) = mpsc::channel(events.len());
+        for event in events.clone() {
+            sender.try_send(event).unwrap();
+        }
+        received
+    };
+    let whole = Encoder::new(&ask, "1", 0).whole(send()).await.ok().unwrap();
+    let whole = serde_json::from_str(&whole.body).unwrap();
+    let text = self::body(Encoder::new(&ask, "1", 0).stream(None, send())).await;
+    let data = text.lines().filter_map(|line| line.strip_prefix("data: "));
+    let mut data = data.map(|data| serde_json::from_str::<Value>(data).unwrap());
+    let last = data.find(|event| event["type"] == "message_delta").unwrap();
+    [whole, last["delta"].clone()]
+}
+
+#[tokio::test]
+async fn a_message_says_that_it_is_a_refusal_and_what_the_provider_says_of_it() {
+    for end in ending("", Stop::Turn, None).await {
+        assert_eq!(end["stop_reason"], "end_turn", "{end}");
+        assert!(end.get("stop_details").is_some_and(Value::is_null), "{end}");
+    }
+    for end in ending("I cannot", Stop::Turn, None).await {
+        assert_eq!(end["stop_reason"], "refusal", "{end}");
+    }
+    let said = json!({ "delta": { "stop_details": { "type": "refusal" } } });
+    for end in ending("", Stop::Refusal, Some(said)).await {
+        assert_eq!(end["stop_details"]["type"], "refusal", "{end}");
+    }
 }

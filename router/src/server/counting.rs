@@ -76,10 +76,7 @@ async fn answer(
             }
             response
         }
-        Err(refusal) => {
-            body.discard().await;
-            encode::refuse(wire.into(), &refusal, false)
-        }
+        Err(refusal) => super::refuse(wire.into(), &refusal, (&parts, &mut body)).await,
     };
     with_request_id(shared, response)
 }

@@ -1,6 +1,6 @@
 //! Clients that read slowly, and clients that leave while they still write.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 
 use serde_json::json;
@@ -53,4 +53,26 @@ async fn a_client_that_leaves_before_its_body_is_whole_is_counted_as_gone() {
     let metrics = rig.metrics().await;
     let gone = "weir_router_asks_total{policy=\"\",outcome=\"disconnected\"} 3";
     assert!(metrics.contains(gone), "{metrics}");
+}
+
+#[tokio::test]
+async fn a_body_where_nothing_takes_it_is_read_so_that_its_connection_is_of_use_again() {
+    let rig = Rig::start(Setup::default()).await;
+    let address = rig.url.strip_prefix("http://").unwrap().to_owned();
+    let ask = move || {
+        let mut socket = TcpStream::connect(address).unwrap();
+        let body = "x".repeat(1 << 20);
+        let head = "POST /v1/moderations HTTP/1.1\r\nhost: x\r\n";
+        for more in ["", "connection: close\r\n"] {
+            let length = format!("content-length: {}\r\n{more}\r\n", body.len());
+            socket.write_all(head.as_bytes()).unwrap();
+            socket.write_all(length.as_bytes()).unwrap();
+            socket.write_all(body.as_bytes()).unwrap();
+        }
+        let mut answers = String::new();
+        socket.read_to_string(&mut answers).unwrap();
+        answers
+    };
+    let answers = spawn_blocking(ask).await.unwrap();
+    assert_eq!(answers.matches("HTTP/1.1 404").count(), 2, "{answers}");
 }
