@@ -16,4 +16,6 @@ mod rig;
 mod routes;
 mod silence;
 mod tls;
+mod upstreams;
+mod wires;
 mod worker;
