@@ -9,6 +9,8 @@ mod clients;
 mod connections;
 mod ending;
 mod failures;
+mod log;
+mod privacy;
 mod records;
 mod redaction;
 mod refusals;
