@@ -144,6 +144,9 @@ impl Outcome {
 /// The outcome of an attempt that has not ended, and of one that never came to.
 pub(crate) const UNFINISHED: &str = "cancelled";
 
+/// The outcome of an attempt of which something went to the client.
+pub(crate) const COMMITTED: &str = "committed";
+
 /// One attempt in the record.
 #[derive(Clone, Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]

@@ -26,7 +26,7 @@ use weir_process::traces;
 use crate::answer::Event;
 use crate::ask::Ask;
 use crate::attempt::Pursuit;
-use crate::decision::{Decision, Outcome};
+use crate::decision::{COMMITTED, Decision, Outcome, UNFINISHED};
 use crate::decode::{Held, Incoming};
 use crate::encode::{self, Encoder};
 use crate::identify::identify;
@@ -271,7 +271,8 @@ impl Job {
         tokio::select! {
             biased;
             pursued = pursued => if pursued.is_err() {
-                self.last_word.send(out_of_time(decision));
+                let is_read = self.events.capacity() > 0;
+                self.last_word.send(out_of_time(decision, is_read));
             },
             () = self.events.closed() => {}
         }
@@ -282,8 +283,15 @@ impl Job {
     }
 }
 
-/// Ends the decision of an ask that has taken all the time there is for one.
-fn out_of_time(decision: &Decision) -> Event {
+/// Ends the decision of an ask that has taken all the time there is for one. If what came was read,
+/// its tier was too slow.
+fn out_of_time(decision: &Decision, is_read: bool) -> Event {
+    if let Some(attempt) = decision.state().attempts.last_mut()
+        && matches!(attempt.outcome, COMMITTED | UNFINISHED)
+        && is_read
+    {
+        attempt.outcome = "too_slow";
+    }
     let attempts = decision.history();
     let tier = attempts
         .last()

@@ -6,6 +6,7 @@
 
 mod events;
 mod headers;
+mod opening;
 mod proof;
 mod reader;
 mod request;
@@ -40,7 +41,8 @@ use crate::refusal::Failure;
 use crate::throttle;
 use crate::wire::{Upstream, Wire};
 use events::Events;
-use reader::{Reader, Taken};
+use opening::Opening;
+use reader::{Reader, Taken, Unreadable};
 use restoring::Restoring;
 
 /// The most that is read of a count.
@@ -56,6 +58,10 @@ pub(crate) struct Source {
     events: Events,
     reader: Reader,
     arrivals: VecDeque<Arrival>,
+    opening: Opening,
+    /// What ended it, behind the arrivals: what came before is the same however the stream was cut
+    /// on its way.
+    failure: Option<Failure>,
     /// Where something was taken out of the ask.
     restoring: Option<Restoring>,
     has_ended: bool,
@@ -88,7 +94,10 @@ pub(crate) async fn open(call: Call<'_>, dialler: &Dialler, ask: &Ask) -> Result
     let redacted = outgoing.redacted.clone();
     let response = send(&call, dialler, outgoing).await?;
     if !is_event_stream(response.headers()) {
-        tracing::warn!(tier, "the endpoint did not answer with a stream of events");
+        tracing::warn!(
+            tier,
+            "the endpoint did not answer with a plain stream of events"
+        );
         return Err(broken());
     }
     let mut body = response.bytes_stream().boxed();
@@ -101,12 +110,17 @@ pub(crate) async fn open(call: Call<'_>, dialler: &Dialler, ask: &Ask) -> Result
         events: Events::default(),
         reader: Reader::new(wire, call.endpoint, ask, redacted.is_none()),
         arrivals: VecDeque::new(),
+        opening: Opening::default(),
+        failure: None,
         restoring: redacted.map(|redacted| Restoring::new(redacted, ask.form.is_json())),
         has_ended: false,
         has_flushed: false,
     };
-    source.take(first)?;
-    Ok(source)
+    source.take(first);
+    match source.failure.take_if(|_| source.arrivals.is_empty()) {
+        Some(failure) => Err(failure),
+        None => Ok(source),
+    }
 }
 
 /// Asks how many tokens a prompt has: the same request, of which only `fields` count.
@@ -274,9 +288,16 @@ impl Source {
             if let Some(arrival) = self.arrivals.pop_front() {
                 return Ok(arrival);
             }
+            if let Some(failure) = self.failure.clone() {
+                return Err(failure);
+            }
             if self.has_ended && !std::mem::replace(&mut self.has_flushed, true) {
                 let held = self.restoring.as_mut().map(Restoring::finish);
                 self.arrive(held.unwrap_or_default());
+                if self.reader.has_finish() {
+                    let waiting = self.opening.finish();
+                    self.show(waiting);
+                }
                 continue;
             }
             if self.has_ended {
@@ -285,7 +306,7 @@ impl Source {
                 return finish.map(Arrival::Finished).ok_or_else(|| self.lost());
             }
             match timeout(self.idle, self.body.next()).await {
-                Ok(piece) => self.take(piece)?,
+                Ok(piece) => self.take(piece),
                 Err(_) => {
                     return Err(Failure::TooSlow {
                         tier: self.tier.clone(),
@@ -295,24 +316,20 @@ impl Source {
         }
     }
 
-    fn take(&mut self, piece: Option<reqwest::Result<Bytes>>) -> Result<(), Failure> {
-        let bytes = match piece {
-            None => {
-                self.has_ended = true;
-                return Ok(());
-            }
-            Some(Err(_)) if self.reader.has_finish() => {
-                self.has_ended = true;
-                return Ok(());
-            }
-            Some(Err(_)) => return Err(self.lost()),
-            Some(Ok(bytes)) => bytes,
-        };
-        let tier = self.tier.clone();
-        let events = self.events.take(&bytes);
-        for data in events.map_err(|_| Failure::Broken { tier: tier.clone() })? {
+    fn take(&mut self, piece: Option<reqwest::Result<Bytes>>) {
+        match piece {
+            None => self.has_ended = true,
+            Some(Err(_)) if self.reader.has_finish() => self.has_ended = true,
+            Some(Err(_)) => self.failure = Some(self.lost()),
+            Some(Ok(bytes)) => self.failure = self.read(&bytes).err(),
+        }
+    }
+
+    fn read(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        let (events, is_too_long) = self.events.take(bytes);
+        for data in events {
             let taken = self.reader.take(&data);
-            match taken.map_err(|unreadable| unreadable.of(&tier))? {
+            match taken.map_err(|unreadable| unreadable.of(&self.tier))? {
                 Taken::Pieces(pieces) => {
                     for piece in pieces {
                         let pieces = match &mut self.restoring {
@@ -329,7 +346,10 @@ impl Source {
                 }
             }
         }
-        Ok(())
+        match is_too_long {
+            true => Err(Unreadable::Garbage.of(&self.tier)),
+            false => Ok(()),
+        }
     }
 
     /// What is known of the tokens so far.
@@ -338,11 +358,20 @@ impl Source {
     }
 
     fn arrive(&mut self, pieces: Vec<Piece>) {
-        let pieces = pieces.into_iter().filter(|piece| !piece.is_empty());
-        self.arrivals.extend(pieces.map(|piece| Arrival::Tokens {
-            evidence: Vec::new(),
-            piece,
-        }));
+        for piece in pieces {
+            if !piece.is_empty() {
+                let shown = self.opening.take(piece);
+                self.show(shown);
+            }
+        }
+    }
+
+    fn show(&mut self, pieces: Vec<Piece>) {
+        self.arrivals
+            .extend(pieces.into_iter().map(|piece| Arrival::Tokens {
+                evidence: Vec::new(),
+                piece,
+            }));
     }
 
     fn lost(&self) -> Failure {
@@ -365,7 +394,12 @@ fn url(endpoint: &Endpoint, wire: Wire) -> String {
     }
 }
 
+/// Whether what comes is a stream of events, and not compressed, which nobody asked for.
 fn is_event_stream(headers: &HeaderMap) -> bool {
+    let coding = headers.get(header::CONTENT_ENCODING);
+    if coding.is_some_and(|coding| coding != "identity") {
+        return false;
+    }
     let kind = headers.get(header::CONTENT_TYPE);
     let kind = kind.and_then(|kind| kind.to_str().ok());
     kind.is_none_or(|kind| kind.trim_start().starts_with("text/event-stream"))

@@ -7,6 +7,7 @@ use super::ledger::Line;
 use super::tries::Source;
 use super::{Arrival, Ended, Finish, Kept, Pursuit};
 use crate::answer::{Begin, Event, Piece, Usage};
+use crate::decision::COMMITTED;
 use crate::refusal::Failure;
 
 impl Pursuit<'_> {
@@ -38,7 +39,7 @@ impl Pursuit<'_> {
                     return Err(Ended::Dropped { score, kept });
                 }
                 Step::Release(pieces) => {
-                    line.outcome("committed");
+                    line.outcome(COMMITTED);
                     let is_something = finish.is_some() || !pieces.is_empty();
                     if is_something && !std::mem::replace(&mut has_begun, true) {
                         self.show_begin(tier, &gate, source.usage()).await?;

@@ -98,7 +98,7 @@ impl Responses {
     /// The response with its answer.
     fn finished(&mut self, output: Vec<Value>, end: &End) -> Value {
         if let Some(native) = &end.native {
-            return self.of_native(native.clone());
+            return self.of_native(native.clone(), end);
         }
         let reason = match end.stops.first() {
             Some(Stop::Length | Stop::Context) => Some("max_output_tokens"),
@@ -118,8 +118,13 @@ impl Responses {
         response
     }
 
-    /// An upstream's response under our names.
-    fn of_native(&self, mut native: Value) -> Value {
+    /// An upstream's response under our names, with what was understood of how it ended.
+    fn of_native(&self, mut native: Value, end: &End) -> Value {
+        if !native["status"].is_string() {
+            let is_cut = native["incomplete_details"]["reason"].is_string();
+            native["status"] = if is_cut { "incomplete" } else { "completed" }.into();
+        }
+        native["usage"] = counted(native["usage"].take(), usage(end.usage));
         for field in ["id", "created_at", "model", "store", "previous_response_id"] {
             native[field] = self.blank[field].clone();
         }
@@ -205,6 +210,20 @@ fn code(refusal: &Refusal) -> &'static str {
             ..
         } => "invalid_prompt",
         _ => "server_error",
+    }
+}
+
+/// What an upstream counted, but for what cannot be true of it.
+fn counted(theirs: Value, ours: Value) -> Value {
+    match (theirs, ours) {
+        (Value::Object(mut theirs), Value::Object(ours)) => {
+            for (field, count) in ours {
+                let said = theirs.remove(&field).unwrap_or_default();
+                theirs.insert(field, counted(said, count));
+            }
+            Value::Object(theirs)
+        }
+        (_, ours) => ours,
     }
 }
 

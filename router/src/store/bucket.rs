@@ -201,7 +201,7 @@ mod tests {
     async fn a_store_at_an_address_on_the_link_or_here_is_not_dialled() {
         // Fails if another test of this binary was first.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let dialler = Arc::new(Dialler::new(&crate::args::Args::default()));
+        let dialler = Arc::new(Dialler::new(&crate::args::Args::default(), Vec::new()));
         let store = Store {
             bucket: "b".into(),
             prefix: String::new(),

@@ -10,6 +10,8 @@ mod connections;
 mod decisions;
 mod ending;
 mod failures;
+mod log;
+mod privacy;
 #[path = "../../../worker/sources/tests/sources/programs.rs"]
 mod programs;
 mod proxy;
@@ -22,4 +24,6 @@ mod secrets;
 mod silence;
 mod stores;
 mod tls;
+mod upstreams;
+mod wires;
 mod worker;

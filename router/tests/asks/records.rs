@@ -1,63 +1,12 @@
 //! What the record of a decision says of the way that an ask was sent.
 
-use std::io::{self, Write};
-use std::sync::{Arc, Mutex, PoisonError};
-
 use http::{HeaderMap, HeaderValue};
 use serde_json::{Value, json};
-use tracing::subscriber::{DefaultGuard, set_default};
 use weir_router::Args;
 
+use crate::log::Log;
 use crate::rig::{Rig, Setup};
 use crate::worker::{Reply, Scripted, sure};
-
-/// The log of one test: everything of it runs in the test's own thread.
-#[derive(Clone, Default)]
-pub struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Drop for Log {
-    /// A test that fails leaves what it logged, its own panic too: that goes to the log.
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            let mut log = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            let _ = io::stderr().write_all(&std::mem::take(&mut *log));
-        }
-    }
-}
-
-impl Log {
-    pub fn start() -> (Self, DefaultGuard) {
-        let log = Self::default();
-        let writer = log.clone();
-        let lines = tracing_subscriber::fmt().json().flatten_event(true);
-        let lines = lines.with_writer(move || writer.clone());
-        (log, set_default(lines.finish()))
-    }
-
-    pub fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-
-    /// The records of decisions so far.
-    fn decisions(&self) -> Vec<Value> {
-        let log = self.text();
-        let lines = log.lines().map(|line| serde_json::from_str(line).unwrap());
-        lines
-            .filter(|line: &Value| line["message"] == "decided")
-            .collect()
-    }
-}
 
 /// What the record says of an ask for a prompt of 440 bytes, with the tenant's key and a pin if there is one.
 async fn route(policy: Value, workers: &[&Scripted], pin: Option<&'static str>) -> String {

@@ -4,7 +4,7 @@
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde_json::{Value, json};
 
-use crate::records::Log;
+use crate::log::Log;
 use crate::rig::{Rig, Setup, header};
 use crate::stores::{Bucket, Manner, give_credentials};
 use crate::worker::{Play, Scripted, sure, unsure};

@@ -12,26 +12,23 @@ pub(super) struct Events {
     has_data: bool,
 }
 
-/// An event is longer than any should be.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct TooLong;
-
 impl Events {
     /// The data of the events that `bytes` complete. Names of events, comments and empty events say
-    /// nothing: the data says what kind it is.
-    pub fn take(&mut self, bytes: &[u8]) -> Result<Vec<Vec<u8>>, TooLong> {
+    /// nothing: the data says what kind it is. And whether the next event is longer than any should be,
+    /// so that nothing behind it can be read.
+    pub fn take(&mut self, bytes: &[u8]) -> (Vec<Vec<u8>>, bool) {
         let mut events = Vec::new();
         for part in bytes.split_inclusive(|byte| *byte == b'\n') {
             self.line.extend_from_slice(part);
             if self.line.len() + self.data.len() > LONGEST_EVENT {
-                return Err(TooLong);
+                return (events, true);
             }
             if self.line.ends_with(b"\n") {
                 let line = std::mem::take(&mut self.line);
                 events.extend(self.take_line(line.trim_ascii_end()));
             }
         }
-        Ok(events)
+        (events, false)
     }
 
     fn take_line(&mut self, line: &[u8]) -> Option<Vec<u8>> {
@@ -56,7 +53,7 @@ mod tests {
     fn read(stream: &str, at: usize) -> Vec<String> {
         let mut events = Events::default();
         let pieces = stream.as_bytes().chunks(at);
-        let read = pieces.flat_map(|piece| events.take(piece).unwrap());
+        let read = pieces.flat_map(|piece| events.take(piece).0);
         read.map(|data| String::from_utf8(data).unwrap()).collect()
     }
 
@@ -74,10 +71,10 @@ mod tests {
         let mut events = Events::default();
         let page = vec![b'x'; LONGEST_EVENT / 4];
         let taken: Vec<_> = (0..5).map(|_| events.take(&page)).collect();
-        assert_eq!(taken[4], Err(TooLong));
+        assert!(taken[4].1 && !taken[0].1);
         let mut events = Events::default();
         let line = [b"data: ".as_slice(), &page, b"\n"].concat();
         let taken: Vec<_> = (0..5).map(|_| events.take(&line)).collect();
-        assert_eq!(taken[4], Err(TooLong));
+        assert!(taken[4].1 && !taken[0].1);
     }
 }
