@@ -181,11 +181,7 @@ async fn answer(
     unsettled
         .decision
         .planned(&plan, plan::steps(&settings, &plan, &ask));
-    unsettled.decision.state().is_redacted = settings.redaction.is_some();
-    if settings.records.keeps_text {
-        let text = Text::new(shared.room.clone(), &ask.body, ask.choices);
-        unsettled.decision.keep(text);
-    }
+    keep_text(&unsettled, &settings, &ask);
     let created = jiff::Timestamp::now().as_second();
     let encoder = Encoder::new(&ask, &unsettled.decision.id, created);
     let (events, received) = mpsc::channel(EVENTS_AHEAD + 1);
@@ -207,6 +203,15 @@ async fn answer(
         .tasks
         .spawn("ask", job.run().instrument(Span::current()));
     deliver(wire, encoder, received, stream.then_some(headers_after)).await
+}
+
+/// Keeps what was asked, where the policy wants texts in its records.
+fn keep_text(unsettled: &Unsettled, settings: &Settings, ask: &Ask) {
+    unsettled.decision.state().is_redacted = settings.redaction.is_some();
+    if settings.records.keeps_text {
+        let text = Text::new(unsettled.shared.room.clone(), &ask.body, ask.choices);
+        unsettled.decision.keep(text);
+    }
 }
 
 /// What is waited for before anything works on the ask. A client that leaves meanwhile takes this future
