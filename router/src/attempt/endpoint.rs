@@ -432,4 +432,6 @@ fn refused(tier: String, status: StatusCode, retry_after: Option<Duration>) -> F
 }
 
 #[cfg(test)]
+mod mutations;
+#[cfg(test)]
 pub(crate) mod tests;

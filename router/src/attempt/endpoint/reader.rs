@@ -162,7 +162,7 @@ fn failed(error: &Value) -> Unreadable {
 const MOST_TOKENS: u64 = 100_000_000;
 
 /// A number of tokens; nothing where it is not there or cannot be one.
-fn tokens(usage: &Value, member: &str) -> Option<u64> {
+pub(super) fn tokens(usage: &Value, member: &str) -> Option<u64> {
     let count = usage.get(member)?.as_u64();
     count.filter(|count| *count <= MOST_TOKENS)
 }

@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
+use super::reader::tokens;
 use crate::answer::{Piece, Stop, Usage};
 use crate::attempt::Finish;
 
@@ -22,7 +23,7 @@ pub(super) fn read(answer: &Value, inputs: usize) -> Option<(Piece, Finish)> {
         ..Piece::default()
     };
     let usage = Usage {
-        prompt: answer["usage"]["prompt_tokens"].as_u64().unwrap_or(0),
+        prompt: tokens(&answer["usage"], "prompt_tokens").unwrap_or(0),
         ..Usage::default()
     };
     let finish = Finish {
