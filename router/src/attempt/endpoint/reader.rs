@@ -2,6 +2,7 @@
 //! wire.
 
 mod chat;
+mod chunks;
 mod completions;
 mod messages;
 mod responses;
@@ -58,8 +59,7 @@ pub(super) struct Reader {
 }
 
 enum Voice {
-    Chat(chat::Reader),
-    Completions(completions::Reader),
+    Chunks(chunks::Reader),
     Responses(responses::Reader),
     Messages(messages::Reader),
 }
@@ -70,12 +70,12 @@ impl Reader {
         let choices = ask.choices.max(1) as usize;
         Self {
             voice: match wire {
-                Wire::Chat => Voice::Chat(chat::Reader::new(choices)),
-                Wire::Completions => Voice::Completions(completions::Reader::new(choices)),
+                Wire::Chat => Voice::Chunks(chunks::Reader::new(choices, chat::read)),
+                Wire::Completions => Voice::Chunks(chunks::Reader::new(choices, completions::read)),
                 Wire::Responses => Voice::Responses(responses::Reader::default()),
                 Wire::Messages => Voice::Messages(messages::Reader::default()),
                 // Vectors come whole, and not as a stream.
-                Wire::Embeddings => Voice::Chat(chat::Reader::new(0)),
+                Wire::Embeddings => Voice::Chunks(chunks::Reader::new(0, chat::read)),
             },
             mark: proof::mark(endpoint),
             is_native: may_be && wire == ask.wire,
@@ -97,8 +97,7 @@ impl Reader {
         proof::mark_all(&self.mark, &mut event);
         let is_native = self.is_native;
         match &mut self.voice {
-            Voice::Chat(reader) => reader.take(event, is_native),
-            Voice::Completions(reader) => reader.take(event, is_native),
+            Voice::Chunks(reader) => reader.take(event, is_native),
             Voice::Responses(reader) => reader.take(event, is_native),
             Voice::Messages(reader) => reader.take(event, is_native),
         }
@@ -107,8 +106,7 @@ impl Reader {
     /// Whether the provider has said how the answer ended.
     pub fn has_finish(&self) -> bool {
         match &self.voice {
-            Voice::Chat(reader) => reader.stops.has_all(),
-            Voice::Completions(reader) => reader.stops.has_all(),
+            Voice::Chunks(reader) => reader.stops.has_all(),
             Voice::Responses(reader) => reader.has_finish(),
             Voice::Messages(reader) => reader.has_finish(),
         }
@@ -118,15 +116,14 @@ impl Reader {
     pub fn usage(&self) -> Usage {
         match &self.voice {
             Voice::Messages(reader) => reader.usage(),
-            Voice::Chat(_) | Voice::Completions(_) | Voice::Responses(_) => Usage::default(),
+            Voice::Chunks(_) | Voice::Responses(_) => Usage::default(),
         }
     }
 
     /// How the answer ended, if that was said.
     pub fn finish(&mut self) -> Option<Finish> {
         let finish = match &mut self.voice {
-            Voice::Chat(reader) => reader.finish(),
-            Voice::Completions(reader) => reader.finish(),
+            Voice::Chunks(reader) => reader.finish(),
             Voice::Responses(reader) => reader.finish(),
             Voice::Messages(reader) => reader.finish(),
         };

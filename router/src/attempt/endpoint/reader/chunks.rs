@@ -1,0 +1,113 @@
+//! Chunks of choices, which OpenAI's chats and completions have in common.
+
+use serde_json::Value;
+
+use super::{Taken, Unreadable, tokens};
+use crate::answer::{Piece, Stop, Usage};
+use crate::attempt::Finish;
+
+pub(super) struct Reader {
+    pub stops: Stops,
+    usage: Usage,
+    read: Read,
+}
+
+/// What one choice of a chunk says, and whether a client of the same wire wants to see it.
+pub(super) type Read = fn(u32, &Value) -> Result<(Piece, bool), Unreadable>;
+
+/// Why each choice ended, as far as that is known.
+pub(super) struct Stops(Vec<Option<Stop>>);
+
+impl Stops {
+    pub fn new(choices: usize) -> Self {
+        Self(vec![None; choices])
+    }
+
+    pub fn set(&mut self, choice: u32, stop: Stop) {
+        if let Some(known) = self.0.get_mut(choice as usize) {
+            *known = Some(stop);
+        }
+    }
+
+    pub fn has(&self, choice: u32) -> bool {
+        (choice as usize) < self.0.len()
+    }
+
+    pub fn has_all(&self) -> bool {
+        self.0.iter().all(Option::is_some)
+    }
+
+    pub fn all(&self) -> Option<Vec<Stop>> {
+        self.0.iter().cloned().collect()
+    }
+}
+
+/// OpenAI's word for why a choice ended.
+fn stop(word: &str) -> Stop {
+    match word {
+        "length" => Stop::Length,
+        "tool_calls" | "function_call" => Stop::Calls,
+        "content_filter" => Stop::Refusal,
+        _ => Stop::Turn,
+    }
+}
+
+/// What OpenAI says of the tokens of a chat or a completion; nothing where it cannot be true.
+fn usage(event: &Value) -> Option<Usage> {
+    let usage = event.get("usage").filter(|usage| usage.is_object())?;
+    let details = |of: &str, member: &str| tokens(&usage[of], member).unwrap_or(0);
+    Some(Usage {
+        prompt: tokens(usage, "prompt_tokens")?,
+        cached: details("prompt_tokens_details", "cached_tokens"),
+        cache_written: details("prompt_tokens_details", "cache_write_tokens"),
+        // A prompt alone may be counted where nothing was written.
+        completion: tokens(usage, "completion_tokens").unwrap_or(0),
+        reasoning: details("completion_tokens_details", "reasoning_tokens"),
+    })
+}
+
+impl Reader {
+    pub fn new(choices: usize, read: Read) -> Self {
+        Self {
+            stops: Stops::new(choices),
+            usage: Usage::default(),
+            read,
+        }
+    }
+
+    pub fn take(&mut self, mut event: Value, is_native: bool) -> Result<Taken, Unreadable> {
+        if let Some(usage) = usage(&event) {
+            self.usage = usage;
+        }
+        let Some(Value::Array(choices)) = event.get_mut("choices").map(Value::take) else {
+            return Ok(Taken::Pieces(Vec::new()));
+        };
+        let mut pieces = Vec::new();
+        for choice in choices {
+            let index = choice["index"].as_u64().unwrap_or(0);
+            let index = u32::try_from(index).map_err(|_| Unreadable::Garbage)?;
+            if !self.stops.has(index) {
+                return Err(Unreadable::Garbage);
+            }
+            if let Some(word) = choice["finish_reason"].as_str() {
+                self.stops.set(index, stop(word));
+            }
+            let (mut piece, is_shown) = (self.read)(index, &choice)?;
+            if is_native && is_shown {
+                let mut native = event.clone();
+                native["choices"] = Value::Array(vec![choice]);
+                piece.native = Some(native);
+            }
+            pieces.push(piece);
+        }
+        Ok(Taken::Pieces(pieces))
+    }
+
+    pub fn finish(&mut self) -> Option<Finish> {
+        Some(Finish {
+            stops: self.stops.all()?,
+            usage: self.usage,
+            native: None,
+        })
+    }
+}
