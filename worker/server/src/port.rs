@@ -32,7 +32,7 @@ use crate::{
     starting,
 };
 
-/// Each takes some ten kilobytes, and a descriptor.
+/// Each takes a descriptor, and what it has sent of a head.
 const MOST_CONNECTIONS: usize = 4096;
 
 /// Requests that may be under way on one connection of HTTP/2: a router has one to each worker.
