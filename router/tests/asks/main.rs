@@ -9,6 +9,8 @@ mod clients;
 mod connections;
 mod ending;
 mod failures;
+mod inputs;
+mod leaving;
 mod log;
 mod privacy;
 mod records;
