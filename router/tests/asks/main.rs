@@ -10,6 +10,8 @@ mod connections;
 mod decisions;
 mod ending;
 mod failures;
+mod inputs;
+mod leaving;
 mod log;
 mod privacy;
 #[path = "../../../worker/sources/tests/sources/programs.rs"]
