@@ -25,6 +25,7 @@ use weir_policy::validate::Settings;
 
 use crate::answer::{Begin, End, Event, Piece, Stop, Usage};
 use crate::ask::{Ask, Form, ToolChoice};
+use crate::credentials::Credentials;
 use crate::decision::{Decision, Outcome};
 use crate::refusal::{Failure, Refusal};
 use crate::shared::Shared;
@@ -81,6 +82,8 @@ enum Ended {
 /// One ask on its way through a plan.
 pub(crate) struct Pursuit<'a> {
     pub shared: &'a Shared,
+    /// As they were when the ask came.
+    pub credentials: &'a Credentials,
     pub ask: &'a Ask,
     pub settings: &'a Settings,
     pub decision: &'a Decision,

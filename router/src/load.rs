@@ -9,9 +9,8 @@ use axum::routing::get;
 use axum::{Json, Router};
 use serde::Deserialize;
 use tokio::sync::watch;
-use weir_policy::load::{DeploymentLoad, Load, RouterLoad};
+use weir_policy::load::{DeploymentLoad, Load, MissingCredential, RouterLoad};
 
-use crate::credentials::Credentials;
 use crate::world::View;
 
 /// Longer than any caller waits between two questions, shorter than what balancers cut.
@@ -59,7 +58,7 @@ impl Book {
     }
 
     /// Takes over what follows from the objects and from the secrets that were found.
-    pub fn follow(&self, view: &View, credentials: &Credentials) {
+    pub fn follow(&self, view: &View, missing: Vec<MissingCredential>) {
         let deployments = view.table.deployments();
         let present: Vec<String> = deployments
             .map(|deployment| deployment.name.clone())
@@ -76,7 +75,7 @@ impl Book {
             for name in present {
                 router.deployments.entry(name).or_default();
             }
-            router.missing_credentials = credentials.missing.clone();
+            router.missing_credentials = missing;
             router.policies = policies;
         });
     }

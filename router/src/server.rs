@@ -26,6 +26,7 @@ use weir_process::traces;
 use crate::answer::Event;
 use crate::ask::Ask;
 use crate::attempt::Pursuit;
+use crate::credentials::Credentials;
 use crate::decision::{COMMITTED, Decision, Outcome, UNFINISHED};
 use crate::decode::{Held, Incoming};
 use crate::encode::{self, Encoder};
@@ -113,6 +114,7 @@ struct Job {
     ask: Ask,
     settings: Arc<Settings>,
     plan: Plan,
+    credentials: Arc<Credentials>,
     /// When the first byte must have been committed.
     commit_by: Instant,
     events: mpsc::Sender<Event>,
@@ -133,8 +135,8 @@ async fn answer(
     let shared = unsettled.shared.clone();
     let identity = identify(&parts.headers)?;
     {
-        let (view, credentials) = (shared.view.borrow(), shared.credentials.borrow());
-        matching::may_ask(&view.table, &identity, &credentials)?;
+        let view = shared.view.borrow();
+        matching::may_ask(&view.table, &identity, &view.credentials)?;
     }
     let (body, held) = meanwhile(&unsettled, body.read(&shared.bodies)).await?;
     let permit = admit::admit(&shared)?;
@@ -145,9 +147,8 @@ async fn answer(
     }
     drop(body);
     let view = shared.view.borrow().clone();
-    let credentials = shared.credentials.borrow().clone();
     unsettled.decision.state().model.clone_from(&ask.model);
-    let matched = matching::find(&view.table, &ask.model, &identity, &credentials)?;
+    let matched = matching::find(&view.table, &ask.model, &identity, &view.credentials)?;
     let settings = matched.route.settings.clone();
     {
         let mut state = unsettled.decision.state();
@@ -191,6 +192,7 @@ async fn answer(
         ask,
         settings,
         plan,
+        credentials: view.credentials.clone(),
         commit_by,
         events,
         last_word: last_word.map_err(|_| Refusal::Defect)?,
@@ -266,6 +268,7 @@ impl Job {
         let steps: Vec<Tier> = self.plan.steps();
         let mut pursuit = Pursuit {
             shared: &self.unsettled.shared,
+            credentials: &self.credentials,
             ask: &self.ask,
             settings: &self.settings,
             decision,

@@ -31,7 +31,6 @@ const SECRETS_EVERY: Duration = Duration::from_secs(1);
 pub(crate) struct Shared {
     pub args: Args,
     pub view: watch::Receiver<Arc<View>>,
-    pub credentials: watch::Receiver<Arc<Credentials>>,
     pub dialler: Arc<Dialler>,
     pub endpoints: Endpoints,
     pub pool: Pool,
@@ -58,14 +57,17 @@ impl Shared {
         dialler: Dialler,
         worlds: watch::Receiver<Arc<World>>,
     ) -> Arc<Self> {
-        let view = compiled(process.tasks(), worlds);
-        let (sender, credentials) = watch::channel(Arc::default());
+        let views = compiled(process.tasks(), worlds);
+        let mut first = View::clone(&views.borrow());
+        first.credentials = Credentials::read(&roots(args), &first.table).into();
+        let (to_stores, credentials) = watch::channel(first.credentials.clone());
+        let (to_asks, view) = watch::channel(Arc::new(first));
         let (ids, dialler) = (Ids::random(), Arc::new(dialler));
         let metrics = Metrics::register(process.metrics());
         let stores = Stores::new(Means {
             tasks: process.tasks().clone(),
             shutdown: process.shutdown().clone(),
-            credentials: credentials.clone(),
+            credentials,
             dialler: dialler.clone(),
             counts: metrics.records.clone(),
             tag: ids.next()[..8].to_owned(),
@@ -73,7 +75,6 @@ impl Shared {
         let shared = Arc::new(Self {
             args: args.clone(),
             view,
-            credentials,
             dialler,
             endpoints: Endpoints::new(args.max_endpoint_asks),
             pool: Pool::default(),
@@ -88,7 +89,8 @@ impl Shared {
             stores,
         });
         process.mount(shared.book.route());
-        let follow = follow(Arc::downgrade(&shared), shared.view.clone(), sender);
+        let told = Told { to_asks, to_stores };
+        let follow = follow(Arc::downgrade(&shared), views, told);
         process.tasks().spawn("follow", follow);
         shared
     }
@@ -103,32 +105,55 @@ impl Shared {
     }
 }
 
+fn roots(args: &Args) -> Roots {
+    Roots {
+        secrets: args.secrets_root.clone(),
+        config_maps: args.config_maps_root.clone(),
+    }
+}
+
+/// Who is told of what is followed.
+struct Told {
+    to_asks: watch::Sender<Arc<View>>,
+    to_stores: watch::Sender<Arc<Credentials>>,
+}
+
+impl Told {
+    /// A view and what was read for it are told as one: no ask meets a policy without the secrets
+    /// that it names.
+    fn tell(&self, view: &View, is_new: bool, read: Credentials) {
+        let known = self.to_stores.borrow().clone();
+        let is_known = *known == read;
+        let credentials = if is_known { known } else { read.into() };
+        if !is_known {
+            tracing::info!(missing = ?credentials.missing, "credentials changed");
+            self.to_stores.send_replace(credentials.clone());
+        }
+        if is_new || !is_known {
+            let view = view.clone();
+            self.to_asks.send_replace(Arc::new(View {
+                credentials,
+                ..view
+            }));
+        }
+    }
+}
+
 /// Keeps secrets, connections and the report of load in step with the world, for as long as there
 /// is anybody to know of it.
-async fn follow(
-    shared: Weak<Shared>,
-    mut views: watch::Receiver<Arc<View>>,
-    found: watch::Sender<Arc<Credentials>>,
-) {
+async fn follow(shared: Weak<Shared>, mut views: watch::Receiver<Arc<View>>, told: Told) {
+    let mut is_new = true;
     while let Some(shared) = shared.upgrade() {
         let view = views.borrow_and_update().clone();
-        let roots = Roots {
-            secrets: shared.args.secrets_root.clone(),
-            config_maps: shared.args.config_maps_root.clone(),
-        };
-        let of = view.clone();
+        let (roots, of) = (roots(&shared.args), view.clone());
         let read = tokio::task::spawn_blocking(move || Credentials::read(&roots, &of.table));
         if let Ok(read) = read.await {
-            shared.book.follow(&view, &read);
+            let missing = read.missing.clone();
+            told.tell(&view, is_new, read);
+            // What is said to be followed is.
+            shared.book.follow(&view, missing);
             shared.stores.keep(&view.table);
-            found.send_if_modified(|known| {
-                let has_changed = **known != read;
-                if has_changed {
-                    tracing::info!(missing = ?read.missing, "credentials changed");
-                    *known = Arc::new(read);
-                }
-                has_changed
-            });
+            is_new = false;
         }
         let revisions = view.replicas.values().flat_map(BTreeMap::values);
         let present: BTreeSet<SocketAddr> = revisions.flatten().copied().collect();
@@ -137,10 +162,10 @@ async fn follow(
         drop(shared);
         let until_next = tokio::time::sleep(SECRETS_EVERY);
         tokio::select! {
-            () = found.closed() => return,
+            () = told.to_asks.closed() => return,
             () = until_next => {}
             // A world that is no longer fed changes no more; secrets may still come and go.
-            Ok(()) = views.changed() => {}
+            Ok(()) = views.changed() => is_new = true,
         }
     }
 }

@@ -10,6 +10,8 @@ use weir_policy::last_good::LastGood;
 use weir_policy::{Table, compile};
 use weir_process::Tasks;
 
+use crate::credentials::Credentials;
+
 /// Everything that is routed by: from the API server in a cluster, from files on a laptop.
 #[derive(Clone, Debug, Default)]
 pub struct World {
@@ -23,11 +25,12 @@ pub struct World {
 /// The addresses of ready replicas, by deployment and revision.
 pub type Replicas = BTreeMap<String, BTreeMap<String, BTreeSet<SocketAddr>>>;
 
-/// A world with its policies compiled.
+/// A world with its policies compiled, and the secrets that those name.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct View {
-    pub table: Table,
+    pub table: Arc<Table>,
     pub replicas: Replicas,
+    pub credentials: Arc<Credentials>,
 }
 
 /// The policies that this router has served and that still exist: with the operator away, nobody
@@ -63,8 +66,9 @@ impl Memory {
         let table = compile(policies, deployments, &last_good);
         self.remember(world, &table);
         View {
-            table,
+            table: table.into(),
             replicas: world.replicas.clone(),
+            credentials: Arc::default(),
         }
     }
 
@@ -113,7 +117,8 @@ impl View {
     }
 }
 
-/// Compiles every new world as a task, and tells who is refused when that changes.
+/// Compiles every new world as a task, and tells who is refused when that changes. Credentials are
+/// not read yet.
 pub(crate) fn compiled(
     tasks: &Tasks,
     mut worlds: watch::Receiver<Arc<World>>,

@@ -55,7 +55,9 @@ pub(crate) async fn at_endpoint(
     let endpoint = tier.endpoint()?;
     let wire = Upstream::of_endpoint(endpoint).wire_for(ask.wire)?;
     let fields = countable(wire)?;
-    let Entered { key, bundle, pass } = enter(shared, tier, endpoint, until).await.ok()?;
+    let own = shared.view.borrow().credentials.clone();
+    let entered = enter(shared, &own, (tier, endpoint), until).await;
+    let Entered { key, bundle, pass } = entered.ok()?;
     let call = endpoint::Call {
         tier: tier.name(),
         endpoint,

@@ -14,6 +14,7 @@ use super::ledger::{Line, Place, Rate};
 use super::{Arrival, Ended, Finish, Pursuit, endpoint, worker};
 use crate::answer::{Piece, Usage};
 use crate::bundle::Bundle;
+use crate::credentials::Credentials;
 use crate::decision::Whom;
 use crate::dial::Reach;
 use crate::endpoints::Pass;
@@ -97,22 +98,25 @@ pub(super) struct Entered {
 }
 
 /// Gets the endpoint's credential, its authorities and a place among those that ask it; waits for
-/// the last one until `until`.
+/// the last one until `until`. What the policy names no longer is among the ask's `own` credentials.
 pub(super) async fn enter(
     shared: &Shared,
-    tier: &Tier,
-    endpoint: &Endpoint,
+    own: &Credentials,
+    (tier, endpoint): (&Tier, &Endpoint),
     until: Instant,
 ) -> Result<Entered, Failure> {
     let name = || tier.name().to_owned();
-    let credentials = shared.credentials.borrow().clone();
+    let newest = shared.view.borrow().credentials.clone();
+    let mut known = [&*newest, own].into_iter();
     let key = endpoint.api_key.as_ref().map(|entry| {
-        let key = credentials.api_key(&entry.name, &entry.key);
+        let key = known
+            .clone()
+            .find_map(|known| known.api_key(&entry.name, &entry.key));
         key.cloned()
             .ok_or_else(|| Failure::NoCredential { tier: name() })
     });
     let bundle = endpoint.ca_bundle.as_ref().map(|entry| {
-        let bundle = credentials.bundle(entry);
+        let bundle = known.find_map(|known| known.bundle(entry));
         bundle
             .cloned()
             .ok_or_else(|| Failure::NoBundle { tier: name() })
@@ -231,7 +235,13 @@ impl Pursuit<'_> {
         (endpoint, reach): (&Endpoint, Reach),
         gate: Gate,
     ) -> Result<(), Ended> {
-        let entered = enter(self.shared, tier, endpoint, self.commit_by).await;
+        let entered = enter(
+            self.shared,
+            self.credentials,
+            (tier, endpoint),
+            self.commit_by,
+        )
+        .await;
         let Entered { key, bundle, pass } = match entered {
             Ok(entered) => entered,
             Err(failure) => return Err(self.not_begun(tier, failure)),

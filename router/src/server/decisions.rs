@@ -95,9 +95,8 @@ async fn label(shared: &Shared, parts: &Parts, body: &mut Incoming) -> Result<Va
 fn tenants(shared: &Shared, headers: &HeaderMap) -> Result<Vec<String>, Refusal> {
     let identity = identify(headers)?;
     let view = shared.view.borrow().clone();
-    let credentials = shared.credentials.borrow().clone();
-    matching::may_ask(&view.table, &identity, &credentials)?;
-    Ok(matching::tenants(&view.table, &identity, &credentials))
+    matching::may_ask(&view.table, &identity, &view.credentials)?;
+    Ok(matching::tenants(&view.table, &identity, &view.credentials))
 }
 
 /// What the policy, as it is now, says about records.

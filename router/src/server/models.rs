@@ -46,8 +46,7 @@ pub(super) async fn one(
 fn visible(shared: &Shared, request: &Request) -> Result<Vec<String>, Refusal> {
     let identity = identify(request.headers())?;
     let view = shared.view.borrow().clone();
-    let credentials = shared.credentials.borrow().clone();
-    Ok(matching::visible(&view.table, &identity, &credentials))
+    Ok(matching::visible(&view.table, &identity, &view.credentials))
 }
 
 fn listed(family: Family, models: Vec<Value>) -> Value {

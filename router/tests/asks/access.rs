@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde_json::{Value, json};
 
-use crate::rig::{Rig, Setup, header, json_of};
+use crate::rig::{Rig, Setup, header, json_of, world};
 use crate::worker::{Scripted, sure, unsure};
 
 fn bearer(key: &str) -> HeaderMap {
@@ -89,6 +89,37 @@ async fn replicas_tell_tenants_apart_without_their_names() {
     for salt in salts {
         assert!(!salt.is_empty() && !salt.contains("alice") && !salt.contains("bob"));
     }
+}
+
+/// Secrets are files: an ask must not meet a policy before they are read.
+#[tokio::test]
+async fn a_policy_that_names_another_secret_refuses_nobody_meanwhile() {
+    let rig = Rig::start(Setup {
+        policy: with_auth(),
+        secrets: &[
+            ("keys", "alice", "plain:open-sesame"),
+            ("other-keys", "alice", "plain:open-sesame"),
+        ],
+        ..Setup::default()
+    })
+    .await;
+    let mut asked = 0;
+    for secret in ["other-keys", "keys"].repeat(10) {
+        let policy = json!({ "auth": { "keysSecretRef": { "name": secret } } });
+        let turned = rig.follow(world(policy, &rig.frontier, &[]));
+        let asking = async {
+            loop {
+                let models = rig.get("/v1/models", bearer("open-sesame")).await;
+                assert_eq!(json_of(models).await["data"][0]["id"], "assistant");
+                asked += 1;
+            }
+        };
+        tokio::select! {
+            () = turned => {}
+            () = asking => {}
+        }
+    }
+    assert!(asked > 0);
 }
 
 #[tokio::test]

@@ -1,6 +1,5 @@
 //! Endpoints that are down or ask for time, over real sockets.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
@@ -46,7 +45,7 @@ async fn an_endpoint_that_is_down_is_left_alone_across_policies_and_asked_again_
     policy["timeout"] = "90s".into();
     let scripted = Scripted::start([unsure()]).await;
     let world = world(policy, &rig.frontier, &[scripted.address]);
-    rig.world.send_replace(Arc::new(world));
+    rig.follow(world).await;
     let response = rig.ask(json!({})).await;
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(header(&response, "x-should-retry"), "true");

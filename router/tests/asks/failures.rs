@@ -1,6 +1,5 @@
 //! Tiers that fail, before and after something was shown, and clients that leave.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
@@ -90,8 +89,8 @@ async fn an_ask_waits_a_little_for_a_replica_and_is_counted_as_held() {
             load["deployments"]["triage"]["held"] == 1
         })
         .await;
-        let world = world(json!({}), &rig.frontier, &[worker.address]);
-        rig.world.send_replace(Arc::new(world));
+        rig.follow(world(json!({}), &rig.frontier, &[worker.address]))
+            .await;
     });
     assert_eq!(header(&response, "x-weir-tier"), "triage");
 }

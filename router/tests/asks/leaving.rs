@@ -153,13 +153,7 @@ async fn follow(rig: &Rig, url: &str) {
         "rules": [{ "name": "up", "when": {}, "then": then }],
         "tiers": [{}, { "endpoint": { "baseUrl": url } }],
     });
-    let mut world = world(policy, &rig.frontier, &[]);
-    Arc::make_mut(&mut world.policies[0]).metadata.generation = Some(2);
-    rig.world.send_replace(Arc::new(world));
-    rig.until("the second policy is followed", |load| {
-        load["policies"]["support"] == 2
-    })
-    .await;
+    rig.follow(world(policy, &rig.frontier, &[])).await;
 }
 
 #[tokio::test]

@@ -40,6 +40,9 @@ impl Default for Setup {
     }
 }
 
+/// A minute, for a machine that is busy.
+const LOOKS: usize = 3000;
+
 pub struct Rig {
     pub client: Client,
     pub url: String,
@@ -164,10 +167,23 @@ impl Rig {
         metrics.text().await.unwrap()
     }
 
+    /// Turns the router to another world, and waits until it follows that one's policy.
+    pub async fn follow(&self, mut world: World) {
+        let policy = Arc::make_mut(&mut world.policies[0]);
+        let before = self.world.borrow().policies[0].metadata.generation;
+        let generation = before.unwrap_or_default() + 1;
+        policy.metadata.generation = Some(generation);
+        self.world.send_replace(Arc::new(world));
+        self.until("the next policy is followed", |load| {
+            load["policies"]["support"] == generation
+        })
+        .await;
+    }
+
     /// Waits until the report of load is as it should be.
     pub async fn until(&self, what: &str, is_so: impl Fn(&Value) -> bool) {
         let mut load = Value::Null;
-        for _ in 0..500 {
+        for _ in 0..LOOKS {
             load = self.load().await;
             if is_so(&load) {
                 return;
@@ -180,7 +196,7 @@ impl Rig {
     /// Waits until a line of the metrics is there: an ask is settled after its answer was read.
     pub async fn until_counted(&self, line: &str) {
         let mut metrics = String::new();
-        for _ in 0..500 {
+        for _ in 0..LOOKS {
             metrics = self.metrics().await;
             if metrics.contains(line) {
                 return;

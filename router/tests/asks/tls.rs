@@ -127,11 +127,11 @@ async fn an_endpoint_is_trusted_by_the_authorities_of_its_bundle_only() {
     let front = Front::start(&authority, address(&rig)).await;
     let replicas = [worker.address];
     let without = world(front.policy(Value::Null), &rig.frontier, &replicas);
-    rig.world.send_replace(Arc::new(without));
+    rig.follow(without).await;
     assert_eq!(failed(&rig).await, "connect");
     rig.write_secret("authorities", "ca.pem", &authority.pem());
     let with = world(front.policy(named()), &rig.frontier, &replicas);
-    rig.world.send_replace(Arc::new(with));
+    rig.follow(with).await;
     for _ in 0..3 {
         let response = rig.ask(json!({})).await;
         assert_eq!(header(&response, "x-weir-tier"), "frontier");
@@ -148,7 +148,7 @@ async fn a_bundle_that_changes_or_goes_is_followed_while_the_router_runs() {
     let (ours, other) = (Authority::new(), Authority::new());
     let front = Front::start(&ours, address(&rig)).await;
     let with = world(front.policy(named()), &rig.frontier, &[worker.address]);
-    rig.world.send_replace(Arc::new(with));
+    rig.follow(with).await;
     let missing = json!([{
         "policy": "support", "tier": "frontier", "secret": "authorities", "key": "ca.pem",
         "is_config_map": true,
