@@ -1,6 +1,12 @@
 //! What is taken in from clients: bounded in bytes over all connections, and each request in time.
+//!
+//! A request holds its room until it is read to the end of its prompt, which may have to wait: what
+//! is decoded of it takes about as much as it came in.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use axum::{body::Body, extract::Request, middleware::Next, response::Response};
 use futures::{StreamExt, stream::unfold};
@@ -11,7 +17,7 @@ use tokio::{
 
 use crate::{grpc::status, refusal::Refusal};
 
-/// Of requests that are not whole yet, together.
+/// Of requests that are not whole or not read yet, together.
 const MOST_KIBIBYTES: usize = 128 << 10;
 
 /// Longer than a request of the greatest size takes on a slow line, so that nobody holds what it has
@@ -37,6 +43,11 @@ impl Default for Intake {
 }
 
 impl Intake {
+    #[cfg(test)]
+    pub fn taken_kibibytes(&self) -> usize {
+        MOST_KIBIBYTES - self.0.available_permits()
+    }
+
     pub fn begin(&self) -> Taking {
         Taking {
             room: self.clone(),
@@ -69,15 +80,21 @@ impl Taking {
     }
 }
 
-/// Bounds what a call over gRPC sends; the other wire reads its bodies itself.
+/// Bounds what a call over gRPC sends, and holds its room until the answer is begun; the other wire
+/// reads its bodies itself.
 pub async fn bounded(intake: Intake, request: Request, next: Next) -> Response {
     let ends = Instant::now() + LONGEST;
+    let taking = Arc::new(Mutex::new(intake.begin()));
+    let _until_begun = taking.clone();
     let bounded = |body: Body| {
-        let begun = Some((body.into_data_stream(), intake.begin()));
+        let begun = Some((body.into_data_stream(), taking));
         Body::from_stream(unfold(begun, move |begun| async move {
-            let (mut pieces, mut taking) = begun?;
+            let (mut pieces, taking) = begun?;
             let piece = match timeout_at(ends, pieces.next()).await {
-                Ok(Some(Ok(piece))) => taking.add(piece.len()).map(|()| piece),
+                Ok(Some(Ok(piece))) => {
+                    let mut taking = taking.lock().unwrap_or_else(PoisonError::into_inner);
+                    taking.add(piece.len()).map(|()| piece)
+                }
                 Ok(Some(Err(_))) => Err(Refusal::BodyBroken),
                 Ok(None) => return None,
                 Err(_) => Err(Refusal::BodyTooSlow),
@@ -91,6 +108,14 @@ pub async fn bounded(intake: Intake, request: Request, next: Next) -> Response {
 
 #[cfg(test)]
 mod tests {
+    use axum::{
+        Router,
+        body::{Bytes, to_bytes},
+        middleware::from_fn,
+        routing::post,
+    };
+    use tower::ServiceExt;
+
     use super::*;
 
     #[test]
@@ -105,6 +130,29 @@ mod tests {
         assert_eq!(other.add(1), Ok(()));
     }
 
+    #[tokio::test]
+    async fn a_call_holds_its_room_until_its_answer_is_begun() {
+        let intake = Intake::default();
+        let (of_layer, seen) = (intake.clone(), intake.clone());
+        let read = async move |body: Bytes| {
+            assert_eq!(body.len(), 5 << 10);
+            seen.taken_kibibytes().to_string()
+        };
+        let routes =
+            Router::new()
+                .route("/call", post(read))
+                .layer(from_fn(move |request, next| {
+                    bounded(of_layer.clone(), request, next)
+                }));
+        let call = Request::post("/call")
+            .body(Body::from(vec![0; 5 << 10]))
+            .unwrap();
+        let answer = routes.oneshot(call).await.unwrap().into_body();
+        let held = to_bytes(answer, 100).await.unwrap();
+        assert_eq!(held, "5");
+        assert_eq!(intake.taken_kibibytes(), 0);
+    }
+
     #[test]
     fn small_pieces_take_no_more_than_they_are() {
         let intake = Intake::default();
@@ -114,6 +162,6 @@ mod tests {
                 taking.add(1).unwrap();
             }
         }
-        assert_eq!(intake.0.available_permits(), MOST_KIBIBYTES - 1000);
+        assert_eq!(intake.taken_kibibytes(), 1000);
     }
 }

@@ -125,7 +125,8 @@ async fn chat(State(wire): State<Wire>, body: Body) -> Result<Response, WireErro
     let Wire { serving, reading } = wire;
     let (body, place) = read(&reading, body).await?;
     let chat = ChatRequest::decode(&body)?;
-    drop((body, place));
+    drop(body);
+    let room = place.parsed();
     let gathered = chat.gathered();
     let envelope = Envelope::new("chatcmpl", chat.model);
     let asked = stream::Asked {
@@ -144,6 +145,7 @@ async fn chat(State(wire): State<Wire>, body: Body) -> Result<Response, WireErro
         None => serving.generate(chat.generate).await,
     };
     let generation = generation.map_err(|refusal| refusal.with_field_named(named))?;
+    drop(room);
     let response = match gathered {
         None => stream::answer(serving, envelope, generation, asked),
         Some(_) => {

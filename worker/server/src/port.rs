@@ -18,7 +18,7 @@ use tower::ServiceExt;
 use tracing::Instrument;
 use weir_process::{
     Process,
-    connections::{Beyond, Limits, Times, serve},
+    connections::{Beyond, Limits, Patience, Times, serve},
     traces,
 };
 
@@ -35,8 +35,12 @@ use crate::{
 /// Each takes a descriptor, and what it has sent of a head.
 const MOST_CONNECTIONS: usize = 4096;
 
-/// Requests that may be under way on one connection of HTTP/2: a router has one to each worker.
-const MOST_STREAMS: u32 = 1024;
+/// Requests that may be under way on one connection of HTTP/2: a router has one to each worker, and
+/// what is more than that waits there.
+const MOST_STREAMS: u32 = 512;
+
+/// A key and a trace take a few kilobytes.
+const MOST_HEAD_BYTES: u32 = 32 << 10;
 
 /// To say what it wants, or to go on: connections that are kept without a request, too.
 const LONGEST_HEAD: Duration = Duration::from_secs(60);
@@ -81,14 +85,17 @@ impl Port {
             most: MOST_CONNECTIONS,
             beyond: Beyond::Wait,
             most_streams: MOST_STREAMS,
-            most_head_bytes: None,
+            most_head_bytes: Some(MOST_HEAD_BYTES),
             times: Times {
                 head: LONGEST_HEAD,
                 stall: reader_patience + BEYOND_PATIENCE,
                 farewell: FAREWELL,
             },
-            // Answers are given up where they are made.
-            patience: None,
+            // Those that are still being made are given up where that is done, and say so.
+            patience: Some(Patience {
+                reader: reader_patience + BEYOND_PATIENCE,
+                idle: LONGEST_HEAD,
+            }),
         };
         process.tasks().spawn_required("server", async move {
             serve(listener, routes, limits, drained).await;

@@ -1,6 +1,7 @@
 //! What a worker does, in the contract's words and on no particular wire.
 
 mod answering;
+mod aside;
 mod call_id;
 mod check;
 mod choose;
@@ -17,7 +18,6 @@ pub mod tools;
 
 use std::sync::Arc;
 
-use tokio::sync::Semaphore;
 use weir_engine::{
     Constraints, Engine,
     model::{GenerationDefaults, ModelFacts, Pooling, Tokenizer},
@@ -26,7 +26,7 @@ use weir_policy::load::ColdStart;
 use weir_process::Shutdown;
 
 use self::tools::Style;
-pub use self::{generate::Generation, reader::Patience};
+pub use self::{aside::Aside, generate::Generation, reader::Patience};
 use crate::{
     adapters::{Seen, uses::Uses},
     capacity::Capacity,
@@ -56,8 +56,8 @@ pub struct Serving {
     /// What a prompt takes that can fit the context at all: tokenizing takes hundreds of times a
     /// text's own memory, and seconds for some megabytes of it.
     pub most_prompt_bytes: usize,
-    /// One permit for each prompt that may be tokenized at once.
-    pub reading_prompts: Arc<Semaphore>,
+    /// Where prompts are tokenized, among other things.
+    pub reading_prompts: Aside,
     /// Tokens with which the model ends its turn.
     pub eos: Arc<[u32]>,
     pub adapters: Seen,

@@ -3,15 +3,10 @@
 use std::{
     num::NonZeroUsize,
     path::{Path, PathBuf},
-    sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use tokio::{
-    sync::{Semaphore, watch},
-    task::spawn_blocking,
-    time::timeout,
-};
+use tokio::{sync::watch, task::spawn_blocking, time::timeout};
 use weir_engine::{
     Constraints, Ended, Engine, EngineOptions, model,
     model::{
@@ -38,7 +33,7 @@ use crate::{
     planned::planned,
     renderer::Renderer,
     room,
-    serving::{Patience, Serving, tools::Style},
+    serving::{Aside, Patience, Serving, tools::Style},
     stage::Stage,
     warm_up::{try_out, warm_up},
 };
@@ -114,7 +109,7 @@ pub async fn start(
         name: args.model_name.clone(),
         most_prompt_bytes: most_prompt_bytes(&loaded.tokenizer, facts.vocabulary, &engine),
         engine,
-        reading_prompts: Arc::new(Semaphore::new(PROMPTS_AT_ONCE)),
+        reading_prompts: Aside::with(PROMPTS_AT_ONCE),
         eos: loaded.tokenizer.ends().into(),
         tool_style: Style::of(template.as_ref().map(Renderer::source), &loaded.tokenizer),
         constraints: Constraints::new(loaded.tokenizer.clone(), facts.vocabulary),

@@ -14,8 +14,11 @@ use tokio::{
     time::{Instant, Sleep, sleep},
 };
 
-/// No request has fewer bytes, and the first of HTTP/2 as many.
-const FIRST_BYTES: usize = 24;
+/// What HTTP/2 begins with.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// No request has fewer bytes: `GET / HTTP/1.1` and two ends of lines.
+const FIRST_BYTES: usize = 16;
 
 /// How long the other side may take.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +37,8 @@ pub struct Stalling<S> {
     times: Times,
     ending: watch::Receiver<bool>,
     read_bytes: usize,
+    /// So far it is what HTTP/2 begins with.
+    is_preface: bool,
     /// When it has to have said something.
     first: Pin<Box<Sleep>>,
     /// Since when nothing more is taken.
@@ -49,9 +54,24 @@ impl<S> Stalling<S> {
             times,
             ending,
             read_bytes: 0,
+            is_preface: true,
             first: Box::pin(sleep(times.head)),
             stalled: None,
             look: Box::pin(sleep(times.farewell)),
+        }
+    }
+
+    fn said(&mut self, bytes: &[u8]) {
+        let rest = PREFACE.get(self.read_bytes..).unwrap_or_default();
+        self.is_preface &= bytes.iter().zip(rest).all(|(one, other)| one == other);
+        self.read_bytes += bytes.len();
+    }
+
+    /// Before that nothing is asked for.
+    fn first_bytes(&self) -> usize {
+        match self.is_preface {
+            true => PREFACE.len(),
+            false => FIRST_BYTES,
         }
     }
 
@@ -100,9 +120,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Stalling<S> {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
-        self.read_bytes += buffer.filled().len() - before;
+        self.said(&buffer.filled()[before..]);
         let is_late = read.is_pending()
-            && self.read_bytes < FIRST_BYTES
+            && self.read_bytes < self.first_bytes()
             && self.first.as_mut().poll(cx).is_ready();
         match is_late {
             true => Poll::Ready(Err(late("nothing is said"))),

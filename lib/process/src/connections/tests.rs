@@ -28,7 +28,8 @@ async fn stage(limits: Limits) -> Stage {
     let address = listener.local_addr().unwrap();
     let routes = Router::new()
         .route("/long", get(|| async { vec![b'x'; LONG] }))
-        .route("/short", get(|| async { "short" }));
+        .route("/short", get(|| async { "short" }))
+        .route("/", get(late));
     let (end, ends) = oneshot::channel();
     let mut serving = JoinSet::new();
     serving.spawn(serve(listener, routes, limits, async {
@@ -92,13 +93,35 @@ async fn whoever_says_nothing_or_half_of_a_head_is_left() {
         ..patient()
     }))
     .await;
-    for beginning in ["", "GET", "PRI * HTTP/2.0", "GET /short HTTP/1.1\r\nhost: "] {
+    for beginning in [
+        "",
+        "GET",
+        "PRI * HTTP/2.0\r\n\r\n",
+        "GET /short HTTP/1.1\r\nhost: ",
+    ] {
         let left = rest(ask(stage.address, beginning).await).await;
         assert!(!left.starts_with(b"HTTP/1.1 200"), "{beginning:?}");
     }
     // Nor is one that asked once kept for ever.
     let kept = rest(ask(stage.address, "GET /short HTTP/1.1\r\nhost: x\r\n\r\n").await).await;
     assert!(kept.starts_with(b"HTTP/1.1 200"));
+}
+
+/// Later than anybody may be silent in these tests.
+async fn late() -> &'static str {
+    sleep(10 * short()).await;
+    "late"
+}
+
+#[tokio::test]
+async fn the_shortest_request_may_be_answered_later_than_its_head_had_to_come() {
+    let stage = stage(limits(Times {
+        head: short(),
+        ..patient()
+    }))
+    .await;
+    let answer = rest(ask(stage.address, "GET / HTTP/1.0\n\n").await).await;
+    assert!(answer.ends_with(b"late"), "{answer:?}");
 }
 
 #[tokio::test]

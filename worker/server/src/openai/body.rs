@@ -40,8 +40,16 @@ pub struct Reading {
 /// A body's place among those that are parsed, and what it holds of what may be taken in.
 #[derive(Debug)]
 pub struct Place {
-    _parsed: OwnedSemaphorePermit,
-    _taking: Taking,
+    parsed: OwnedSemaphorePermit,
+    taking: Taking,
+}
+
+impl Place {
+    /// The body is parsed; what was made of it holds the room until its prompts are read.
+    pub fn parsed(self) -> Taking {
+        drop(self.parsed);
+        self.taking
+    }
 }
 
 impl Reading {
@@ -83,8 +91,8 @@ pub async fn read(reading: &Reading, body: Body) -> Result<(Bytes, Place), Refus
     }
     let parsed = reading.parsed.clone().acquire_owned().await;
     let place = Place {
-        _parsed: parsed.map_err(|_| Refusal::BodyBroken)?,
-        _taking: taking,
+        parsed: parsed.map_err(|_| Refusal::BodyBroken)?,
+        taking,
     };
     Ok((whole, place))
 }
@@ -127,4 +135,23 @@ pub async fn discard(body: Body) {
     };
     // Whoever takes longer may miss the answer.
     let _ = timeout(LONGEST_DISCARDING, all).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_parsed_leaves_its_place_to_others_and_holds_its_room() {
+        let intake = Intake::default();
+        let reading = Reading::with(intake.clone());
+        let (body, place) = read(&reading, Body::from(vec![b' '; 5000])).await.unwrap();
+        assert_eq!(body.len(), 5000);
+        assert_eq!(reading.parsed.available_permits(), MOST_PARSED - 1);
+        let room = place.parsed();
+        assert_eq!(reading.parsed.available_permits(), MOST_PARSED);
+        assert_eq!(intake.taken_kibibytes(), 5);
+        drop(room);
+        assert_eq!(intake.taken_kibibytes(), 0);
+    }
 }

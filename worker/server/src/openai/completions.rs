@@ -58,7 +58,8 @@ pub async fn completions(State(wire): State<Wire>, body: Body) -> Result<Respons
     let named = |refusal| WireError::named(refusal, on_this_wire);
     let (body, place) = read(&reading, body).await?;
     let mut asked = Completion::decode(&body).map_err(named)?;
-    drop((body, place));
+    drop(body);
+    let room = place.parsed();
     let dropped = std::mem::take(&mut asked.dropped);
     let form_field = asked.form_field;
     let named = |refusal: Refusal| {
@@ -68,9 +69,10 @@ pub async fn completions(State(wire): State<Wire>, body: Body) -> Result<Respons
         }))
     };
     let response = match asked.stream {
-        true => stream::answer(serving, asked).await.map_err(named)?,
+        true => stream::answer(serving, asked, room).await.map_err(named)?,
         false => {
             let answer = whole(&serving, asked).await.map_err(named)?;
+            drop(room);
             written(answer).await?
         }
     };
@@ -151,6 +153,14 @@ impl Completion {
             let why = format!("and prompts ask for {answers} streams, more than {MOST_STREAMED}");
             return Err(Refusal::invalid("n", why));
         }
+        if self.echo {
+            // How long token ids are is found out when they are read.
+            let texts = self.prompts.iter().filter_map(|prompt| match prompt {
+                Form::Text(text) => Some(text.len()),
+                _ => None,
+            });
+            self.gathered().echo(texts.sum(), choices as usize)?;
+        }
         if self.stream && self.echo && self.logprobs.is_some() && choices > 1 {
             let why = "must be 1 where a prompt with its log-probabilities is streamed";
             return Err(Refusal::invalid("n", why));
@@ -191,12 +201,56 @@ impl Completion {
     }
 }
 
+/// Refuses what would turn out to be too much when most of it is computed: log-probabilities of all
+/// prompts together.
+async fn all_fit(
+    serving: &Arc<Serving>,
+    asked: &Completion,
+    gathered: &Gathered,
+) -> Result<(), Refusal> {
+    let each = asked.generate.limits.as_ref();
+    let each = each
+        .and_then(|limits| limits.max_tokens)
+        .unwrap_or(MAX_TOKENS) as usize;
+    let context = serving.engine.context_tokens();
+    let written = |read: usize| each.min(context.saturating_sub(read));
+    // No token has less than a byte; one more may begin a prompt.
+    let most = asked.prompts.iter().map(|prompt| prompt_bytes(prompt) + 1);
+    let most_written = asked.prompts.len().saturating_mul(each);
+    if gathered.numbers(most.sum(), most_written).is_ok() {
+        return Ok(());
+    }
+    let (mut all_read, mut all_written) = (0, 0);
+    for prompt in &asked.prompts {
+        let request = api::TokenizeRequest {
+            model: asked.model.clone(),
+            prompt: asked.request(prompt).prompt,
+            ..api::TokenizeRequest::default()
+        };
+        let read = serving.tokenize(request).await?.len();
+        all_read += read;
+        all_written += written(read);
+        gathered.numbers(all_read, all_written)?;
+    }
+    Ok(())
+}
+
+/// Of a text, or as many as a list has tokens.
+fn prompt_bytes(prompt: &Form) -> usize {
+    match prompt {
+        Form::Text(text) => text.len(),
+        Form::Tokens(tokens) => tokens.ids.len(),
+        Form::Chat(_) => 0,
+    }
+}
+
 /// The whole answer as one object: the choices of the first prompt, then those of the second.
 async fn whole(serving: &Arc<Serving>, asked: Completion) -> Result<Whole<Told>, Refusal> {
     // What cannot be computed now does not crowd the queue.
     let sequences = serving.engine.options().max_sequences;
     let at_once = (sequences / asked.generate.choices as usize).max(1);
     let gathered = asked.gathered();
+    all_fit(serving, &asked, &gathered).await?;
     let answers = (0..asked.prompts.len()).map(|index| one(serving, (&asked, &gathered), index));
     let answers: Vec<(Vec<Choice>, Usage)> = iter(answers).buffered(at_once).try_collect().await?;
     let mut usage = Usage::default();
@@ -240,6 +294,7 @@ async fn one(
                 usage.cached_tokens = started.cached_tokens;
                 if asked.echo {
                     let text = prompt_text(serving, prompt, &started.prompt_ids)?;
+                    gathered.echo(text.len(), choices.len())?;
                     for choice in &mut choices {
                         choice.begin(&text, started.prompt_ids[0]);
                     }

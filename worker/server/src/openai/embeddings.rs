@@ -55,7 +55,8 @@ pub async fn embeddings(State(wire): State<Wire>, body: Body) -> Result<Response
     let named = |refusal| WireError::named(refusal, on_this_wire);
     let (body, place) = read(&reading, body).await?;
     let request = decode(&body).map_err(named)?;
-    drop((body, place));
+    drop(body);
+    let _room = place.parsed();
     let model = request.embed.model.clone();
     let made = serving.embed(request.embed).await.map_err(named)?;
     let shown = |vector: api::Vector| match request.base64 {

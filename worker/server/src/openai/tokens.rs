@@ -13,7 +13,8 @@ pub async fn tokenize(State(wire): State<Wire>, body: Body) -> Result<Json<Value
     let Wire { serving, reading } = wire;
     let (body, place) = read(&reading, body).await?;
     let mut fields = Fields::of("", parse(&body)?)?;
-    drop((body, place));
+    drop(body);
+    let _room = place.parsed();
     // What is wrong with the request itself is named as it stands there.
     let request =
         request(&mut fields).map_err(|refusal| WireError::named(refusal, str::to_owned))?;
@@ -67,7 +68,8 @@ pub async fn detokenize(State(wire): State<Wire>, body: Body) -> Result<Json<Val
     let Wire { serving, reading } = wire;
     let (body, place) = read(&reading, body).await?;
     let mut fields = Fields::of("", parse(&body)?)?;
-    drop((body, place));
+    drop(body);
+    let _room = place.parsed();
     let model: String = fields.take("model")?.unwrap_or_default();
     let tokens = fields.need("tokens")?;
     nothing_else(&fields)?;

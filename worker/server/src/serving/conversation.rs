@@ -105,8 +105,8 @@ impl Serving {
         Ok(bytes)
     }
 
-    /// As many may wait to be rendered as wait to be computed.
-    fn no_place(&self) -> Refusal {
+    /// As many may wait to be rendered and tokenized as wait to be computed.
+    pub(super) fn no_place(&self) -> Refusal {
         let waiting = self.engine.options().max_waiting;
         Refusal::overloaded(waiting).at_pace(self.metrics.pace())
     }

@@ -89,8 +89,13 @@ impl Serving {
             "prompt" => format!("inputs[{index}]"),
             other => other.replace("prompt.", &format!("inputs[{index}].")),
         };
-        let tokens = self.prompt_tokens(Some(input)).await;
-        let tokens = tokens.map_err(|refusal| refusal.with_field_named(field))?;
+        let tokens = loop {
+            match self.prompt_tokens(Some(&input)).await {
+                // What is computed already is not thrown away: only the first is refused.
+                Err(Refusal::Overloaded { .. }) if index > 0 => {}
+                tokens => break tokens.map_err(|refusal| refusal.with_field_named(field))?,
+            }
+        };
         let count = tokens.len();
         let embedding = Embedding {
             tokens,
@@ -99,7 +104,6 @@ impl Serving {
         };
         loop {
             match self.engine.embed(embedding.clone()).await {
-                // What is computed already is not thrown away: only the first is refused.
                 Err(Refused::QueueFull { .. }) if index > 0 => {
                     self.engine.when_there_is_room(1).await;
                 }

@@ -94,7 +94,7 @@ impl Serving {
             facts: &self.facts,
             eos: &self.eos,
         };
-        let settings = checker.check(&request)?;
+        let mut settings = checker.check(&request)?;
         let options = self.engine.options();
         let places = options.max_sequences + options.max_waiting;
         if settings.choices as usize > places {
@@ -107,7 +107,7 @@ impl Serving {
                 (resume.prompt_ids.clone(), resume.seed, progress)
             }
             None => {
-                let prompt_ids = self.prompt_tokens(request.prompt.clone()).await?;
+                let prompt_ids = self.prompt_tokens(request.prompt.as_ref()).await?;
                 let seed = settings.seed.unwrap_or_else(any_seed);
                 let none = vec![Progress::default(); settings.choices as usize];
                 (prompt_ids, seed, none)
@@ -117,11 +117,15 @@ impl Serving {
             .engine
             .context_tokens()
             .saturating_sub(prompt_ids.len());
-        let written = settings.limits.max_tokens.min(context_left);
         let guide = self.guide(&request, &prompt_ids).await?;
-        let numbers = gathered
-            .map(|gathered| gathered.room_for(prompt_ids.len(), written))
+        let asked = request.limits.as_ref().and_then(|limits| limits.max_tokens);
+        let asked = asked.map(|most| most as usize);
+        let room = gathered
+            .map(|gathered| gathered.room_for(prompt_ids.len(), asked, context_left))
             .transpose()?;
+        if let Some(room) = room.filter(|room| room.written < context_left && asked.is_none()) {
+            settings.limits.max_tokens = room.written;
+        }
         let prompt: Arc<[u32]> = prompt_ids.as_slice().into();
         let origin = answering.origin(request.cache_salt);
         let answers = (0_u32..)
@@ -145,8 +149,8 @@ impl Serving {
             })
             .collect::<Result<Vec<_>, Refused>>()?;
         // Only what has its place counts: whoever found none asks again.
-        if let (Some(gathered), Some(numbers)) = (gathered, numbers) {
-            gathered.count(numbers);
+        if let (Some(gathered), Some(room)) = (gathered, room) {
+            gathered.count(room.numbers);
         }
         let started = api::Started {
             prompt_ids,

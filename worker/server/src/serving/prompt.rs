@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use tokio::task::spawn_blocking;
 use weir_worker_api::{self as api, prompt::Form};
 
-use super::{Serving, check::check_token};
+use super::{Serving, aside::Undone, check::check_token};
 use crate::refusal::Refusal;
 
 /// A prompt as text, and whether the tokenizer adds its special tokens to it.
@@ -21,28 +20,34 @@ impl Serving {
         request: api::TokenizeRequest,
     ) -> Result<Vec<u32>, Refusal> {
         self.admit(&request.model)?;
-        self.tokens(request).await
+        let begin_answer = request.add_generation_prompt.unwrap_or(true);
+        self.tokens(
+            request.prompt.as_ref(),
+            begin_answer,
+            request.add_special_tokens,
+        )
+        .await
     }
 
     /// The tokens of a prompt as the model will see them.
     pub(super) async fn prompt_tokens(
         self: &Arc<Self>,
-        prompt: Option<api::Prompt>,
+        prompt: Option<&api::Prompt>,
     ) -> Result<Vec<u32>, Refusal> {
-        let request = api::TokenizeRequest {
-            prompt,
-            ..api::TokenizeRequest::default()
-        };
-        let ids = self.tokens(request).await?;
+        let ids = self.tokens(prompt, true, None).await?;
         if ids.is_empty() {
             return Err(Refusal::invalid("prompt", "has no tokens"));
         }
         Ok(ids)
     }
 
-    async fn tokens(self: &Arc<Self>, request: api::TokenizeRequest) -> Result<Vec<u32>, Refusal> {
-        let begin_answer = request.add_generation_prompt.unwrap_or(true);
-        match form(request.prompt.as_ref())? {
+    async fn tokens(
+        self: &Arc<Self>,
+        prompt: Option<&api::Prompt>,
+        begin_answer: bool,
+        add_special: Option<bool>,
+    ) -> Result<Vec<u32>, Refusal> {
+        match form(prompt)? {
             Form::Tokens(tokens) => {
                 for id in &tokens.ids {
                     check_token("prompt.tokens", *id, self.facts.vocabulary)?;
@@ -50,9 +55,8 @@ impl Serving {
                 Ok(tokens.ids.clone())
             }
             Form::Chat(_) | Form::Text(_) => {
-                let prompt = self.prompt_text(request.prompt.as_ref(), begin_answer);
-                let prompt = prompt.await?;
-                let add_special = request.add_special_tokens.unwrap_or(prompt.add_special);
+                let prompt = self.prompt_text(prompt, begin_answer).await?;
+                let add_special = add_special.unwrap_or(prompt.add_special);
                 let serving = self.clone();
                 self.aside(move || serving.encode(&prompt.text, add_special))
                     .await
@@ -102,10 +106,13 @@ impl Serving {
                 // Templates write the special tokens themselves.
                 add_special: false,
             }),
-            Form::Text(text) => Ok(PromptText {
-                text: text.clone(),
-                add_special: true,
-            }),
+            Form::Text(text) => {
+                self.may_fit(text)?;
+                Ok(PromptText {
+                    text: text.clone(),
+                    add_special: true,
+                })
+            }
             Form::Tokens(_) => Err(Refusal::invalid(
                 "prompt.tokens",
                 "cannot be used here: prompt and option are tokenized together, as text",
@@ -114,14 +121,20 @@ impl Serving {
     }
 
     pub(super) fn encode(&self, text: &str, add_special: bool) -> Result<Vec<u32>, Refusal> {
-        if text.len() > self.most_prompt_bytes {
-            return Err(Refusal::TooLongText {
-                bytes: text.len(),
-                context_tokens: self.engine.context_tokens(),
-            });
-        }
+        self.may_fit(text)?;
         let ids = self.tokenizer.encode(text, add_special);
         ids.map_err(|error| Refusal::invalid("prompt", format!("is refused: {error}")))
+    }
+
+    /// Whether the text is worth being tokenized.
+    fn may_fit(&self, text: &str) -> Result<(), Refusal> {
+        match text.len() > self.most_prompt_bytes {
+            true => Err(Refusal::TooLongText {
+                bytes: text.len(),
+                context_tokens: self.engine.context_tokens(),
+            }),
+            false => Ok(()),
+        }
     }
 }
 
@@ -132,21 +145,19 @@ fn form(prompt: Option<&api::Prompt>) -> Result<&Form, Refusal> {
 }
 
 impl Serving {
-    /// Runs work that takes long on a thread of its own, when it is its turn. A panic there ends
-    /// this request alone.
+    /// Runs work that takes long where that disturbs nobody, when it is its turn.
     pub(super) async fn aside<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
     ) -> Result<T, Refusal> {
-        let broken = || Refusal::Internal {
-            step: "reading the prompt",
-        };
-        let turn = self.reading_prompts.clone().acquire_owned().await;
-        let turn = turn.map_err(|_| broken())?;
-        let joined = spawn_blocking(move || {
-            let _turn = turn;
-            work()
-        });
-        joined.await.map_err(|_| broken())?
+        let done = self.reading_prompts.run(work).await;
+        done.unwrap_or_else(|undone| {
+            Err(match undone {
+                Undone::TooLate => self.no_place(),
+                Undone::Broken => Refusal::Internal {
+                    step: "reading the prompt",
+                },
+            })
+        })
     }
 }

@@ -43,8 +43,6 @@ async fn a_chat_that_may_come_to_too_many_numbers_is_refused_before_it_is_begun(
     let long_message = json!([{ "role": "user", "content": "Where is it? ".repeat(50) }]);
     for (more, param) in [
         (json!({ "max_tokens": 900 }), "top_logprobs"),
-        // What the context leaves counts.
-        (json!({ "n": 4 }), "top_logprobs"),
         (json!({ "n": 4, "max_tokens": 1_000_000 }), "top_logprobs"),
         // And so does what is told of the prompt.
         (
@@ -78,6 +76,44 @@ async fn a_chat_that_may_come_to_too_many_numbers_is_refused_before_it_is_begun(
     stream.next().await.unwrap().unwrap();
     drop(stream);
     worker.until_idle().await;
+}
+
+#[tokio::test]
+async fn an_answer_that_names_no_end_ends_where_no_more_can_be_shown() {
+    let model = long();
+    let worker = Worker::serving(model.path(), &[]).await;
+    let answer = worker.chat(&much(json!({ "n": 16 }))).await;
+    assert_eq!(answer["choices"][0]["finish_reason"], "length");
+    // 300,000 numbers in sixteen answers, of which each token takes 21.
+    assert_eq!(answer["usage"]["completion_tokens"], 16 * 892);
+}
+
+#[tokio::test]
+async fn many_prompts_that_come_to_too_much_are_refused_before_one_is_computed() {
+    let worker = Worker::start(&[]).await;
+    let url = format!("http://{}/v1/completions", worker.address);
+    let long = "Where is it? ".repeat(20);
+    for (more, param) in [
+        (json!({ "logprobs": 5 }), "logprobs"),
+        (
+            json!({ "logprobs": null, "prompt": vec!["x".repeat(300); 256], "n": 250 }),
+            "echo",
+        ),
+    ] {
+        let mut body = json!({
+            "model": "triage", "prompt": vec![long.clone(); 256], "echo": true, "n": 16,
+            "max_tokens": 1,
+        });
+        for (name, value) in more.as_object().unwrap() {
+            body[name] = value.clone();
+        }
+        let response = worker.client.post(&url).json(&body).send().await.unwrap();
+        let (status, error) = error_of(response).await;
+        assert_eq!((status, &error["param"]), (400, &json!(param)), "{error}");
+    }
+    let (_, metrics) = worker.admin("/metrics").await;
+    let none = "weir_worker_prompt_tokens_total 0";
+    assert!(metrics.contains(none), "{metrics}");
 }
 
 #[tokio::test]

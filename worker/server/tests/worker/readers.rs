@@ -1,6 +1,7 @@
 //! Clients that ask for an answer and do not read it.
 
 use futures::StreamExt;
+use reqwest::Client;
 use serde_json::{Value, json};
 use tonic::{Code, transport::Endpoint};
 use weir_worker_api::worker_client::WorkerClient;
@@ -72,6 +73,18 @@ async fn a_grpc_stream_that_nobody_reads_is_given_up_beside_one_that_is_read() {
     let status = last.unwrap().unwrap_err();
     assert_eq!(status.code(), Code::InvalidArgument);
     assert_eq!(status.message(), "the answer was not read for too long");
+}
+
+#[tokio::test]
+async fn a_whole_answer_over_http2_that_its_client_lets_nobody_send_is_dropped() {
+    let worker = Worker::start(&PATIENCE).await;
+    let client = Client::builder().http2_prior_knowledge();
+    let client = client.http2_initial_stream_window_size(0).no_proxy();
+    let url = format!("http://{}/v1/models", worker.address);
+    // Its head comes; of the rest nothing may be sent, and the connection is well.
+    let unread = client.build().unwrap().get(url).send().await.unwrap();
+    assert_eq!(unread.status(), 200);
+    assert!(unread.bytes().await.is_err());
 }
 
 #[tokio::test]

@@ -19,6 +19,7 @@ use super::{
     Choice, Completion, on_this_wire, prompt_text,
 };
 use crate::{
+    intake::Taking,
     refusal::Refusal,
     serving::{Generation, Serving},
 };
@@ -26,8 +27,13 @@ use crate::{
 /// What comes of one of the prompts.
 type Arrived = (usize, Result<Event, Refusal>);
 
-/// A response that follows the answers to all prompts. Dropping it cancels the work.
-pub async fn answer(serving: Arc<Serving>, asked: Completion) -> Result<Response, Refusal> {
+/// A response that follows the answers to all prompts, which hold their `room` where they are shown.
+/// Dropping it cancels the work.
+pub async fn answer(
+    serving: Arc<Serving>,
+    asked: Completion,
+    room: Taking,
+) -> Result<Response, Refusal> {
     let mut generations = Vec::new();
     for (index, prompt) in asked.prompts.iter().enumerate() {
         let generation = serving.generate(asked.request(prompt)).await?;
@@ -42,6 +48,7 @@ pub async fn answer(serving: Arc<Serving>, asked: Completion) -> Result<Response
             .collect(),
         usage: vec![Usage::default(); asked.prompts.len()],
         serving,
+        _room: asked.echo.then_some(room),
         asked,
     };
     let state = Some((writing, arriving));
@@ -71,6 +78,7 @@ fn following(index: usize, generation: Generation) -> BoxStream<'static, Arrived
 struct Writing {
     serving: Arc<Serving>,
     asked: Completion,
+    _room: Option<Taking>,
     envelope: Envelope,
     /// Of all prompts, one after the other.
     choices: Vec<Choice>,
