@@ -121,7 +121,7 @@ struct Told {
 impl Told {
     /// A view and what was read for it are told as one: no ask meets a policy without the secrets
     /// that it names.
-    fn tell(&self, view: &View, is_new: bool, read: Credentials) {
+    fn tell(&self, view: &Arc<View>, last: &mut Option<Arc<View>>, read: Credentials) {
         let known = self.to_stores.borrow().clone();
         let is_known = *known == read;
         let credentials = if is_known { known } else { read.into() };
@@ -129,12 +129,14 @@ impl Told {
             tracing::info!(missing = ?credentials.missing, "credentials changed");
             self.to_stores.send_replace(credentials.clone());
         }
-        if is_new || !is_known {
-            let view = view.clone();
-            self.to_asks.send_replace(Arc::new(View {
+        let is_told = last.as_ref().is_some_and(|last| Arc::ptr_eq(last, view));
+        if !is_told || !is_known {
+            let known = View {
                 credentials,
-                ..view
-            }));
+                ..View::clone(view)
+            };
+            self.to_asks.send_replace(Arc::new(known));
+            *last = Some(view.clone());
         }
     }
 }
@@ -142,18 +144,17 @@ impl Told {
 /// Keeps secrets, connections and the report of load in step with the world, for as long as there
 /// is anybody to know of it.
 async fn follow(shared: Weak<Shared>, mut views: watch::Receiver<Arc<View>>, told: Told) {
-    let mut is_new = true;
+    let mut last = None;
     while let Some(shared) = shared.upgrade() {
         let view = views.borrow_and_update().clone();
         let (roots, of) = (roots(&shared.args), view.clone());
         let read = tokio::task::spawn_blocking(move || Credentials::read(&roots, &of.table));
         if let Ok(read) = read.await {
             let missing = read.missing.clone();
-            told.tell(&view, is_new, read);
+            told.tell(&view, &mut last, read);
             // What is said to be followed is.
             shared.book.follow(&view, missing);
             shared.stores.keep(&view.table);
-            is_new = false;
         }
         let revisions = view.replicas.values().flat_map(BTreeMap::values);
         let present: BTreeSet<SocketAddr> = revisions.flatten().copied().collect();
@@ -165,7 +166,7 @@ async fn follow(shared: Weak<Shared>, mut views: watch::Receiver<Arc<View>>, tol
             () = told.to_asks.closed() => return,
             () = until_next => {}
             // A world that is no longer fed changes no more; secrets may still come and go.
-            Ok(()) = views.changed() => is_new = true,
+            Ok(()) = views.changed() => {}
         }
     }
 }

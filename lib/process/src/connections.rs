@@ -214,26 +214,34 @@ impl Connection {
         let service = TowerToHyperService::new(service(self.routes, answers.clone()));
         let connection = builder.serve_connection(stream, service);
         pin!(connection);
-        let idle = async |long| match &answers {
-            Some(answers) => answers.idle(long).await,
-            None => pending().await,
+        let deserted = async {
+            match &answers {
+                Some(answers) => answers.deserted().await,
+                None => pending().await,
+            }
         };
-        // What is awaited at the end of the process has its whole time; a connection that was idle
-        // has nothing left but streams that nobody reads.
-        let lingering = async {
+        let reader = async {
             tokio::select! {
                 // Without its sender the end has come too.
-                _ = self.ending.wait_for(|is_ending| *is_ending) => Duration::MAX,
-                () = idle(self.limits.patience.map_or(Duration::MAX, |patience| patience.idle)) => farewell,
+                _ = self.ending.wait_for(|is_ending| *is_ending) => farewell,
+                () = deserted => self.limits.patience.map_or(farewell, |patience| patience.reader),
             }
         };
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
-            lingering = lingering => {
+            reader = reader => {
                 connection.as_mut().graceful_shutdown();
+                // What is awaited has its whole time. When nothing is, there may be streams left that
+                // nobody reads.
+                let left = async {
+                    match &answers {
+                        Some(answers) => answers.idle(reader, farewell).await,
+                        None => pending().await,
+                    }
+                };
                 tokio::select! {
                     ended = connection => ended,
-                    () = idle(lingering) => return,
+                    () = left => return,
                 }
             }
         };

@@ -98,6 +98,11 @@ pub struct Args {
     #[arg(long, env = "WEIR_READER_PATIENCE", value_name = "DURATION", value_parser = parse_duration, default_value = "1m")]
     pub reader_patience: Duration,
 
+    /// How long a client may take for a request's line and headers, and keep a connection without
+    /// asking.
+    #[arg(long, env = "WEIR_CONNECTION_PATIENCE", value_name = "DURATION", value_parser = parse_duration, default_value = "1m")]
+    pub connection_patience: Duration,
+
     /// Where the reason is left if the worker cannot start [default: nowhere]
     #[arg(long, env = "WEIR_TERMINATION_LOG", value_name = "FILE")]
     pub termination_log: Option<PathBuf>,

@@ -17,7 +17,7 @@ use weir_worker_api::{
     worker_server::{Worker, WorkerServer},
 };
 
-use crate::{draining::Idle, refusal::Refusal, serving::Serving};
+use crate::{draining::Idle, intake::Room, refusal::Refusal, serving::Serving};
 
 /// How often load is told when nothing changes.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
@@ -65,6 +65,7 @@ impl Worker for Grpc {
         &self,
         request: Request<api::ChooseRequest>,
     ) -> Result<Response<api::ChooseResponse>, Status> {
+        keep(&request)?;
         let response = self.serving.choose(request.into_inner()).await;
         response.map(Response::new).map_err(status)
     }
@@ -73,6 +74,7 @@ impl Worker for Grpc {
         &self,
         request: Request<api::EmbedRequest>,
     ) -> Result<Response<api::EmbedResponse>, Status> {
+        keep(&request)?;
         let response = self.serving.embed(request.into_inner()).await;
         response.map(Response::new).map_err(status)
     }
@@ -105,6 +107,14 @@ impl Worker for Grpc {
             told: None,
         };
         Ok(Response::new(unfold(watching, Watching::next).boxed()))
+    }
+}
+
+/// What is computed at length takes no room from what comes in.
+fn keep<T>(request: &Request<T>) -> Result<(), Status> {
+    match request.extensions().get::<Room>() {
+        Some(room) => room.keep().map_err(status),
+        None => Ok(()),
     }
 }
 

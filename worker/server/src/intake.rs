@@ -1,10 +1,11 @@
 //! What is taken in from clients: bounded in bytes over all connections, and each request in time.
 //!
-//! A request holds its room until it is read to the end of its prompt, which may have to wait: what
-//! is decoded of it takes about as much as it came in.
+//! A request holds its room until its prompt is read, which may have to wait: what is decoded of it
+//! takes about as much as it came in. What waits for longer, while other prompts of the same request
+//! are computed, is kept apart: nobody who comes in waits for that.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -17,7 +18,7 @@ use tokio::{
 
 use crate::{grpc::status, refusal::Refusal};
 
-/// Of requests that are not whole or not read yet, together.
+/// Of requests that are not whole or not read yet, together; and of those that are kept.
 const MOST_KIBIBYTES: usize = 128 << 10;
 
 /// Longer than a request of the greatest size takes on a slow line, so that nobody holds what it has
@@ -26,7 +27,10 @@ pub const LONGEST: Duration = Duration::from_secs(30);
 
 /// Room for what comes, of which clones are the same.
 #[derive(Clone, Debug)]
-pub struct Intake(Arc<Semaphore>);
+pub struct Intake {
+    coming: Arc<Semaphore>,
+    kept: Arc<Semaphore>,
+}
 
 /// What has come of one request.
 #[derive(Debug)]
@@ -38,14 +42,18 @@ pub struct Taking {
 
 impl Default for Intake {
     fn default() -> Self {
-        Self(Arc::new(Semaphore::new(MOST_KIBIBYTES)))
+        let room = || Arc::new(Semaphore::new(MOST_KIBIBYTES));
+        Self {
+            coming: room(),
+            kept: room(),
+        }
     }
 }
 
 impl Intake {
     #[cfg(test)]
     pub fn taken_kibibytes(&self) -> usize {
-        MOST_KIBIBYTES - self.0.available_permits()
+        MOST_KIBIBYTES - self.coming.available_permits()
     }
 
     pub fn begin(&self) -> Taking {
@@ -66,40 +74,70 @@ impl Taking {
             .as_ref()
             .map_or(0, OwnedSemaphorePermit::num_permits);
         let more = self.bytes.div_ceil(1024).saturating_sub(held);
-        let full = || Refusal::Crowded {
-            limit_bytes: MOST_KIBIBYTES << 10,
-        };
-        let more = u32::try_from(more).map_err(|_| full())?;
-        let more = self.room.0.clone().try_acquire_many_owned(more);
-        let more = more.map_err(|_| full())?;
+        let more = taken(&self.room.coming, more)?;
         match &mut self.held {
             Some(held) => held.merge(more),
             None => self.held = Some(more),
         }
         Ok(())
     }
+
+    /// What is left of it is computed for longer than anybody should wait to come in, and takes so
+    /// many bytes.
+    pub fn keep(&mut self, bytes: usize) -> Result<(), Refusal> {
+        self.held = Some(taken(&self.room.kept, bytes.div_ceil(1024))?);
+        Ok(())
+    }
+}
+
+fn taken(of: &Arc<Semaphore>, kibibytes: usize) -> Result<OwnedSemaphorePermit, Refusal> {
+    let full = || Refusal::Crowded {
+        limit_bytes: MOST_KIBIBYTES << 10,
+    };
+    let kibibytes = u32::try_from(kibibytes).map_err(|_| full())?;
+    let permit = of.clone().try_acquire_many_owned(kibibytes);
+    permit.map_err(|_| full())
+}
+
+/// The room of a call over gRPC, among the extensions of its request.
+#[derive(Clone)]
+pub struct Room(Arc<Mutex<Taking>>);
+
+impl Room {
+    fn add(&self, bytes: usize) -> Result<(), Refusal> {
+        self.taking().add(bytes)
+    }
+
+    /// All of it is computed for longer than anybody should wait to come in.
+    pub fn keep(&self) -> Result<(), Refusal> {
+        let mut taking = self.taking();
+        let bytes = taking.bytes;
+        taking.keep(bytes)
+    }
+
+    fn taking(&self) -> MutexGuard<'_, Taking> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Bounds what a call over gRPC sends, and holds its room until the answer is begun; the other wire
 /// reads its bodies itself.
-pub async fn bounded(intake: Intake, request: Request, next: Next) -> Response {
+pub async fn bounded(intake: Intake, mut request: Request, next: Next) -> Response {
     let ends = Instant::now() + LONGEST;
-    let taking = Arc::new(Mutex::new(intake.begin()));
-    let _until_begun = taking.clone();
+    let room = Room(Arc::new(Mutex::new(intake.begin())));
+    request.extensions_mut().insert(room.clone());
+    let _until_begun = room.clone();
     let bounded = |body: Body| {
-        let begun = Some((body.into_data_stream(), taking));
+        let begun = Some((body.into_data_stream(), room));
         Body::from_stream(unfold(begun, move |begun| async move {
-            let (mut pieces, taking) = begun?;
+            let (mut pieces, room) = begun?;
             let piece = match timeout_at(ends, pieces.next()).await {
-                Ok(Some(Ok(piece))) => {
-                    let mut taking = taking.lock().unwrap_or_else(PoisonError::into_inner);
-                    taking.add(piece.len()).map(|()| piece)
-                }
+                Ok(Some(Ok(piece))) => room.add(piece.len()).map(|()| piece),
                 Ok(Some(Err(_))) => Err(Refusal::BodyBroken),
                 Ok(None) => return None,
                 Err(_) => Err(Refusal::BodyTooSlow),
             };
-            let rest = piece.is_ok().then_some((pieces, taking));
+            let rest = piece.is_ok().then_some((pieces, room));
             Some((piece.map_err(status), rest))
         }))
     };
@@ -151,6 +189,22 @@ mod tests {
         let held = to_bytes(answer, 100).await.unwrap();
         assert_eq!(held, "5");
         assert_eq!(intake.taken_kibibytes(), 0);
+    }
+
+    #[test]
+    fn what_is_kept_leaves_its_room_to_what_comes_and_has_a_bound_of_its_own() {
+        let intake = Intake::default();
+        let mut all: Vec<Taking> = (0..16).map(|_| intake.begin()).collect();
+        for taking in &mut all {
+            taking.add(8 << 20).unwrap();
+            taking.keep(8 << 20).unwrap();
+        }
+        assert_eq!(intake.taken_kibibytes(), 0);
+        let mut one_more = intake.begin();
+        one_more.add(1).unwrap();
+        assert!(matches!(one_more.keep(1), Err(Refusal::Crowded { .. })));
+        drop(all);
+        assert_eq!(one_more.keep(1), Ok(()));
     }
 
     #[test]

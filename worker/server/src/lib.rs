@@ -23,6 +23,7 @@ mod port;
 mod refusal;
 mod renderer;
 mod room;
+mod sending;
 mod serving;
 mod source;
 mod stage;
@@ -102,7 +103,7 @@ pub async fn serve(args: Args, process: Process) -> anyhow::Result<()> {
     let progress = watch::Sender::default();
     arriving::tell(&process, &reports, progress.subscribe());
     let stage = Stage::new(&args.model_name, progress.subscribe());
-    let port = Port::open(&process, listener, (stage.clone(), args.reader_patience))?;
+    let port = Port::open(&process, listener, (stage.clone(), &args))?;
     let started = tokio::select! {
         started = start::start(&args, &process, (progress, stage)) => started,
         // Told to end while it loads: there is nothing to finish.

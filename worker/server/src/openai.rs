@@ -150,7 +150,8 @@ async fn chat(State(wire): State<Wire>, body: Body) -> Result<Response, WireErro
         None => stream::answer(serving, envelope, generation, asked),
         Some(_) => {
             let shown = (asked.logprobs, of_prompt);
-            written(response::whole(&serving, envelope, generation, shown).await?).await?
+            let answer = response::whole(&serving, envelope, generation, shown).await?;
+            written(&serving.sending, answer).await?
         }
     };
     Ok(noting(response, &dropped))

@@ -23,6 +23,7 @@ use weir_process::{
 };
 
 use crate::{
+    args::Args,
     draining::Idle,
     grpc::Grpc,
     intake::{Intake, bounded},
@@ -41,9 +42,6 @@ const MOST_STREAMS: u32 = 512;
 
 /// A key and a trace take a few kilobytes.
 const MOST_HEAD_BYTES: u32 = 32 << 10;
-
-/// To say what it wants, or to go on: connections that are kept without a request, too.
-const LONGEST_HEAD: Duration = Duration::from_secs(60);
 
 /// Beyond the patience with which an answer is given up: so long there is time to hear of that.
 const BEYOND_PATIENCE: Duration = Duration::from_secs(30);
@@ -67,7 +65,7 @@ impl Port {
     pub fn open(
         process: &Process,
         listener: TcpListener,
-        (stage, reader_patience): (Stage, Duration),
+        (stage, args): (Stage, &Args),
     ) -> anyhow::Result<Self> {
         let opened = listener.local_addr().context("read the address")?;
         tracing::info!(%opened, "the model is not there yet, how far it is can be asked");
@@ -87,14 +85,14 @@ impl Port {
             most_streams: MOST_STREAMS,
             most_head_bytes: Some(MOST_HEAD_BYTES),
             times: Times {
-                head: LONGEST_HEAD,
-                stall: reader_patience + BEYOND_PATIENCE,
+                head: args.connection_patience,
+                stall: args.reader_patience + BEYOND_PATIENCE,
                 farewell: FAREWELL,
             },
             // Those that are still being made are given up where that is done, and say so.
             patience: Some(Patience {
-                reader: reader_patience + BEYOND_PATIENCE,
-                idle: LONGEST_HEAD,
+                reader: args.reader_patience + BEYOND_PATIENCE,
+                idle: args.connection_patience,
             }),
         };
         process.tasks().spawn_required("server", async move {

@@ -56,6 +56,8 @@ pub enum Refusal {
     },
     #[error("requests of {limit_bytes} bytes together are being taken in already; try again later")]
     Crowded { limit_bytes: usize },
+    #[error("answers of {limit_bytes} bytes together are not read yet; try again later")]
+    Unread { limit_bytes: usize },
     #[error("`{field}` is {asked}, but this replica has {own}")]
     Mismatch {
         field: &'static str,
@@ -107,7 +109,9 @@ impl Refusal {
             | Self::NotRead => ErrorCode::Invalid,
             Self::UnknownModel { .. } | Self::UnknownAdapter { .. } => ErrorCode::UnknownModel,
             Self::TooLong { .. } | Self::TooLongText { .. } => ErrorCode::TooLong,
-            Self::Overloaded { .. } | Self::Crowded { .. } => ErrorCode::Overloaded,
+            Self::Overloaded { .. } | Self::Crowded { .. } | Self::Unread { .. } => {
+                ErrorCode::Overloaded
+            }
             Self::Mismatch { .. } => ErrorCode::Mismatch,
             Self::Unsupported { .. } => ErrorCode::Unsupported,
             Self::Draining => ErrorCode::Draining,
@@ -125,6 +129,7 @@ impl Refusal {
             Self::TooLong { .. } | Self::TooLongText { .. } => Some("prompt"),
             Self::NotJson { .. } | Self::BodyTooLarge { .. } | Self::Overloaded { .. } => None,
             Self::TooManyValues { .. } | Self::Starting { .. } | Self::Crowded { .. } => None,
+            Self::Unread { .. } => None,
             Self::BodyTooSlow
             | Self::BodyBroken
             | Self::NotRead
@@ -179,7 +184,9 @@ impl Refusal {
     pub fn retry_after_seconds(&self) -> Option<u32> {
         match self {
             Self::Overloaded { seconds, .. } | Self::Starting { seconds, .. } => Some(*seconds),
-            Self::Draining | Self::Crowded { .. } => Some(RETRY_AFTER_SECONDS),
+            Self::Draining | Self::Crowded { .. } | Self::Unread { .. } => {
+                Some(RETRY_AFTER_SECONDS)
+            }
             _ => None,
         }
     }

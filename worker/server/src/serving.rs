@@ -33,6 +33,7 @@ use crate::{
     draining::Cutoff,
     metrics::Metrics,
     renderer::Renderer,
+    sending::Sending,
 };
 
 /// A loaded model behind its engine, with all that turns requests into work for it.
@@ -72,6 +73,8 @@ pub struct Serving {
     pub metrics: Metrics,
     pub shutdown: Shutdown,
     pub cutoff: Cutoff,
+    /// Of whole answers.
+    pub sending: Sending,
     /// With those who read answers.
     pub patience: Patience,
 }

@@ -33,6 +33,7 @@ use crate::{
     planned::planned,
     renderer::Renderer,
     room,
+    sending::Sending,
     serving::{Aside, Patience, Serving, tools::Style},
     stage::Stage,
     warm_up::{try_out, warm_up},
@@ -128,6 +129,7 @@ pub async fn start(
         adapter_bytes,
         shutdown: process.shutdown().clone(),
         cutoff: Cutoff::after(args.drain, idle, process.tasks()),
+        sending: Sending::default(),
         patience: Patience::of(args.reader_patience, process.tasks()),
     };
     Ok((serving, ended))

@@ -20,7 +20,14 @@ use tokio::time::{Instant, sleep};
 use super::Patience;
 
 /// The most that is handed over at a time: what was handed over, nobody can take back.
-const LONGEST_PIECE: usize = 64 << 10;
+const LONGEST_PIECE: usize = 16 << 10;
+
+/// Bytes in a second, which whoever reads the whole of an answer takes beside the patience that there
+/// is with one that takes nothing. Of a stream nobody can say how fast it should be read.
+const LEAST_SPEED: u64 = 8 << 10;
+
+/// Answers of one connection that nobody read, after which it has no more.
+const MOST_DROPPED: usize = 8;
 
 /// Looks in the time that something may take.
 const LOOKS: u32 = 4;
@@ -36,6 +43,7 @@ struct Kept {
     /// Nothing as long as there is no answer yet.
     awaited: BTreeMap<u64, Option<Arc<Mutex<Reading>>>>,
     begun: u64,
+    dropped: usize,
     /// Since when there is nothing.
     idle: Instant,
 }
@@ -59,6 +67,10 @@ struct Reading {
     rest: Bytes,
     /// Since when a piece is in the reader's hands.
     taken: Option<Instant>,
+    /// All of it is there, and so much was handed over; how long the reader had it in hand.
+    is_whole: bool,
+    handed: u64,
+    in_hand: Duration,
     /// What a reader is told, once, who comes after that.
     unread: Option<Unread>,
 }
@@ -75,6 +87,7 @@ impl Answers {
             kept: Arc::new(Mutex::new(Kept {
                 awaited: BTreeMap::new(),
                 begun: 0,
+                dropped: 0,
                 idle: Instant::now(),
             })),
         }
@@ -92,30 +105,43 @@ impl Answers {
         }
     }
 
-    /// Drops what is not read, until nothing has been awaited for `long` of the time from now.
-    pub async fn idle(&self, long: Duration) {
+    /// Drops what is not read, until nothing has been awaited for so long as a connection is kept for,
+    /// or too much was dropped.
+    pub async fn deserted(&self) {
+        let Patience { reader, idle } = self.patience;
+        self.watch(reader, idle, MOST_DROPPED).await;
+    }
+
+    /// Drops what its `reader` does not read in time, until nothing has been awaited for `long` of the
+    /// time from now.
+    pub async fn idle(&self, reader: Duration, long: Duration) {
+        self.watch(reader, long, usize::MAX).await;
+    }
+
+    async fn watch(&self, reader: Duration, long: Duration, most_dropped: usize) {
         let began = Instant::now();
         loop {
             let now = Instant::now();
-            let idle = lock(&self.kept).look(now, self.patience.reader);
-            if idle.is_some_and(|since| now - since.max(began) >= long) {
+            let (idle, dropped) = lock(&self.kept).look(now, reader);
+            let is_idle = idle.is_some_and(|since| now - since.max(began) >= long);
+            if is_idle || dropped >= most_dropped {
                 return;
             }
-            sleep(self.patience.reader.min(long) / LOOKS).await;
+            sleep(reader.min(long) / LOOKS).await;
         }
     }
 }
 
 impl Kept {
-    /// Drops what is not read; since when nothing is awaited.
-    fn look(&mut self, now: Instant, patience: Duration) -> Option<Instant> {
+    /// Drops what is not read; since when nothing is awaited, and how much was dropped.
+    fn look(&mut self, now: Instant, patience: Duration) -> (Option<Instant>, usize) {
         let before = self.awaited.len();
         self.awaited.retain(|_, reading| {
             let Some(reading) = reading else {
                 return true;
             };
             let mut reading = lock(reading);
-            let is_unread = reading.taken.is_some_and(|since| now - since >= patience);
+            let is_unread = reading.is_unread(now, patience);
             if is_unread {
                 tracing::debug!("an answer is dropped that nobody reads");
                 (reading.body, reading.rest) = (None, Bytes::new());
@@ -123,21 +149,26 @@ impl Kept {
             }
             !is_unread
         });
-        if self.awaited.len() < before {
-            self.idle = now;
+        let dropped = before - self.awaited.len();
+        if dropped > 0 {
+            (self.idle, self.dropped) = (now, self.dropped + dropped);
         }
-        self.awaited.is_empty().then_some(self.idle)
+        (self.awaited.is_empty().then_some(self.idle), self.dropped)
     }
 }
 
 impl Awaited {
     /// It is answered by `body`.
     pub fn follow(self, body: Body) -> Followed {
+        let is_whole = body.size_hint().exact().is_some();
         let reading = Arc::new(Mutex::new(Reading {
             body: Some(body),
             rest: Bytes::new(),
             // From now on somebody else has to ask for it.
             taken: Some(Instant::now()),
+            is_whole,
+            handed: 0,
+            in_hand: Duration::ZERO,
             unread: None,
         }));
         let mut kept = lock(&self.answers.kept);
@@ -174,7 +205,13 @@ impl HttpBody for Followed {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let mut reading = lock(&self.reading);
+        if let Some(since) = reading.taken.take() {
+            reading.in_hand += since.elapsed();
+        }
         let polled = reading.poll_next(cx);
+        if let Poll::Ready(Some(Ok(frame))) = &polled {
+            reading.handed += frame.data_ref().map_or(0, Bytes::len) as u64;
+        }
         reading.taken = matches!(polled, Poll::Ready(Some(Ok(_)))).then(Instant::now);
         polled
     }
@@ -199,6 +236,16 @@ impl HttpBody for Followed {
 }
 
 impl Reading {
+    /// Nothing of it is taken for too long, or all of it too slowly.
+    fn is_unread(&self, now: Instant, patience: Duration) -> bool {
+        let Some(since) = self.taken else {
+            return false;
+        };
+        let last = now - since;
+        let least = Duration::from_secs(self.handed / LEAST_SPEED);
+        last >= patience || self.is_whole && self.in_hand + last >= patience + least
+    }
+
     fn poll_next(
         &mut self,
         cx: &mut Context<'_>,
@@ -254,14 +301,16 @@ mod tests {
 
     /// Looks, at the times at which it does, for `time`.
     async fn watch(answers: &Answers, time: Duration) {
-        let _ = tokio::time::timeout(time, answers.idle(Duration::MAX)).await;
+        let _ = tokio::time::timeout(time, answers.idle(LONG, Duration::MAX)).await;
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_long_answer_is_handed_over_in_pieces_and_whole() {
         let body = answers().begin().follow(Body::from(vec![0; 150_000]));
         assert_eq!(body.size_hint().exact(), Some(150_000));
-        assert_eq!(lengths(body), [Some(65536), Some(65536), Some(18928)]);
+        let mut expected = vec![Some(16384); 9];
+        expected.push(Some(2544));
+        assert_eq!(lengths(body), expected);
     }
 
     #[tokio::test(start_paused = true)]
@@ -277,6 +326,50 @@ mod tests {
         watch(&answers, LONG).await;
         assert!(made.is_closed(), "whoever makes it learns of that");
         assert_eq!(lengths(body), [None]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_whole_answer_has_to_be_read_at_some_speed_and_a_stream_has_not() {
+        let bytes = 1 << 20;
+        let whole = || Body::from(vec![0; bytes]);
+        let streamed = || Body::from_stream(stream::iter([Ok::<_, axum::Error>(vec![0; bytes])]));
+        for (body, speed, is_read) in [
+            (whole(), 2 * LEAST_SPEED, true),
+            (whole(), LEAST_SPEED / 2, false),
+            (streamed(), LEAST_SPEED / 2, true),
+        ] {
+            let answers = answers();
+            let mut pieces = Body::new(answers.begin().follow(body)).into_data_stream();
+            let reads = async {
+                let mut read = 0;
+                while let Some(Ok(piece)) = pieces.next().await {
+                    read += piece.len();
+                    sleep(Duration::from_millis(1000 * piece.len() as u64 / speed)).await;
+                }
+                read == bytes
+            };
+            tokio::select! {
+                read = reads => assert_eq!(read, is_read, "{speed}"),
+                () = answers.idle(LONG, Duration::MAX) => {}
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_on_which_much_is_not_read_is_deserted() {
+        let answers = answers();
+        let _awaited = answers.begin();
+        let unread: Vec<_> = (1..=MOST_DROPPED)
+            .map(|_| answers.begin().follow(Body::from("unread")))
+            .collect();
+        let deserted = tokio::time::timeout(10 * LONG, answers.deserted());
+        assert!(deserted.await.is_ok());
+        drop(unread);
+        let other = self::answers();
+        let _awaited = other.begin();
+        let _unread = other.begin().follow(Body::from("unread"));
+        let deserted = tokio::time::timeout(10 * LONG, other.deserted());
+        assert!(deserted.await.is_err());
     }
 
     #[tokio::test(start_paused = true)]
@@ -296,7 +389,7 @@ mod tests {
         let answers = answers();
         let awaited = answers.begin();
         let watched = answers.clone();
-        let idle = watched.idle(LONG);
+        let idle = watched.idle(LONG, LONG);
         tokio::pin!(idle);
         advance(3 * LONG).await;
         assert!(idle.as_mut().now_or_never().is_none());

@@ -266,6 +266,27 @@ async fn a_head_beyond_its_bounds_is_answered_by_431() {
 }
 
 #[tokio::test]
+async fn the_end_does_not_wait_for_a_stream_of_http2_that_lets_nothing_be_sent() {
+    let stage = stage(Limits {
+        patience: Some(Patience {
+            reader: PATIENCE,
+            idle: PATIENCE,
+        }),
+        ..watching()
+    })
+    .await;
+    let client = reqwest::Client::builder().http2_prior_knowledge();
+    let client = client.http2_initial_stream_window_size(0).no_proxy();
+    let client = client.build().unwrap();
+    let unread = client.get(format!("http://{}/short", stage.address));
+    let unread = unread.send().await.unwrap();
+    stage.end.send(()).unwrap();
+    let ended = timeout(PATIENCE / 2, stage.ended).await;
+    ended.expect("it ends").unwrap();
+    drop(unread);
+}
+
+#[tokio::test]
 async fn the_end_does_not_wait_for_those_who_do_not_read() {
     let stage = stage(limits(Times {
         farewell: short(),

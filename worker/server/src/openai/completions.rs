@@ -17,7 +17,7 @@ use super::{
     error::WireError,
     fields::Fields,
     form, noting, parse,
-    prompts::prompts,
+    prompts::{most_tokens, prompt_bytes, prompts},
     read,
     response::{Envelope, Usage, Whole},
     settings::{limits, sampling, streaming},
@@ -59,7 +59,7 @@ pub async fn completions(State(wire): State<Wire>, body: Body) -> Result<Respons
     let (body, place) = read(&reading, body).await?;
     let mut asked = Completion::decode(&body).map_err(named)?;
     drop(body);
-    let room = place.parsed();
+    let mut room = place.parsed();
     let dropped = std::mem::take(&mut asked.dropped);
     let form_field = asked.form_field;
     let named = |refusal: Refusal| {
@@ -71,9 +71,10 @@ pub async fn completions(State(wire): State<Wire>, body: Body) -> Result<Respons
     let response = match asked.stream {
         true => stream::answer(serving, asked, room).await.map_err(named)?,
         false => {
+            room.keep(asked.bytes())?;
             let answer = whole(&serving, asked).await.map_err(named)?;
             drop(room);
-            written(answer).await?
+            written(&serving.sending, answer).await?
         }
     };
     Ok(noting(response, &dropped))
@@ -168,6 +169,11 @@ impl Completion {
         Ok(self)
     }
 
+    /// Of its prompts.
+    fn bytes(&self) -> usize {
+        self.prompts.iter().map(prompt_bytes).sum()
+    }
+
     fn request(&self, prompt: &Form) -> api::GenerateRequest {
         api::GenerateRequest {
             prompt: Some(api::Prompt {
@@ -214,8 +220,8 @@ async fn all_fit(
         .unwrap_or(MAX_TOKENS) as usize;
     let context = serving.engine.context_tokens();
     let written = |read: usize| each.min(context.saturating_sub(read));
-    // No token has less than a byte; one more may begin a prompt.
-    let most = asked.prompts.iter().map(|prompt| prompt_bytes(prompt) + 1);
+    // One more may begin a prompt.
+    let most = asked.prompts.iter().map(|prompt| most_tokens(prompt) + 1);
     let most_written = asked.prompts.len().saturating_mul(each);
     if gathered.numbers(most.sum(), most_written).is_ok() {
         return Ok(());
@@ -233,15 +239,6 @@ async fn all_fit(
         gathered.numbers(all_read, all_written)?;
     }
     Ok(())
-}
-
-/// Of a text, or as many as a list has tokens.
-fn prompt_bytes(prompt: &Form) -> usize {
-    match prompt {
-        Form::Text(text) => text.len(),
-        Form::Tokens(tokens) => tokens.ids.len(),
-        Form::Chat(_) => 0,
-    }
 }
 
 /// The whole answer as one object: the choices of the first prompt, then those of the second.
@@ -293,7 +290,7 @@ async fn one(
             Event::Started(started) => {
                 usage.cached_tokens = started.cached_tokens;
                 if asked.echo {
-                    let text = prompt_text(serving, prompt, &started.prompt_ids)?;
+                    let text = prompt_text(serving, prompt.clone(), &started.prompt_ids)?;
                     gathered.echo(text.len(), choices.len())?;
                     for choice in &mut choices {
                         choice.begin(&text, started.prompt_ids[0]);
@@ -337,9 +334,9 @@ async fn in_its_turn(
 }
 
 /// A prompt as it is shown again.
-fn prompt_text(serving: &Serving, prompt: &Form, ids: &[u32]) -> Result<String, Refusal> {
+fn prompt_text(serving: &Serving, prompt: Form, ids: &[u32]) -> Result<String, Refusal> {
     match prompt {
-        Form::Text(text) => Ok(text.clone()),
+        Form::Text(text) => Ok(text),
         _ => serving
             .tokenizer
             .decode(ids)

@@ -1,16 +1,19 @@
 //! Embeddings: a vector for each input, as numbers or as their bytes.
 
-use axum::{
-    Json,
-    body::Body,
-    extract::State,
-    response::{IntoResponse, Response},
-};
+use axum::{body::Body, extract::State, response::Response};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Serialize;
 use weir_worker_api as api;
 
-use super::{Wire, error::WireError, fields::Fields, noting, parse, prompts::prompts, read};
+use super::{
+    Wire,
+    error::WireError,
+    fields::Fields,
+    noting, parse,
+    prompts::{prompt_bytes, prompts},
+    read,
+    written::written,
+};
 use crate::refusal::Refusal;
 
 const MOST_INPUTS: usize = 2048;
@@ -56,7 +59,8 @@ pub async fn embeddings(State(wire): State<Wire>, body: Body) -> Result<Response
     let (body, place) = read(&reading, body).await?;
     let request = decode(&body).map_err(named)?;
     drop(body);
-    let _room = place.parsed();
+    let mut room = place.parsed();
+    room.keep(request.bytes())?;
     let model = request.embed.model.clone();
     let made = serving.embed(request.embed).await.map_err(named)?;
     let shown = |vector: api::Vector| match request.base64 {
@@ -82,7 +86,17 @@ pub async fn embeddings(State(wire): State<Wire>, body: Body) -> Result<Response
             total_tokens: made.prompt_tokens,
         },
     };
-    Ok(noting(Json(answer).into_response(), &request.dropped))
+    let answer = written(&serving.sending, answer).await?;
+    drop(room);
+    Ok(noting(answer, &request.dropped))
+}
+
+impl Request {
+    fn bytes(&self) -> usize {
+        let inputs = self.embed.inputs.iter();
+        let forms = inputs.filter_map(|input| input.form.as_ref());
+        forms.map(prompt_bytes).sum()
+    }
 }
 
 /// What a field of the contract is called here.

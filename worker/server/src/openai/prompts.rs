@@ -37,6 +37,25 @@ pub fn prompts(fields: &mut Fields, name: &str, most: usize) -> Result<Vec<Form>
     entries.collect()
 }
 
+/// What it takes in memory.
+pub fn prompt_bytes(prompt: &Form) -> usize {
+    match prompt {
+        Form::Text(text) => text.len(),
+        Form::Tokens(tokens) => size_of_val(&tokens.ids[..]),
+        // Not taken here.
+        Form::Chat(_) => 0,
+    }
+}
+
+/// How many tokens it has at most: none has less than a byte.
+pub fn most_tokens(prompt: &Form) -> usize {
+    match prompt {
+        Form::Text(text) => text.len(),
+        Form::Tokens(tokens) => tokens.ids.len(),
+        Form::Chat(_) => 0,
+    }
+}
+
 fn tokens(path: &str, list: Value) -> Result<Form, Refusal> {
     let ids = Vec::<u32>::deserialize(list)
         .map_err(|error| Refusal::invalid(path, format!("is no list of token ids: {error}")))?;

@@ -2,14 +2,17 @@
 
 use std::sync::Arc;
 
-use axum::{Json, body::Body, extract::State};
-use serde_json::{Value, json};
+use axum::{body::Body, extract::State, response::Response};
+use serde_json::json;
 use weir_worker_api::{self as api, prompt::Form};
 
-use super::{Wire, error::WireError, fields::Fields, parse, read, request::conversation, tools};
+use super::{
+    Wire, error::WireError, fields::Fields, parse, read, request::conversation, tools,
+    written::written,
+};
 use crate::{refusal::Refusal, serving::Serving};
 
-pub async fn tokenize(State(wire): State<Wire>, body: Body) -> Result<Json<Value>, WireError> {
+pub async fn tokenize(State(wire): State<Wire>, body: Body) -> Result<Response, WireError> {
     let Wire { serving, reading } = wire;
     let (body, place) = read(&reading, body).await?;
     let mut fields = Fields::of("", parse(&body)?)?;
@@ -27,12 +30,13 @@ pub async fn tokenize(State(wire): State<Wire>, body: Body) -> Result<Json<Value
         true => WireError::named(refusal, str::to_owned),
         false => refusal.into(),
     })?;
-    Ok(Json(json!({
+    let answer = json!({
         "count": ids.len(),
         "max_model_len": serving.engine.context_tokens(),
         "tokens": ids,
         "token_strs": wants_text.then(|| spelled(&serving, &ids)),
-    })))
+    });
+    Ok(written(&serving.sending, answer).await?)
 }
 
 fn request(fields: &mut Fields) -> Result<api::TokenizeRequest, Refusal> {
@@ -64,7 +68,7 @@ fn spelled(serving: &Arc<Serving>, ids: &[u32]) -> Vec<String> {
     spelled.map(Option::unwrap_or_default).collect()
 }
 
-pub async fn detokenize(State(wire): State<Wire>, body: Body) -> Result<Json<Value>, WireError> {
+pub async fn detokenize(State(wire): State<Wire>, body: Body) -> Result<Response, WireError> {
     let Wire { serving, reading } = wire;
     let (body, place) = read(&reading, body).await?;
     let mut fields = Fields::of("", parse(&body)?)?;
@@ -74,7 +78,7 @@ pub async fn detokenize(State(wire): State<Wire>, body: Body) -> Result<Json<Val
     let tokens = fields.need("tokens")?;
     nothing_else(&fields)?;
     let text = serving.detokenize(&model, tokens).await?;
-    Ok(Json(json!({ "prompt": text })))
+    Ok(written(&serving.sending, json!({ "prompt": text })).await?)
 }
 
 /// Nothing here only advises: another field would change what the answer is.

@@ -12,13 +12,17 @@ use futures::stream::iter;
 use serde::Serialize;
 use tokio::task::spawn_blocking;
 
-use crate::refusal::Refusal;
+use crate::{refusal::Refusal, sending::Sending};
 
 /// More than most answers take.
 const PIECE_BYTES: usize = 1 << 16;
 
 /// A response with the answer, written on a thread where taking long disturbs nobody.
-pub async fn written(answer: impl Serialize + Send + 'static) -> Result<Response, Refusal> {
+/// It holds its room until it is read.
+pub async fn written(
+    sending: &Sending,
+    answer: impl Serialize + Send + 'static,
+) -> Result<Response, Refusal> {
     let written = spawn_blocking(move || {
         let mut pieces = Pieces::default();
         serde_json::to_writer(&mut pieces, &answer).map(|()| pieces)
@@ -30,7 +34,11 @@ pub async fn written(answer: impl Serialize + Send + 'static) -> Result<Response
     };
     let pieces: Vec<Vec<u8>> = full.into_iter().chain([last]).collect();
     let length = pieces.iter().map(Vec::len).sum::<usize>();
-    let pieces = pieces.into_iter().map(Ok::<_, Infallible>);
+    let held = sending.hold(length).await?;
+    let pieces = pieces.into_iter().map(move |piece| {
+        let _until_the_last = &held;
+        Ok::<_, Infallible>(piece)
+    });
     let mut response = Response::new(Body::from_stream(iter(pieces)));
     let headers = response.headers_mut();
     let json = HeaderValue::from_static("application/json");

@@ -5,7 +5,7 @@ use std::{collections::HashSet, sync::Arc};
 use weir_engine::{Scoring, common_prefix};
 use weir_worker_api as api;
 
-use super::Serving;
+use super::{Serving, prompt::PromptText};
 use crate::{adapters::uses::Use, refusal::Refusal};
 
 /// Each option is computed after the shared prompt, so many of them take long.
@@ -37,21 +37,21 @@ impl Serving {
     ) -> Result<api::ChooseResponse, Refusal> {
         let answering = self.admit(&request.model)?;
         check_options(&request.options)?;
-        let serving = self.clone();
-        let options = request.options.clone();
-        let prompt = self.prompt_text(request.prompt.as_ref(), true).await?;
-        let (prompt, sequences) = self
-            .aside(move || {
-                let alone = serving.encode(&prompt.text, prompt.add_special)?;
-                let together = options
-                    .iter()
-                    .map(|option| {
-                        serving.encode(&format!("{}{option}", prompt.text), prompt.add_special)
-                    })
-                    .collect::<Result<Vec<_>, _>>()?;
-                Ok((alone, together))
-            })
-            .await?;
+        let text = self.prompt_text(request.prompt.as_ref(), true).await?;
+        let prompt = self.encoded(&text, "").await?;
+        let context_tokens = self.engine.context_tokens();
+        if prompt.len() > context_tokens {
+            return Err(Refusal::TooLong {
+                prompt_tokens: prompt.len(),
+                context_tokens,
+            });
+        }
+        // One after the other: each takes its turn among others' prompts, and none does for a client
+        // that has left.
+        let mut sequences = Vec::new();
+        for option in &request.options {
+            sequences.push(self.encoded(&text, option).await?);
+        }
         // An option can change how the end of the prompt is tokenized: what differs from the
         // prompt alone is scored as part of every option, so that the sums are comparable.
         let from = sequences
@@ -98,6 +98,18 @@ impl Serving {
             prompt_tokens: prompt.len() as u32,
             cached_tokens: scored.cached_tokens.min(prompt.len()) as u32,
         })
+    }
+}
+
+impl Serving {
+    async fn encoded(
+        self: &Arc<Self>,
+        prompt: &PromptText,
+        option: &str,
+    ) -> Result<Vec<u32>, Refusal> {
+        let text = [&prompt.text, option].concat();
+        let (serving, add_special) = (self.clone(), prompt.add_special);
+        self.aside(move || serving.encode(&text, add_special)).await
     }
 }
 

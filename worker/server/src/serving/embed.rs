@@ -1,8 +1,9 @@
 //! Turns texts into vectors.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use futures::{StreamExt, TryStreamExt, stream::iter};
+use tokio::time::sleep;
 use weir_engine::{Embedding, Origin, Refused};
 use weir_worker_api as api;
 
@@ -13,6 +14,9 @@ use crate::{adapters::uses::Use, refusal::Refusal};
 const MOST_INPUTS: usize = 2048;
 /// Of all vectors together: what is answered lies in memory as a whole.
 const MOST_NUMBERS: usize = 4 << 20;
+
+/// For those who read prompts, before one that found no place there is tried again.
+const BREATH: Duration = Duration::from_millis(100);
 
 impl Serving {
     /// One vector for each input, of length one.
@@ -92,7 +96,7 @@ impl Serving {
         let tokens = loop {
             match self.prompt_tokens(Some(&input)).await {
                 // What is computed already is not thrown away: only the first is refused.
-                Err(Refusal::Overloaded { .. }) if index > 0 => {}
+                Err(Refusal::Overloaded { .. }) if index > 0 => sleep(BREATH).await,
                 tokens => break tokens.map_err(|refusal| refusal.with_field_named(field))?,
             }
         };

@@ -93,23 +93,25 @@ impl Gathered {
         Ok(sum - before)
     }
 
-    /// What the answers to a prompt of `read` tokens may come to: with as many tokens as were `asked`
-    /// for, and where nothing was said with as many of those there is room for as can be shown.
+    /// What the answers to a prompt of `read` tokens may come to: with the `most` tokens that were asked
+    /// for, and where nothing was said with as many of those there is room for as can be shown, which
+    /// must be the `least` that were asked for.
     ///
     /// # Errors
     /// As above.
     pub(super) fn room_for(
         &self,
         read: usize,
-        asked: Option<usize>,
+        (least, most): (usize, Option<usize>),
         left: usize,
     ) -> Result<Room, Refusal> {
-        let written = match asked {
-            Some(asked) => asked.min(left),
+        let least = least.clamp(1, left.max(1));
+        let written = match most {
+            Some(most) => most.min(left),
             None => {
-                let known = self.numbers.load(Ordering::Relaxed) + self.numbers(read, 1)?;
+                let known = self.numbers.load(Ordering::Relaxed) + self.numbers(read, least)?;
                 let more = (MOST_NUMBERS - known).checked_div(self.written.each);
-                more.map_or(left, |more| left.min(more + 1))
+                more.map_or(left, |more| left.min(least + more))
             }
         };
         let numbers = self.numbers(read, written)?;
@@ -153,27 +155,39 @@ mod tests {
         let gathered = chat(0, 100);
         for _ in 0..3 {
             let room = gathered
-                .room_for(7, Some(MOST_NUMBERS / 300), 5000)
+                .room_for(7, (0, Some(MOST_NUMBERS / 300)), 5000)
                 .unwrap();
             assert_eq!(room.written, MOST_NUMBERS / 300);
             gathered.count(room.numbers);
         }
-        assert!(gathered.room_for(7, Some(1), 5000).is_err());
-        assert!(gathered.room_for(7, None, 5000).is_err());
+        assert!(gathered.room_for(7, (0, Some(1)), 5000).is_err());
+        assert!(gathered.room_for(7, (0, None), 5000).is_err());
     }
 
     #[test]
     fn where_nothing_was_asked_for_as_much_is_written_as_can_be_shown() {
         let gathered = chat(3, 20);
-        let written = |read, left| gathered.room_for(read, None, left).map(|room| room.written);
+        let written = |read, left| {
+            gathered
+                .room_for(read, (0, None), left)
+                .map(|room| room.written)
+        };
         assert_eq!(written(20_000, 128_000), Ok(12_000));
         assert_eq!(written(20_000, 11_000), Ok(11_000));
         assert_eq!(written(99_993, 128_000), Ok(1));
         assert!(written(99_994, 128_000).is_err());
         // What was asked for is not cut.
-        assert!(gathered.room_for(20_000, Some(12_001), 128_000).is_err());
+        assert!(
+            gathered
+                .room_for(20_000, (0, Some(12_001)), 128_000)
+                .is_err()
+        );
+        // Nor what was asked for at least.
+        let least = |least| gathered.room_for(20_000, (least, None), 128_000);
+        assert_eq!(least(12_000).unwrap().written, 12_000);
+        assert!(least(12_001).is_err());
         assert_eq!(
-            chat(0, 0).room_for(7, None, 128_000).unwrap().written,
+            chat(0, 0).room_for(7, (0, None), 128_000).unwrap().written,
             128_000
         );
     }

@@ -119,9 +119,9 @@ impl Serving {
             .saturating_sub(prompt_ids.len());
         let guide = self.guide(&request, &prompt_ids).await?;
         let asked = request.limits.as_ref().and_then(|limits| limits.max_tokens);
-        let asked = asked.map(|most| most as usize);
+        let (least, asked) = (settings.limits.min_tokens, asked.map(|most| most as usize));
         let room = gathered
-            .map(|gathered| gathered.room_for(prompt_ids.len(), asked, context_left))
+            .map(|gathered| gathered.room_for(prompt_ids.len(), (least, asked), context_left))
             .transpose()?;
         if let Some(room) = room.filter(|room| room.written < context_left && asked.is_none()) {
             settings.limits.max_tokens = room.written;

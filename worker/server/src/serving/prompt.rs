@@ -71,6 +71,14 @@ impl Serving {
         tokens: Vec<u32>,
     ) -> Result<String, Refusal> {
         self.admit(model)?;
+        let most = self.engine.context_tokens();
+        if tokens.len() > most {
+            let why = format!(
+                "has {} ids, more than the model's context of {most}",
+                tokens.len()
+            );
+            return Err(Refusal::invalid("tokens", why));
+        }
         let serving = self.clone();
         self.aside(move || {
             let tokenizer = &serving.tokenizer;

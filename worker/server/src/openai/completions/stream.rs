@@ -1,6 +1,6 @@
 //! Completions as server-sent events.
 
-use std::sync::Arc;
+use std::{mem, sync::Arc};
 
 use axum::response::Response;
 use futures::{
@@ -8,7 +8,7 @@ use futures::{
     stream::{BoxStream, select_all, unfold},
 };
 use serde_json::{Value, json};
-use weir_worker_api::generate_event::Event;
+use weir_worker_api::{generate_event::Event, prompt::Form};
 
 use super::{
     super::{
@@ -21,7 +21,7 @@ use super::{
 use crate::{
     intake::Taking,
     refusal::Refusal,
-    serving::{Generation, Serving},
+    serving::{Generation, Serving, gathered::Gathered},
 };
 
 /// What comes of one of the prompts.
@@ -31,24 +31,33 @@ type Arrived = (usize, Result<Event, Refusal>);
 /// Dropping it cancels the work.
 pub async fn answer(
     serving: Arc<Serving>,
-    asked: Completion,
-    room: Taking,
+    mut asked: Completion,
+    mut room: Taking,
 ) -> Result<Response, Refusal> {
+    if asked.echo {
+        room.keep(asked.bytes())?;
+    }
     let mut generations = Vec::new();
     for (index, prompt) in asked.prompts.iter().enumerate() {
         let generation = serving.generate(asked.request(prompt)).await?;
         generations.push(following(index, generation));
     }
     let arriving = select_all(generations);
-    let choices = asked.prompts.len() * asked.generate.choices as usize;
+    let (prompts, gathered) = (asked.prompts.len(), asked.gathered());
+    let choices = prompts * asked.generate.choices as usize;
+    if !asked.echo {
+        asked.prompts.clear();
+    }
     let writing = Writing {
         envelope: Envelope::new("cmpl", asked.model.clone()),
         choices: (0..choices)
             .map(|_| Choice::new(&serving, asked.scale()))
             .collect(),
-        usage: vec![Usage::default(); asked.prompts.len()],
+        usage: vec![Usage::default(); prompts],
         serving,
-        _room: asked.echo.then_some(room),
+        gathered,
+        unshown: prompts,
+        room: asked.echo.then_some(room),
         asked,
     };
     let state = Some((writing, arriving));
@@ -78,7 +87,11 @@ fn following(index: usize, generation: Generation) -> BoxStream<'static, Arrived
 struct Writing {
     serving: Arc<Serving>,
     asked: Completion,
-    _room: Option<Taking>,
+    /// Of which only the prompts count.
+    gathered: Gathered,
+    /// Prompts that are still to be shown again, and their room.
+    unshown: usize,
+    room: Option<Taking>,
     envelope: Envelope,
     /// Of all prompts, one after the other.
     choices: Vec<Choice>,
@@ -95,8 +108,7 @@ impl Writing {
             Event::Started(started) => {
                 self.usage[prompt].cached_tokens = started.cached_tokens;
                 if self.asked.echo {
-                    let form = &self.asked.prompts[prompt];
-                    let text = prompt_text(&self.serving, form, &started.prompt_ids)?;
+                    let text = self.prompt_text(prompt, &started.prompt_ids)?;
                     for choice in &mut self.choices[own.clone()] {
                         choice.begin(&text, started.prompt_ids[0]);
                     }
@@ -120,6 +132,19 @@ impl Writing {
         let told = own.filter(|index| !self.choices[*index].is_empty());
         let told: Vec<usize> = told.collect();
         Ok(told.into_iter().map(|index| self.piece(index)).collect())
+    }
+
+    /// A prompt, which is shown once with each choice and needed no more.
+    fn prompt_text(&mut self, prompt: usize, ids: &[u32]) -> Result<String, Refusal> {
+        let form = mem::replace(&mut self.asked.prompts[prompt], Form::Text(String::new()));
+        let text = prompt_text(&self.serving, form, ids)?;
+        let choices = self.asked.generate.choices as usize;
+        self.gathered.echo(text.len(), choices)?;
+        self.unshown -= 1;
+        if self.unshown == 0 {
+            self.room = None;
+        }
+        Ok(text)
     }
 
     fn piece(&mut self, index: usize) -> Value {
