@@ -102,6 +102,17 @@ impl Node {
             .with_context(|| format!("loading images into {}", self.place.name()))
     }
 
+    /// Kills the process of a container, by the container's id.
+    ///
+    /// # Errors
+    /// When it does not run here.
+    pub(crate) fn kill_container(&self, container: &str) -> Result<()> {
+        let mut kill = tool("ctr --namespace k8s.io --address");
+        kill.arg(Self::socket(self.place));
+        run::succeed(kill.args(["tasks", "kill", "--signal", "SIGKILL", container]))
+            .with_context(|| format!("killing a container of {}", self.place.name()))
+    }
+
     /// Waits until containerd answers.
     ///
     /// # Errors
