@@ -17,6 +17,7 @@ mod downloads;
 mod endings;
 mod installing;
 mod rights;
+mod routes;
 mod runner;
 mod sdk;
 mod secrets;
@@ -40,6 +41,7 @@ const STORIES: &[Story] = &[
     story!(answers::an_ambiguous_ticket_is_answered_by_the_frontier_and_nothing_small_leaks),
     story!(answers::a_pod_asks_by_service_name_and_gets_the_same_answers),
     story!(answers::the_same_model_is_served_from_a_volume),
+    story!(routes::a_real_model_says_where_asks_begin_and_how_long_they_are),
     story!(downloads::a_model_of_a_hub_comes_once_and_is_there_for_the_next_replica),
     story!(tenants::a_second_tenant_is_served_from_its_own_namespace),
     story!(changes::requests_are_served_while_the_operator_is_away),

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use weir_e2e::cluster::{BASE, Images, PYTHON, Recipe};
-use weir_e2e::{Cluster, build_programs, given_programs, repository, succeed, target_folder, tool};
+use weir_e2e::{
+    Cluster, build_programs, given_programs, output, repository, succeed, target_folder, tool,
+};
 
 use crate::sdk::{self, Sdk};
 
@@ -85,6 +87,15 @@ impl Stage {
             .as_str()
             .context("the Service has an address")?;
         Ok(format!("http://{address}/v1"))
+    }
+
+    /// The record of a decision of a namespace's router.
+    pub fn decision(&self, namespace: &str, id: &str) -> Result<Value> {
+        const GET: &str = "import sys,urllib.request; print(urllib.request.urlopen(sys.argv[1], timeout=5).read().decode())";
+        let url = self.address(namespace, "weir-router")?;
+        let mut get = self.cluster.on_node(1, "python3 -c");
+        let text = output(get.args([GET, &format!("{url}/decisions/{id}")]))?;
+        serde_json::from_str(&text).context("reading the record of a decision")
     }
 
     /// Makes a pod that can ask, and waits for it.
