@@ -16,6 +16,8 @@ mod changes;
 mod downloads;
 mod endings;
 mod installing;
+mod outside;
+mod provider;
 mod rights;
 mod routes;
 mod runner;
@@ -49,9 +51,12 @@ const STORIES: &[Story] = &[
     story!(changes::a_router_that_starts_while_the_api_server_is_away_serves_what_it_last_saw),
     story!(changes::an_invalid_update_of_a_policy_leaves_the_old_one_serving),
     story!(secrets::a_missing_secret_disables_only_its_tier_until_it_appears),
+    story!(outside::an_endpoint_is_asked_only_where_its_authority_is_known),
+    story!(outside::records_are_in_a_store_once_its_credentials_are_right),
     story!(endings::deleting_the_example_leaves_nothing_of_ours),
     story!(tenants::the_second_tenant_was_left_alone),
     story!(endings::uninstalling_leaves_users_objects_served_and_a_new_install_takes_them_up),
+    story!(outside::what_leaves_the_cluster_goes_by_the_proxy_of_the_chart),
     story!(rights::an_install_for_named_namespaces_has_no_rights_in_others),
 ];
 

@@ -8,7 +8,8 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use weir_e2e::cluster::{BASE, Images, PYTHON, Recipe};
 use weir_e2e::{
-    Cluster, build_programs, given_programs, output, repository, succeed, target_folder, tool,
+    Cluster, SERVERS, build_programs, given_programs, output, repository, succeed, target_folder,
+    tool,
 };
 
 use crate::sdk::{self, Sdk};
@@ -17,6 +18,8 @@ use crate::sdk::{self, Sdk};
 pub const EXAMPLE: &str = "default";
 /// The image of pods that ask.
 pub const CLIENT: &str = "weir.test/client:1";
+/// The image of an S3 server: `servers s3 ADDRESS`.
+pub const STORE: &str = "weir.test/store:1";
 /// What we publish, by the name of its image and of its program.
 const PUBLISHED: [(&str, &str); 4] = [
     ("operator", "weir-operator"),
@@ -38,6 +41,7 @@ impl Stage {
         // Before the cluster starts: compilers would take the processors from it.
         let sdk = tokio::task::spawn_blocking(|| {
             collect_programs()?;
+            SERVERS.built()?;
             Sdk::install()
         });
         let sdk = sdk.await.context("preparing programs")??;
@@ -198,7 +202,9 @@ fn load_images(cluster: &Cluster, sdk: &Sdk) -> Result<()> {
         names.push(name);
     }
     build_client(&images, sdk)?;
-    names.push(CLIENT.to_owned());
+    let lines = format!("FROM {BASE}\nCOPY servers /servers\n");
+    images.build_lines(STORE, &SERVERS.built()?, &lines)?;
+    names.extend([CLIENT, STORE].map(str::to_owned));
     let archive = cluster.folder().join("images.tar");
     images.archive(
         &names.iter().map(String::as_str).collect::<Vec<_>>(),
@@ -209,7 +215,7 @@ fn load_images(cluster: &Cluster, sdk: &Sdk) -> Result<()> {
 }
 
 /// The name under which we publish an image, and which the chart and the example name.
-fn published(image: &str) -> String {
+pub fn published(image: &str) -> String {
     format!("ghcr.io/weir-dev/{image}:{}", env!("CARGO_PKG_VERSION"))
 }
 
