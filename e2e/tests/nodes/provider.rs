@@ -24,10 +24,7 @@ const PROXY: &str =
 /// Makes the namespace and all that is in it, and waits for the pods. Gives the certificate of the
 /// authority that signed for the provider.
 pub fn open(stage: &Stage) -> Result<String> {
-    stage.kubectl(&format!("create namespace {NAMESPACE}"))?;
-    stage.kubectl(&format!(
-        "label namespace {NAMESPACE} pod-security.kubernetes.io/enforce=restricted"
-    ))?;
+    stage.restricted_namespace(NAMESPACE)?;
     let authority = certify(stage)?;
     let shell = |line: &str| json!(["sh", "-c", line]);
     let proxy = pod("proxy", PYTHON, &shell(PROXY), 3128)?;

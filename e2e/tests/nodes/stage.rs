@@ -102,6 +102,19 @@ impl Stage {
         serde_json::from_str(&text).context("reading the record of a decision")
     }
 
+    /// Makes a namespace that enforces *restricted* Pod Security, and waits until pods may be made there.
+    pub fn restricted_namespace(&self, name: &str) -> Result<()> {
+        self.kubectl(&format!("create namespace {name}"))?;
+        self.kubectl(&format!(
+            "label namespace {name} pod-security.kubernetes.io/enforce=restricted"
+        ))?;
+        // Whose account a pod names by itself; a controller makes it.
+        self.kubectl(&format!(
+            "wait serviceaccount/default --namespace {name} --for=create --timeout=60s"
+        ))?;
+        Ok(())
+    }
+
     /// Makes a pod that can ask, and waits for it.
     pub fn client_pod(&self, namespace: &str) -> Result<()> {
         self.cluster.kubectl().apply(&restricted_pod(
