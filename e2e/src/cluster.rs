@@ -195,6 +195,30 @@ impl Cluster {
         network::inside(self.nodes[number % self.nodes.len()].place, words)
     }
 
+    /// Ends the API server at once, as the end of its machine would; all else goes on.
+    pub fn kill_api_server(&mut self) {
+        self.plane.kill_api_server();
+    }
+
+    /// Starts the API server again, and waits until nodes and names are ready.
+    ///
+    /// # Errors
+    /// When it does not start, or they do not come back.
+    pub async fn start_api_server(&mut self) -> Result<()> {
+        self.plane.start_api_server().await?;
+        self.wait_until_ready().await
+    }
+
+    /// Kills the process of a container, which its node then starts again in the same pod.
+    ///
+    /// # Errors
+    /// When there is no such node, or no such container on it.
+    pub fn kill_container(&self, node: &str, container: &str) -> Result<()> {
+        let mut nodes = self.nodes.iter();
+        let node = nodes.find(|candidate| candidate.place.name() == node);
+        node.context("no such node")?.kill_container(container)
+    }
+
     /// Fails when a part of the cluster has ended by itself.
     ///
     /// # Errors

@@ -39,6 +39,8 @@ pub(crate) struct ControlPlane {
     folder: PathBuf,
     url: String,
     tokens: Vec<(Caller, String)>,
+    api_server: Command,
+    /// etcd, and then the API server while it runs.
     programs: Vec<Running>,
 }
 
@@ -60,13 +62,30 @@ impl ControlPlane {
             folder: plan.folder.to_path_buf(),
             url: format!("https://{}:{api}", plan.address),
             tokens,
+            api_server: api_server(plan, etcd, api),
             programs: Vec::new(),
         };
         this.write_tokens()?;
         this.programs.push(start_etcd(plan, etcd, peers)?);
-        this.programs.push(start_api_server(plan, etcd, api)?);
-        this.wait_until_ready().await?;
+        this.start_api_server().await?;
         Ok(this)
+    }
+
+    /// Starts the API server, which does not run, and waits until it is ready.
+    pub(crate) async fn start_api_server(&mut self) -> Result<()> {
+        self.programs.push(Running::start(
+            &self.folder,
+            "kube-apiserver",
+            &mut self.api_server,
+        )?);
+        self.wait_until_ready().await
+    }
+
+    /// Ends the API server at once and waits for its end; etcd goes on.
+    pub(crate) fn kill_api_server(&mut self) {
+        for mut server in self.programs.drain(1..) {
+            server.kill();
+        }
     }
 
     /// Where the certificates and the key of service accounts are.
@@ -208,7 +227,7 @@ fn start_etcd(plan: &Plan<'_>, port: u16, peers: u16) -> Result<Running> {
     Running::start(plan.folder, "etcd", &mut etcd)
 }
 
-fn start_api_server(plan: &Plan<'_>, etcd: u16, port: u16) -> Result<Running> {
+fn api_server(plan: &Plan<'_>, etcd: u16, port: u16) -> Command {
     let certificates = ControlPlane::certificates(plan.folder);
     // The server makes a key for its own certificate, and that one signs for service
     // accounts too: no program for keys is needed.
@@ -231,7 +250,7 @@ fn start_api_server(plan: &Plan<'_>, etcd: u16, port: u16) -> Result<Running> {
         .arg("--service-account-key-file")
         .arg(&key)
         .args(&plan.arguments);
-    Running::start(plan.folder, "kube-apiserver", &mut server)
+    server
 }
 
 /// Three ports that nobody listened on a moment ago: one to serve on, two on loopback.

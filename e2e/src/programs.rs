@@ -1,4 +1,4 @@
-//! The Kubernetes programs of the tests, built from the Go modules under `e2e/cluster`.
+//! The Kubernetes programs of the tests, and an S3 server, built from Go modules of the repository.
 //!
 //! Each module is built once per content: what it built lies in the user's cache
 //! folder under the hash of its files, so that a fresh clone finds it too. A lock
@@ -15,11 +15,13 @@ use sha2::{Digest, Sha256};
 use crate::run::{output, succeed};
 use crate::settings::{self, cache_folder, repository};
 
-/// One Go module under `e2e/cluster` and the program that it builds.
+/// One Go module and the program that it builds.
 #[derive(Debug, Clone, Copy)]
 pub struct Module {
-    /// Its folder, and the name of the program.
+    /// The name of the program, and of the module's folder.
     pub name: &'static str,
+    /// Where that lies in the repository.
+    above: &'static str,
     package: &'static str,
     linker: &'static str,
     /// The names that the program answers to.
@@ -30,6 +32,7 @@ pub struct Module {
 /// Every program of Kubernetes itself, etcd and kubectl.
 pub const KUBERNETES: Module = Module {
     name: "kubernetes",
+    above: "e2e/cluster",
     package: ".",
     // Without these, clients are told that they speak to v0.0.0.
     linker: "-s -w -X k8s.io/component-base/version.gitVersion=v1.35.4 \
@@ -50,6 +53,7 @@ pub const KUBERNETES: Module = Module {
 /// Helm, in a module of its own because it wants other versions of the same libraries.
 pub const HELM: Module = Module {
     name: "helm",
+    above: "e2e/cluster",
     package: "helm.sh/helm/v4/cmd/helm",
     linker: "-s -w -X helm.sh/helm/v4/internal/version.version=v4.3.1",
     links: &[],
@@ -59,10 +63,22 @@ pub const HELM: Module = Module {
 /// CoreDNS. Its image holds nothing else, so it must not need a C library.
 pub const COREDNS: Module = Module {
     name: "coredns",
+    above: "e2e/cluster",
     package: ".",
     linker: "-s -w",
     links: &[],
     static_only: true,
+};
+
+/// The servers that the tests of sources and of records speak to as well: `servers s3 ADDRESS`.
+pub const SERVERS: Module = Module {
+    name: "servers",
+    above: "worker/sources/tests",
+    package: ".",
+    linker: "-s -w",
+    links: &[],
+    // As the other tests build it, so that Go compiles it once.
+    static_only: false,
 };
 
 impl Module {
@@ -71,7 +87,7 @@ impl Module {
     /// # Errors
     /// When there is no Go toolchain, or the build fails; the compiler's words are in the error.
     pub fn built(&self) -> Result<PathBuf> {
-        let source = repository().join("e2e/cluster").join(self.name);
+        let source = repository().join(self.above).join(self.name);
         let programs = cache_folder().join("programs");
         let folder = programs.join(format!("{}-{}", self.name, self.key(&source)?));
         if folder.exists() {

@@ -56,6 +56,11 @@ impl Running {
         })
     }
 
+    /// The process, as long as every program that started it became the next.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Fails, with the end of the log, when the program has ended by itself.
     pub(crate) fn still_runs(&mut self) -> Result<()> {
         match self.child.try_wait().context("looking after a program")? {

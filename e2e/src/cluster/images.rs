@@ -14,8 +14,8 @@ use crate::settings::cache_folder;
 
 /// Stands in for `debian:bookworm-slim`, in the builds of our images too.
 pub const BASE: &str = "weir.test/base:bookworm";
-/// The base with Python, for pods that are clients.
-pub const PYTHON: &str = "weir.test/python:bookworm";
+/// The base with Python and tinyproxy, for pods that ask and for those that pass things on.
+pub const PYTHON: &str = "weir.test/python:bookworm-2";
 /// What holds a pod's namespaces open: the base, asleep.
 pub(crate) const PAUSE: &str = "weir.test/pause:1";
 pub(crate) const COREDNS: &str = "weir.test/coredns:1";
@@ -75,7 +75,10 @@ impl Images {
     /// When Debian's packages cannot be had, or a build fails.
     pub fn make_bases(&self, coredns: &Path) -> Result<()> {
         self.bootstrap(BASE, "ca-certificates")?;
-        self.bootstrap(PYTHON, "ca-certificates,python3-minimal,libpython3-stdlib")?;
+        self.bootstrap(
+            PYTHON,
+            "ca-certificates,python3-minimal,libpython3-stdlib,tinyproxy-bin",
+        )?;
         self.build_lines(
             PAUSE,
             coredns,
@@ -137,7 +140,11 @@ impl Images {
         self.build_lines(name, folder.path(), "FROM scratch\nADD base.tar /\n")
     }
 
-    fn build_lines(&self, name: &str, context: &Path, lines: &str) -> Result<()> {
+    /// Builds an image from the lines of a Dockerfile.
+    ///
+    /// # Errors
+    /// As [`Images::build`].
+    pub fn build_lines(&self, name: &str, context: &Path, lines: &str) -> Result<()> {
         let file = tempfile::NamedTempFile::new_in(&self.store).context("making a Dockerfile")?;
         fs::write(file.path(), lines).context("writing a Dockerfile")?;
         self.build(&Recipe {

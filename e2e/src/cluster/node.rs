@@ -1,4 +1,7 @@
 //! A node: containerd, kubelet and kube-proxy in a network namespace.
+//!
+//! containerd and kubelet share a mount namespace of their own: what kubelet mounts for pods is
+//! there for containerd, and each node has a [`KUBELET`] folder that no other one listens in.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,6 +18,9 @@ use super::remains::STATE;
 use crate::control_plane::ControlPlane;
 use crate::run::{self, tool};
 use crate::running::Running;
+
+/// Where kubelet has the socket for device plugins, whatever its root folder is.
+const KUBELET: &str = "/var/lib/kubelet";
 
 /// The processes of one node.
 #[derive(Debug)]
@@ -42,9 +48,7 @@ impl Node {
             folder,
             programs: Vec::new(),
         };
-        let mut containerd = inside(place, "containerd --config");
-        containerd.arg(&config);
-        node.run("containerd", &mut containerd)?;
+        node.run("containerd", &mut apart(place, &node.folder, &config)?)?;
         Ok(node)
     }
 
@@ -57,8 +61,9 @@ impl Node {
         fs::write(&resolver, format!("nameserver {DNS}\n")).context("configuring names")?;
         let config = self.folder.join("kubelet.yaml");
         write_json(&config, &self.kubelet())?;
-        let mut kubelet = inside(self.place, "");
+        let mut kubelet = inside(self.place, "nsenter");
         kubelet
+            .arg(format!("--mount={}", self.mounts()?.display()))
             .arg(assets.join("kubelet"))
             .arg("--config")
             .arg(&config)
@@ -97,6 +102,17 @@ impl Node {
             .with_context(|| format!("loading images into {}", self.place.name()))
     }
 
+    /// Kills the process of a container, by the container's id.
+    ///
+    /// # Errors
+    /// When it does not run here.
+    pub(crate) fn kill_container(&self, container: &str) -> Result<()> {
+        let mut kill = tool("ctr --namespace k8s.io --address");
+        kill.arg(Self::socket(self.place));
+        run::succeed(kill.args(["tasks", "kill", "--signal", "SIGKILL", container]))
+            .with_context(|| format!("killing a container of {}", self.place.name()))
+    }
+
     /// Waits until containerd answers.
     ///
     /// # Errors
@@ -127,6 +143,15 @@ impl Node {
 
     pub(crate) fn socket(place: Place) -> PathBuf {
         Self::state(place).join("containerd.sock")
+    }
+
+    /// The mount namespace that the node's first program, containerd, was given.
+    fn mounts(&self) -> Result<PathBuf> {
+        let containerd = self
+            .programs
+            .first()
+            .context("containerd is started first")?;
+        Ok(PathBuf::from(format!("/proc/{}/ns/mnt", containerd.pid())))
     }
 
     fn run(&mut self, name: &str, command: &mut Command) -> Result<()> {
@@ -181,6 +206,22 @@ impl Node {
             },
         })
     }
+}
+
+/// containerd, about to start in a mount namespace with a [`KUBELET`] folder of its own.
+fn apart(place: Place, folder: &Path, config: &Path) -> Result<Command> {
+    let own = folder.join("var-lib-kubelet");
+    for folder in [Path::new(KUBELET), &own] {
+        fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
+    }
+    let mut shell = inside(place, "unshare --mount --propagation private sh -c");
+    shell
+        .arg(r#"mount --bind "$1" "$2" && exec containerd --config "$3""#)
+        .arg("containerd")
+        .arg(own)
+        .arg(KUBELET)
+        .arg(config);
+    Ok(shell)
 }
 
 fn containerd(place: Place, folder: &Path) -> String {

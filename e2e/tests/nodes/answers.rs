@@ -53,8 +53,12 @@ impl Question {
 
     /// Asked of the example's router from a node, streamed and not.
     pub fn asked_on_node(&self, stage: &Stage) -> Result<[Answer; 2]> {
-        let url = stage.address(EXAMPLE, "weir-router")?;
-        let asks = [self.ask(&url, MODEL, false), self.ask(&url, MODEL, true)];
+        self.asked_at(&stage.address(EXAMPLE, "weir-router")?, stage)
+    }
+
+    /// Asked of a router from a node, streamed and not.
+    pub fn asked_at(&self, url: &str, stage: &Stage) -> Result<[Answer; 2]> {
+        let asks = [self.ask(url, MODEL, false), self.ask(url, MODEL, true)];
         let answers = stage.sdk.ask_on_node(stage, &asks)?;
         answers
             .try_into()

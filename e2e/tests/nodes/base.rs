@@ -16,10 +16,7 @@ const FETCH: &str =
 pub async fn pods_run_on_both_nodes_restricted_and_within_their_limits(
     stage: &Stage,
 ) -> Result<()> {
-    stage.kubectl(&format!("create namespace {NAMESPACE}"))?;
-    stage.kubectl(&format!(
-        "label namespace {NAMESPACE} pod-security.kubernetes.io/enforce=restricted"
-    ))?;
+    stage.restricted_namespace(NAMESPACE)?;
     for node in 1..=2 {
         let name = format!("web-{node}");
         let pod = restricted_pod(NAMESPACE, &name, PYTHON, "python3 -m http.server 8080");

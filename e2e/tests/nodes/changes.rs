@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
 
 use crate::answers::{MODEL, Question};
 use crate::installing::SYSTEM;
@@ -58,6 +59,51 @@ pub async fn requests_are_served_again_after_an_idle_worker_is_deleted(
     Ok(())
 }
 
+/// Its pod is the same, and its process another one: what that knows is from the pod's last run.
+pub async fn a_router_that_starts_while_the_api_server_is_away_serves_what_it_last_saw(
+    stage: &mut Stage,
+) -> Result<()> {
+    let url = stage.address(EXAMPLE, "weir-router")?;
+    let before = only_router(stage)?;
+    let [node, container] = [
+        &before["spec"]["nodeName"],
+        &before["status"]["containerStatuses"][0]["containerID"],
+    ]
+    .map(|value| value.as_str().unwrap_or_default());
+    let container = container.trim_start_matches("containerd://");
+    stage.cluster.kill_api_server();
+    let served = match stage.cluster.kill_container(node, container) {
+        Ok(()) => eventually(NOTICE, || both_are_answered_at(&url, stage)).await,
+        Err(error) => Err(error),
+    };
+    stage.cluster.start_api_server().await?;
+    served.context("while the API server was away")?;
+    let uid = &before["metadata"]["uid"];
+    eventually(NOTICE, || {
+        let now = only_router(stage)?;
+        ensure!(now["metadata"]["uid"] == *uid, "the pod is another one");
+        let restarts = &now["status"]["containerStatuses"][0]["restartCount"];
+        ensure!(
+            restarts == 1,
+            "its router was started again {restarts} times"
+        );
+        both_are_answered(stage)
+    })
+    .await
+}
+
+fn only_router(stage: &Stage) -> Result<Value> {
+    let chosen = format!("--selector=weir.dev/component=router --namespace {EXAMPLE}");
+    let pods = stage.json(&format!("get pods {chosen}"))?;
+    let pods = pods["items"].as_array().map_or(&[][..], Vec::as_slice);
+    ensure!(
+        pods.len() == 1,
+        "one router was expected, not {}",
+        pods.len()
+    );
+    Ok(pods[0].clone())
+}
+
 /// The update takes the name away that clients use: were it served, they would notice.
 pub async fn an_invalid_update_of_a_policy_leaves_the_old_one_serving(stage: &Stage) -> Result<()> {
     let patch = |models: &str, sticky: &str| {
@@ -106,9 +152,13 @@ async fn both_are_answered_by_a_fresh_router(stage: &Stage) -> Result<()> {
 
 /// The example's two questions, streamed and not.
 pub fn both_are_answered(stage: &Stage) -> Result<()> {
+    both_are_answered_at(&stage.address(EXAMPLE, "weir-router")?, stage)
+}
+
+fn both_are_answered_at(url: &str, stage: &Stage) -> Result<()> {
     for tier in ["small", "frontier"] {
         let question = Question::for_tier(tier)?;
-        question.is_answered_by(&question.asked_on_node(stage)?)?;
+        question.is_answered_by(&question.asked_at(url, stage)?)?;
     }
     Ok(())
 }

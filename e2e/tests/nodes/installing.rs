@@ -19,10 +19,7 @@ pub async fn our_images_are_built_from_their_dockerfiles(stage: &Stage) -> Resul
 pub async fn the_chart_passes_its_lint_and_installs(stage: &Stage) -> Result<()> {
     let chart = repository().join("charts/weir");
     succeed(stage.cluster.helm("lint --strict")?.arg(&chart))?;
-    stage.kubectl(&format!("create namespace {SYSTEM}"))?;
-    stage.kubectl(&format!(
-        "label namespace {SYSTEM} pod-security.kubernetes.io/enforce=restricted"
-    ))?;
+    stage.restricted_namespace(SYSTEM)?;
     install(stage)
 }
 

@@ -16,7 +16,10 @@ mod changes;
 mod downloads;
 mod endings;
 mod installing;
+mod outside;
+mod provider;
 mod rights;
+mod routes;
 mod runner;
 mod sdk;
 mod secrets;
@@ -40,15 +43,20 @@ const STORIES: &[Story] = &[
     story!(answers::an_ambiguous_ticket_is_answered_by_the_frontier_and_nothing_small_leaks),
     story!(answers::a_pod_asks_by_service_name_and_gets_the_same_answers),
     story!(answers::the_same_model_is_served_from_a_volume),
+    story!(routes::a_real_model_says_where_asks_begin_and_how_long_they_are),
     story!(downloads::a_model_of_a_hub_comes_once_and_is_there_for_the_next_replica),
     story!(tenants::a_second_tenant_is_served_from_its_own_namespace),
     story!(changes::requests_are_served_while_the_operator_is_away),
     story!(changes::requests_are_served_again_after_an_idle_worker_is_deleted),
+    story!(changes::a_router_that_starts_while_the_api_server_is_away_serves_what_it_last_saw),
     story!(changes::an_invalid_update_of_a_policy_leaves_the_old_one_serving),
     story!(secrets::a_missing_secret_disables_only_its_tier_until_it_appears),
+    story!(outside::an_endpoint_is_asked_only_where_its_authority_is_known),
+    story!(outside::records_are_in_a_store_once_its_credentials_are_right),
     story!(endings::deleting_the_example_leaves_nothing_of_ours),
     story!(tenants::the_second_tenant_was_left_alone),
     story!(endings::uninstalling_leaves_users_objects_served_and_a_new_install_takes_them_up),
+    story!(outside::what_leaves_the_cluster_goes_by_the_proxy_of_the_chart),
     story!(rights::an_install_for_named_namespaces_has_no_rights_in_others),
 ];
 

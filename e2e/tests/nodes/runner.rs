@@ -19,7 +19,7 @@ const FOUNDATION: &str = "installing::";
 /// One sentence about the system, and how it is shown.
 pub struct Story {
     pub name: &'static str,
-    pub tell: for<'a> fn(&'a Stage) -> BoxFuture<'a, Result<()>>,
+    pub tell: for<'a> fn(&'a mut Stage) -> BoxFuture<'a, Result<()>>,
 }
 
 /// A [`Story`] from the path of its function.

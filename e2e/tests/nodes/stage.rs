@@ -7,7 +7,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use weir_e2e::cluster::{BASE, Images, PYTHON, Recipe};
-use weir_e2e::{Cluster, build_programs, given_programs, repository, succeed, target_folder, tool};
+use weir_e2e::{
+    Cluster, SERVERS, build_programs, given_programs, output, repository, succeed, target_folder,
+    tool,
+};
 
 use crate::sdk::{self, Sdk};
 
@@ -15,6 +18,8 @@ use crate::sdk::{self, Sdk};
 pub const EXAMPLE: &str = "default";
 /// The image of pods that ask.
 pub const CLIENT: &str = "weir.test/client:1";
+/// The image of an S3 server: `servers s3 ADDRESS`.
+pub const STORE: &str = "weir.test/store:1";
 /// What we publish, by the name of its image and of its program.
 const PUBLISHED: [(&str, &str); 4] = [
     ("operator", "weir-operator"),
@@ -36,6 +41,7 @@ impl Stage {
         // Before the cluster starts: compilers would take the processors from it.
         let sdk = tokio::task::spawn_blocking(|| {
             collect_programs()?;
+            SERVERS.built()?;
             Sdk::install()
         });
         let sdk = sdk.await.context("preparing programs")??;
@@ -85,6 +91,28 @@ impl Stage {
             .as_str()
             .context("the Service has an address")?;
         Ok(format!("http://{address}/v1"))
+    }
+
+    /// The record of a decision of a namespace's router.
+    pub fn decision(&self, namespace: &str, id: &str) -> Result<Value> {
+        const GET: &str = "import sys,urllib.request; print(urllib.request.urlopen(sys.argv[1], timeout=5).read().decode())";
+        let url = self.address(namespace, "weir-router")?;
+        let mut get = self.cluster.on_node(1, "python3 -c");
+        let text = output(get.args([GET, &format!("{url}/decisions/{id}")]))?;
+        serde_json::from_str(&text).context("reading the record of a decision")
+    }
+
+    /// Makes a namespace that enforces *restricted* Pod Security, and waits until pods may be made there.
+    pub fn restricted_namespace(&self, name: &str) -> Result<()> {
+        self.kubectl(&format!("create namespace {name}"))?;
+        self.kubectl(&format!(
+            "label namespace {name} pod-security.kubernetes.io/enforce=restricted"
+        ))?;
+        // Whose account a pod names by itself; a controller makes it.
+        self.kubectl(&format!(
+            "wait serviceaccount/default --namespace {name} --for=create --timeout=60s"
+        ))?;
+        Ok(())
     }
 
     /// Makes a pod that can ask, and waits for it.
@@ -187,7 +215,9 @@ fn load_images(cluster: &Cluster, sdk: &Sdk) -> Result<()> {
         names.push(name);
     }
     build_client(&images, sdk)?;
-    names.push(CLIENT.to_owned());
+    let lines = format!("FROM {BASE}\nCOPY servers /servers\n");
+    images.build_lines(STORE, &SERVERS.built()?, &lines)?;
+    names.extend([CLIENT, STORE].map(str::to_owned));
     let archive = cluster.folder().join("images.tar");
     images.archive(
         &names.iter().map(String::as_str).collect::<Vec<_>>(),
@@ -198,7 +228,7 @@ fn load_images(cluster: &Cluster, sdk: &Sdk) -> Result<()> {
 }
 
 /// The name under which we publish an image, and which the chart and the example name.
-fn published(image: &str) -> String {
+pub fn published(image: &str) -> String {
     format!("ghcr.io/weir-dev/{image}:{}", env!("CARGO_PKG_VERSION"))
 }
 

@@ -25,10 +25,7 @@ static BEFORE: Mutex<Fingerprints> = Mutex::new(Fingerprints::new());
 pub type Fingerprints = BTreeMap<String, Value>;
 
 pub async fn a_second_tenant_is_served_from_its_own_namespace(stage: &Stage) -> Result<()> {
-    stage.kubectl(&format!("create namespace {NAMESPACE}"))?;
-    stage.kubectl(&format!(
-        "label namespace {NAMESPACE} pod-security.kubernetes.io/enforce=restricted"
-    ))?;
+    stage.restricted_namespace(NAMESPACE)?;
     for file in ["slmdeployment.yaml", "routepolicy.yaml"] {
         let mut apply = stage
             .cluster

@@ -1,4 +1,4 @@
-// Real servers for the tests: `servers s3` keeps objects in memory and checks every signature,
+// Real servers for the tests: `servers s3 [ADDRESS]` keeps objects in memory and checks every signature,
 // `servers registry FOLDER` is the registry that container tools speak to, with a password.
 //
 // Each prints its address on one line and serves until its input ends.
@@ -29,8 +29,12 @@ const (
 
 func main() {
 	var handler http.Handler
+	address := "127.0.0.1:0"
 	switch {
-	case len(os.Args) == 2 && os.Args[1] == "s3":
+	case len(os.Args) >= 2 && len(os.Args) <= 3 && os.Args[1] == "s3":
+		if len(os.Args) == 3 {
+			address = os.Args[2]
+		}
 		backend := s3mem.New()
 		must(backend.CreateBucket(context.Background(), "models"))
 		faker := gofakes3.New(backend, gofakes3.WithV4Auth(map[string]string{user: password}))
@@ -38,10 +42,10 @@ func main() {
 	case len(os.Args) == 3 && os.Args[1] == "registry":
 		handler = registry(os.Args[2])
 	default:
-		fmt.Fprintln(os.Stderr, "usage: servers s3 | servers registry FOLDER")
+		fmt.Fprintln(os.Stderr, "usage: servers s3 [ADDRESS] | servers registry FOLDER")
 		os.Exit(2)
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := net.Listen("tcp", address)
 	must(err)
 	fmt.Println(listener.Addr())
 	go func() { must(http.Serve(listener, handler)) }()
