@@ -6,6 +6,7 @@ mod access;
 mod answers;
 mod circuits;
 mod clients;
+mod completions;
 mod connections;
 mod decisions;
 mod ending;

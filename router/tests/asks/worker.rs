@@ -23,6 +23,10 @@ use weir_worker_api::*;
 pub enum Play {
     /// One token with this log-probability.
     Say(&'static str, f32),
+    /// The text of the prompt in one sure token.
+    Quote,
+    /// These tokens of the prompt, each as likely as the last.
+    Read(&'static [&'static str]),
     /// The answer ends well.
     End,
     /// The worker dies: the stream breaks.
@@ -155,7 +159,9 @@ struct Service(Arc<Seen>);
 
 /// Counts as cancelled if it is dropped before the script's end.
 struct Playing {
-    plays: VecDeque<Play>,
+    /// With the choice that it is of.
+    plays: VecDeque<(u32, Play)>,
+    prompt: String,
     seen: Arc<Seen>,
     has_ended: bool,
 }
@@ -170,16 +176,30 @@ impl Drop for Playing {
 
 impl Playing {
     async fn next(&mut self) -> Option<Result<GenerateEvent, Status>> {
-        match self.plays.pop_front()? {
-            Play::Say(text, logprob) => Some(Ok(token(text, logprob))),
+        let (choice, play) = self.plays.pop_front()?;
+        match play {
+            Play::Say(text, logprob) => Some(Ok(token(choice, text, logprob))),
+            Play::Quote => Some(Ok(token(choice, &self.prompt, -0.01))),
+            Play::Read(texts) => {
+                let tokens = texts.iter().map(|text| Token {
+                    text: (*text).to_owned(),
+                    evidence: Some(evidence(-0.5)),
+                    ..Token::default()
+                });
+                let tokens = tokens.collect();
+                Some(Ok(event(generate_event::Event::Prompt(PromptTokens {
+                    tokens,
+                }))))
+            }
             Play::Hang => std::future::pending().await,
             Play::Die => {
                 self.has_ended = true;
                 Some(Err(Status::unavailable("gone")))
             }
             Play::End | Play::Refuse(_) => {
-                self.has_ended = true;
+                self.has_ended = self.plays.is_empty();
                 Some(Ok(event(generate_event::Event::Finished(Finished {
+                    choice,
                     reason: FinishReason::Stop.into(),
                     prompt_tokens: 7,
                     completion_tokens: 2,
@@ -190,21 +210,40 @@ impl Playing {
     }
 }
 
-fn token(text: &str, logprob: f32) -> GenerateEvent {
+fn token(choice: u32, text: &str, logprob: f32) -> GenerateEvent {
     event(generate_event::Event::Tokens(Tokens {
+        choice,
         text: text.to_owned(),
         tokens: vec![Token {
             id: 1,
-            evidence: Some(Evidence {
-                logprob,
-                margin: -logprob,
-                entropy: 0.1,
-                ..Evidence::default()
-            }),
+            evidence: Some(evidence(logprob)),
+            text: text.to_owned(),
             ..Token::default()
         }],
         ..Tokens::default()
     }))
+}
+
+fn evidence(logprob: f32) -> Evidence {
+    Evidence {
+        logprob,
+        margin: -logprob,
+        entropy: 0.1,
+        ..Evidence::default()
+    }
+}
+
+/// The prompt as text; of tokens, their ids.
+fn text_of(request: &GenerateRequest) -> String {
+    match request
+        .prompt
+        .as_ref()
+        .and_then(|prompt| prompt.form.as_ref())
+    {
+        Some(prompt::Form::Text(text)) => text.clone(),
+        Some(prompt::Form::Tokens(tokens)) => format!("{:?}", tokens.ids),
+        _ => String::new(),
+    }
 }
 
 fn event(event: generate_event::Event) -> GenerateEvent {
@@ -220,7 +259,8 @@ impl Worker for Service {
         &self,
         request: Request<GenerateRequest>,
     ) -> Result<Response<Self::GenerateStream>, Status> {
-        self.0.asked.lock().unwrap().push(request.into_inner());
+        let request = request.into_inner();
+        self.0.asked.lock().unwrap().push(request.clone());
         let plays = {
             let mut scripts = self.0.scripts.lock().unwrap();
             match scripts.len() {
@@ -239,12 +279,22 @@ impl Worker for Service {
                 "as the script says, with the secret sk-123",
             ));
         }
+        // Every choice does the same, one after the other; the prompt is read once.
+        let choices = 0..request.choices.max(1);
+        let plays = choices.flat_map(|choice| plays.iter().map(move |play| (choice, play.clone())));
+        let plays = plays.filter(|(choice, play)| *choice == 0 || !matches!(play, Play::Read(_)));
         let playing = Playing {
-            plays: plays.into(),
+            plays: plays.collect(),
+            prompt: text_of(&request),
             seen: self.0.clone(),
             has_ended: false,
         };
-        let started = event(generate_event::Event::Started(Started::default()));
+        let started = event(generate_event::Event::Started(Started {
+            prompt_ids: vec![1, 2, 3],
+            prompt_text: format!("text of {}", text_of(&request)),
+            first_text: "<s>".to_owned(),
+            ..Started::default()
+        }));
         let rest = stream::unfold(playing, |mut playing| async move {
             let next = playing.next().await?;
             Some((next, playing))
