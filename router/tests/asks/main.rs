@@ -9,6 +9,7 @@ mod clients;
 mod completions;
 mod connections;
 mod decisions;
+mod dialects;
 mod ending;
 mod failures;
 mod inputs;
