@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex};
 use futures::stream::BoxStream;
 use futures::{StreamExt, stream};
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::Server;
@@ -33,6 +34,8 @@ pub enum Play {
     Die,
     /// Nothing comes any more, until somebody cancels.
     Hang,
+    /// Nothing comes until the test says so.
+    Wait,
     /// The ask is refused in place of an answer.
     Refuse(ErrorCode),
 }
@@ -45,11 +48,12 @@ pub struct Scripted {
     _server: Arc<JoinSet<()>>,
 }
 
-#[derive(Default)]
 struct Seen {
     scripts: Mutex<VecDeque<Vec<Play>>>,
     asked: Mutex<Vec<GenerateRequest>>,
     cancelled: AtomicUsize,
+    /// One for each wait that may end.
+    leave: Semaphore,
     /// What is counted of every prompt; nothing refuses to count.
     tokens: Mutex<Option<Reply<usize>>>,
     /// What every choice is; nothing refuses to choose.
@@ -81,7 +85,13 @@ impl Scripted {
     pub async fn start(scripts: impl IntoIterator<Item = Vec<Play>>) -> Self {
         let seen = Arc::new(Seen {
             scripts: Mutex::new(scripts.into_iter().collect()),
-            ..Seen::default()
+            asked: Mutex::default(),
+            cancelled: AtomicUsize::default(),
+            leave: Semaphore::new(0),
+            tokens: Mutex::default(),
+            choice: Mutex::default(),
+            tokenized: Mutex::default(),
+            chosen: Mutex::default(),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -121,6 +131,11 @@ impl Scripted {
 
     pub fn asked(&self) -> Vec<GenerateRequest> {
         self.seen.asked.lock().unwrap().clone()
+    }
+
+    /// One wait is over.
+    pub fn go_on(&self) {
+        self.seen.leave.add_permits(1);
     }
 
     pub fn cancelled(&self) -> usize {
@@ -176,6 +191,10 @@ impl Drop for Playing {
 
 impl Playing {
     async fn next(&mut self) -> Option<Result<GenerateEvent, Status>> {
+        if let Some((_, Play::Wait)) = self.plays.front() {
+            self.seen.leave.acquire().await.unwrap().forget();
+            self.plays.pop_front();
+        }
         let (choice, play) = self.plays.pop_front()?;
         match play {
             Play::Say(text, logprob) => Some(Ok(token(choice, text, logprob))),
@@ -191,7 +210,7 @@ impl Playing {
                     tokens,
                 }))))
             }
-            Play::Hang => std::future::pending().await,
+            Play::Hang | Play::Wait => std::future::pending().await,
             Play::Die => {
                 self.has_ended = true;
                 Some(Err(Status::unavailable("gone")))
