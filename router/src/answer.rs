@@ -41,6 +41,8 @@ pub(crate) struct Begin {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Piece {
     pub choice: u32,
+    /// It is of the prompt, which is shown again.
+    pub is_echo: bool,
     pub text: String,
     /// Thought before the answer.
     pub reasoning: String,

@@ -33,10 +33,12 @@ pub(crate) struct Ask {
     /// Of the answer.
     pub max_tokens: Option<u32>,
     pub stop: Vec<String>,
-    /// How many answers; at least one.
+    /// How many answers, over all prompts; at least one.
     pub choices: u32,
     /// How many alternatives are wanted beside each token, where log-probabilities are.
     pub logprobs: Option<u32>,
+    /// The prompt is shown again before its answers.
+    pub echo: bool,
     /// How hard to think: `low`, `medium`, `high`, or what else the wire has.
     pub effort: Option<String>,
     /// The client wants to see what is thought.
@@ -132,6 +134,25 @@ impl Ask {
             Needed::AnyObject => upstream != Upstream::Anthropic,
             Needed::OwnWire => upstream.is_own(self.wire),
         }
+    }
+
+    /// What is read, each by itself.
+    pub fn prompts(&self) -> &[Input] {
+        match &self.input {
+            Input::Many(inputs) => inputs,
+            input => std::slice::from_ref(input),
+        }
+    }
+
+    /// How many answers each prompt gets.
+    pub fn choices_each(&self) -> u32 {
+        let prompts = u32::try_from(self.prompts().len()).unwrap_or(u32::MAX);
+        (self.choices / prompts.max(1)).max(1)
+    }
+
+    /// Whether nothing is to be written: the prompt is only read.
+    pub fn is_read_only(&self) -> bool {
+        self.max_tokens == Some(0)
     }
 
     pub fn messages(&self) -> &[Message] {

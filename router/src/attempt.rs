@@ -152,6 +152,11 @@ impl Pursuit<'_> {
             ..Config::default()
         });
         match (is_last, self.settings.on_all_unsure) {
+            // Where nothing is written there is nothing to be unsure of.
+            _ if self.ask.is_read_only() => Config {
+                hold_back: HoldBack::Off,
+                ..accept
+            },
             (true, OnAllUnsure::Best) => Config {
                 hold_back: HoldBack::Off,
                 ..accept

@@ -79,7 +79,7 @@ impl Step {
 /// How the tiers of an ask were chosen.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub(crate) struct Routed {
-    /// `order`, `rule`, `pin`, `classifier` or `classifier_failed`; empty where it did not come to that.
+    /// `order`, `rule`, `pin`, `classifier`, `classifier_failed` or `joined`; empty where it did not come to that.
     pub by: &'static str,
     /// Of the rule, or of the tier that was pinned or classified.
     pub name: String,
@@ -123,6 +123,8 @@ pub(crate) enum Outcome {
     Refused { status: u16 },
     /// The client went away.
     Disconnected,
+    /// Given the answer of another decision, which was asked under the same key.
+    Joined,
 }
 
 impl Outcome {
@@ -137,6 +139,7 @@ impl Outcome {
             } => "answered_unsure",
             Outcome::Refused { .. } => "refused",
             Outcome::Disconnected => "disconnected",
+            Outcome::Joined => "joined",
         }
     }
 }

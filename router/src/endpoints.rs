@@ -227,8 +227,9 @@ impl Pass {
         match status.as_u16() {
             // What it begins with 200 may break off yet.
             200 => {}
-            // 529: it is there, and has too much to do.
-            500..=599 if status.as_u16() != 529 => self.ended(Health::Down),
+            // It is there, and does not do that (501), or has too much to do (529).
+            501 | 529 => self.ended(Health::Well),
+            500..=599 => self.ended(Health::Down),
             _ => self.ended(Health::Well),
         }
     }

@@ -33,6 +33,7 @@ mod dial;
 mod encode;
 mod endpoints;
 mod feedback;
+mod flights;
 mod identify;
 mod kept;
 mod language;

@@ -53,7 +53,8 @@ pub(crate) struct Record {
     pub dropped: Vec<String>,
     /// Of the policy's budget; nothing where it has none.
     pub budget: Option<String>,
-    /// `running`, `answered`, `answered_unsure`, `refused`, `disconnected` or `broken`.
+    /// `running`, `answered`, `answered_unsure`, `refused`, `disconnected`, `joined` or
+    /// `broken`.
     pub outcome: &'static str,
     /// The one that answered.
     pub tier: Option<String>,
@@ -82,7 +83,7 @@ impl Record {
         let (tier, status) = match &state.outcome {
             Outcome::Answered { tier, .. } => (Some(tier.clone()), None),
             Outcome::Refused { status } => (None, Some(*status)),
-            Outcome::Broken | Outcome::Disconnected => (None, None),
+            Outcome::Broken | Outcome::Disconnected | Outcome::Joined => (None, None),
         };
         let outcome = match is_over {
             true => state.outcome.word(),

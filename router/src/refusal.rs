@@ -75,6 +75,8 @@ pub(crate) enum Refusal {
     AllUnsure { attempts: Vec<(String, String)> },
     #[error("the answer is longer than {limit} bytes: ask for a stream")]
     AnswerTooLarge { limit: usize },
+    #[error("idempotency-key: the request that was sent with it first is still in hand")]
+    InHand,
     #[error("a defect of the router ended this ask")]
     Defect,
 }
@@ -200,6 +202,7 @@ impl Refusal {
             }
             Refusal::Failed { last, .. } => last.status(),
             Refusal::AllUnsure { .. } | Refusal::AnswerTooLarge { .. } => StatusCode::BAD_GATEWAY,
+            Refusal::InHand => StatusCode::CONFLICT,
             Refusal::Defect => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -207,7 +210,9 @@ impl Refusal {
     /// When to come back, where that helps: whole seconds, at most two minutes.
     pub fn retry_after_seconds(&self) -> Option<u64> {
         let wait = match self {
-            Refusal::TooManyAsks { .. } | Refusal::BodiesTooLarge { .. } => Duration::from_secs(1),
+            Refusal::TooManyAsks { .. } | Refusal::BodiesTooLarge { .. } | Refusal::InHand => {
+                Duration::from_secs(1)
+            }
             Refusal::Failed { last, .. } => match last {
                 Failure::Overloaded { retry_after, .. } => {
                     retry_after.unwrap_or(Duration::from_secs(1))
@@ -230,6 +235,7 @@ impl Refusal {
             Refusal::TooManyAsks { .. }
             | Refusal::BodiesTooLarge { .. }
             | Refusal::BodyTooSlow(_)
+            | Refusal::InHand
             | Refusal::Defect => true,
             Refusal::Failed { last, .. } => !matches!(
                 last,

@@ -1,6 +1,7 @@
 //! The phases in their order, for every request that comes in on the client port.
 
 mod betas;
+mod boarding;
 mod counting;
 mod decisions;
 mod models;
@@ -30,6 +31,7 @@ use crate::credentials::Credentials;
 use crate::decision::{COMMITTED, Decision, Outcome, UNFINISHED};
 use crate::decode::{Held, Incoming};
 use crate::encode::{self, Encoder};
+use crate::flights::{self, Lead};
 use crate::identify::identify;
 use crate::refusal::{Failure, Family, Refusal};
 use crate::route::Crossing;
@@ -38,6 +40,7 @@ use crate::shared::{Shared, hashed};
 use crate::text::Text;
 use crate::wire::Wire;
 use crate::{admit, decode, matching, plan, spans};
+use boarding::Boarded;
 
 /// How far an attempt may run ahead of a client that reads slowly.
 const EVENTS_AHEAD: usize = 64;
@@ -122,6 +125,8 @@ struct Job {
     /// finds that there.
     last_word: mpsc::OwnedPermit<Event>,
     unsettled: Arc<Unsettled>,
+    /// Of a stream under a key.
+    _lead: Option<Lead>,
     _permit: OwnedSemaphorePermit,
     _held: Held,
 }
@@ -133,7 +138,7 @@ async fn answer(
     unsettled: Arc<Unsettled>,
 ) -> Result<Response<Body>, Refusal> {
     let shared = unsettled.shared.clone();
-    let identity = identify(&parts.headers)?;
+    let (identity, key) = (identify(&parts.headers)?, flights::key(&parts.headers)?);
     {
         let view = shared.view.borrow();
         matching::may_ask(&view.table, &identity, &view.credentials)?;
@@ -145,6 +150,7 @@ async fn answer(
     if wire == Wire::Messages {
         ask.betas = betas::allowed(&parts.headers);
     }
+    let key = key.map(|key| (key, boarding::digest(wire, &body)));
     drop(body);
     let view = shared.view.borrow().clone();
     unsettled.decision.state().model.clone_from(&ask.model);
@@ -164,6 +170,18 @@ async fn answer(
         state.is_streamed = ask.stream;
         state.routed.by = "order";
     }
+    let boarding = key.map(|(key, digest)| {
+        let ticket = boarding::ticket(key, digest, &unsettled.decision, ask.stream);
+        shared.flights.board(ticket, admitted)
+    });
+    let boarded = boarding::boarded(boarding.transpose()?, &unsettled.decision);
+    let lead = match meanwhile(&unsettled, boarded).await? {
+        Boarded::First(lead) => lead,
+        Boarded::Answered(response) => {
+            unsettled.decision.state().outcome = boarding::outcome(&response);
+            return Ok(response);
+        }
+    };
     let commit_by = admitted + settings.timeout;
     let crossing = Crossing {
         shared: &shared,
@@ -187,7 +205,11 @@ async fn answer(
     let encoder = Encoder::new(&ask, &unsettled.decision.id, created);
     let (events, received) = mpsc::channel(EVENTS_AHEAD + 1);
     let last_word = events.clone().try_reserve_owned();
-    let (stream, headers_after) = (ask.stream, settings.headers_after);
+    let headers_after = ask.stream.then_some(settings.headers_after);
+    let (stream_lead, lead) = match ask.stream {
+        true => (lead, None),
+        false => (None, lead),
+    };
     let job = Job {
         ask,
         settings,
@@ -197,6 +219,7 @@ async fn answer(
         events,
         last_word: last_word.map_err(|_| Refusal::Defect)?,
         unsettled,
+        _lead: stream_lead,
         _permit: permit,
         _held: held,
     };
@@ -204,7 +227,15 @@ async fn answer(
     shared
         .tasks
         .spawn("ask", job.run().instrument(Span::current()));
-    deliver(wire, encoder, received, stream.then_some(headers_after)).await
+    let delivered = deliver(wire, encoder, received, headers_after);
+    let Some(lead) = lead else {
+        return delivered.await;
+    };
+    let landing = lead.landing();
+    shared
+        .tasks
+        .spawn("flight", boarding::fly(lead, wire, delivered));
+    boarding::landed(landing).await.ok_or(Refusal::Defect)
 }
 
 /// Keeps what was asked, where the policy wants texts in its records.

@@ -17,6 +17,7 @@ use crate::credentials::{Credentials, Roots};
 use crate::decode::Bounds;
 use crate::dial::Dialler;
 use crate::endpoints::Endpoints;
+use crate::flights::Flights;
 use crate::kept::Kept;
 use crate::load::Book;
 use crate::metrics::Metrics;
@@ -41,6 +42,8 @@ pub(crate) struct Shared {
     pub asks: Arc<Semaphore>,
     pub bodies: Bounds,
     pub ids: Ids,
+    /// Asks under an `Idempotency-Key`.
+    pub flights: Arc<Flights>,
     /// What can be asked about decisions.
     pub kept: Kept,
     /// For the texts of asks.
@@ -84,6 +87,7 @@ impl Shared {
             asks: Arc::new(Semaphore::new(args.max_asks)),
             bodies: Bounds::new(args),
             ids,
+            flights: Arc::default(),
             kept: Kept::default(),
             room: Arc::default(),
             stores,

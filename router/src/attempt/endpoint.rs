@@ -9,6 +9,7 @@ mod headers;
 mod opening;
 mod proof;
 mod reader;
+mod refused;
 mod request;
 mod restoring;
 mod vectors;
@@ -47,6 +48,8 @@ use restoring::Restoring;
 
 /// The most that is read of a count.
 const LONGEST_COUNT: usize = 64 << 10;
+/// The most that is read of an error.
+const LONGEST_ERROR: usize = 64 << 10;
 /// 2,048 vectors of 4,096 numbers, in base64.
 const LONGEST_VECTORS: usize = 48 << 20;
 
@@ -276,7 +279,13 @@ async fn send(call: &Call<'_>, dialler: &Dialler, outgoing: Outgoing) -> Result<
             status = status.as_u16(),
             "the endpoint answered with an error"
         );
-        return Err(refused(tier, status, retry_after));
+        let said = match status {
+            StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE => {
+                whole(call, response, LONGEST_ERROR).await.ok()
+            }
+            _ => None,
+        };
+        return Err(refused::failure(tier, status, said.as_ref(), retry_after));
     }
     Ok(response)
 }
@@ -418,16 +427,6 @@ fn not_sent(tier: &str, error: &reqwest::Error) -> Failure {
         _ if is_refused(error) => Failure::AddressRefused { tier },
         true => Failure::Connect { tier },
         false => Failure::Lost { tier },
-    }
-}
-
-fn refused(tier: String, status: StatusCode, retry_after: Option<Duration>) -> Failure {
-    match status.as_u16() {
-        401 | 403 => Failure::CredentialRefused { tier },
-        429 | 503 | 529 => Failure::Overloaded { tier, retry_after },
-        408 | 504 => Failure::TooSlow { tier },
-        400 | 404 | 405 | 413 | 422 => Failure::Refused { tier, field: None },
-        _ => Failure::Broken { tier },
     }
 }
 

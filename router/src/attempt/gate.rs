@@ -30,11 +30,13 @@ pub(crate) struct Gate {
 
 impl Gate {
     /// `attempt` judges each of `choices` alike.
-    pub fn new(attempt: Attempt, choices: u32, is_last_resort: bool) -> Self {
+    pub fn new(mut attempt: Attempt, choices: u32, is_last_resort: bool) -> Self {
         let choices = choices.max(1) as usize;
+        // One that is not held back waits for no other choice.
+        let verdict = attempt.checkpoint();
         Self {
             attempts: vec![attempt; choices],
-            verdicts: vec![Verdict::Wait; choices],
+            verdicts: vec![verdict; choices],
             held: Vec::new(),
             held_bytes: 0,
             is_last_resort,
@@ -52,7 +54,9 @@ impl Gate {
             for token in tokens {
                 attempt.observe(token);
             }
-            attempt.text(&piece.text);
+            if !piece.is_echo {
+                attempt.text(&piece.text);
+            }
             // What is said in place of an answer is judged as one.
             attempt.text(&piece.refusal);
             self.verdicts[choice] = attempt.checkpoint();
@@ -122,7 +126,7 @@ impl Gate {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use weir_cascade::{Asked, Config, Task};
+    use weir_cascade::{Asked, Config, HoldBack, Task};
 
     fn gate() -> Gate {
         let config = Config {
@@ -169,6 +173,17 @@ mod tests {
         let page = "x".repeat(MOST_HELD_BYTES / 4);
         let steps: Vec<Step> = (0..5).map(|_| gate.arrive(&[], piece(&page))).collect();
         assert_eq!(steps.last(), Some(&Step::Drop));
+    }
+
+    #[test]
+    fn a_choice_that_is_not_held_back_waits_for_no_other() {
+        let config = Config {
+            hold_back: HoldBack::Off,
+            ..Config::default()
+        };
+        let mut gate = Gate::new(Attempt::new(config, Asked::default()), 2, false);
+        let released = gate.arrive(&[], piece("billing"));
+        assert_eq!(released, Step::Release(vec![piece("billing")]));
     }
 
     #[test]

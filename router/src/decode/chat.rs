@@ -36,6 +36,7 @@ pub(crate) fn chat(body: Map<String, Value>) -> Result<Ask, Refusal> {
         stop: settings::stop(&fields, "stop")?,
         choices: settings::choices(&fields)?,
         logprobs: logprobs(&fields)?,
+        echo: false,
         effort: fields.any_text("reasoning_effort")?.map(str::to_owned),
         shows_thinking: true,
         user: settings::user(&fields, "user")?,

@@ -33,6 +33,7 @@ pub(crate) fn embeddings(body: Map<String, Value>) -> Result<Ask, Refusal> {
         stop: Vec::new(),
         choices: 1,
         logprobs: None,
+        echo: false,
         effort: None,
         shows_thinking: false,
         user: settings::user(&fields, "user")?,

@@ -48,6 +48,7 @@ pub(crate) fn messages(body: Map<String, Value>) -> Result<Ask, Refusal> {
         stop: settings::stop(&fields, "stop_sequences")?,
         choices: 1,
         logprobs: None,
+        echo: false,
         effort: effort.map(str::to_owned),
         shows_thinking: thinks(&fields)?,
         user: match fields.object("metadata")? {

@@ -49,6 +49,7 @@ pub(crate) fn responses(body: Map<String, Value>) -> Result<Ask, Refusal> {
         stop: Vec::new(),
         choices: 1,
         logprobs: logprobs(&fields)?,
+        echo: false,
         effort: match &reasoning {
             Some(reasoning) => reasoning.any_text("effort")?.map(str::to_owned),
             None => None,

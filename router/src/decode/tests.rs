@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::ask::{Form, Image, Needed, Part, Role, ToolChoice};
+use crate::ask::{Form, Image, Input, Needed, Part, Role, ToolChoice};
 use crate::wire::Upstream;
 
 fn decoded(body: Value) -> Result<Ask, Refusal> {
@@ -244,35 +244,73 @@ fn a_conversation_with_tools_is_understood() {
     assert!(ask.single_call);
 }
 
-fn completion(prompt: Value) -> Result<Ask, Refusal> {
-    let body = json!({ "model": "m", "prompt": prompt });
+fn completion(prompt: Value, more: Value) -> Result<Ask, Refusal> {
+    let mut body = json!({ "model": "m", "prompt": prompt });
+    for (field, value) in more.as_object().unwrap() {
+        body[field] = value.clone();
+    }
     decode(Wire::Completions, body.to_string().as_bytes())
 }
 
 #[test]
-fn a_completion_takes_one_text_or_the_tokens_of_one() {
-    use crate::ask::Input;
+fn a_completion_takes_texts_and_tokens_one_or_several() {
+    let (text, tokens) = (Input::Text("a".into()), Input::Tokens(vec![1, 2]));
     for (prompt, input) in [
-        (json!("hi"), Input::Text("hi".into())),
-        (json!(["hi"]), Input::Text("hi".into())),
-        (json!([1, 2]), Input::Tokens(vec![1, 2])),
-        (json!([[1, 2]]), Input::Tokens(vec![1, 2])),
+        (json!("a"), text.clone()),
+        (json!(["a"]), text.clone()),
+        (json!([1, 2]), tokens.clone()),
+        (json!([[1, 2]]), tokens.clone()),
+        (
+            json!(["a", "a"]),
+            Input::Many(vec![text.clone(), text.clone()]),
+        ),
+        (json!([[1, 2], "a"]), Input::Many(vec![tokens, text])),
     ] {
-        let ask = completion(prompt).unwrap();
-        assert_eq!((ask.input, ask.max_tokens), (input, Some(16)));
+        let ask = completion(prompt, json!({ "n": 3 })).unwrap();
+        assert_eq!(ask.input, input);
+        assert_eq!(ask.max_tokens, Some(16));
+        assert_eq!(
+            (ask.choices_each(), ask.choices),
+            (3, 3 * ask.prompts().len() as u32)
+        );
     }
-    for wrong in [
-        json!([]),
-        json!(1),
-        json!([-1]),
-        json!(["a", "b"]),
-        json!([[]]),
-        json!(null),
+}
+
+#[test]
+fn a_completion_that_cannot_be_is_refused_by_its_field() {
+    let many = vec!["a"; 257];
+    for (prompt, more, field) in [
+        (json!(null), json!({}), "prompt"),
+        (json!([]), json!({}), "prompt"),
+        (json!(7), json!({}), "prompt"),
+        (json!([1, "a"]), json!({}), "prompt"),
+        (json!([1, -1]), json!({}), "prompt"),
+        (json!([[]]), json!({}), "prompt[0]"),
+        (json!(["a", 1]), json!({}), "prompt[1]"),
+        (json!([[1], [4_294_967_296_u64]]), json!({}), "prompt[1]"),
+        (json!(many), json!({}), "prompt"),
+        (json!(["a", "b", "c", "d", "e"]), json!({ "n": 128 }), "n"),
+        (json!("a"), json!({ "max_tokens": 0 }), "max_tokens"),
+        (json!("a"), json!({ "n": 2, "best_of": 1 }), "best_of"),
+        (json!("a"), json!({ "echo": "yes" }), "echo"),
     ] {
-        let refused = completion(wrong.clone()).unwrap_err();
+        let refused = completion(prompt, more).unwrap_err().to_string();
+        assert!(refused.starts_with(&format!("{field}: ")), "{refused}");
+    }
+}
+
+#[test]
+fn a_prompt_may_be_read_without_an_answer_and_as_many_as_are_answered_are_the_best() {
+    let ask = completion(json!("a"), json!({ "echo": true, "max_tokens": 0 })).unwrap();
+    assert!(ask.is_read_only() && ask.echo);
+    let ask = completion(json!("a"), json!({ "n": 2, "best_of": 2 })).unwrap();
+    assert!(ask.beyond(Upstream::Worker).required.is_empty());
+    let ask = completion(json!("a"), json!({ "n": 2, "best_of": 3 })).unwrap();
+    for upstream in Upstream::ALL {
         assert!(
-            refused.to_string().starts_with("prompt: "),
-            "{wrong}: {refused}"
+            ask.beyond(upstream)
+                .required
+                .contains(&"best_of".to_owned())
         );
     }
 }

@@ -62,9 +62,10 @@ impl Voice for Completions {
 
     fn piece(&mut self, mut piece: Piece) -> String {
         let native = piece.native.as_mut();
+        let native = native.map(|native| native["choices"][0]["logprobs"].take());
         let logprobs = match native {
-            Some(native) => native["choices"][0]["logprobs"].take(),
-            None => logprobs(&piece.logprobs, self.written(piece.choice)),
+            Some(native) if piece.logprobs.is_empty() => native,
+            _ => logprobs(&piece.text, &piece.logprobs, self.written(piece.choice)),
         };
         match piece.text.is_empty() && logprobs.is_null() {
             true => String::new(),
@@ -109,8 +110,8 @@ impl Voice for Completions {
         let choices = gathered.choices.iter().zip(native).enumerate();
         let choices = choices.map(|(index, (choice, native))| {
             let stop = end.stops.get(index).unwrap_or(&Stop::Turn);
-            let logprobs = match native.is_empty() {
-                true => logprobs(&choice.logprobs, &mut 0),
+            let logprobs = match native.is_empty() || !choice.logprobs.is_empty() {
+                true => logprobs(&choice.text, &choice.logprobs, &mut 0),
                 false => Value::Object(native),
             };
             json!({
@@ -127,8 +128,8 @@ impl Voice for Completions {
 }
 
 /// The older form of log-probabilities: a list for each of their members. `written` is where the
-/// first of them stands, and then where the next one will.
-fn logprobs(tokens: &[Value], written: &mut usize) -> Value {
+/// first of them stands, and then where the next one will; `text` is what they are shown with.
+fn logprobs(text: &str, tokens: &[Value], written: &mut usize) -> Value {
     if tokens.is_empty() {
         return Value::Null;
     }
@@ -137,14 +138,12 @@ fn logprobs(tokens: &[Value], written: &mut usize) -> Value {
         let name = token["token"].as_str().unwrap_or_default();
         names.push(Value::from(name));
         values.push(token["logprob"].clone());
-        let others = token["top_logprobs"].as_array().into_iter().flatten();
-        let others = others.filter_map(|other| {
-            let name = other["token"].as_str()?;
-            Some((name.to_owned(), other["logprob"].clone()))
-        });
-        tops.push(Value::Object(others.collect()));
+        tops.push(likeliest(name, token));
         offsets.push(Value::from(*written));
-        *written += name.chars().count();
+        // What a tokenizer puts before a prompt is not in its text.
+        if !token["logprob"].is_null() || text.starts_with(name) {
+            *written += name.chars().count();
+        }
     }
     json!({
         "tokens": names,
@@ -152,4 +151,21 @@ fn logprobs(tokens: &[Value], written: &mut usize) -> Value {
         "top_logprobs": tops,
         "text_offset": offsets,
     })
+}
+
+/// By their names, what could have been in a token's place, and itself.
+fn likeliest(name: &str, token: &Value) -> Value {
+    let Some(others) = token["top_logprobs"].as_array() else {
+        return Value::Null;
+    };
+    let mut likeliest = Map::new();
+    for other in others {
+        let name = other["token"].as_str().unwrap_or_default();
+        // Of two tokens that look alike, the likelier is shown.
+        likeliest
+            .entry(name)
+            .or_insert_with(|| other["logprob"].clone());
+    }
+    likeliest.insert(name.to_owned(), token["logprob"].clone());
+    Value::Object(likeliest)
 }

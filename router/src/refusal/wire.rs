@@ -124,6 +124,7 @@ impl Refusal {
             }
             Refusal::NoTierFor { .. } => Some("unsupported_parameter"),
             Refusal::AllUnsure { .. } => Some("all_unsure"),
+            Refusal::InHand => Some("idempotency_key_in_use"),
             Refusal::Failed { last, .. } => match last {
                 Failure::TooLong { .. } => Some("context_length_exceeded"),
                 last => Some(last.word()),

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex};
 use futures::stream::BoxStream;
 use futures::{StreamExt, stream};
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::Server;
@@ -23,12 +24,18 @@ use weir_worker_api::*;
 pub enum Play {
     /// One token with this log-probability.
     Say(&'static str, f32),
+    /// The text of the prompt in one sure token.
+    Quote,
+    /// These tokens of the prompt, each as likely as the last.
+    Read(&'static [&'static str]),
     /// The answer ends well.
     End,
     /// The worker dies: the stream breaks.
     Die,
     /// Nothing comes any more, until somebody cancels.
     Hang,
+    /// Nothing comes until the test says so.
+    Wait,
     /// The ask is refused in place of an answer.
     Refuse(ErrorCode),
 }
@@ -41,11 +48,12 @@ pub struct Scripted {
     _server: Arc<JoinSet<()>>,
 }
 
-#[derive(Default)]
 struct Seen {
     scripts: Mutex<VecDeque<Vec<Play>>>,
     asked: Mutex<Vec<GenerateRequest>>,
     cancelled: AtomicUsize,
+    /// One for each wait that may end.
+    leave: Semaphore,
     /// What is counted of every prompt; nothing refuses to count.
     tokens: Mutex<Option<Reply<usize>>>,
     /// What every choice is; nothing refuses to choose.
@@ -77,7 +85,13 @@ impl Scripted {
     pub async fn start(scripts: impl IntoIterator<Item = Vec<Play>>) -> Self {
         let seen = Arc::new(Seen {
             scripts: Mutex::new(scripts.into_iter().collect()),
-            ..Seen::default()
+            asked: Mutex::default(),
+            cancelled: AtomicUsize::default(),
+            leave: Semaphore::new(0),
+            tokens: Mutex::default(),
+            choice: Mutex::default(),
+            tokenized: Mutex::default(),
+            chosen: Mutex::default(),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -119,6 +133,11 @@ impl Scripted {
         self.seen.asked.lock().unwrap().clone()
     }
 
+    /// One wait is over.
+    pub fn go_on(&self) {
+        self.seen.leave.add_permits(1);
+    }
+
     pub fn cancelled(&self) -> usize {
         self.seen.cancelled.load(Ordering::SeqCst)
     }
@@ -155,7 +174,9 @@ struct Service(Arc<Seen>);
 
 /// Counts as cancelled if it is dropped before the script's end.
 struct Playing {
-    plays: VecDeque<Play>,
+    /// With the choice that it is of.
+    plays: VecDeque<(u32, Play)>,
+    prompt: String,
     seen: Arc<Seen>,
     has_ended: bool,
 }
@@ -170,16 +191,34 @@ impl Drop for Playing {
 
 impl Playing {
     async fn next(&mut self) -> Option<Result<GenerateEvent, Status>> {
-        match self.plays.pop_front()? {
-            Play::Say(text, logprob) => Some(Ok(token(text, logprob))),
-            Play::Hang => std::future::pending().await,
+        if let Some((_, Play::Wait)) = self.plays.front() {
+            self.seen.leave.acquire().await.unwrap().forget();
+            self.plays.pop_front();
+        }
+        let (choice, play) = self.plays.pop_front()?;
+        match play {
+            Play::Say(text, logprob) => Some(Ok(token(choice, text, logprob))),
+            Play::Quote => Some(Ok(token(choice, &self.prompt, -0.01))),
+            Play::Read(texts) => {
+                let tokens = texts.iter().map(|text| Token {
+                    text: (*text).to_owned(),
+                    evidence: Some(evidence(-0.5)),
+                    ..Token::default()
+                });
+                let tokens = tokens.collect();
+                Some(Ok(event(generate_event::Event::Prompt(PromptTokens {
+                    tokens,
+                }))))
+            }
+            Play::Hang | Play::Wait => std::future::pending().await,
             Play::Die => {
                 self.has_ended = true;
                 Some(Err(Status::unavailable("gone")))
             }
             Play::End | Play::Refuse(_) => {
-                self.has_ended = true;
+                self.has_ended = self.plays.is_empty();
                 Some(Ok(event(generate_event::Event::Finished(Finished {
+                    choice,
                     reason: FinishReason::Stop.into(),
                     prompt_tokens: 7,
                     completion_tokens: 2,
@@ -190,21 +229,40 @@ impl Playing {
     }
 }
 
-fn token(text: &str, logprob: f32) -> GenerateEvent {
+fn token(choice: u32, text: &str, logprob: f32) -> GenerateEvent {
     event(generate_event::Event::Tokens(Tokens {
+        choice,
         text: text.to_owned(),
         tokens: vec![Token {
             id: 1,
-            evidence: Some(Evidence {
-                logprob,
-                margin: -logprob,
-                entropy: 0.1,
-                ..Evidence::default()
-            }),
+            evidence: Some(evidence(logprob)),
+            text: text.to_owned(),
             ..Token::default()
         }],
         ..Tokens::default()
     }))
+}
+
+fn evidence(logprob: f32) -> Evidence {
+    Evidence {
+        logprob,
+        margin: -logprob,
+        entropy: 0.1,
+        ..Evidence::default()
+    }
+}
+
+/// The prompt as text; of tokens, their ids.
+fn text_of(request: &GenerateRequest) -> String {
+    match request
+        .prompt
+        .as_ref()
+        .and_then(|prompt| prompt.form.as_ref())
+    {
+        Some(prompt::Form::Text(text)) => text.clone(),
+        Some(prompt::Form::Tokens(tokens)) => format!("{:?}", tokens.ids),
+        _ => String::new(),
+    }
 }
 
 fn event(event: generate_event::Event) -> GenerateEvent {
@@ -220,7 +278,8 @@ impl Worker for Service {
         &self,
         request: Request<GenerateRequest>,
     ) -> Result<Response<Self::GenerateStream>, Status> {
-        self.0.asked.lock().unwrap().push(request.into_inner());
+        let request = request.into_inner();
+        self.0.asked.lock().unwrap().push(request.clone());
         let plays = {
             let mut scripts = self.0.scripts.lock().unwrap();
             match scripts.len() {
@@ -239,12 +298,22 @@ impl Worker for Service {
                 "as the script says, with the secret sk-123",
             ));
         }
+        // Every choice does the same, one after the other; the prompt is read once.
+        let choices = 0..request.choices.max(1);
+        let plays = choices.flat_map(|choice| plays.iter().map(move |play| (choice, play.clone())));
+        let plays = plays.filter(|(choice, play)| *choice == 0 || !matches!(play, Play::Read(_)));
         let playing = Playing {
-            plays: plays.into(),
+            plays: plays.collect(),
+            prompt: text_of(&request),
             seen: self.0.clone(),
             has_ended: false,
         };
-        let started = event(generate_event::Event::Started(Started::default()));
+        let started = event(generate_event::Event::Started(Started {
+            prompt_ids: vec![1, 2, 3],
+            prompt_text: format!("text of {}", text_of(&request)),
+            first_text: "<s>".to_owned(),
+            ..Started::default()
+        }));
         let rest = stream::unfold(playing, |mut playing| async move {
             let next = playing.next().await?;
             Some((next, playing))

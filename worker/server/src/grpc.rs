@@ -49,8 +49,8 @@ impl Worker for Grpc {
             (generation, serving),
             |(mut generation, serving)| async move {
                 let mut event = generation.next().await?;
-                if let (Some(serving), Ok(Event::Tokens(tokens))) = (&serving, &mut event) {
-                    spell(serving, &mut tokens.tokens);
+                if let (Some(serving), Ok(event)) = (&serving, &mut event) {
+                    spell(serving, event);
                 }
                 let event = event
                     .map(|event| api::GenerateEvent { event: Some(event) })
@@ -158,9 +158,23 @@ impl Watching {
 }
 
 /// Puts the text of each token beside its id.
-fn spell(serving: &Serving, tokens: &mut [api::Token]) {
+fn spell(serving: &Serving, event: &mut Event) {
+    let (tokens, is_prompt) = match event {
+        Event::Started(started) => {
+            let ids = &started.prompt_ids;
+            started.first_text = ids
+                .first()
+                .map_or_else(String::new, |id| serving.token_text(*id));
+            started.prompt_text = serving.tokenizer.decode(ids).unwrap_or_default();
+            return;
+        }
+        Event::Prompt(prompt) => (&mut prompt.tokens, true),
+        Event::Tokens(tokens) => (&mut tokens.tokens, false),
+        Event::Finished(_) => return,
+    };
     for token in tokens {
-        if !serving.eos.contains(&token.id) {
+        // What ends a turn in a prompt was put there to be seen.
+        if is_prompt || !serving.eos.contains(&token.id) {
             token.text = serving.token_text(token.id);
         }
         for other in &mut token.alternatives {

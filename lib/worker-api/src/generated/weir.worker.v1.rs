@@ -163,7 +163,8 @@ pub struct GenerateRequest {
     /// the whole prompt is computed, whatever was cached. Not with resume.
     #[prost(uint32, optional, tag = "10")]
     pub prompt_logprobs: ::core::option::Option<u32>,
-    /// Tokens and their alternatives carry their text, for whoever shows them to a person.
+    /// Tokens and their alternatives carry their text, for whoever shows them to a person. Those of the
+    /// prompt too, and Started says what the prompt is as text.
     #[prost(bool, tag = "11")]
     pub spelled: bool,
 }
@@ -239,6 +240,12 @@ pub struct Started {
     /// How many prompt tokens were served from the prefix cache.
     #[prost(uint32, tag = "3")]
     pub cached_tokens: u32,
+    /// Where tokens are spelled: the prompt as text, without the special tokens that text cannot show,
+    /// and its first token, which no PromptTokens has.
+    #[prost(string, tag = "4")]
+    pub prompt_text: ::prost::alloc::string::String,
+    #[prost(string, tag = "5")]
+    pub first_text: ::prost::alloc::string::String,
 }
 /// Some tokens of one choice. Ids and evidence go out as soon as they exist. Text that may begin a
 /// stop string, or that ends inside a character, is held and comes with a later event.

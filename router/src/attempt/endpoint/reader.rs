@@ -88,6 +88,10 @@ impl Reader {
             return Ok(Taken::End);
         }
         let mut event: Value = serde_json::from_slice(data).map_err(|_| Unreadable::Garbage)?;
+        // llama-server begins so where it answers several prompts.
+        if event.is_null() {
+            return Ok(Taken::Pieces(Vec::new()));
+        }
         if !event.is_object() {
             return Err(Unreadable::Garbage);
         }

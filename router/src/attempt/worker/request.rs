@@ -6,10 +6,10 @@ use weir_worker_api as api;
 use super::Call;
 use crate::ask::{Ask, Form, Input, Message, Part, Tool, ToolChoice};
 
-pub(super) fn generate(call: &Call<'_>, ask: &Ask) -> api::GenerateRequest {
-    api::GenerateRequest {
+/// What is asked of each prompt of `ask`, in their order.
+pub(super) fn generate(call: &Call<'_>, ask: &Ask) -> Vec<api::GenerateRequest> {
+    let asked = api::GenerateRequest {
         model: call.model.to_owned(),
-        prompt: Some(prompt(ask)),
         sampling: Some(sampling(ask)),
         limits: Some(api::Limits {
             max_tokens: ask.max_tokens,
@@ -19,22 +19,30 @@ pub(super) fn generate(call: &Call<'_>, ask: &Ask) -> api::GenerateRequest {
             ignore_eos: ask.sampling.ignore_eos,
         }),
         constraint: constraint(&ask.form),
-        choices: ask.choices,
+        choices: ask.choices_each(),
         top_logprobs: ask.logprobs.unwrap_or(0),
-        spelled: ask.logprobs.is_some(),
+        prompt_logprobs: match ask.logprobs {
+            Some(_) if ask.echo => ask.logprobs,
+            // Without it there is nothing to do.
+            _ => ask.is_read_only().then_some(0),
+        },
+        // What a prompt of tokens is as text knows only the worker.
+        spelled: ask.logprobs.is_some() || ask.echo,
         cache_salt: cache_salt(call, ask),
         ..api::GenerateRequest::default()
-    }
+    };
+    let prompts = ask.prompts().iter().map(|input| api::GenerateRequest {
+        prompt: Some(read(ask, input)),
+        ..asked.clone()
+    });
+    prompts.collect()
 }
 
 pub(super) fn embed(call: &Call<'_>, ask: &Ask) -> api::EmbedRequest {
-    let inputs = match &ask.input {
-        Input::Many(inputs) => inputs.iter().map(|input| read(ask, input)).collect(),
-        input => vec![read(ask, input)],
-    };
+    let inputs = ask.prompts().iter().map(|input| read(ask, input));
     api::EmbedRequest {
         model: call.model.to_owned(),
-        inputs,
+        inputs: inputs.collect(),
         dimensions: ask.dimensions,
         cache_salt: cache_salt(call, ask),
     }

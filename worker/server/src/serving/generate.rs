@@ -155,7 +155,7 @@ impl Serving {
         let started = api::Started {
             prompt_ids,
             seed,
-            cached_tokens: 0,
+            ..api::Started::default()
         };
         let adapter = answering.adapter.map(|(name, _)| name);
         Ok((Queued { started, answers }, adapter))

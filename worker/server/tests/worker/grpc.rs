@@ -238,6 +238,7 @@ async fn evidence_for_the_prompt_comes_once_and_before_the_answer() {
     let asked = GenerateRequest {
         prompt_logprobs: Some(2),
         choices: 2,
+        spelled: true,
         ..endless(3, 4)
     };
     let mut events = client.generate(asked).await.unwrap().into_inner();
@@ -257,7 +258,12 @@ async fn evidence_for_the_prompt_comes_once_and_before_the_answer() {
         }
     }
     let ids: Vec<u32> = told.iter().map(|token| token.id).collect();
-    assert_eq!(ids, started.unwrap().prompt_ids[1..]);
+    let started = started.unwrap();
+    assert_eq!(ids, started.prompt_ids[1..]);
+    let spelled: String = told.iter().map(|token| token.text.as_str()).collect();
+    let whole = "<|begin|><|user|>hello<|end|><|assistant|>";
+    assert_eq!(started.first_text + &spelled, whole);
+    assert_eq!(started.prompt_text, "hello");
     assert!(
         told.iter()
             .all(|token| token.alternatives.len() == 2 && token.evidence.is_some())

@@ -7,8 +7,11 @@ use crate::answer::Piece;
 
 /// One choice of a chunk.
 pub(super) fn read(index: u32, choice: &Value) -> Result<(Piece, bool), Unreadable> {
+    // llama-server tells them as chats do, which clients of this wire do not know.
+    let logprobs = choice["logprobs"]["content"].as_array();
     let piece = Piece {
         choice: index,
+        logprobs: logprobs.cloned().unwrap_or_default(),
         text: choice["text"].as_str().unwrap_or_default().to_owned(),
         ..Piece::default()
     };

@@ -1,0 +1,103 @@
+//! Asks under an `Idempotency-Key`: the first is answered, whoever asks the same meanwhile gets its answer.
+
+use std::sync::Arc;
+
+use axum::body::{Body, to_bytes};
+use http::Response;
+use sha2::{Digest, Sha256};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::decision::{Decision, Outcome};
+use crate::encode;
+use crate::flights::{Boarding, Landed, Lead, Ticket};
+use crate::refusal::Refusal;
+use crate::wire::Wire;
+
+type Landing = watch::Receiver<Option<Arc<Landed>>>;
+
+/// Of all that is asked.
+pub(super) fn digest(wire: Wire, body: &[u8]) -> [u8; 32] {
+    let digest = Sha256::new().chain_update(wire.word());
+    digest
+        .chain_update([0])
+        .chain_update(body)
+        .finalize()
+        .into()
+}
+
+/// The ticket of an ask under `key`.
+pub(super) fn ticket(key: String, digest: [u8; 32], decision: &Decision, stream: bool) -> Ticket {
+    Ticket {
+        tenant: decision.state().tenant.clone(),
+        key,
+        digest,
+        decision: decision.id.clone(),
+        is_stream: stream,
+    }
+}
+
+/// Where an ask is not the first under its key, what becomes of it.
+pub(super) enum Boarded {
+    First(Option<Lead>),
+    Answered(Response<Body>),
+}
+
+/// Waits for the answer of the first, if this is another.
+pub(super) async fn boarded(
+    boarding: Option<Boarding>,
+    decision: &Decision,
+) -> Result<Boarded, Refusal> {
+    let (first, landing) = match boarding {
+        None => return Ok(Boarded::First(None)),
+        Some(Boarding::Lead(lead)) => return Ok(Boarded::First(Some(lead))),
+        Some(Boarding::Join { decision, landing }) => (decision, landing),
+    };
+    {
+        let mut state = decision.state();
+        state.routed.by = "joined";
+        state.routed.why = format!("the answer of {first}");
+    }
+    let landed = landed(landing).await.ok_or(Refusal::InHand)?;
+    Ok(Boarded::Answered(landed))
+}
+
+/// How an ask ended that got the answer of another.
+pub(super) fn outcome(response: &Response<Body>) -> Outcome {
+    match response.status().as_u16() {
+        200 => Outcome::Joined,
+        status => Outcome::Refused { status },
+    }
+}
+
+/// The answer, once it is here; nothing where whoever had it in hand has left.
+pub(super) async fn landed(mut landing: Landing) -> Option<Response<Body>> {
+    let landed = landing.wait_for(Option::is_some).await.ok()?.clone()?;
+    let mut response = Response::new(Body::from(landed.body.clone()));
+    *response.status_mut() = landed.status;
+    *response.headers_mut() = landed.headers.clone();
+    Some(response)
+}
+
+/// Has the ask of `lead` answered whoever stays to hear it, for as long as anybody may come back.
+pub(super) async fn fly(
+    lead: Lead,
+    wire: Wire,
+    answered: impl Future<Output = Result<Response<Body>, Refusal>>,
+) {
+    let response = tokio::select! {
+        answered = answered => answered,
+        () = lead.abandoned() => return,
+    };
+    let response = response.unwrap_or_else(|refusal| encode::refuse(wire.into(), &refusal, false));
+    let (parts, body) = response.into_parts();
+    // It is in memory already, and its length bounded where it was gathered.
+    if let Ok(body) = to_bytes(body, usize::MAX).await {
+        let landed = Landed {
+            status: parts.status,
+            headers: parts.headers,
+            body,
+        };
+        lead.land(landed, Instant::now());
+    }
+}
