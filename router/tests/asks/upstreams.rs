@@ -67,12 +67,12 @@ const AT_ONCE: [(&str, Outcome); 38] = [
 ];
 
 /// Those that are met by the endpoint's `firstByte` and `idle`, and by the policy's `timeout`.
-const SLOW: [(&str, Outcome); 5] = [
-    ("stall=60s", Before("too_slow")),
-    ("slow-head=60s", Before("too_slow")),
-    ("hang-after=0", Before("too_slow")),
-    ("hang-after=1", After("too_slow")),
-    ("drip=50ms", Before("too_slow")),
+const SLOW: [(&str, &str, Outcome); 5] = [
+    ("stall=60s", "1m", Before("too_slow")),
+    ("slow-head=60s", "1m", Before("too_slow")),
+    ("hang-after=0", "1m", Before("too_slow")),
+    ("hang-after=1", "1m", After("too_slow")),
+    ("drip=50ms", "2s", Before("too_slow")),
 ];
 
 /// A policy whose only tier is the stand-in as this provider.
@@ -211,10 +211,11 @@ async fn every_fault_of_anthropic_has_one_outcome() {
 
 #[tokio::test]
 async fn an_endpoint_that_takes_its_time_is_left_when_its_time_is_over() {
-    let timeouts = json!({ "firstByte": "1s", "idle": "1s" });
-    let policy =
-        json!({ "timeout": "3s", "tiers": [{}, { "endpoint": { "timeouts": timeouts } }] });
-    for (fault, outcome) in SLOW {
+    // Longer than a machine that is busy takes for the first word.
+    let timeouts = json!({ "firstByte": "4s", "idle": "4s" });
+    for (fault, timeout, outcome) in SLOW {
+        let tiers = json!([{}, { "endpoint": { "timeouts": timeouts } }]);
+        let policy = json!({ "timeout": timeout, "tiers": tiers });
         let all = PROVIDERS
             .into_iter()
             .flat_map(|provider| ways().map(move |way| (provider, way)));
