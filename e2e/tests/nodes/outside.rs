@@ -97,17 +97,28 @@ pub async fn an_endpoint_is_asked_only_where_its_authority_is_known(stage: &Stag
 
 pub async fn records_are_in_a_store_once_its_credentials_are_right(stage: &Stage) -> Result<()> {
     let without = decision(stage)?;
+    let before = records(stage, "dropped")?;
+    // Lines go in their order: what is counted from here on is the first one or came after it.
+    decision(stage)?;
     eventually(NOTICE, || {
         let [status, _, message] = credentials(stage)?;
         let is_told = message.contains(
             "records are not written: entry aws_access_key_id of Secret store is missing",
         );
         ensure!(status == "False" && is_told, "{status}: {message}");
-        counts(stage, "dropped")
+        let dropped = records(stage, "dropped")?;
+        ensure!(dropped > before, "{dropped} were dropped, as before");
+        Ok(())
     })
     .await?;
 
     give(stage, "another-password")?;
+    eventually(NOTICE, || {
+        let [status, _, message] = credentials(stage)?;
+        ensure!(status == "True", "{message}");
+        Ok(())
+    })
+    .await?;
     let wrong = decision(stage)?;
     eventually(NOTICE, || {
         let log = stage.kubectl(&format!(
@@ -125,8 +136,12 @@ pub async fn records_are_in_a_store_once_its_credentials_are_right(stage: &Stage
 
     give(stage, PASSWORD)?;
     let right = decision(stage)?;
-    eventually(NOTICE, || counts(stage, "written")).await?;
     let lines = arrived(stage, &right).await?;
+    eventually(NOTICE, || {
+        ensure!(records(stage, "written")? > 0, "none was counted");
+        Ok(())
+    })
+    .await?;
     let has = |id: &str| lines.iter().any(|line| line["id"] == id);
     ensure!(
         has(&wrong),
@@ -231,8 +246,8 @@ fn credentials(stage: &Stage) -> Result<[String; 3]> {
     stage.condition(&policy, "CredentialsReady")
 }
 
-/// Some record of the policy had this end.
-fn counts(stage: &Stage, outcome: &str) -> Result<()> {
+/// How many records of the policy had this end.
+fn records(stage: &Stage, outcome: &str) -> Result<u64> {
     let pods = format!("get pods --selector=weir.dev/component=router --namespace {NAMESPACE}");
     let pod = stage.kubectl(&format!(
         "{pods} --output=jsonpath={{.items[0].metadata.name}}"
@@ -242,11 +257,8 @@ fn counts(stage: &Stage, outcome: &str) -> Result<()> {
     ))?;
     let line = format!("weir_router_records_total{{policy=\"known\",outcome=\"{outcome}\"}} ");
     let count = metrics.lines().find_map(|text| text.strip_prefix(&line));
-    ensure!(
-        count.is_some_and(|count| count != "0"),
-        "{line}is {count:?}"
-    );
-    Ok(())
+    let count = count.map_or(Ok(0), str::parse);
+    count.with_context(|| format!("reading {line}"))
 }
 
 /// All lines of the store, once that of a decision is among them.
