@@ -33,6 +33,7 @@ use crate::decode::{Held, Incoming};
 use crate::encode::{self, Encoder};
 use crate::flights::{self, Lead};
 use crate::identify::identify;
+use crate::matching::Matched;
 use crate::refusal::{Failure, Family, Refusal};
 use crate::route::Crossing;
 use crate::settle::Unsettled;
@@ -114,12 +115,7 @@ async fn refuse(
 
 /// An ask that has passed every phase before the first attempt.
 struct Job {
-    ask: Ask,
-    settings: Arc<Settings>,
-    plan: Plan,
-    credentials: Arc<Credentials>,
-    /// When the first byte must have been committed.
-    commit_by: Instant,
+    ready: Ready,
     events: mpsc::Sender<Event>,
     /// A place kept for what ends the ask from outside: however far behind the client reads, it
     /// finds that there.
@@ -127,8 +123,6 @@ struct Job {
     unsettled: Arc<Unsettled>,
     /// Of a stream under a key.
     _lead: Option<Lead>,
-    _permit: OwnedSemaphorePermit,
-    _held: Held,
 }
 
 async fn answer(
@@ -156,20 +150,7 @@ async fn answer(
     unsettled.decision.state().model.clone_from(&ask.model);
     let matched = matching::find(&view.table, &ask.model, &identity, &view.credentials)?;
     let settings = matched.route.settings.clone();
-    {
-        let mut state = unsettled.decision.state();
-        if let Owner::Policy(policy) = &matched.route.owner {
-            state.policy.clone_from(&policy.name);
-            state.generation = policy.generation;
-            if let Some(store) = &settings.records.store {
-                let outbox = shared.stores.outbox(&policy.name, store);
-                let _ = unsettled.outbox.set(outbox);
-            }
-        }
-        state.tenant = matched.tenant.as_deref().map(hashed).unwrap_or_default();
-        state.is_streamed = ask.stream;
-        state.routed.by = "order";
-    }
+    write_down(&unsettled, &matched, &ask);
     let boarding = key.map(|(key, digest)| {
         let ticket = boarding::ticket(key, digest, &unsettled.decision, ask.stream);
         shared.flights.board(ticket, admitted)
@@ -201,41 +182,87 @@ async fn answer(
         .decision
         .planned(&plan, plan::steps(&settings, &plan, &ask));
     keep_text(&unsettled, &settings, &ask);
-    let created = jiff::Timestamp::now().as_second();
-    let encoder = Encoder::new(&ask, &unsettled.decision.id, created);
-    let (events, received) = mpsc::channel(EVENTS_AHEAD + 1);
-    let last_word = events.clone().try_reserve_owned();
-    let headers_after = ask.stream.then_some(settings.headers_after);
-    let (stream_lead, lead) = match ask.stream {
-        true => (lead, None),
-        false => (None, lead),
-    };
-    let job = Job {
+    let ready = Ready {
         ask,
         settings,
         plan,
         credentials: view.credentials.clone(),
         commit_by,
-        events,
-        last_word: last_word.map_err(|_| Refusal::Defect)?,
-        unsettled,
-        _lead: stream_lead,
         _permit: permit,
         _held: held,
     };
-    // The ask outlives this future, which ends with the client: what it holds is settled there.
-    shared
-        .tasks
-        .spawn("ask", job.run().instrument(Span::current()));
-    let delivered = deliver(wire, encoder, received, headers_after);
-    let Some(lead) = lead else {
-        return delivered.await;
-    };
-    let landing = lead.landing();
-    shared
-        .tasks
-        .spawn("flight", boarding::fly(lead, wire, delivered));
-    boarding::landed(landing).await.ok_or(Refusal::Defect)
+    ready.answer(lead, unsettled).await
+}
+
+/// Writes into the decision what is known of an ask once its policy is.
+fn write_down(unsettled: &Unsettled, matched: &Matched, ask: &Ask) {
+    let shared = &unsettled.shared;
+    let settings = &matched.route.settings;
+    let mut state = unsettled.decision.state();
+    if let Owner::Policy(policy) = &matched.route.owner {
+        state.policy.clone_from(&policy.name);
+        state.generation = policy.generation;
+        if let Some(store) = &settings.records.store {
+            let outbox = shared.stores.outbox(&policy.name, store);
+            let _ = unsettled.outbox.set(outbox);
+        }
+    }
+    state.tenant = matched.tenant.as_deref().map(hashed).unwrap_or_default();
+    state.is_streamed = ask.stream;
+    state.routed.by = "order";
+}
+
+/// An ask that is to be pursued.
+struct Ready {
+    ask: Ask,
+    settings: Arc<Settings>,
+    plan: Plan,
+    credentials: Arc<Credentials>,
+    /// When the first byte must have been committed.
+    commit_by: Instant,
+    _permit: OwnedSemaphorePermit,
+    _held: Held,
+}
+
+impl Ready {
+    /// Has it pursued, and hands over what comes of that. A whole answer under a key is for whoever waits.
+    async fn answer(
+        self,
+        lead: Option<Lead>,
+        unsettled: Arc<Unsettled>,
+    ) -> Result<Response<Body>, Refusal> {
+        let shared = unsettled.shared.clone();
+        let wire = self.ask.wire;
+        let headers_after = self.ask.stream.then_some(self.settings.headers_after);
+        let (stream_lead, lead) = match self.ask.stream {
+            true => (lead, None),
+            false => (None, lead),
+        };
+        let created = jiff::Timestamp::now().as_second();
+        let encoder = Encoder::new(&self.ask, &unsettled.decision.id, created);
+        let (events, received) = mpsc::channel(EVENTS_AHEAD + 1);
+        let last_word = events.clone().try_reserve_owned();
+        let job = Job {
+            ready: self,
+            events,
+            last_word: last_word.map_err(|_| Refusal::Defect)?,
+            unsettled,
+            _lead: stream_lead,
+        };
+        // The ask outlives this future, which ends with the client: what it holds is settled there.
+        shared
+            .tasks
+            .spawn("ask", job.run().instrument(Span::current()));
+        let delivered = deliver(wire, encoder, received, headers_after);
+        let Some(lead) = lead else {
+            return delivered.await;
+        };
+        let landing = lead.landing();
+        shared
+            .tasks
+            .spawn("flight", boarding::fly(lead, wire, delivered));
+        boarding::landed(landing).await.ok_or(Refusal::Defect)
+    }
 }
 
 /// Keeps what was asked, where the policy wants texts in its records.
@@ -296,17 +323,18 @@ impl Job {
     /// Pursues the ask until it is answered, its time is up, or nobody listens.
     async fn run(self) {
         let decision = &self.unsettled.decision;
-        let steps: Vec<Tier> = self.plan.steps();
+        let ready = &self.ready;
+        let steps: Vec<Tier> = ready.plan.steps();
         let mut pursuit = Pursuit {
             shared: &self.unsettled.shared,
-            credentials: &self.credentials,
-            ask: &self.ask,
-            settings: &self.settings,
+            credentials: &ready.credentials,
+            ask: &ready.ask,
+            settings: &ready.settings,
             decision,
             out: &self.events,
-            commit_by: self.commit_by,
+            commit_by: ready.commit_by,
         };
-        let pursued = timeout(self.settings.max_duration, pursuit.run(&steps));
+        let pursued = timeout(ready.settings.max_duration, pursuit.run(&steps));
         tokio::select! {
             biased;
             pursued = pursued => if pursued.is_err() {

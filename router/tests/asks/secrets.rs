@@ -17,7 +17,6 @@ fn headers() -> HeaderMap {
     for (name, value) in [
         ("authorization", "Bearer xyzzy-4711"),
         ("x-note", "xyzzy-4711"),
-        ("idempotency-key", "xyzzy-4711"),
         ("tracestate", "a=xyzzy-4711"),
     ] {
         headers.insert(name, HeaderValue::from_static(value));
@@ -57,7 +56,11 @@ async fn a_secret_of_the_clients_is_in_no_record_log_span_or_metric_however_its_
     give_credentials(&rig, &bucket.url).await;
     let mut ids = Vec::new();
     let mut ask = async |extra: Value, status: StatusCode| {
-        let response = rig.ask_with(question(extra), headers()).await;
+        let mut headers = headers();
+        // Each is a request of its own.
+        let key = format!("{MARK}-{}", ids.len());
+        headers.insert("idempotency-key", key.parse().unwrap());
+        let response = rig.ask_with(question(extra), headers).await;
         assert_eq!(response.status(), status);
         ids.push(header(&response, "x-weir-decision"));
         response
