@@ -206,7 +206,7 @@ struct Connection {
 }
 
 impl Connection {
-    async fn serve(mut self) {
+    async fn serve(self) {
         let builder = builder(&self.limits);
         let farewell = self.limits.times.farewell;
         let answers = self.limits.patience.map(Answers::new);
@@ -214,40 +214,45 @@ impl Connection {
         let service = TowerToHyperService::new(service(self.routes, answers.clone()));
         let connection = builder.serve_connection(stream, service);
         pin!(connection);
+        // What is awaited has its whole time. When nothing is, there may be streams left that nobody
+        // reads.
+        let idle = async |reader, long| match &answers {
+            Some(answers) => answers.idle(reader, long).await,
+            None => pending().await,
+        };
         let deserted = async {
             match &answers {
                 Some(answers) => answers.deserted().await,
                 None => pending().await,
             }
         };
-        let reader = async {
+        // Without its sender the end has come too.
+        let ending = async |mut ending: watch::Receiver<bool>| {
+            let _ = ending.wait_for(|is_ending| *is_ending).await;
+        };
+        let is_ending = tokio::select! {
+            ended = connection.as_mut() => return told(ended),
+            () = ending(self.ending.clone()) => true,
+            () = deserted => false,
+        };
+        connection.as_mut().graceful_shutdown();
+        if let (false, Some(patience)) = (is_ending, self.limits.patience) {
             tokio::select! {
-                // Without its sender the end has come too.
-                _ = self.ending.wait_for(|is_ending| *is_ending) => farewell,
-                () = deserted => self.limits.patience.map_or(farewell, |patience| patience.reader),
+                ended = connection.as_mut() => return told(ended),
+                () = idle(patience.reader, farewell) => return,
+                () = ending(self.ending) => {}
             }
-        };
-        let ended = tokio::select! {
-            ended = connection.as_mut() => ended,
-            reader = reader => {
-                connection.as_mut().graceful_shutdown();
-                // What is awaited has its whole time. When nothing is, there may be streams left that
-                // nobody reads.
-                let left = async {
-                    match &answers {
-                        Some(answers) => answers.idle(reader, farewell).await,
-                        None => pending().await,
-                    }
-                };
-                tokio::select! {
-                    ended = connection => ended,
-                    () = left => return,
-                }
-            }
-        };
-        if let Err(error) = ended {
-            tracing::debug!(%error, "a connection broke");
         }
+        tokio::select! {
+            ended = connection => told(ended),
+            () = idle(farewell, farewell) => {}
+        }
+    }
+}
+
+fn told(ended: Result<(), BoxError>) {
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection broke");
     }
 }
 

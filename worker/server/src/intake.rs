@@ -37,6 +37,7 @@ pub struct Intake {
 pub struct Taking {
     room: Intake,
     held: Option<OwnedSemaphorePermit>,
+    kept: Option<OwnedSemaphorePermit>,
     bytes: usize,
 }
 
@@ -60,6 +61,7 @@ impl Intake {
         Taking {
             room: self.clone(),
             held: None,
+            kept: None,
             bytes: 0,
         }
     }
@@ -85,7 +87,8 @@ impl Taking {
     /// What is left of it is computed for longer than anybody should wait to come in, and takes so
     /// many bytes.
     pub fn keep(&mut self, bytes: usize) -> Result<(), Refusal> {
-        self.held = Some(taken(&self.room.kept, bytes.div_ceil(1024))?);
+        self.kept = Some(taken(&self.room.kept, bytes.div_ceil(1024))?);
+        self.held = None;
         Ok(())
     }
 }

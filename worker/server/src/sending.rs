@@ -21,8 +21,14 @@ pub struct Sending(Arc<Semaphore>);
 
 /// The room of one answer, until it is dropped.
 #[derive(Debug)]
-pub struct Held {
-    _permit: OwnedSemaphorePermit,
+pub struct Held(OwnedSemaphorePermit);
+
+impl Held {
+    /// So many bytes of the answer are there no longer.
+    pub fn give_back(&mut self, bytes: usize) {
+        let most = self.0.num_permits();
+        drop(self.0.split(most.min(bytes / 1024)));
+    }
 }
 
 impl Default for Sending {
@@ -32,6 +38,11 @@ impl Default for Sending {
 }
 
 impl Sending {
+    #[cfg(test)]
+    pub fn free_kibibytes(&self) -> usize {
+        self.0.available_permits()
+    }
+
     /// Waits for room a little.
     pub async fn hold(&self, bytes: usize) -> Result<Held, Refusal> {
         let full = || Refusal::Unread {
@@ -40,7 +51,7 @@ impl Sending {
         let kibibytes = u32::try_from(bytes.div_ceil(1024)).map_err(|_| full())?;
         let permit = self.0.clone().acquire_many_owned(kibibytes);
         match timeout(LONGEST, permit).await {
-            Ok(Ok(permit)) => Ok(Held { _permit: permit }),
+            Ok(Ok(permit)) => Ok(Held(permit)),
             Ok(Err(_)) | Err(_) => Err(full()),
         }
     }

@@ -18,6 +18,7 @@ pub mod tools;
 
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
 use weir_engine::{
     Constraints, Engine,
     model::{GenerationDefaults, ModelFacts, Pooling, Tokenizer},
@@ -59,6 +60,8 @@ pub struct Serving {
     pub most_prompt_bytes: usize,
     /// Where prompts are tokenized, among other things.
     pub reading_prompts: Aside,
+    /// One permit for each choice whose options may be tokenized at once.
+    pub choosing: Semaphore,
     /// Tokens with which the model ends its turn.
     pub eos: Arc<[u32]>,
     pub adapters: Seen,

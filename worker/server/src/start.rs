@@ -6,7 +6,11 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use tokio::{sync::watch, task::spawn_blocking, time::timeout};
+use tokio::{
+    sync::{Semaphore, watch},
+    task::spawn_blocking,
+    time::timeout,
+};
 use weir_engine::{
     Constraints, Ended, Engine, EngineOptions, model,
     model::{
@@ -111,6 +115,7 @@ pub async fn start(
         most_prompt_bytes: most_prompt_bytes(&loaded.tokenizer, facts.vocabulary, &engine),
         engine,
         reading_prompts: Aside::with(PROMPTS_AT_ONCE),
+        choosing: Semaphore::new(PROMPTS_AT_ONCE),
         eos: loaded.tokenizer.ends().into(),
         tool_style: Style::of(template.as_ref().map(Renderer::source), &loaded.tokenizer),
         constraints: Constraints::new(loaded.tokenizer.clone(), facts.vocabulary),

@@ -23,7 +23,8 @@ use super::Patience;
 const LONGEST_PIECE: usize = 16 << 10;
 
 /// Bytes in a second, which whoever reads the whole of an answer takes beside the patience that there
-/// is with one that takes nothing. Of a stream nobody can say how fast it should be read.
+/// is with one that takes nothing. Of a stream that holds for each of its frames, most of which are
+/// small.
 const LEAST_SPEED: u64 = 8 << 10;
 
 /// Answers of one connection that nobody read, after which it has no more.
@@ -67,7 +68,8 @@ struct Reading {
     rest: Bytes,
     /// Since when a piece is in the reader's hands.
     taken: Option<Instant>,
-    /// All of it is there, and so much was handed over; how long the reader had it in hand.
+    /// All of it is there. Of that, or else of the last frame, so much was handed over, and the reader
+    /// had it in hand for so long.
     is_whole: bool,
     handed: u64,
     in_hand: Duration,
@@ -243,7 +245,7 @@ impl Reading {
         };
         let last = now - since;
         let least = Duration::from_secs(self.handed / LEAST_SPEED);
-        last >= patience || self.is_whole && self.in_hand + last >= patience + least
+        last >= patience || self.in_hand + last >= patience + least
     }
 
     fn poll_next(
@@ -258,6 +260,9 @@ impl Reading {
             );
         };
         if self.rest.is_empty() {
+            if !self.is_whole {
+                (self.handed, self.in_hand) = (0, Duration::ZERO);
+            }
             match Pin::new(body).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
                     Ok(data) if !data.is_empty() => self.rest = data,
@@ -329,14 +334,18 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_whole_answer_has_to_be_read_at_some_speed_and_a_stream_has_not() {
+    async fn a_whole_answer_has_to_be_read_at_some_speed_and_so_has_each_frame_of_a_stream() {
         let bytes = 1 << 20;
         let whole = || Body::from(vec![0; bytes]);
-        let streamed = || Body::from_stream(stream::iter([Ok::<_, axum::Error>(vec![0; bytes])]));
+        let streamed = |count: usize| {
+            let frames = (0..count).map(move |_| Ok::<_, axum::Error>(vec![0; bytes / count]));
+            Body::from_stream(stream::iter(frames))
+        };
         for (body, speed, is_read) in [
             (whole(), 2 * LEAST_SPEED, true),
             (whole(), LEAST_SPEED / 2, false),
-            (streamed(), LEAST_SPEED / 2, true),
+            (streamed(1), LEAST_SPEED / 2, false),
+            (streamed(1024), LEAST_SPEED / 2, true),
         ] {
             let answers = answers();
             let mut pieces = Body::new(answers.begin().follow(body)).into_data_stream();

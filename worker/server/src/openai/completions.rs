@@ -5,7 +5,7 @@
 mod choice;
 mod stream;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::{body::Body, extract::State, response::Response};
 use futures::{StreamExt, TryStreamExt, stream::iter};
@@ -24,6 +24,7 @@ use super::{
     written::written,
 };
 use crate::{
+    intake::Taking,
     refusal::Refusal,
     serving::{
         Generation, Serving,
@@ -71,9 +72,11 @@ pub async fn completions(State(wire): State<Wire>, body: Body) -> Result<Respons
     let response = match asked.stream {
         true => stream::answer(serving, asked, room).await.map_err(named)?,
         false => {
-            room.keep(asked.bytes())?;
-            let answer = whole(&serving, asked).await.map_err(named)?;
-            drop(room);
+            // A single prompt has its place in the queue.
+            if asked.prompts.len() > 1 {
+                room.keep(asked.bytes())?;
+            }
+            let answer = whole(&serving, asked, room).await.map_err(named)?;
             written(&serving.sending, answer).await?
         }
     };
@@ -242,13 +245,25 @@ async fn all_fit(
 }
 
 /// The whole answer as one object: the choices of the first prompt, then those of the second.
-async fn whole(serving: &Arc<Serving>, asked: Completion) -> Result<Whole<Told>, Refusal> {
+async fn whole(
+    serving: &Arc<Serving>,
+    asked: Completion,
+    room: Taking,
+) -> Result<Whole<Told>, Refusal> {
     // What cannot be computed now does not crowd the queue.
     let sequences = serving.engine.options().max_sequences;
     let at_once = (sequences / asked.generate.choices as usize).max(1);
     let gathered = asked.gathered();
     all_fit(serving, &asked, &gathered).await?;
-    let answers = (0..asked.prompts.len()).map(|index| one(serving, (&asked, &gathered), index));
+    let room = Mutex::new(Some(room));
+    let queued = || {
+        if asked.prompts.len() == 1 {
+            let mut room = room.lock().unwrap_or_else(PoisonError::into_inner);
+            *room = None;
+        }
+    };
+    let answers =
+        (0..asked.prompts.len()).map(|index| one(serving, (&asked, &gathered), index, &queued));
     let answers: Vec<(Vec<Choice>, Usage)> = iter(answers).buffered(at_once).try_collect().await?;
     let mut usage = Usage::default();
     let mut choices = Vec::new();
@@ -271,6 +286,7 @@ async fn one(
     serving: &Arc<Serving>,
     (asked, gathered): (&Completion, &Gathered),
     index: usize,
+    queued: &(impl Fn() + Sync),
 ) -> Result<(Vec<Choice>, Usage), Refusal> {
     let prompt = &asked.prompts[index];
     let first_try = serving.generate_whole(asked.request(prompt), gathered);
@@ -281,6 +297,7 @@ async fn one(
         }
         generation => generation?,
     };
+    queued();
     let mut usage = Usage::default();
     let mut choices: Vec<Choice> = (0..asked.generate.choices)
         .map(|_| Choice::new(serving, asked.scale()))

@@ -1,12 +1,16 @@
 //! Scores a closed set of answers without writing any of them.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
+use tokio::time::timeout;
 use weir_engine::{Scoring, common_prefix};
 use weir_worker_api as api;
 
 use super::{Serving, prompt::PromptText};
 use crate::{adapters::uses::Use, refusal::Refusal};
+
+/// For those whose options are tokenized.
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
 /// Each option is computed after the shared prompt, so many of them take long.
 const MOST_OPTIONS: usize = 256;
@@ -46,12 +50,7 @@ impl Serving {
                 context_tokens,
             });
         }
-        // One after the other: each takes its turn among others' prompts, and none does for a client
-        // that has left.
-        let mut sequences = Vec::new();
-        for option in &request.options {
-            sequences.push(self.encoded(&text, option).await?);
-        }
+        let sequences = self.sequences(&text, &request.options).await?;
         // An option can change how the end of the prompt is tokenized: what differs from the
         // prompt alone is scored as part of every option, so that the sums are comparable.
         let from = sequences
@@ -102,6 +101,30 @@ impl Serving {
 }
 
 impl Serving {
+    /// The tokens of the prompt with each option, which take as much as all of them together: a few
+    /// are made at once, as they are scored.
+    async fn sequences(
+        self: &Arc<Self>,
+        prompt: &PromptText,
+        options: &[String],
+    ) -> Result<Vec<Vec<u32>>, Refusal> {
+        let place = timeout(LONGEST_WAIT, self.choosing.acquire()).await;
+        let _place = place.map_err(|_| self.no_place())?;
+        let mut sequences = Vec::new();
+        // One after the other: each takes its turn among others' prompts, and none does for a client
+        // that has left.
+        for option in options {
+            sequences.push(loop {
+                match self.encoded(prompt, option).await {
+                    // What is done already is not thrown away.
+                    Err(Refusal::Overloaded { .. }) if !sequences.is_empty() => {}
+                    encoded => break encoded?,
+                }
+            });
+        }
+        Ok(sequences)
+    }
+
     async fn encoded(
         self: &Arc<Self>,
         prompt: &PromptText,

@@ -35,7 +35,11 @@ pub async fn answer(
     mut room: Taking,
 ) -> Result<Response, Refusal> {
     if asked.echo {
-        room.keep(asked.bytes())?;
+        room.keep(
+            asked
+                .bytes()
+                .saturating_mul(asked.generate.choices as usize),
+        )?;
     }
     let mut generations = Vec::new();
     for (index, prompt) in asked.prompts.iter().enumerate() {
@@ -102,6 +106,10 @@ struct Writing {
 impl Writing {
     /// What an event of the answer to one prompt leads to.
     fn pieces(&mut self, prompt: usize, event: Event) -> Result<Vec<Value>, Refusal> {
+        // What was made of the event before is taken.
+        if self.unshown == 0 {
+            self.room = None;
+        }
         let count = self.asked.generate.choices as usize;
         let own = prompt * count..(prompt + 1) * count;
         match event {
@@ -141,9 +149,6 @@ impl Writing {
         let choices = self.asked.generate.choices as usize;
         self.gathered.echo(text.len(), choices)?;
         self.unshown -= 1;
-        if self.unshown == 0 {
-            self.room = None;
-        }
         Ok(text)
     }
 
