@@ -18,7 +18,8 @@ use tokio::{
 
 use crate::{grpc::status, refusal::Refusal};
 
-/// Of requests that are not whole or not read yet, together; and of those that are kept.
+/// Of requests that are not whole or not read yet, together; of those that are kept; and of prompts
+/// that are shown again.
 const MOST_KIBIBYTES: usize = 128 << 10;
 
 /// Longer than a request of the greatest size takes on a slow line, so that nobody holds what it has
@@ -30,6 +31,7 @@ pub const LONGEST: Duration = Duration::from_secs(30);
 pub struct Intake {
     coming: Arc<Semaphore>,
     kept: Arc<Semaphore>,
+    shown: Arc<Semaphore>,
 }
 
 /// What has come of one request.
@@ -47,6 +49,7 @@ impl Default for Intake {
         Self {
             coming: room(),
             kept: room(),
+            shown: room(),
         }
     }
 }
@@ -87,9 +90,22 @@ impl Taking {
     /// What is left of it is computed for longer than anybody should wait to come in, and takes so
     /// many bytes.
     pub fn keep(&mut self, bytes: usize) -> Result<(), Refusal> {
-        self.kept = Some(taken(&self.room.kept, bytes.div_ceil(1024))?);
-        self.held = None;
+        let kept = taken(&self.room.kept, bytes.div_ceil(1024))?;
+        self.instead(kept);
         Ok(())
+    }
+
+    /// The same where so many bytes are shown again, to somebody who may take long to read them.
+    pub fn show(&mut self, bytes: usize) -> Result<(), Refusal> {
+        let kibibytes = bytes.div_ceil(1024).min(MOST_KIBIBYTES);
+        let shown = taken(&self.room.shown, kibibytes)?;
+        self.instead(shown);
+        Ok(())
+    }
+
+    fn instead(&mut self, kept: OwnedSemaphorePermit) {
+        self.kept = Some(kept);
+        self.held = None;
     }
 }
 

@@ -18,7 +18,6 @@ pub mod tools;
 
 use std::sync::Arc;
 
-use tokio::sync::Semaphore;
 use weir_engine::{
     Constraints, Engine,
     model::{GenerationDefaults, ModelFacts, Pooling, Tokenizer},
@@ -32,9 +31,9 @@ use crate::{
     adapters::{Seen, uses::Uses},
     capacity::Capacity,
     draining::Cutoff,
+    held::Room,
     metrics::Metrics,
     renderer::Renderer,
-    sending::Sending,
 };
 
 /// A loaded model behind its engine, with all that turns requests into work for it.
@@ -60,8 +59,8 @@ pub struct Serving {
     pub most_prompt_bytes: usize,
     /// Where prompts are tokenized, among other things.
     pub reading_prompts: Aside,
-    /// One permit for each choice whose options may be tokenized at once.
-    pub choosing: Semaphore,
+    /// Of the tokens of options until they are scored.
+    pub choosing: Room,
     /// Tokens with which the model ends its turn.
     pub eos: Arc<[u32]>,
     pub adapters: Seen,
@@ -77,7 +76,7 @@ pub struct Serving {
     pub shutdown: Shutdown,
     pub cutoff: Cutoff,
     /// Of whole answers.
-    pub sending: Sending,
+    pub sending: Room,
     /// With those who read answers.
     pub patience: Patience,
 }

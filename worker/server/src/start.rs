@@ -6,11 +6,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use tokio::{
-    sync::{Semaphore, watch},
-    task::spawn_blocking,
-    time::timeout,
-};
+use tokio::{sync::watch, task::spawn_blocking, time::timeout};
 use weir_engine::{
     Constraints, Ended, Engine, EngineOptions, model,
     model::{
@@ -30,6 +26,7 @@ use crate::{
     capacity::Capacity,
     draining::{Cutoff, Idle},
     failure::Failure,
+    held::Room,
     loading::{Took, keep_up},
     memory::Memory,
     metrics::Metrics,
@@ -37,7 +34,6 @@ use crate::{
     planned::planned,
     renderer::Renderer,
     room,
-    sending::Sending,
     serving::{Aside, Patience, Serving, tools::Style},
     stage::Stage,
     warm_up::{try_out, warm_up},
@@ -115,7 +111,7 @@ pub async fn start(
         most_prompt_bytes: most_prompt_bytes(&loaded.tokenizer, facts.vocabulary, &engine),
         engine,
         reading_prompts: Aside::with(PROMPTS_AT_ONCE),
-        choosing: Semaphore::new(PROMPTS_AT_ONCE),
+        choosing: Room::default(),
         eos: loaded.tokenizer.ends().into(),
         tool_style: Style::of(template.as_ref().map(Renderer::source), &loaded.tokenizer),
         constraints: Constraints::new(loaded.tokenizer.clone(), facts.vocabulary),
@@ -134,7 +130,7 @@ pub async fn start(
         adapter_bytes,
         shutdown: process.shutdown().clone(),
         cutoff: Cutoff::after(args.drain, idle, process.tasks()),
-        sending: Sending::default(),
+        sending: Room::default(),
         patience: Patience::of(args.reader_patience, process.tasks()),
     };
     Ok((serving, ended))

@@ -19,8 +19,8 @@ use serde::Serialize;
 use tokio::task::spawn_blocking;
 
 use crate::{
+    held::{Full, Held, Room},
     refusal::Refusal,
-    sending::{Held, Sending},
 };
 
 /// More than most answers take.
@@ -29,7 +29,7 @@ const PIECE_BYTES: usize = 1 << 16;
 /// A response with the answer, written on a thread where taking long disturbs nobody.
 /// It holds its room until it is read.
 pub async fn written(
-    sending: &Sending,
+    sending: &Room,
     answer: impl Serialize + Send + 'static,
 ) -> Result<Response, Refusal> {
     let written = spawn_blocking(move || {
@@ -52,21 +52,24 @@ pub async fn written(
     Ok(response)
 }
 
-/// An answer that is there, of which each piece gives its room back when it is handed over.
+/// An answer that is there, of which each piece gives its room back when the next one is asked for.
 struct Whole {
     pieces: VecDeque<Bytes>,
-    /// Short ones have none.
-    held: Option<Held>,
+    held: Held,
+    /// Of the piece that was handed over last.
+    handed: usize,
 }
 
 impl Whole {
-    async fn of(pieces: VecDeque<Bytes>, sending: &Sending) -> Result<Self, Refusal> {
-        let bytes = pieces.iter().map(Bytes::len).sum();
-        let held = match pieces.len() {
-            0 | 1 => None,
-            _ => Some(sending.hold(bytes).await?),
-        };
-        Ok(Self { pieces, held })
+    async fn of(pieces: VecDeque<Bytes>, sending: &Room) -> Result<Self, Refusal> {
+        let held = sending.hold(pieces.iter().map(Bytes::len).sum()).await;
+        let held = held.map_err(|Full { limit_bytes }| Refusal::Unread { limit_bytes })?;
+        let handed = 0;
+        Ok(Self {
+            pieces,
+            held,
+            handed,
+        })
     }
 }
 
@@ -78,10 +81,10 @@ impl HttpBody for Whole {
         mut self: Pin<&mut Self>,
         _cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let handed = self.handed;
+        self.held.give_back(handed);
         let piece = self.pieces.pop_front();
-        if let (Some(piece), Some(held)) = (&piece, &mut self.held) {
-            held.give_back(piece.len());
-        }
+        self.handed = piece.as_ref().map_or(0, Bytes::len);
         Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))))
     }
 
@@ -124,7 +127,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_answer_says_how_long_it_is_and_gives_its_room_back_as_it_is_read() {
-        let sending = Sending::default();
+        let sending = Room::default();
         let text = "x".repeat(3 * PIECE_BYTES);
         let answer = written(&sending, text.clone()).await.unwrap();
         let length = text.len() + 2;
@@ -132,25 +135,15 @@ mod tests {
         // By that a reader is held to a speed.
         assert_eq!(answer.body().size_hint().exact(), Some(length as u64));
         let all = sending.free_kibibytes() + length.div_ceil(1024);
+        let held = || all - sending.free_kibibytes();
         let mut body = answer.into_body();
-        let piece =
-            Pin::new(&mut body).poll_frame(&mut Context::from_waker(std::task::Waker::noop()));
-        assert!(piece.is_ready());
-        assert_eq!(
-            all - sending.free_kibibytes(),
-            (2 * PIECE_BYTES + 2).div_ceil(1024)
-        );
-        assert_eq!(
-            to_bytes(body, usize::MAX).await.unwrap().len(),
-            length - PIECE_BYTES
-        );
-        assert_eq!(sending.free_kibibytes(), all);
-    }
-
-    #[tokio::test]
-    async fn a_short_answer_needs_no_room() {
-        let sending = Sending::default();
-        let _all = sending.hold(sending.free_kibibytes() << 10).await.unwrap();
-        assert!(written(&sending, "short").await.is_ok());
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        // A piece that was handed over is there until the next one is asked for.
+        for left in [length, length - PIECE_BYTES, length - 2 * PIECE_BYTES] {
+            assert!(Pin::new(&mut body).poll_frame(&mut cx).is_ready());
+            assert_eq!(held(), left.div_ceil(1024));
+        }
+        let rest = to_bytes(body, usize::MAX).await.unwrap();
+        assert_eq!((rest.len(), held()), (2, 0));
     }
 }

@@ -1,16 +1,12 @@
 //! Scores a closed set of answers without writing any of them.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc};
 
-use tokio::time::timeout;
 use weir_engine::{Scoring, common_prefix};
 use weir_worker_api as api;
 
 use super::{Serving, prompt::PromptText};
-use crate::{adapters::uses::Use, refusal::Refusal};
-
-/// For those whose options are tokenized.
-const LONGEST_WAIT: Duration = Duration::from_secs(10);
+use crate::{adapters::uses::Use, held::Full, refusal::Refusal};
 
 /// Each option is computed after the shared prompt, so many of them take long.
 const MOST_OPTIONS: usize = 256;
@@ -50,6 +46,9 @@ impl Serving {
                 context_tokens,
             });
         }
+        let bytes = request.options.len() * size_of_val(&prompt[..]);
+        let held = self.choosing.hold(bytes).await;
+        let held = held.map_err(|Full { .. }| self.no_place())?;
         let sequences = self.sequences(&text, &request.options).await?;
         // An option can change how the end of the prompt is tokenized: what differs from the
         // prompt alone is scored as part of every option, so that the sums are comparable.
@@ -75,6 +74,7 @@ impl Serving {
         let mut adapter_use = adapter.map(|(name, _)| self.adapter_uses.begin(name));
         adapter_use.iter_mut().for_each(Use::run);
         let scored = self.engine.score(scoring).await?;
+        drop(held);
         drop(adapter_use);
         let scores = softmax(&scored.sums)
             .into_iter()
@@ -101,15 +101,12 @@ impl Serving {
 }
 
 impl Serving {
-    /// The tokens of the prompt with each option, which take as much as all of them together: a few
-    /// are made at once, as they are scored.
+    /// The tokens of the prompt with each option.
     async fn sequences(
         self: &Arc<Self>,
         prompt: &PromptText,
         options: &[String],
     ) -> Result<Vec<Vec<u32>>, Refusal> {
-        let place = timeout(LONGEST_WAIT, self.choosing.acquire()).await;
-        let _place = place.map_err(|_| self.no_place())?;
         let mut sequences = Vec::new();
         // One after the other: each takes its turn among others' prompts, and none does for a client
         // that has left.

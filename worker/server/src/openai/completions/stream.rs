@@ -35,11 +35,7 @@ pub async fn answer(
     mut room: Taking,
 ) -> Result<Response, Refusal> {
     if asked.echo {
-        room.keep(
-            asked
-                .bytes()
-                .saturating_mul(asked.generate.choices as usize),
-        )?;
+        room.show(asked.shown_bytes(&serving))?;
     }
     let mut generations = Vec::new();
     for (index, prompt) in asked.prompts.iter().enumerate() {
