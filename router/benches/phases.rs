@@ -46,7 +46,7 @@ const WIRES: [(&str, &[u8], &[u8]); 4] = [
     ),
 ];
 
-/// A provider, and the wires that an ask on ours may take there: from each wire to what its answer is on.
+/// The kinds of endpoints.
 const PROVIDERS: [&str; 3] = ["OpenAI", "OpenAICompatible", "Anthropic"];
 
 const SENTENCE: &str = "The printer in room 4 shows an error since this morning, and I have tried the \
@@ -60,7 +60,11 @@ fn text(bytes: usize) -> String {
 /// A conversation of twenty turns on a wire, about 32 KB of it.
 fn long(wire: &str) -> Vec<u8> {
     let turn = |index: usize| {
-        let role = if index % 2 == 0 { "user" } else { "assistant" };
+        let role = if index.is_multiple_of(2) {
+            "user"
+        } else {
+            "assistant"
+        };
         json!({ "role": role, "content": text(1700) })
     };
     let turns: Vec<Value> = (0..21).map(turn).collect();
@@ -159,7 +163,7 @@ fn route(criterion: &mut Criterion) {
 
 fn redact(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("redact");
-    let redact = json!({ "kinds": ["Email", "Phone", "CardNumber", "IpAddress"] });
+    let redact = json!({ "kinds": ["Email", "Phone", "CreditCard", "IpAddress"] });
     let redaction = Redaction::compile(&serde_json::from_value(redact).unwrap()).unwrap();
     for kilobytes in [4, 64] {
         let plain = text(kilobytes << 10);
