@@ -30,6 +30,7 @@ use crate::decision::{Decision, Outcome};
 use crate::refusal::{Failure, Refusal};
 use crate::shared::Shared;
 use crate::wire::{self, Upstream};
+pub(crate) use endpoint::phases;
 #[cfg(test)]
 pub(crate) use endpoint::tests::endpoint as test_endpoint;
 use gate::Gate;

@@ -147,7 +147,7 @@ impl Encoder {
     }
 
     /// What one event is on the wire. `None`: whoever had the ask in hand is gone.
-    fn encode(&mut self, event: Option<Event>) -> String {
+    pub(crate) fn encode(&mut self, event: Option<Event>) -> String {
         match event {
             Some(Event::Begin(begin)) => self.voice.begin(&begin),
             // Nothing was shown when this is sent, so nothing has to be taken back.

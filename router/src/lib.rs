@@ -17,7 +17,7 @@
 //! by `circuit` and `throttle`), `replicas` (connections, least busy first), `load` (what is in
 //! hand), `wire` (what upstreams understand of what clients say), `language` (of a text), `refusal`
 //! (every way not to answer), `kept` (what can be asked about decisions), `feedback`, `store`
-//! (records on their way out), `spans`, `shared` and `metrics`.
+//! (records on their way out), `spans`, `shared` and `metrics`; `phases` is for measuring alone.
 
 mod admit;
 mod answer;
@@ -40,6 +40,8 @@ mod language;
 mod load;
 mod matching;
 mod metrics;
+#[doc(hidden)]
+pub mod phases;
 mod plan;
 mod port;
 mod record;

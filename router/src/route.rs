@@ -4,7 +4,7 @@
 //! Privacy stands above all of them: what they choose becomes a plan of tiers that the ask may go to,
 //! or a refusal.
 
-mod facts;
+pub(crate) mod facts;
 mod inquiry;
 mod pin;
 

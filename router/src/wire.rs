@@ -45,7 +45,6 @@ pub(crate) enum Upstream {
 }
 
 impl Wire {
-    #[cfg(test)]
     pub const ALL: [Self; 5] = [
         Self::Chat,
         Self::Completions,

@@ -55,6 +55,8 @@ fn play(steps: Vec<Step>) -> impl Stream<Item = io::Result<Bytes>> {
         loop {
             match steps.next()? {
                 Step::Send(bytes) => return Some((Ok(bytes), steps)),
+                // A timer's shortest pause is a millisecond.
+                Step::Pause(Duration::ZERO) => tokio::task::yield_now().await,
                 Step::Pause(time) => tokio::time::sleep(time).await,
                 Step::Flush => tokio::task::yield_now().await,
                 Step::Cut => {

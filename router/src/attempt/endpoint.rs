@@ -7,6 +7,7 @@
 mod events;
 mod headers;
 mod opening;
+pub(crate) mod phases;
 mod proof;
 mod reader;
 mod refused;

@@ -14,7 +14,7 @@ use crate::plan::carries;
 const BYTES_PER_MESSAGE: u64 = 16;
 
 /// The facts of one ask.
-pub(super) struct Gathered<'a> {
+pub(crate) struct Gathered<'a> {
     ask: &'a Ask,
     headers: &'a HeaderMap,
     tenant: Option<&'a str>,
