@@ -10,7 +10,6 @@ use jiff::Timestamp;
 use serde::Serialize;
 use weir_cascade::AttemptRecord;
 use weir_crds::{Money, Provider};
-use weir_policy::Plan;
 use weir_policy::tier::{Tier, model_name};
 
 use crate::answer::{Event, Usage};
@@ -294,9 +293,8 @@ impl Decision {
     }
 
     /// The tiers were chosen.
-    pub fn planned(&self, plan: &Plan, (steps, passed_over): (Vec<Step>, Vec<Step>)) {
+    pub fn planned(&self, (steps, passed_over): (Vec<Step>, Vec<Step>)) {
         let mut state = self.state();
-        state.is_private = matches!(plan, Plan::Private(_));
         (state.plan, state.passed_over) = (steps, passed_over);
     }
 

@@ -239,6 +239,22 @@ mod tests {
     }
 
     #[test]
+    fn a_label_on_what_must_stay_in_the_cluster_must_stay_too() {
+        let kept = Kept::default();
+        for (is_private, is_redacted) in [(true, false), (false, true), (false, false)] {
+            let decision = begin(&kept, "a", "");
+            {
+                let mut state = decision.state();
+                (state.is_private, state.is_redacted) = (is_private, is_redacted);
+            }
+            settle(&kept, &decision);
+            let is_private = is_private || is_redacted;
+            let labelled = kept.label("a", label("bad"));
+            assert_eq!(labelled, Some(Labelled::Afterwards { is_private }));
+        }
+    }
+
+    #[test]
     fn labels_stay_with_a_decision_from_its_beginning_and_are_bounded() {
         let kept = Kept::default();
         let decision = begin(&kept, "a", "");

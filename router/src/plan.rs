@@ -54,7 +54,8 @@ pub(crate) fn steps(settings: &Settings, plan: &Plan, ask: &Ask) -> (Vec<Step>, 
     (steps.collect(), others.collect())
 }
 
-fn egress(settings: &Settings, headers: &HeaderMap) -> Egress {
+/// Whether a request with these headers may leave the cluster.
+pub(crate) fn egress(settings: &Settings, headers: &HeaderMap) -> Egress {
     let private_when = settings.private_when.as_ref();
     match private_when.is_some_and(|when| carries(headers, when)) {
         true => Egress::Denied,

@@ -18,10 +18,10 @@ use http::{HeaderMap, HeaderValue, Response, Version, header};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::{Instant, timeout};
 use tracing::{Instrument, Span};
-use weir_policy::Plan;
 use weir_policy::table::Owner;
 use weir_policy::tier::Tier;
 use weir_policy::validate::Settings;
+use weir_policy::{Egress, Plan};
 use weir_process::traces;
 
 use crate::answer::Event;
@@ -150,7 +150,7 @@ async fn answer(
     unsettled.decision.state().model.clone_from(&ask.model);
     let matched = matching::find(&view.table, &ask.model, &identity, &view.credentials)?;
     let settings = matched.route.settings.clone();
-    write_down(&unsettled, &matched, &ask);
+    write_down(&unsettled, &matched, (&ask, &parts.headers));
     let boarding = key.map(|(key, digest)| {
         let ticket = boarding::ticket(key, digest, &unsettled.decision, ask.stream);
         shared.flights.board(ticket, admitted)
@@ -180,7 +180,7 @@ async fn answer(
     };
     unsettled
         .decision
-        .planned(&plan, plan::steps(&settings, &plan, &ask));
+        .planned(plan::steps(&settings, &plan, &ask));
     keep_text(&unsettled, &settings, &ask);
     let ready = Ready {
         ask,
@@ -194,11 +194,14 @@ async fn answer(
     ready.answer(lead, unsettled).await
 }
 
-/// Writes into the decision what is known of an ask once its policy is.
-fn write_down(unsettled: &Unsettled, matched: &Matched, ask: &Ask) {
+/// Writes into the decision what is known of an ask once its policy is. Nothing is waited for before, so
+/// that it holds as well of an ask that comes no further.
+fn write_down(unsettled: &Unsettled, matched: &Matched, (ask, headers): (&Ask, &HeaderMap)) {
     let shared = &unsettled.shared;
     let settings = &matched.route.settings;
     let mut state = unsettled.decision.state();
+    state.is_private = plan::egress(settings, headers) == Egress::Denied;
+    state.is_redacted = settings.redaction.is_some();
     if let Owner::Policy(policy) = &matched.route.owner {
         state.policy.clone_from(&policy.name);
         state.generation = policy.generation;
@@ -267,7 +270,6 @@ impl Ready {
 
 /// Keeps what was asked, where the policy wants texts in its records.
 fn keep_text(unsettled: &Unsettled, settings: &Settings, ask: &Ask) {
-    unsettled.decision.state().is_redacted = settings.redaction.is_some();
     if settings.records.keeps_text {
         let text = Text::new(unsettled.shared.room.clone(), &ask.body, ask.choices);
         unsettled.decision.keep(text);

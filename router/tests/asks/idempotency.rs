@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::rig::{Rig, header, json_of, streamed};
 use crate::worker::{Play, Scripted, sure};
 
-fn keyed(key: &str) -> HeaderMap {
+pub fn keyed(key: &str) -> HeaderMap {
     let name = http::HeaderName::from_static("idempotency-key");
     [(name, key.parse().unwrap())].into_iter().collect()
 }
