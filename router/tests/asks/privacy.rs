@@ -49,18 +49,14 @@ impl Walk {
 
     /// With the secret in its headers as well.
     async fn post(&self, path: &str, body: &Value, pin: Option<&'static str>) -> Response {
-        let mut headers = HeaderMap::new();
-        for (name, value) in [
-            ("authorization", "Bearer open-sesame"),
-            ("x-data-class", "restricted"),
-            ("x-note", SECRET),
-            ("traceparent", SECRET),
-        ] {
-            headers.insert(name, HeaderValue::from_static(value));
-        }
+        let mut headers = headers(b"restricted");
         if let Some(pin) = pin {
             headers.insert("x-weir-tier", HeaderValue::from_static(pin));
         }
+        self.send(path, body, headers).await
+    }
+
+    async fn send(&self, path: &str, body: &Value, headers: HeaderMap) -> Response {
         let url = format!("{}{path}?note={SECRET}", self.rig.url);
         let request = self.rig.client.post(url).headers(headers);
         request.body(body.to_string()).send().await.unwrap()
@@ -101,6 +97,20 @@ impl Walk {
         check(&self.rig.metrics().await);
         check(&self.rig.load().await.to_string());
     }
+}
+
+/// Of an ask of this class.
+fn headers(class: &[u8]) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for (name, value) in [
+        ("authorization", &b"Bearer open-sesame"[..]),
+        ("x-data-class", class),
+        ("x-note", SECRET.as_bytes()),
+        ("traceparent", SECRET.as_bytes()),
+    ] {
+        headers.insert(name, HeaderValue::from_bytes(value).unwrap());
+    }
+    headers
 }
 
 fn check(text: &str) {
@@ -236,6 +246,25 @@ async fn no_rule_pin_split_or_label_lets_a_private_ask_out() {
         }
         walk.search().await;
     }
+}
+
+#[tokio::test]
+async fn what_makes_an_ask_private_is_seen_in_any_case_and_beside_what_nobody_can_read() {
+    let walk = Walk::start(rule(json!({ "start": "frontier" })), &[]).await;
+    let body = marked(Wire::Chat, false);
+    for class in [
+        &b"Restricted"[..],
+        b"public,RESTRICTED",
+        "restricted, für intern".as_bytes(),
+        b"\xff\xfe ,\trestricted ",
+    ] {
+        let refused = walk.send(Wire::Chat.path(), &body, headers(class)).await;
+        assert_eq!(refused.status(), StatusCode::FORBIDDEN, "{class:?}");
+    }
+    walk.search().await;
+    let open = headers("unrestricted, für alle".as_bytes());
+    let answer = walk.send(Wire::Chat.path(), &body, open).await;
+    assert_eq!(answer.status(), StatusCode::OK);
 }
 
 #[tokio::test]
