@@ -33,6 +33,8 @@ pub(crate) struct Decision {
 pub(crate) struct State {
     pub wire: &'static str,
     pub model: String,
+    /// The model is known, and whoever asks may use it.
+    pub has_route: bool,
     /// Empty for a deployment under its own name.
     pub policy: String,
     pub generation: i64,

@@ -200,6 +200,7 @@ fn write_down(unsettled: &Unsettled, matched: &Matched, (ask, headers): (&Ask, &
     let shared = &unsettled.shared;
     let settings = &matched.route.settings;
     let mut state = unsettled.decision.state();
+    state.has_route = true;
     state.is_private = plan::egress(settings, headers) == Egress::Denied;
     state.is_redacted = settings.redaction.is_some();
     if let Owner::Policy(policy) = &matched.route.owner {

@@ -235,6 +235,24 @@ async fn what_is_another_tenants_is_as_unknown_as_what_never_was() {
 }
 
 #[tokio::test]
+async fn an_ask_without_a_key_or_a_model_is_no_decision_to_ask_about() {
+    let rig = with_tenants(Scripted::start([sure()]).await).await;
+    let asked = async |body: Value, key| {
+        let response = rig.ask_with(body, bearer(key)).await;
+        let id = header(&response, "x-weir-decision");
+        response.text().await.unwrap();
+        rig.until_counted("weir_router_asks_running 0").await;
+        let path = format!("/v1/decisions/{id}");
+        rig.get(&path, bearer("Bearer open-sesame")).await.status()
+    };
+    let lost = asked(json!({}), "Bearer wrong").await;
+    assert_eq!(lost, StatusCode::NOT_FOUND);
+    let lost = asked(json!({ "model": "none" }), "Bearer open-sesame").await;
+    assert_eq!(lost, StatusCode::NOT_FOUND);
+    assert_eq!(asked(json!({}), "Bearer open-sesame").await, StatusCode::OK);
+}
+
+#[tokio::test]
 async fn a_verdict_on_an_answer_is_recorded_counted_and_bounded() {
     let rig = Rig::with(json!({}), &[&Scripted::start([sure()]).await]).await;
     let answer = json_of(rig.ask(json!({})).await).await;
