@@ -144,17 +144,17 @@ async fn answer(
     if wire == Wire::Messages {
         ask.betas = betas::allowed(&parts.headers);
     }
-    let key = key.map(|key| (key, boarding::digest(wire, &body)));
-    drop(body);
     let view = shared.view.borrow().clone();
     unsettled.decision.state().model.clone_from(&ask.model);
     let matched = matching::find(&view.table, &ask.model, &identity, &view.credentials)?;
     let settings = matched.route.settings.clone();
     write_down(&unsettled, &matched, (&ask, &parts.headers));
-    let boarding = key.map(|(key, digest)| {
+    let boarding = key.map(|key| {
+        let digest = boarding::digest((wire, &body), &parts.headers, &settings);
         let ticket = boarding::ticket(key, digest, &unsettled.decision, ask.stream);
         shared.flights.board(ticket, admitted)
     });
+    drop(body);
     let boarded = boarding::boarded(boarding.transpose()?, &unsettled.decision);
     let lead = match meanwhile(&unsettled, boarded).await? {
         Boarded::First(lead) => lead,
