@@ -42,8 +42,8 @@ pub(crate) struct State {
     pub tenant: String,
     pub is_streamed: bool,
     pub is_private: bool,
-    /// Private values are taken out of what leaves.
-    pub is_redacted: bool,
+    /// How many values were taken out of what left; nothing where nothing looks for any.
+    pub redacted: Option<u32>,
     /// How the tiers were chosen.
     pub routed: Routed,
     /// The tiers in the order of the plan.
@@ -292,6 +292,14 @@ impl Decision {
 
     pub fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// So many different values were taken out of a request that is about to leave. The next tier may be
+    /// asked in other words, with some more of them or some fewer.
+    pub fn redacted(&self, values: usize) {
+        let values = u32::try_from(values).unwrap_or(u32::MAX);
+        let mut state = self.state();
+        state.redacted = state.redacted.max(Some(values));
     }
 
     /// The tiers were chosen.

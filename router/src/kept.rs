@@ -250,14 +250,14 @@ mod tests {
     #[test]
     fn a_label_on_what_must_stay_in_the_cluster_must_stay_too() {
         let kept = Kept::default();
-        for (is_private, is_redacted) in [(true, false), (false, true), (false, false)] {
+        for (is_private, redacted) in [(true, None), (false, Some(0)), (false, None)] {
             let decision = begin(&kept, "a", "");
             {
                 let mut state = decision.state();
-                (state.is_private, state.is_redacted) = (is_private, is_redacted);
+                (state.is_private, state.redacted) = (is_private, redacted);
             }
             settle(&kept, &decision);
-            let is_private = is_private || is_redacted;
+            let is_private = is_private || redacted.is_some();
             let labelled = kept.label("a", label("bad"));
             assert_eq!(labelled, Some(Labelled::Afterwards { is_private }));
         }

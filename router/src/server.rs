@@ -202,7 +202,7 @@ fn write_down(unsettled: &Unsettled, matched: &Matched, (ask, headers): (&Ask, &
     let mut state = unsettled.decision.state();
     state.has_route = true;
     state.is_private = plan::egress(settings, headers) == Egress::Denied;
-    state.is_redacted = settings.redaction.is_some();
+    state.redacted = settings.redaction.as_ref().map(|_| 0);
     if let Owner::Policy(policy) = &matched.route.owner {
         state.policy.clone_from(&policy.name);
         state.generation = policy.generation;

@@ -65,6 +65,7 @@ pub(crate) async fn at_endpoint(
         key,
         bundle,
         redaction: settings.redaction.as_ref(),
+        decision: None,
         pass: &pass,
     };
     let answer = endpoint::count(call, &shared.dialler, ask, fields).await;

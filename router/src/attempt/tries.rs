@@ -264,6 +264,7 @@ impl Pursuit<'_> {
             key,
             bundle,
             redaction: self.settings.redaction.as_ref(),
+            decision: Some(self.decision),
             pass: &pass,
         };
         line.sent();

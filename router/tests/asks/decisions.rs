@@ -69,6 +69,7 @@ async fn a_decision_can_be_asked_about_with_every_step_and_why() {
         ("/finish", json!(["stop"])),
         ("/labels", json!([])),
         ("/coin", Value::Null),
+        ("/redacted", Value::Null),
     ] {
         assert_eq!(record.pointer(at), Some(&expected), "{at} of {record}");
     }
