@@ -10,7 +10,7 @@ use tracing::subscriber::DefaultGuard;
 use weir_worker_api::ErrorCode;
 
 use crate::log::Log;
-use crate::rig::{Rig, Setup, header, merge};
+use crate::rig::{Rig, Setup, header, json_of, merge};
 use crate::wires::Wire;
 use crate::worker::{Play, Reply, Scripted, sure, unsure};
 
@@ -60,6 +60,34 @@ impl Walk {
         let url = format!("{}{path}?note={SECRET}", self.rig.url);
         let request = self.rig.client.post(url).headers(headers);
         request.body(body.to_string()).send().await.unwrap()
+    }
+
+    /// Asks the same twice under one key, and gives the decisions' ids. The second gets the answer of the
+    /// first, if there is one.
+    async fn ask_twice(&self) -> Vec<String> {
+        let mut ids = Vec::new();
+        let mut outcomes = Vec::new();
+        for _ in 0..2 {
+            let mut headers = headers(b"restricted");
+            headers.insert("idempotency-key", HeaderValue::from_static(SECRET));
+            let body = marked(Wire::Chat, false);
+            let response = self.send(Wire::Chat.path(), &body, headers.clone()).await;
+            let id = header(&response, "x-weir-decision");
+            response.text().await.unwrap();
+            self.rig.until_counted("weir_router_asks_running 0").await;
+            let record = self.rig.get(&format!("/v1/decisions/{id}"), headers).await;
+            let record = json_of(record).await;
+            check(&record.to_string());
+            assert_eq!(record["private"], true, "{record}");
+            outcomes.push(record["outcome"].as_str().unwrap().to_owned());
+            ids.push(id);
+        }
+        assert!(
+            [["answered", "joined"], ["refused", "refused"]]
+                .contains(&[&*outcomes[0], &*outcomes[1]]),
+            "{outcomes:?}"
+        );
+        ids
     }
 
     /// Asks on every wire, whole and as a stream, and gives the statuses; no error repeats the
@@ -291,7 +319,15 @@ async fn no_other_path_lets_a_private_ask_out() {
             count(Wire::Responses, "/input_tokens"),
         ] {
             let response = walk.post(&path, &body, None).await;
+            let status = response.status().as_u16();
+            assert!([200, 403].contains(&status), "{path}: {status}");
             check(&format!("{:?}", response.headers()));
+            check(&response.text().await.unwrap());
+        }
+        for id in walk.ask_twice().await {
+            let said = json!({ "id": id, "verdict": "bad", "comment": SECRET });
+            let response = walk.post("/v1/feedback", &said, None).await;
+            assert_eq!(response.status(), StatusCode::OK);
             check(&response.text().await.unwrap());
         }
         walk.search().await;
