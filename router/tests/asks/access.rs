@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use serde_json::{Value, json};
 
 use crate::rig::{Rig, Setup, header, json_of, world};
-use crate::worker::{Scripted, sure, unsure};
+use crate::worker::{Play, Scripted, sure, unsure};
 
 fn bearer(key: &str) -> HeaderMap {
     let mut headers = HeaderMap::new();
