@@ -16,6 +16,7 @@ use crate::encode;
 use crate::flights::{Boarding, Landed, Lead, Ticket};
 use crate::refusal::Refusal;
 use crate::route::PIN;
+use crate::shared::Shared;
 use crate::wire::Wire;
 
 type Landing = watch::Receiver<Option<Arc<Landed>>>;
@@ -71,15 +72,19 @@ pub(super) enum Boarded {
     Answered(Response<Body>),
 }
 
-/// Waits for the answer of the first, if this is another.
-pub(super) async fn boarded(
-    boarding: Option<Boarding>,
+/// Waits for the answer of the first under the key, if this is another.
+pub(super) async fn board(
+    shared: &Shared,
+    ticket: Option<Ticket>,
+    now: Instant,
     decision: &Decision,
 ) -> Result<Boarded, Refusal> {
-    let (first, landing) = match boarding {
-        None => return Ok(Boarded::First(None)),
-        Some(Boarding::Lead(lead)) => return Ok(Boarded::First(Some(lead))),
-        Some(Boarding::Join { decision, landing }) => (decision, landing),
+    let Some(ticket) = ticket else {
+        return Ok(Boarded::First(None));
+    };
+    let (first, landing) = match shared.flights.board(ticket, now)? {
+        Boarding::Lead(lead) => return Ok(Boarded::First(Some(lead))),
+        Boarding::Join { decision, landing } => (decision, landing),
     };
     {
         let mut state = decision.state();
