@@ -10,7 +10,6 @@ use jiff::Timestamp;
 use serde::Serialize;
 use weir_cascade::AttemptRecord;
 use weir_crds::{Money, Provider};
-use weir_policy::Plan;
 use weir_policy::tier::{Tier, model_name};
 
 use crate::answer::{Event, Usage};
@@ -34,6 +33,8 @@ pub(crate) struct Decision {
 pub(crate) struct State {
     pub wire: &'static str,
     pub model: String,
+    /// The model is known, and whoever asks may use it.
+    pub has_route: bool,
     /// Empty for a deployment under its own name.
     pub policy: String,
     pub generation: i64,
@@ -41,8 +42,8 @@ pub(crate) struct State {
     pub tenant: String,
     pub is_streamed: bool,
     pub is_private: bool,
-    /// Private values are taken out of what leaves.
-    pub is_redacted: bool,
+    /// How many values were taken out of what left; nothing where nothing looks for any.
+    pub redacted: Option<u32>,
     /// How the tiers were chosen.
     pub routed: Routed,
     /// The tiers in the order of the plan.
@@ -293,10 +294,17 @@ impl Decision {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The tiers were chosen.
-    pub fn planned(&self, plan: &Plan, (steps, passed_over): (Vec<Step>, Vec<Step>)) {
+    /// So many different values were taken out of a request that is about to leave. The next tier may be
+    /// asked in other words, with some more of them or some fewer.
+    pub fn redacted(&self, values: usize) {
+        let values = u32::try_from(values).unwrap_or(u32::MAX);
         let mut state = self.state();
-        state.is_private = matches!(plan, Plan::Private(_));
+        state.redacted = state.redacted.max(Some(values));
+    }
+
+    /// The tiers were chosen.
+    pub fn planned(&self, (steps, passed_over): (Vec<Step>, Vec<Step>)) {
+        let mut state = self.state();
         (state.plan, state.passed_over) = (steps, passed_over);
     }
 

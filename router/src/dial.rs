@@ -10,7 +10,7 @@
 mod addresses;
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -128,16 +128,24 @@ impl Dialler {
     }
 
     /// Checks an address that is written in `url` itself. A host name passes: it is checked when
-    /// it is resolved.
+    /// it is resolved. This machine's own passes for its address, because a proxy would take it for the
+    /// proxy's machine.
     pub fn check_literal(&self, reach: Reach, url: &Url) -> Result<(), Refused> {
         // Whatever notation it was written in, the URL has it in the usual one by now.
         let host = url.host_str().unwrap_or_default();
         let host = host.trim_start_matches('[').trim_end_matches(']');
         match host.parse() {
             Ok(address) => self.rules.check(reach, address),
+            Err(_) if is_this_machine(host) => self.rules.check(reach, Ipv4Addr::LOCALHOST.into()),
             Err(_) => Ok(()),
         }
     }
+}
+
+/// Whether the name is one that means loopback everywhere.
+fn is_this_machine(host: &str) -> bool {
+    let name = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+    name == "localhost" || name.ends_with(".localhost")
 }
 
 /// The addresses of the cluster's API server, of which pods are told a name or an address. One that

@@ -1,6 +1,7 @@
 //! Endpoints as this router has met them: how many asks each has in hand, when it wants to be asked
 //! again, and whether it is down. One is known by its address and its credential, whichever policies
-//! name it, and outlives their changes.
+//! name it, and outlives their changes. Providers limit each model by itself, so that one may be left
+//! alone while another answers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,6 +21,9 @@ use crate::throttle;
 
 /// Beyond them the one that was asked longest ago is forgotten.
 const MOST_KNOWN: usize = 1024;
+/// The most models of one endpoint that are left alone at a time: one too many is asked too soon, and
+/// says so again.
+const MOST_LIMITS: usize = 64;
 /// After so long nothing is worth remembering: the longest pause is over.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(600);
 
@@ -41,8 +45,8 @@ struct Known {
 
 struct Record {
     circuit: Circuit,
-    /// It asked for that.
-    not_before: Option<Instant>,
+    /// It asked for that, by model.
+    not_before: BTreeMap<String, Instant>,
     asked: Instant,
 }
 
@@ -51,6 +55,7 @@ pub(crate) struct Pass {
     known: Arc<Known>,
     /// Of the endpoint, for the log.
     tier: String,
+    model: String,
     /// Nothing once it has been handed back.
     permission: Mutex<Option<Permission>>,
     _place: OwnedSemaphorePermit,
@@ -76,7 +81,8 @@ impl Endpoints {
         late: Instant,
     ) -> Result<Pass, Failure> {
         let known = self.known(endpoint, Instant::now());
-        known.record().is_closed(Instant::now(), tier)?;
+        let at = (tier, endpoint.model.as_str());
+        known.record().is_closed(Instant::now(), at)?;
         let place = timeout_at(late, known.places.clone().acquire_owned()).await;
         let Ok(Ok(place)) = place else {
             return Err(Failure::Overloaded {
@@ -88,13 +94,14 @@ impl Endpoints {
         let permission = {
             let mut record = known.record();
             let now = Instant::now();
-            record.is_closed(now, tier)?;
+            record.is_closed(now, at)?;
             record.asked = now;
             record.circuit.ask(now).map_err(|wait| open(tier, wait))?
         };
         Ok(Pass {
             known,
             tier: tier.to_owned(),
+            model: endpoint.model.clone(),
             permission: Mutex::new(Some(permission)),
             _place: place,
         })
@@ -111,7 +118,7 @@ impl Endpoints {
             places: Arc::new(Semaphore::new(self.most_asks)),
             record: Mutex::new(Record {
                 circuit: Circuit::new(now),
-                not_before: None,
+                not_before: BTreeMap::new(),
                 asked: now,
             }),
         });
@@ -187,17 +194,30 @@ impl Known {
 
 impl Record {
     /// Fails while nothing may be asked.
-    fn is_closed(&self, now: Instant, tier: &str) -> Result<(), Failure> {
+    fn is_closed(&self, now: Instant, (tier, model): (&str, &str)) -> Result<(), Failure> {
         if let Some(wait) = self.circuit.closed_to_all(now) {
             return Err(open(tier, wait));
         }
-        match self.not_before {
-            Some(then) if now < then => Err(Failure::Overloaded {
+        match self.not_before.get(model) {
+            Some(then) if now < *then => Err(Failure::Overloaded {
                 tier: tier.to_owned(),
-                retry_after: Some(then - now),
+                retry_after: Some(*then - now),
             }),
             _ => Ok(()),
         }
+    }
+
+    /// The model is not to be asked before `then`.
+    fn leave_alone(&mut self, model: &str, now: Instant, then: Instant) {
+        self.not_before.retain(|_, until| now < *until);
+        if self.not_before.len() >= MOST_LIMITS && !self.not_before.contains_key(model) {
+            let soonest = self.not_before.iter().min_by_key(|(_, until)| **until);
+            let soonest = soonest.map(|(model, _)| model.clone());
+            soonest.and_then(|soonest| self.not_before.remove(&soonest));
+        }
+        // What was said of another limit holds as well.
+        let until = self.not_before.entry(model.to_owned()).or_insert(then);
+        *until = then.max(*until);
     }
 }
 
@@ -212,10 +232,9 @@ impl Pass {
     /// The endpoint has begun to answer.
     pub fn heard(&self, status: StatusCode, headers: &HeaderMap) {
         if let Some(wait) = throttle::wait(status, headers, Timestamp::now()) {
-            let then = Instant::now() + wait;
+            let now = Instant::now();
             let mut record = self.known.record();
-            // What was said of another limit holds as well.
-            record.not_before = record.not_before.max(Some(then));
+            record.leave_alone(&self.model, now, now + wait);
             drop(record);
             let seconds = wait.as_secs_f64();
             tracing::info!(

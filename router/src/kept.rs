@@ -76,11 +76,17 @@ impl Kept {
         self.shelf().running.insert(decision.id.clone(), weak);
     }
 
-    /// The decision is over, and this is its record. Gives the labels that came before.
+    /// The decision is over, and this is its record, which is kept if it had a route. Gives the labels that came before.
     pub fn settle(&self, decision: &Decision, record: &Record, json: Arc<str>) -> Vec<Label> {
         let mut shelf = self.shelf();
         shelf.running.remove(&record.id);
-        let labels = decision.state().labels.clone();
+        let state = decision.state();
+        let labels = state.labels.clone();
+        // Whoever has no key could push out what others may ask about.
+        if !state.has_route {
+            return labels;
+        }
+        drop(state);
         let settled = Settled {
             json,
             policy: record.policy.clone(),
@@ -186,7 +192,10 @@ mod tests {
 
     fn begin(kept: &Kept, id: &str, tenant: &str) -> Arc<Decision> {
         let decision = Decision::new(id.into(), Instant::now(), Timestamp::UNIX_EPOCH);
-        decision.state().tenant = tenant.to_owned();
+        {
+            let mut state = decision.state();
+            (state.tenant, state.has_route) = (tenant.to_owned(), true);
+        }
         let decision = Arc::new(decision);
         kept.begin(&decision);
         decision
@@ -236,6 +245,34 @@ mod tests {
                 (bytes, shelf.order.len())
             );
         }
+    }
+
+    #[test]
+    fn a_label_on_what_must_stay_in_the_cluster_must_stay_too() {
+        let kept = Kept::default();
+        for (is_private, redacted) in [(true, None), (false, Some(0)), (false, None)] {
+            let decision = begin(&kept, "a", "");
+            {
+                let mut state = decision.state();
+                (state.is_private, state.redacted) = (is_private, redacted);
+            }
+            settle(&kept, &decision);
+            let is_private = is_private || redacted.is_some();
+            let labelled = kept.label("a", label("bad"));
+            assert_eq!(labelled, Some(Labelled::Afterwards { is_private }));
+        }
+    }
+
+    #[test]
+    fn what_came_to_no_route_takes_no_room() {
+        let kept = Kept::of(1, usize::MAX);
+        let decision = begin(&kept, "a", "");
+        settle(&kept, &decision);
+        let lost = begin(&kept, "b", "");
+        lost.state().has_route = false;
+        settle(&kept, &lost);
+        assert_eq!(outcome(&kept, "a", &[]).unwrap(), "broken");
+        assert_eq!(outcome(&kept, "b", &[]), None);
     }
 
     #[test]

@@ -54,7 +54,8 @@ pub(crate) fn steps(settings: &Settings, plan: &Plan, ask: &Ask) -> (Vec<Step>, 
     (steps.collect(), others.collect())
 }
 
-fn egress(settings: &Settings, headers: &HeaderMap) -> Egress {
+/// Whether a request with these headers may leave the cluster.
+pub(crate) fn egress(settings: &Settings, headers: &HeaderMap) -> Egress {
     let private_when = settings.private_when.as_ref();
     match private_when.is_some_and(|when| carries(headers, when)) {
         true => Egress::Denied,
@@ -62,14 +63,17 @@ fn egress(settings: &Settings, headers: &HeaderMap) -> Egress {
     }
 }
 
-/// Whether a request has the header with one of the values. Several may come in one header or in
-/// several; any of them counts.
+/// Whether a request has the header with one of the values, in upper or lower case. Several may come in
+/// one header or in several; any of them counts, whatever else stands beside it, readable or not.
 pub(crate) fn carries(headers: &HeaderMap, wanted: &HeaderValues) -> bool {
+    let mut wanted_values = wanted.values.iter().map(|wanted| wanted.trim().as_bytes());
     let values = headers.get_all(wanted.name.as_str()).iter();
-    let mut values = values.filter_map(|value| value.to_str().ok());
-    values.any(|value| {
-        let mut values = value.split(',').map(str::trim);
-        values.any(|value| wanted.values.iter().any(|wanted| wanted == value))
+    let values = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    let values: Vec<&[u8]> = values.map(<[u8]>::trim_ascii).collect();
+    wanted_values.any(|wanted| {
+        values
+            .iter()
+            .any(|value| value.eq_ignore_ascii_case(wanted))
     })
 }
 

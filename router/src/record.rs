@@ -39,7 +39,7 @@ pub(crate) struct Record {
     /// Nothing that was written may leave the cluster: of a private ask, and where the policy redacts.
     #[serde(skip)]
     pub stays_inside: bool,
-    /// How much was taken out before it left the cluster; nothing where nothing looks.
+    /// How many different values were taken out of what left the cluster; nothing where nothing looks for any.
     pub redacted: Option<u32>,
     pub route: Routed,
     /// The tiers that were to be asked, in their order.
@@ -102,8 +102,8 @@ impl Record {
             task: judged.map(|judged| judged.task),
             streamed: state.is_streamed,
             private: state.is_private,
-            stays_inside: state.is_private || state.is_redacted,
-            redacted: None,
+            stays_inside: state.is_private || state.redacted.is_some(),
+            redacted: state.redacted,
             route: state.routed.clone(),
             plan: state.plan.clone(),
             passed_over: state.passed_over.clone(),

@@ -24,6 +24,7 @@ use crate::refusal::Refusal;
 use crate::shared::Shared;
 use facts::Gathered;
 use inquiry::Inquiry;
+pub(crate) use pin::PIN;
 
 /// One ask that has no tiers yet.
 pub(crate) struct Crossing<'a> {

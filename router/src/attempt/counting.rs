@@ -14,6 +14,7 @@ use weir_worker_api::worker_client::WorkerClient;
 use super::tries::{Entered, enter};
 use super::{endpoint, worker};
 use crate::ask::Ask;
+use crate::credentials::Credentials;
 use crate::dial::Reach;
 use crate::shared::Shared;
 use crate::wire::{Upstream, Wire};
@@ -44,6 +45,7 @@ pub(crate) async fn at_replica(
 /// Counted by the tier's endpoint; nothing where its wire cannot, or where it failed.
 pub(crate) async fn at_endpoint(
     shared: &Shared,
+    own: &Credentials,
     (settings, tier): (&Settings, &Tier),
     ask: &Ask,
     until: Instant,
@@ -55,8 +57,7 @@ pub(crate) async fn at_endpoint(
     let endpoint = tier.endpoint()?;
     let wire = Upstream::of_endpoint(endpoint).wire_for(ask.wire)?;
     let fields = countable(wire)?;
-    let own = shared.view.borrow().credentials.clone();
-    let entered = enter(shared, &own, (tier, endpoint), until).await;
+    let entered = enter(shared, own, (tier, endpoint), until).await;
     let Entered { key, bundle, pass } = entered.ok()?;
     let call = endpoint::Call {
         tier: tier.name(),
@@ -65,6 +66,7 @@ pub(crate) async fn at_endpoint(
         key,
         bundle,
         redaction: settings.redaction.as_ref(),
+        decision: None,
         pass: &pass,
     };
     let answer = endpoint::count(call, &shared.dialler, ask, fields).await;

@@ -37,6 +37,7 @@ use super::{Arrival, Finish};
 use crate::answer::{Piece, Usage};
 use crate::ask::{Ask, Input};
 use crate::bundle::Bundle;
+use crate::decision::Decision;
 use crate::dial::{Dialler, Reach, is_refused};
 use crate::endpoints::Pass;
 use crate::refusal::Failure;
@@ -80,6 +81,8 @@ pub(crate) struct Call<'a> {
     pub key: Option<HeaderValue>,
     /// What is taken out of whatever leaves the cluster.
     pub redaction: Option<&'a Arc<Redaction>>,
+    /// Where it is written down how much that was; nothing for what is no ask.
+    pub decision: Option<&'a Decision>,
     /// Of its `caBundle`.
     pub bundle: Option<Bundle>,
     /// What it is told of the endpoint.
@@ -208,7 +211,7 @@ impl Outgoing {
         let wire = wire.ok_or_else(broken)?;
         let body = request::body(wire, call.endpoint, ask);
         let (body, redacted) = match (call.reach, call.redaction) {
-            (Reach::Outside, Some(redaction)) => redact(call.tier, redaction, body).await?,
+            (Reach::Outside, Some(redaction)) => redact(call, redaction, body).await?,
             _ => (body, None),
         };
         Ok(Self {
@@ -224,20 +227,24 @@ impl Outgoing {
 /// Takes private values out of a request, on a thread where looking through megabytes disturbs
 /// nobody.
 async fn redact(
-    tier: &str,
+    call: &Call<'_>,
     redaction: &Arc<Redaction>,
     mut body: Value,
 ) -> Result<(Value, Option<Arc<Redacted>>), Failure> {
     request::forget_thoughts(&mut body);
     let redaction = redaction.clone();
     let redacted = spawn_blocking(move || redaction.apply(&mut body).map(|found| (body, found)));
-    let redacted = redacted.await.map_err(|_| Failure::Broken {
-        tier: tier.to_owned(),
-    })?;
+    let tier = || call.tier.to_owned();
+    let redacted = redacted
+        .await
+        .map_err(|_| Failure::Broken { tier: tier() })?;
     let (body, found) = redacted.map_err(|cannot| Failure::CannotRedact {
-        tier: tier.to_owned(),
+        tier: tier(),
         field: cannot.field,
     })?;
+    if let Some(decision) = call.decision {
+        decision.redacted(found.len());
+    }
     Ok((body, (!found.is_empty()).then(|| Arc::new(found))))
 }
 

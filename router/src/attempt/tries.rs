@@ -98,7 +98,8 @@ pub(super) struct Entered {
 }
 
 /// Gets the endpoint's credential, its authorities and a place among those that ask it; waits for
-/// the last one until `until`. What the policy names no longer is among the ask's `own` credentials.
+/// the last one until `until`. The ask's `own` credentials, as they were when it came, go before newer ones:
+/// those may be for another address than the policy named then.
 pub(super) async fn enter(
     shared: &Shared,
     own: &Credentials,
@@ -107,7 +108,7 @@ pub(super) async fn enter(
 ) -> Result<Entered, Failure> {
     let name = || tier.name().to_owned();
     let newest = shared.view.borrow().credentials.clone();
-    let mut known = [&*newest, own].into_iter();
+    let mut known = [own, &*newest].into_iter();
     let key = endpoint.api_key.as_ref().map(|entry| {
         let key = known
             .clone()
@@ -264,6 +265,7 @@ impl Pursuit<'_> {
             key,
             bundle,
             redaction: self.settings.redaction.as_ref(),
+            decision: Some(self.decision),
             pass: &pass,
         };
         line.sent();

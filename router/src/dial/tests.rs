@@ -59,11 +59,19 @@ fn an_address_in_a_url_is_checked_however_it_is_written() {
         "[::ffff:7f00:1]",
         "[0:0:0:0:0:ffff:7f00:0001]",
         "someone:secret@127.0.0.1",
+        "localhost",
+        "LocalHost.",
+        "metadata.localhost",
     ] {
         let url: Url = format!("http://{host}:80/v1").parse().unwrap();
         let checked = dialler.check_literal(Reach::Outside, &url);
         assert!(matches!(checked, Err(Refused::Loopback(_))), "{host}");
     }
+    let url: Url = "http://localhost/".parse().unwrap();
+    let laptop = self::dialler(true, lookup);
+    assert_eq!(laptop.check_literal(Reach::Outside, &url), Ok(()));
+    let url: Url = "http://localhost.example/".parse().unwrap();
+    assert_eq!(dialler.check_literal(Reach::Outside, &url), Ok(()));
     let url: Url = "https://169.254.169.254/".parse().unwrap();
     assert!(dialler.check_literal(Reach::Outside, &url).is_err());
     let url: Url = "https://10.96.0.1/".parse().unwrap();

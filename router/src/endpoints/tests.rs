@@ -119,6 +119,35 @@ async fn an_endpoint_is_not_asked_before_the_time_it_named() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_limit_is_that_of_one_model() {
+    let endpoints = Endpoints::new(8);
+    let big = endpoint("http://a", None);
+    let of = |model: &str| Endpoint {
+        model: model.to_owned(),
+        ..endpoint("http://a", None)
+    };
+    let wait = headers("retry-after", "7");
+    let throttle = async |endpoint: &Endpoint| {
+        let pass = enter(&endpoints, endpoint).await.unwrap();
+        pass.heard(StatusCode::TOO_MANY_REQUESTS, &wait);
+    };
+    throttle(&of("mini")).await;
+    assert!(enter(&endpoints, &of("mini")).await.is_err());
+    assert!(enter(&endpoints, &big).await.is_ok());
+    // Of more than can be remembered the one that is over first is asked again.
+    advance(SECOND).await;
+    for number in 1..MOST_LIMITS {
+        throttle(&of(&number.to_string())).await;
+    }
+    throttle(&big).await;
+    assert!(enter(&endpoints, &of("mini")).await.is_ok());
+    assert!(enter(&endpoints, &big).await.is_err());
+    assert!(enter(&endpoints, &of("1")).await.is_err());
+    let known = endpoints.known(&big, Instant::now());
+    assert_eq!(known.record().not_before.len(), MOST_LIMITS);
+}
+
+#[tokio::test(start_paused = true)]
 async fn more_asks_than_an_endpoint_may_have_wait_and_are_told_of_overload() {
     let endpoints = Endpoints::new(2);
     let endpoint = endpoint("http://a", None);

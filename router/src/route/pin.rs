@@ -7,7 +7,7 @@ use crate::matching::Matched;
 use crate::refusal::Refusal;
 
 /// Names a tier in a request; the answer's header of the same name says which tier it was.
-pub(super) const PIN: &str = "x-weir-tier";
+pub(crate) const PIN: &str = "x-weir-tier";
 
 /// The name of a tier is at most so long.
 const LONGEST_NAME: usize = 63;

@@ -2,6 +2,9 @@
 
 use http::HeaderMap;
 
+/// Names the betas of a request.
+pub(super) const HEADER: &str = "anthropic-beta";
+
 /// What changes only how a model thinks, answers and counts. Not here: what keeps files,
 /// containers, memories or threads with the provider, or has it call third parties.
 const ALLOWED: [&str; 22] = [
@@ -31,7 +34,7 @@ const ALLOWED: [&str; 22] = [
 
 /// The betas of a request that are passed on, each with its date: `compact-2026-01-12`.
 pub(super) fn allowed(headers: &HeaderMap) -> Vec<String> {
-    let values = headers.get_all("anthropic-beta").iter();
+    let values = headers.get_all(HEADER).iter();
     let values = values.filter_map(|value| value.to_str().ok());
     let betas = values.flat_map(|value| value.split(',')).map(str::trim);
     let betas = betas.filter(|beta| name(beta).is_some_and(|name| ALLOWED.contains(&name)));

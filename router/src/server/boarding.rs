@@ -1,29 +1,58 @@
 //! Asks under an `Idempotency-Key`: the first is answered, whoever asks the same meanwhile gets its answer.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::body::{Body, to_bytes};
-use http::Response;
+use http::{HeaderMap, Response};
 use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 use tokio::time::Instant;
+use weir_policy::validate::Settings;
 
+use super::betas;
 use crate::decision::{Decision, Outcome};
 use crate::encode;
 use crate::flights::{Boarding, Landed, Lead, Ticket};
 use crate::refusal::Refusal;
+use crate::route::PIN;
+use crate::shared::Shared;
 use crate::wire::Wire;
 
 type Landing = watch::Receiver<Option<Arc<Landed>>>;
 
-/// Of all that is asked.
-pub(super) fn digest(wire: Wire, body: &[u8]) -> [u8; 32] {
-    let digest = Sha256::new().chain_update(wire.word());
-    digest
-        .chain_update([0])
-        .chain_update(body)
-        .finalize()
-        .into()
+/// Of all that is asked: the body, and the headers that say what is done with it. One that is not there
+/// counts for nothing, so that a policy that begins to look for another makes no difference to those who
+/// do not send it.
+pub(super) fn digest(
+    (wire, body): (Wire, &[u8]),
+    headers: &HeaderMap,
+    settings: &Settings,
+) -> [u8; 32] {
+    let mut digest = Sha256::new();
+    let mut add = |part: &[u8]| {
+        digest.update(part.len().to_le_bytes());
+        digest.update(part);
+    };
+    add(wire.word().as_bytes());
+    add(body);
+    for name in deciding(settings) {
+        for value in headers.get_all(&name) {
+            add(name.as_bytes());
+            add(value.as_bytes());
+        }
+    }
+    digest.finalize().into()
+}
+
+/// The headers that change what is done: a pin, betas, and whatever the policy looks at.
+fn deciding(settings: &Settings) -> BTreeSet<String> {
+    let rules = settings.rules.iter();
+    let by_rules = rules.filter_map(|rule| rule.when.header.as_ref());
+    let looked_at = settings.private_when.iter().chain(by_rules);
+    let looked_at = looked_at.map(|header| header.name.to_ascii_lowercase());
+    let always = [PIN, betas::HEADER].map(str::to_owned);
+    always.into_iter().chain(looked_at).collect()
 }
 
 /// The ticket of an ask under `key`.
@@ -43,15 +72,19 @@ pub(super) enum Boarded {
     Answered(Response<Body>),
 }
 
-/// Waits for the answer of the first, if this is another.
-pub(super) async fn boarded(
-    boarding: Option<Boarding>,
+/// Waits for the answer of the first under the key, if this is another.
+pub(super) async fn board(
+    shared: &Shared,
+    ticket: Option<Ticket>,
+    now: Instant,
     decision: &Decision,
 ) -> Result<Boarded, Refusal> {
-    let (first, landing) = match boarding {
-        None => return Ok(Boarded::First(None)),
-        Some(Boarding::Lead(lead)) => return Ok(Boarded::First(Some(lead))),
-        Some(Boarding::Join { decision, landing }) => (decision, landing),
+    let Some(ticket) = ticket else {
+        return Ok(Boarded::First(None));
+    };
+    let (first, landing) = match shared.flights.board(ticket, now)? {
+        Boarding::Lead(lead) => return Ok(Boarded::First(Some(lead))),
+        Boarding::Join { decision, landing } => (decision, landing),
     };
     {
         let mut state = decision.state();

@@ -18,6 +18,7 @@ use weir_policy::validate::Settings;
 use super::with_request_id;
 use crate::ask::Ask;
 use crate::attempt::counting;
+use crate::credentials::Credentials;
 use crate::decision::Decision;
 use crate::decode::{self, Incoming};
 use crate::encode;
@@ -119,7 +120,7 @@ async fn count(
     let Some(tier) = first else {
         return Ok(estimate);
     };
-    let counted = by_tier(shared, (settings, &tier), &ask, until);
+    let counted = by_tier(shared, &view.credentials, (settings, &tier), &ask, until);
     let counted = timeout_at(until, counted).await;
     Ok(match counted {
         Ok(Some(tokens)) => (tokens, false),
@@ -129,12 +130,13 @@ async fn count(
 
 async fn by_tier(
     shared: &Shared,
+    own: &Credentials,
     (settings, tier): (&Settings, &Tier),
     ask: &Ask,
     until: Instant,
 ) -> Option<u64> {
     match tier.deployment() {
         Some(deployment) => counting::at_replica(shared, deployment, tier.adapter(), ask).await,
-        None => counting::at_endpoint(shared, (settings, tier), ask, until).await,
+        None => counting::at_endpoint(shared, own, (settings, tier), ask, until).await,
     }
 }

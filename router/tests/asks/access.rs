@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use serde_json::{Value, json};
 
 use crate::rig::{Rig, Setup, header, json_of, world};
-use crate::worker::{Scripted, sure, unsure};
+use crate::worker::{Play, Scripted, sure, unsure};
 
 fn bearer(key: &str) -> HeaderMap {
     let mut headers = HeaderMap::new();
@@ -163,6 +163,45 @@ async fn the_clients_credentials_do_not_go_upstream_and_ours_do() {
     for ours in ["sk-clients", "x-custom", "cookie"] {
         assert!(!sent.contains(ours), "{sent}");
     }
+}
+
+#[tokio::test]
+async fn an_ask_in_hand_shows_the_key_that_it_came_with_and_never_a_later_one() {
+    let mut script = vec![Play::Wait];
+    script.extend(unsure());
+    let worker = Scripted::start([script]).await;
+    let mut policy = with_api_key();
+    policy["retries"] = json!({ "max": 0 });
+    let up = json!({ "header": { "name": "x-way", "values": ["up"] } });
+    policy["rules"] = json!([{ "name": "up", "when": up, "then": { "only": "frontier" } }]);
+    let rig = Rig::start(Setup {
+        policy,
+        workers: vec![worker.clone()],
+        secrets: &[("frontier", "api-key", "sk-old")],
+        ..Setup::default()
+    })
+    .await;
+    let shown = async || {
+        let sent = rig.sent_to_frontier().await.pop();
+        sent.map(|sent| sent["headers"].to_string())
+            .unwrap_or_default()
+    };
+    let later = async {
+        while worker.asked().is_empty() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        rig.write_secret("frontier", "api-key", "sk-new");
+        while !shown().await.contains("Bearer sk-new") {
+            let mut headers = HeaderMap::new();
+            headers.insert("x-way", HeaderValue::from_static("up"));
+            rig.ask_with(json!({}), headers).await.text().await.unwrap();
+        }
+        worker.go_on();
+    };
+    let (answer, ()) = tokio::join!(rig.ask(json!({})), later);
+    assert_eq!(header(&answer, "x-weir-tier"), "frontier");
+    let shown = shown().await;
+    assert!(shown.contains("Bearer sk-old"), "{shown}");
 }
 
 #[tokio::test]

@@ -1,10 +1,14 @@
 //! What a client is told of earlier decisions, and may say of them.
 
-use http::{HeaderMap, HeaderValue, StatusCode};
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde_json::{Value, json};
 
+use crate::idempotency::keyed;
+use crate::log::Log;
 use crate::rig::{Rig, Setup, header, json_of};
-use crate::worker::{Play, Scripted, sure, unsure};
+use crate::worker::{Play, Reply, Scripted, sure, unsure};
 
 fn bearer(key: &'static str) -> HeaderMap {
     let mut headers = HeaderMap::new();
@@ -65,6 +69,7 @@ async fn a_decision_can_be_asked_about_with_every_step_and_why() {
         ("/finish", json!(["stop"])),
         ("/labels", json!([])),
         ("/coin", Value::Null),
+        ("/redacted", Value::Null),
     ] {
         assert_eq!(record.pointer(at), Some(&expected), "{at} of {record}");
     }
@@ -79,11 +84,9 @@ async fn a_decision_can_be_asked_about_with_every_step_and_why() {
 #[tokio::test]
 async fn a_private_ask_has_what_it_was_kept_from_in_its_record() {
     let worker = Scripted::start([sure()]).await;
-    let when = json!({ "header": { "name": "x-data-class", "values": ["restricted"] } });
-    let rig = Rig::with(json!({ "privacy": { "denyWhen": when } }), &[&worker]).await;
-    let mut headers = HeaderMap::new();
-    headers.insert("x-data-class", HeaderValue::from_static("restricted"));
-    let id = header(&rig.ask_with(json!({}), headers).await, "x-weir-decision");
+    let rig = Rig::with(json!({ "privacy": restricts() }), &[&worker]).await;
+    let response = restricted(&rig, json!({}), HeaderMap::new()).await;
+    let id = header(&response, "x-weir-decision");
     rig.until_counted("weir_router_asks_running 0").await;
     let record = json_of(
         rig.get(&format!("/v1/decisions/{id}"), HeaderMap::new())
@@ -93,6 +96,76 @@ async fn a_private_ask_has_what_it_was_kept_from_in_its_record() {
     assert_eq!(record["private"], true);
     let kept_from = json!([{ "tier": "frontier", "reason": "egress" }]);
     assert_eq!(record["passedOver"], kept_from);
+}
+
+/// What a policy lets nothing restricted out by.
+fn restricts() -> Value {
+    json!({ "denyWhen": { "header": { "name": "x-data-class", "values": ["restricted"] } } })
+}
+
+/// A restricted ask with other headers too.
+async fn restricted(rig: &Rig, extra: Value, more: HeaderMap) -> reqwest::Response {
+    let mut headers = HeaderMap::new();
+    headers.insert("x-data-class", HeaderValue::from_static("restricted"));
+    headers.extend(more);
+    rig.ask_with(extra, headers).await
+}
+
+/// Asks, and leaves while the tokens of the prompt are counted; gives the decision's id.
+async fn leave(rig: &Rig, log: &Log, worker: &Scripted) -> String {
+    let messages = json!([{ "role": "user", "content": "tick".repeat(106) }]);
+    let is_counted = async {
+        while worker.tokenized().is_empty() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::select! {
+        _ = restricted(rig, json!({ "messages": messages }), HeaderMap::new()) => panic!("answered"),
+        () = is_counted => {}
+    }
+    rig.until_counted("weir_router_asks_running 0").await;
+    let decisions = log.decisions();
+    let mut left = decisions.iter();
+    let left = left.find(|decision| decision["outcome"] == "disconnected");
+    let left = left.unwrap_or_else(|| panic!("{decisions:?}"));
+    left["id"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn an_ask_is_private_however_early_it_ends() {
+    let (log, _guard) = Log::start();
+    let worker = Scripted::start([sure()]).await.counts(Reply::Never);
+    let up = json!({ "header": { "name": "x-way", "values": ["up"] } });
+    let policy = json!({ "privacy": restricts(), "rules": [
+        { "name": "none", "when": { "tools": true }, "then": { "reject": {} } },
+        { "name": "up", "when": up, "then": { "start": "frontier" } },
+        { "name": "long", "when": { "promptTokens": { "over": 100 } }, "then": { "only": "small" } },
+    ] });
+    let rig = Rig::with(policy, &[&worker]).await;
+    let tool = json!({ "type": "function", "function": { "name": "f" } });
+    let way = HeaderMap::from_iter([(
+        HeaderName::from_static("x-way"),
+        HeaderValue::from_static("up"),
+    )]);
+    let mut ids = Vec::new();
+    for (extra, more) in [
+        (json!({ "tools": [tool] }), HeaderMap::new()),
+        (json!({}), way),
+        (json!({}), keyed("k")),
+        (json!({}), keyed("k")),
+    ] {
+        let response = restricted(&rig, extra, more).await;
+        ids.push(header(&response, "x-weir-decision"));
+        response.text().await.unwrap();
+    }
+    ids.push(leave(&rig, &log, &worker).await);
+    let expected = ["refused", "refused", "answered", "joined", "disconnected"];
+    for (id, outcome) in ids.iter().zip(expected) {
+        let path = format!("/v1/decisions/{id}");
+        let record = json_of(rig.get(&path, HeaderMap::new()).await).await;
+        assert_eq!(record["outcome"], outcome);
+        assert_eq!(record["private"], true, "{outcome}: {record}");
+    }
 }
 
 #[tokio::test]
@@ -160,6 +233,24 @@ async fn what_is_another_tenants_is_as_unknown_as_what_never_was() {
             status
         );
     }
+}
+
+#[tokio::test]
+async fn an_ask_without_a_key_or_a_model_is_no_decision_to_ask_about() {
+    let rig = with_tenants(Scripted::start([sure()]).await).await;
+    let asked = async |body: Value, key| {
+        let response = rig.ask_with(body, bearer(key)).await;
+        let id = header(&response, "x-weir-decision");
+        response.text().await.unwrap();
+        rig.until_counted("weir_router_asks_running 0").await;
+        let path = format!("/v1/decisions/{id}");
+        rig.get(&path, bearer("Bearer open-sesame")).await.status()
+    };
+    let lost = asked(json!({}), "Bearer wrong").await;
+    assert_eq!(lost, StatusCode::NOT_FOUND);
+    let lost = asked(json!({ "model": "none" }), "Bearer open-sesame").await;
+    assert_eq!(lost, StatusCode::NOT_FOUND);
+    assert_eq!(asked(json!({}), "Bearer open-sesame").await, StatusCode::OK);
 }
 
 #[tokio::test]

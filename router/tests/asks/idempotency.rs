@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::rig::{Rig, header, json_of, streamed};
 use crate::worker::{Play, Scripted, sure};
 
-fn keyed(key: &str) -> HeaderMap {
+pub fn keyed(key: &str) -> HeaderMap {
     let name = http::HeaderName::from_static("idempotency-key");
     [(name, key.parse().unwrap())].into_iter().collect()
 }
@@ -91,6 +91,31 @@ async fn another_request_under_the_same_key_is_refused_and_another_key_is_asked(
     let long = rig.ask_with(json!({}), keyed(&"x".repeat(256))).await;
     assert_eq!(json_of(long).await["error"]["param"], "idempotency-key");
     assert_eq!(worker.asked().len(), 2);
+}
+
+#[tokio::test]
+async fn a_request_whose_headers_ask_for_something_else_is_another_one() {
+    let when = |value: &str| json!({ "header": { "name": "X-Way", "values": [value] } });
+    let rule = json!({ "name": "r", "when": when("up"), "then": { "start": "frontier" } });
+    let class = json!({ "header": { "name": "x-data-class", "values": ["restricted"] } });
+    let policy = json!({ "privacy": { "denyWhen": class }, "rules": [rule] });
+    let rig = Rig::with(policy, &[&Scripted::start([sure()]).await]).await;
+    let ask = async |name: &'static str, value: &'static str| {
+        let mut headers = keyed("k");
+        headers.insert(name, value.parse().unwrap());
+        rig.ask_with(json!({}), headers).await.status()
+    };
+    // Nobody looks at this one.
+    assert_eq!(ask("x-stainless-retry-count", "0").await, 200);
+    assert_eq!(ask("x-stainless-retry-count", "1").await, 200);
+    for (name, value) in [
+        ("x-way", "up"),
+        ("x-data-class", "restricted"),
+        ("x-weir-tier", "frontier"),
+        ("anthropic-beta", "context-1m-2025-08-07"),
+    ] {
+        assert_eq!(ask(name, value).await, 400, "{name}");
+    }
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use tracing::subscriber::DefaultGuard;
 use weir_worker_api::ErrorCode;
 
 use crate::log::Log;
-use crate::rig::{Rig, Setup, header, merge};
+use crate::rig::{Rig, Setup, header, json_of, merge};
 use crate::wires::Wire;
 use crate::worker::{Play, Reply, Scripted, sure, unsure};
 
@@ -49,21 +49,45 @@ impl Walk {
 
     /// With the secret in its headers as well.
     async fn post(&self, path: &str, body: &Value, pin: Option<&'static str>) -> Response {
-        let mut headers = HeaderMap::new();
-        for (name, value) in [
-            ("authorization", "Bearer open-sesame"),
-            ("x-data-class", "restricted"),
-            ("x-note", SECRET),
-            ("traceparent", SECRET),
-        ] {
-            headers.insert(name, HeaderValue::from_static(value));
-        }
+        let mut headers = headers(b"restricted");
         if let Some(pin) = pin {
             headers.insert("x-weir-tier", HeaderValue::from_static(pin));
         }
+        self.send(path, body, headers).await
+    }
+
+    async fn send(&self, path: &str, body: &Value, headers: HeaderMap) -> Response {
         let url = format!("{}{path}?note={SECRET}", self.rig.url);
         let request = self.rig.client.post(url).headers(headers);
         request.body(body.to_string()).send().await.unwrap()
+    }
+
+    /// Asks the same twice under one key, and gives the decisions' ids. The second gets the answer of the
+    /// first, if there is one.
+    async fn ask_twice(&self) -> Vec<String> {
+        let mut ids = Vec::new();
+        let mut outcomes = Vec::new();
+        for _ in 0..2 {
+            let mut headers = headers(b"restricted");
+            headers.insert("idempotency-key", HeaderValue::from_static(SECRET));
+            let body = marked(Wire::Chat, false);
+            let response = self.send(Wire::Chat.path(), &body, headers.clone()).await;
+            let id = header(&response, "x-weir-decision");
+            response.text().await.unwrap();
+            self.rig.until_counted("weir_router_asks_running 0").await;
+            let record = self.rig.get(&format!("/v1/decisions/{id}"), headers).await;
+            let record = json_of(record).await;
+            check(&record.to_string());
+            assert_eq!(record["private"], true, "{record}");
+            outcomes.push(record["outcome"].as_str().unwrap().to_owned());
+            ids.push(id);
+        }
+        assert!(
+            [["answered", "joined"], ["refused", "refused"]]
+                .contains(&[&*outcomes[0], &*outcomes[1]]),
+            "{outcomes:?}"
+        );
+        ids
     }
 
     /// Asks on every wire, whole and as a stream, and gives the statuses; no error repeats the
@@ -101,6 +125,20 @@ impl Walk {
         check(&self.rig.metrics().await);
         check(&self.rig.load().await.to_string());
     }
+}
+
+/// Of an ask of this class.
+fn headers(class: &[u8]) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for (name, value) in [
+        ("authorization", &b"Bearer open-sesame"[..]),
+        ("x-data-class", class),
+        ("x-note", SECRET.as_bytes()),
+        ("traceparent", SECRET.as_bytes()),
+    ] {
+        headers.insert(name, HeaderValue::from_bytes(value).unwrap());
+    }
+    headers
 }
 
 fn check(text: &str) {
@@ -239,30 +277,64 @@ async fn no_rule_pin_split_or_label_lets_a_private_ask_out() {
 }
 
 #[tokio::test]
+async fn what_makes_an_ask_private_is_seen_in_any_case_and_beside_what_nobody_can_read() {
+    let walk = Walk::start(rule(json!({ "start": "frontier" })), &[]).await;
+    let body = marked(Wire::Chat, false);
+    for class in [
+        &b"Restricted"[..],
+        b"public,RESTRICTED",
+        "restricted, für intern".as_bytes(),
+        b"\xff\xfe ,\trestricted ",
+    ] {
+        let refused = walk.send(Wire::Chat.path(), &body, headers(class)).await;
+        assert_eq!(refused.status(), StatusCode::FORBIDDEN, "{class:?}");
+    }
+    walk.search().await;
+    let open = headers("unrestricted, für alle".as_bytes());
+    let answer = walk.send(Wire::Chat.path(), &body, open).await;
+    assert_eq!(answer.status(), StatusCode::OK);
+}
+
+#[tokio::test]
 async fn no_other_path_lets_a_private_ask_out() {
     let worker = Scripted::start([sure()]).await;
-    for policy in [json!({}), rule(json!({ "start": "frontier" }))] {
+    let up = rule(json!({ "start": "frontier" }));
+    for (policy, status) in [(json!({}), StatusCode::OK), (up, StatusCode::FORBIDDEN)] {
         let walk = Walk::start(policy, &[&worker]).await;
+        let body = |extra: Value| {
+            let mut body = json!({ "model": "assistant" });
+            merge(&mut body, extra);
+            body
+        };
+        let completions = |extra: Value| ("/v1/completions".to_owned(), body(extra));
         let count =
             |wire: Wire, suffix: &str| (format!("{}{suffix}", wire.path()), marked(wire, false));
-        for (path, body) in [
+        for ((path, body), status) in [
             (
-                "/v1/embeddings".into(),
-                json!({ "model": "assistant", "input": SECRET, "user": SECRET }),
+                (
+                    "/v1/embeddings".into(),
+                    body(json!({ "input": SECRET, "user": SECRET })),
+                ),
+                status,
             ),
+            (completions(json!({ "prompt": SECRET })), status),
+            // Only an endpoint could.
             (
-                "/v1/completions".into(),
-                json!({ "model": "assistant", "prompt": SECRET, "suffix": SECRET }),
+                completions(json!({ "prompt": SECRET, "suffix": SECRET })),
+                StatusCode::FORBIDDEN,
             ),
-            (
-                "/v1/completions".into(),
-                json!({ "model": "assistant", "prompt": SECRET }),
-            ),
-            count(Wire::Messages, "/count_tokens"),
-            count(Wire::Responses, "/input_tokens"),
+            (count(Wire::Messages, "/count_tokens"), status),
+            (count(Wire::Responses, "/input_tokens"), status),
         ] {
             let response = walk.post(&path, &body, None).await;
+            assert_eq!(response.status(), status, "{path}");
             check(&format!("{:?}", response.headers()));
+            check(&response.text().await.unwrap());
+        }
+        for id in walk.ask_twice().await {
+            let said = json!({ "id": id, "verdict": "bad", "comment": SECRET });
+            let response = walk.post("/v1/feedback", &said, None).await;
+            assert_eq!(response.status(), StatusCode::OK);
             check(&response.text().await.unwrap());
         }
         walk.search().await;

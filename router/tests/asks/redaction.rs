@@ -1,6 +1,6 @@
 //! What leaves the cluster without its private values, and what comes back with them.
 
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 
 use crate::rig::{Rig, header, json_of, streamed};
@@ -55,6 +55,25 @@ async fn private_values_stay_and_come_back_in_the_answer_of_every_provider() {
         assert_eq!(answer.text, expected, "{provider}");
         assert!(answer.is_done);
         nothing_private_left(&rig).await;
+    }
+}
+
+#[tokio::test]
+async fn a_record_says_how_many_values_were_taken_out_and_none_of_them() {
+    let rig = rig("OpenAI").await;
+    let twice = format!("{} And again: {}", question(), SECRETS[0]);
+    for (content, redacted) in [(twice.as_str(), 3), ("Say: nothing", 0)] {
+        let messages = json!([{ "role": "user", "content": content }]);
+        let answer = rig.ask(json!({ "messages": messages })).await;
+        let id = header(&answer, "x-weir-decision");
+        answer.text().await.unwrap();
+        let path = format!("/v1/decisions/{id}");
+        let record = json_of(rig.get(&path, HeaderMap::new()).await).await;
+        assert_eq!(record["redacted"], redacted, "{record}");
+        let record = record.to_string();
+        for secret in SECRETS {
+            assert!(!record.contains(secret), "{record}");
+        }
     }
 }
 

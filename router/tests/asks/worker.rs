@@ -342,8 +342,17 @@ impl Worker for Service {
         }))
     }
 
-    async fn embed(&self, _: Request<EmbedRequest>) -> Result<Response<EmbedResponse>, Status> {
-        Err(Status::unimplemented("not imitated"))
+    /// The same vector for every input.
+    async fn embed(
+        &self,
+        request: Request<EmbedRequest>,
+    ) -> Result<Response<EmbedResponse>, Status> {
+        let values = vec![0.6, 0.8];
+        let vectors = vec![Vector { values }; request.into_inner().inputs.len()];
+        Ok(Response::new(EmbedResponse {
+            vectors,
+            prompt_tokens: 7,
+        }))
     }
 
     async fn tokenize(

@@ -15,6 +15,11 @@ const ANTHROPIC: &str = "https://api.anthropic.com";
 /// What Anthropic refuses, even at its defaults, since its models draw as they like.
 const SAMPLING: [&str; 3] = ["temperature", "top_p", "top_k"];
 
+/// How the names of headers end that let their sender in.
+const CREDENTIALS: [&str; 5] = ["authorization", "key", "token", "secret", "cookie"];
+const IN_PLAIN_TEXT: &str =
+    "a key is not sent in plain text out of the cluster: use https:// in baseUrl";
+
 impl Check {
     /// Nothing where the endpoint has no usable address; every other problem is only kept.
     pub(super) fn endpoint(
@@ -49,17 +54,17 @@ impl Check {
         Some(Endpoint {
             provider: endpoint.provider,
             model: endpoint.model.clone(),
-            base_url,
             unsupported: self.unsupported(at, endpoint),
             api_key: endpoint.api_key_secret_ref.clone(),
             ca_bundle: endpoint
                 .ca_bundle
                 .as_ref()
                 .map(|bundle| bundle.config_map_ref.clone()),
-            headers: self.headers(at, endpoint),
+            headers: self.headers(at, endpoint, is_exposed(&base_url, endpoint.location)),
             api_version: endpoint.api_version.clone(),
             default_output_tokens: endpoint.default_output_tokens,
             max_output_tokens: endpoint.max_output_tokens,
+            base_url,
             price: match &endpoint.price {
                 Some(price) => self.price(&format!("{at}.price"), price),
                 None => Price::default(),
@@ -100,7 +105,12 @@ impl Check {
         unsupported
     }
 
-    fn headers(&mut self, at: &str, endpoint: &weir_crds::Endpoint) -> Vec<(String, String)> {
+    fn headers(
+        &mut self,
+        at: &str,
+        endpoint: &weir_crds::Endpoint,
+        is_exposed: bool,
+    ) -> Vec<(String, String)> {
         for (name, value) in &endpoint.headers {
             let field = format!("{at}.headers.{name}");
             if !is_header_name(name) {
@@ -112,6 +122,8 @@ impl Check {
                 "host" | "content-length" | "transfer-encoding" | "connection"
             ) {
                 self.invalid(field, "belongs to the connection and cannot be set");
+            } else if is_exposed && is_credential(name) {
+                self.invalid(field, IN_PLAIN_TEXT);
             }
         }
         endpoint.headers.clone().into_iter().collect()
@@ -144,20 +156,13 @@ impl Check {
 
 fn check_url(url: &str, endpoint: &weir_crds::Endpoint) -> Result<(), &'static str> {
     let lower = url.to_ascii_lowercase();
-    let (is_plain, rest) = match (
-        lower.strip_prefix("https://"),
-        lower.strip_prefix("http://"),
-    ) {
-        (Some(rest), _) => (false, rest),
-        (_, Some(rest)) => (true, rest),
-        _ => return Err("must begin with https:// or http://"),
+    let schemes = ["https://", "http://"].into_iter();
+    let mut rests = schemes.filter_map(|scheme| lower.strip_prefix(scheme));
+    let Some(rest) = rests.next() else {
+        return Err("must begin with https:// or http://");
     };
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let host = match authority.strip_prefix('[') {
-        Some(rest) => rest.split(']').next().unwrap_or_default(),
-        None => authority.split(':').next().unwrap_or_default(),
-    };
-    if authority.contains('@') {
+    let host = host(rest);
+    if authority(rest).contains('@') {
         return Err("must not hold a user name: use apiKeySecretRef");
     }
     if host.is_empty() || url.contains(|c: char| c.is_whitespace() || c.is_control()) {
@@ -166,16 +171,46 @@ fn check_url(url: &str, endpoint: &weir_crds::Endpoint) -> Result<(), &'static s
     if rest.contains(['?', '#']) {
         return Err("must end with a path: take out what follows ? or #");
     }
-    // On a laptop a Service is an address of this machine; elsewhere the router dials none of those.
-    let is_here = host == "localhost" || host.parse().is_ok_and(|host: IpAddr| host.is_loopback());
     let is_inside = endpoint.location == Location::Inside;
-    if is_inside && !(is_service(host) || is_here) {
+    if is_inside && !(is_service(host) || is_here(host)) {
         return Err("location: Inside needs a host that ends in .svc or .svc.<cluster domain>");
     }
-    if is_plain && endpoint.api_key_secret_ref.is_some() && !is_inside && !is_here {
-        return Err("a key is not sent in plain text out of the cluster: use https://");
+    if endpoint.api_key_secret_ref.is_some() && is_exposed(url, endpoint.location) {
+        return Err(IN_PLAIN_TEXT);
     }
     Ok(())
+}
+
+/// Whether what is sent to `url` can be read by others on its way out of the cluster.
+fn is_exposed(url: &str, location: Location) -> bool {
+    let lower = url.to_ascii_lowercase();
+    let plain = lower.strip_prefix("http://");
+    plain.is_some_and(|rest| location != Location::Inside && !is_here(host(rest)))
+}
+
+/// On a laptop a Service is an address of this machine; elsewhere the router dials none of those.
+fn is_here(host: &str) -> bool {
+    host == "localhost" || host.parse().is_ok_and(|host: IpAddr| host.is_loopback())
+}
+
+/// Of a URL behind its scheme.
+fn host(rest: &str) -> &str {
+    let authority = authority(rest);
+    let host = match authority.strip_prefix('[') {
+        Some(rest) => rest.split(']').next(),
+        None => authority.split(':').next(),
+    };
+    host.unwrap_or_default()
+}
+
+fn authority(rest: &str) -> &str {
+    rest.split(['/', '?', '#']).next().unwrap_or_default()
+}
+
+/// Whether a header of this name lets its sender in: `Authorization`, `X-Api-Key`, `X-Auth-Token`.
+fn is_credential(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    CREDENTIALS.iter().any(|end| name.ends_with(end))
 }
 
 fn is_date(text: &str) -> bool {

@@ -254,6 +254,32 @@ fn a_key_is_not_sent_in_plain_text_out_of_the_cluster() {
 }
 
 #[test]
+fn a_header_that_holds_a_key_is_not_sent_in_plain_text_either() {
+    let at = "spec.tiers[1].endpoint.headers";
+    let problems = |url: &str, name: &str| {
+        let mut spec = with("/tiers/1/endpoint/headers", json!({ name: "secret" }));
+        spec.tiers[1].endpoint.as_mut().unwrap().base_url = Some(url.to_owned());
+        let problems = validate(&spec);
+        let fields = problems.into_iter().map(|problem| problem.field);
+        fields.collect::<Vec<String>>()
+    };
+    for name in [
+        "authorization",
+        "X-Api-Key",
+        "api-key",
+        "x-auth-token",
+        "Cookie",
+    ] {
+        let found = problems("HTTP://example.com/v1", name);
+        assert_eq!(found, [format!("{at}.{name}")]);
+        for url in ["https://example.com/v1", "http://127.0.0.1:9000/v1"] {
+            assert_eq!(problems(url, name), [""; 0], "{url} {name}");
+        }
+    }
+    assert_eq!(problems("http://example.com/v1", "x-max-tokens"), [""; 0]);
+}
+
+#[test]
 fn a_ca_bundle_is_for_what_is_encrypted() {
     let mut spec = with("/tiers/1/endpoint/baseUrl", json!("https://example.com/v1"));
     let endpoint = spec.tiers[1].endpoint.as_mut().unwrap();

@@ -1,0 +1,172 @@
+//! The phases of an ask before its first attempt, in their order.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use http::request::Parts;
+use http::{HeaderMap, Response};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
+use weir_policy::table::Owner;
+use weir_policy::validate::Settings;
+use weir_policy::{Egress, Plan};
+
+use super::betas;
+use super::boarding::{self, Boarded};
+use super::ready::Ready;
+use crate::ask::Ask;
+use crate::decision::Outcome;
+use crate::decode::{Held, Incoming};
+use crate::flights;
+use crate::identify::{Identity, identify};
+use crate::matching::Matched;
+use crate::refusal::Refusal;
+use crate::route::Crossing;
+use crate::settle::Unsettled;
+use crate::shared::hashed;
+use crate::text::Text;
+use crate::wire::Wire;
+use crate::{admit, decode, matching, plan};
+
+/// Takes an ask through all phases, and answers it.
+pub(super) async fn answer(
+    wire: Wire,
+    parts: &Parts,
+    body: &mut Incoming,
+    unsettled: Arc<Unsettled>,
+) -> Result<Response<Body>, Refusal> {
+    let shared = unsettled.shared.clone();
+    let headers = &parts.headers;
+    let (identity, key) = (identify(headers)?, flights::key(headers)?);
+    let (heard, body) = hear((wire, headers), body, &identity, &unsettled).await?;
+    let view = shared.view.borrow().clone();
+    let (ask, admitted) = (&heard.ask, heard.admitted);
+    let matched = matching::find(&view.table, &ask.model, &identity, &view.credentials)?;
+    let settings = matched.route.settings.clone();
+    write_down(&unsettled, &matched, (ask, headers));
+    let ticket = key.map(|key| {
+        let digest = boarding::digest((wire, &body), headers, &settings);
+        boarding::ticket(key, digest, &unsettled.decision, ask.stream)
+    });
+    drop(body);
+    let boarding = boarding::board(&shared, ticket, admitted, &unsettled.decision);
+    let lead = match meanwhile(&unsettled, boarding).await? {
+        Boarded::First(lead) => lead,
+        Boarded::Answered(response) => {
+            unsettled.decision.state().outcome = boarding::outcome(&response);
+            return Ok(response);
+        }
+    };
+    let commit_by = admitted + settings.timeout;
+    let crossing = Crossing {
+        shared: &shared,
+        decision: &unsettled.decision,
+        matched: &matched,
+        ask,
+        headers,
+        until: commit_by,
+    };
+    let plan = planned(&unsettled, crossing).await?;
+    keep_text(&unsettled, &settings, ask);
+    let ready = Ready {
+        commit_by,
+        ask: heard.ask,
+        settings,
+        plan,
+        credentials: view.credentials.clone(),
+        _permit: heard.permit,
+        _held: heard.held,
+    };
+    ready.answer(lead, unsettled).await
+}
+
+/// A request that was read and understood, and has a place among those that are worked on.
+struct Heard {
+    ask: Ask,
+    admitted: Instant,
+    permit: OwnedSemaphorePermit,
+    held: Held,
+}
+
+/// Reads a request, unless nobody with this key may ask anything. Its bytes are there as well.
+async fn hear(
+    (wire, headers): (Wire, &HeaderMap),
+    body: &mut Incoming,
+    identity: &Identity,
+    unsettled: &Unsettled,
+) -> Result<(Heard, Vec<u8>), Refusal> {
+    let shared = &unsettled.shared;
+    {
+        let view = shared.view.borrow();
+        matching::may_ask(&view.table, identity, &view.credentials)?;
+    }
+    let (body, held) = meanwhile(unsettled, body.read(&shared.bodies)).await?;
+    let permit = admit::admit(shared)?;
+    let admitted = Instant::now();
+    let mut ask = decode::decode(wire, &body)?;
+    if wire == Wire::Messages {
+        ask.betas = betas::allowed(headers);
+    }
+    unsettled.decision.state().model.clone_from(&ask.model);
+    let heard = Heard {
+        ask,
+        admitted,
+        permit,
+        held,
+    };
+    Ok((heard, body))
+}
+
+/// Writes into the decision what is known of an ask once its policy is. Nothing is waited for before, so
+/// that it holds as well of an ask that comes no further.
+fn write_down(unsettled: &Unsettled, matched: &Matched, (ask, headers): (&Ask, &HeaderMap)) {
+    let shared = &unsettled.shared;
+    let settings = &matched.route.settings;
+    let mut state = unsettled.decision.state();
+    state.has_route = true;
+    state.is_private = plan::egress(settings, headers) == Egress::Denied;
+    state.redacted = settings.redaction.as_ref().map(|_| 0);
+    if let Owner::Policy(policy) = &matched.route.owner {
+        state.policy.clone_from(&policy.name);
+        state.generation = policy.generation;
+        if let Some(store) = &settings.records.store {
+            let outbox = shared.stores.outbox(&policy.name, store);
+            let _ = unsettled.outbox.set(outbox);
+        }
+    }
+    state.tenant = matched.tenant.as_deref().map(hashed).unwrap_or_default();
+    state.is_streamed = ask.stream;
+    state.routed.by = "order";
+}
+
+/// The tiers for the ask.
+async fn planned(unsettled: &Unsettled, crossing: Crossing<'_>) -> Result<Plan, Refusal> {
+    let plan = meanwhile(unsettled, crossing.plan()).await?;
+    let plan = match crossing.ask.wire {
+        // Vectors of two models have nothing in common.
+        Wire::Embeddings => plan.only_first(),
+        _ => plan,
+    };
+    let settings = &crossing.matched.route.settings;
+    let steps = plan::steps(settings, &plan, crossing.ask);
+    unsettled.decision.planned(steps);
+    Ok(plan)
+}
+
+/// Keeps what was asked, where the policy wants texts in its records.
+fn keep_text(unsettled: &Unsettled, settings: &Settings, ask: &Ask) {
+    if settings.records.keeps_text {
+        let text = Text::new(unsettled.shared.room.clone(), &ask.body, ask.choices);
+        unsettled.decision.keep(text);
+    }
+}
+
+/// What is waited for before anything works on the ask. A client that leaves meanwhile takes this future
+/// with it, without another word.
+async fn meanwhile<T>(unsettled: &Unsettled, wait: impl Future<Output = T>) -> T {
+    let outcome = |outcome| unsettled.decision.state().outcome = outcome;
+    outcome(Outcome::Disconnected);
+    let waited = wait.await;
+    outcome(Outcome::default());
+    waited
+}
