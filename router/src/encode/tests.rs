@@ -70,6 +70,43 @@ async fn an_answer_that_does_not_end_is_not_gathered_without_end() {
     );
 }
 
+#[tokio::test]
+async fn what_stands_beside_the_choices_is_said_in_its_chunk_and_not_in_every_later_one() {
+    let (events, received) = mpsc::channel(8);
+    for member in ["citations", "x_groq"] {
+        let native = json!({
+            "choices": [{ "index": 0, "delta": { "content": "a" } }],
+            "system_fingerprint": "fp", member: [1],
+        });
+        let piece = Piece {
+            text: "a".into(),
+            native: Some(native),
+            ..Piece::default()
+        };
+        events.try_send(Event::Piece(piece)).unwrap();
+    }
+    events.try_send(Event::End(end(Stop::Turn, None))).unwrap();
+    let text = body(encoder().stream(None, received)).await;
+    assert_eq!(text.matches("citations").count(), 1, "{text}");
+    assert_eq!(text.matches("x_groq").count(), 1, "{text}");
+    assert_eq!(
+        text.matches("\"system_fingerprint\":\"fp\"").count(),
+        3,
+        "{text}"
+    );
+}
+
+fn end(stop: Stop, native: Option<Value>) -> End {
+    End {
+        stops: vec![stop],
+        usage: Usage::default(),
+        cost: Money::default(),
+        score: None,
+        is_unsure: false,
+        native,
+    }
+}
+
 /// A message's stop and its details, whole and streamed, of an answer that ended by `stop`.
 async fn ending(refusal: &str, stop: Stop, native: Option<Value>) -> [Value; 2] {
     let body = json!({
@@ -83,14 +120,7 @@ async fn ending(refusal: &str, stop: Stop, native: Option<Value>) -> [Value; 2] 
             refusal: refusal.into(),
             ..Piece::default()
         }),
-        Event::End(End {
-            stops: vec![stop],
-            usage: Usage::default(),
-            cost: Money::default(),
-            score: None,
-            is_unsure: false,
-            native,
-        }),
+        Event::End(end(stop, native)),
     ];
     let send = || {
         let (sender, received) = mpsc::channel(events.len());
