@@ -30,7 +30,8 @@ pub(crate) use respond::{
 
 /// Balancers cut a connection that is silent for a minute.
 pub(crate) const PING_EVERY: Duration = Duration::from_secs(10);
-/// The longest answer that is gathered for a client that wants it whole.
+/// The longest answer that is gathered for a client that wants it whole, if only at the end of its
+/// stream.
 const MOST_GATHERED_BYTES: usize = 16 << 20;
 
 /// What every part of one answer carries.
@@ -51,6 +52,10 @@ trait Voice: Send {
     fn begin(&mut self, begin: &Begin) -> String;
     /// More of it.
     fn piece(&mut self, piece: Piece) -> String;
+    /// How many bytes of a stream it keeps, to say them again at its end.
+    fn kept_bytes(&self) -> usize {
+        0
+    }
     /// It is over.
     fn end(&mut self, end: End) -> String;
     /// It broke off, after this much of it.
@@ -146,16 +151,25 @@ impl Encoder {
         }))
     }
 
-    /// What one event is on the wire. `None`: whoever had the ask in hand is gone.
-    fn encode(&mut self, event: Option<Event>) -> String {
+    /// What one event is on the wire, and whether the stream is over. `None`: whoever had the ask in
+    /// hand is gone.
+    fn encode(&mut self, event: Option<Event>) -> (String, bool) {
         match event {
-            Some(Event::Begin(begin)) => self.voice.begin(&begin),
+            Some(Event::Begin(begin)) => (self.voice.begin(&begin), false),
             // Nothing was shown when this is sent, so nothing has to be taken back.
-            Some(Event::Restart) => String::new(),
-            Some(Event::Piece(piece)) => self.voice.piece(piece),
-            Some(Event::End(end)) => self.voice.end(end),
-            Some(Event::Fail { refusal, .. }) => self.voice.fail(&refusal),
-            None => self.voice.fail(&Refusal::Defect),
+            Some(Event::Restart) => (String::new(), false),
+            Some(Event::Piece(piece)) => {
+                let mut text = self.voice.piece(piece);
+                let is_over = self.voice.kept_bytes() > MOST_GATHERED_BYTES;
+                if is_over {
+                    let limit = MOST_GATHERED_BYTES;
+                    text.push_str(&self.voice.fail(&Refusal::StreamTooLarge { limit }));
+                }
+                (text, is_over)
+            }
+            Some(Event::End(end)) => (self.voice.end(end), true),
+            Some(Event::Fail { refusal, .. }) => (self.voice.fail(&refusal), true),
+            None => (self.voice.fail(&Refusal::Defect), true),
         }
     }
 }
@@ -182,8 +196,8 @@ impl Streaming {
                     Err(_) => return Some(self.encoder.voice.ping().into()),
                 },
             };
-            self.is_over = matches!(event, None | Some(Event::End(_) | Event::Fail { .. }));
-            let text = self.encoder.encode(event);
+            let (text, is_over) = self.encoder.encode(event);
+            self.is_over = is_over;
             if !text.is_empty() {
                 return Some(text.into());
             }

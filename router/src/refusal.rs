@@ -75,6 +75,10 @@ pub(crate) enum Refusal {
     AllUnsure { attempts: Vec<(String, String)> },
     #[error("the answer is longer than {limit} bytes: ask for a stream")]
     AnswerTooLarge { limit: usize },
+    #[error(
+        "the answer is longer than {limit} bytes, and responses are said again whole at their end: ask for a shorter one"
+    )]
+    StreamTooLarge { limit: usize },
     #[error("idempotency-key: the request that was sent with it first is still in hand")]
     InHand,
     #[error("a defect of the router ended this ask")]
@@ -201,7 +205,9 @@ impl Refusal {
                 StatusCode::TOO_MANY_REQUESTS
             }
             Refusal::Failed { last, .. } => last.status(),
-            Refusal::AllUnsure { .. } | Refusal::AnswerTooLarge { .. } => StatusCode::BAD_GATEWAY,
+            Refusal::AllUnsure { .. }
+            | Refusal::AnswerTooLarge { .. }
+            | Refusal::StreamTooLarge { .. } => StatusCode::BAD_GATEWAY,
             Refusal::InHand => StatusCode::CONFLICT,
             Refusal::Defect => StatusCode::INTERNAL_SERVER_ERROR,
         }

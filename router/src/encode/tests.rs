@@ -71,6 +71,26 @@ async fn an_answer_that_does_not_end_is_not_gathered_without_end() {
 }
 
 #[tokio::test]
+async fn a_response_that_does_not_end_is_not_kept_without_end() {
+    let body = json!({ "model": "assistant", "input": "hi", "stream": true });
+    let ask = crate::decode::decode(Wire::Responses, body.to_string().as_bytes()).unwrap();
+    let logprob = json!({ "token": "x".repeat(MOST_GATHERED_BYTES / 4) });
+    let long = Piece {
+        logprobs: vec![logprob],
+        ..Piece::default()
+    };
+    let (events, received) = mpsc::channel(1);
+    let endless = async { while events.send(Event::Piece(long.clone())).await.is_ok() {} };
+    let stream = Encoder::new(&ask, "1", 0).stream(None, received);
+    let read = axum::body::to_bytes(stream, 8 * MOST_GATHERED_BYTES);
+    let (read, ()) = tokio::join!(read, endless);
+    let text = String::from_utf8(read.unwrap().to_vec()).unwrap();
+    let last = text.trim_end().rsplit("\n\n").next().unwrap();
+    assert!(last.starts_with("event: response.failed\n"), "{last:.99}");
+    assert_eq!(text.matches("event: response.failed").count(), 1);
+}
+
+#[tokio::test]
 async fn what_stands_beside_the_choices_is_said_in_its_chunk_and_not_in_every_later_one() {
     let (events, received) = mpsc::channel(8);
     for member in ["citations", "x_groq"] {
