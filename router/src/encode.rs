@@ -17,7 +17,7 @@ use bytes::Bytes;
 use futures::stream;
 use serde_json::Value;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use crate::answer::{Begin, End, Event, Piece};
 use crate::ask::Ask;
@@ -184,14 +184,16 @@ struct Streaming {
 
 impl Streaming {
     async fn next(&mut self) -> Option<Bytes> {
-        // An event that says nothing on this wire is no reason to wake the client.
+        // An event that says nothing on this wire is no reason to wake the client, and breaks no
+        // silence.
+        let ping_at = Instant::now() + self.encoder.ping_every;
         loop {
             if self.is_over {
                 return None;
             }
             let event = match self.first.take() {
                 Some(first) => Some(first),
-                None => match timeout(self.encoder.ping_every, self.events.recv()).await {
+                None => match timeout_at(ping_at, self.events.recv()).await {
                     Ok(event) => event,
                     Err(_) => return Some(self.encoder.voice.ping().into()),
                 },

@@ -42,6 +42,33 @@ async fn a_stream_that_is_silent_is_kept_alive_and_says_its_error_inside() {
     assert!(!text.contains("[DONE]"), "{text}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_stream_whose_client_is_not_shown_what_is_thought_is_kept_alive_meanwhile() {
+    let body = json!({
+        "model": "assistant", "max_tokens": 9, "stream": true,
+        "messages": [{ "role": "user", "content": "hi" }],
+    });
+    let ask = crate::decode::decode(Wire::Messages, body.to_string().as_bytes()).unwrap();
+    let encoder = Encoder {
+        ping_every: Duration::from_millis(5),
+        ..Encoder::new(&ask, "1", 0)
+    };
+    let (events, received) = mpsc::channel(1);
+    let thinking = async move {
+        for _ in 0..20 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+            let thought = Piece {
+                reasoning: "hm".into(),
+                ..Piece::default()
+            };
+            events.send(Event::Piece(thought)).await.unwrap();
+        }
+    };
+    let (text, ()) = tokio::join!(self::body(encoder.stream(None, received)), thinking);
+    assert!(text.matches("event: ping").count() >= 7, "{text}");
+    assert!(!text.contains("hm"), "{text}");
+}
+
 #[tokio::test]
 async fn an_ask_that_nobody_has_in_hand_any_more_ends_in_an_error() {
     let (_, received) = mpsc::channel(1);
