@@ -33,6 +33,8 @@ pub(crate) const PING_EVERY: Duration = Duration::from_secs(10);
 /// The longest answer that is gathered for a client that wants it whole, if only at the end of its
 /// stream.
 const MOST_GATHERED_BYTES: usize = 16 << 20;
+/// As many vectors as an endpoint is heard out for: these come whole or not at all.
+const MOST_VECTOR_BYTES: usize = 48 << 20;
 
 /// What every part of one answer carries.
 #[derive(Clone, Debug)]
@@ -70,6 +72,9 @@ trait Voice: Send {
 pub(crate) struct Encoder {
     voice: Box<dyn Voice>,
     choices: u32,
+    /// How much is gathered, and what a client can do that wants more.
+    most_bytes: usize,
+    instead: &'static str,
     /// How much silence a stream may have.
     ping_every: Duration,
 }
@@ -101,9 +106,16 @@ impl Encoder {
             Wire::Embeddings => Box::new(embeddings::Embeddings::new(about, ask)),
             Wire::Messages => Box::new(messages::Messages::new(about, ask.shows_thinking)),
         };
+        let (most_bytes, instead) = match ask.wire {
+            Wire::Embeddings => (MOST_VECTOR_BYTES, "send fewer inputs"),
+            Wire::Responses if ask.stream => (MOST_GATHERED_BYTES, "ask for a shorter one"),
+            _ => (MOST_GATHERED_BYTES, "ask for a stream"),
+        };
         Self {
             voice,
             choices: ask.choices,
+            most_bytes,
+            instead,
             ping_every: PING_EVERY,
         }
     }
@@ -118,9 +130,8 @@ impl Encoder {
                 Event::Restart => gathered = Gathered::of(self.choices),
                 Event::Piece(piece) => {
                     gathered.add(piece);
-                    if gathered.bytes > MOST_GATHERED_BYTES {
-                        let limit = MOST_GATHERED_BYTES;
-                        return Err((Refusal::AnswerTooLarge { limit }, true));
+                    if gathered.bytes > self.most_bytes {
+                        return Err((self.too_large(), true));
                     }
                 }
                 Event::Fail {
@@ -151,6 +162,13 @@ impl Encoder {
         }))
     }
 
+    fn too_large(&self) -> Refusal {
+        Refusal::AnswerTooLarge {
+            limit: self.most_bytes,
+            instead: self.instead,
+        }
+    }
+
     /// What one event is on the wire, and whether the stream is over. `None`: whoever had the ask in
     /// hand is gone.
     fn encode(&mut self, event: Option<Event>) -> (String, bool) {
@@ -160,10 +178,9 @@ impl Encoder {
             Some(Event::Restart) => (String::new(), false),
             Some(Event::Piece(piece)) => {
                 let mut text = self.voice.piece(piece);
-                let is_over = self.voice.kept_bytes() > MOST_GATHERED_BYTES;
+                let is_over = self.voice.kept_bytes() > self.most_bytes;
                 if is_over {
-                    let limit = MOST_GATHERED_BYTES;
-                    text.push_str(&self.voice.fail(&Refusal::StreamTooLarge { limit }));
+                    text.push_str(&self.voice.fail(&self.too_large()));
                 }
                 (text, is_over)
             }

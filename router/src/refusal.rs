@@ -73,12 +73,8 @@ pub(crate) enum Refusal {
     },
     #[error("every tier was unsure of its answer{}", history(.attempts))]
     AllUnsure { attempts: Vec<(String, String)> },
-    #[error("the answer is longer than {limit} bytes: ask for a stream")]
-    AnswerTooLarge { limit: usize },
-    #[error(
-        "the answer is longer than {limit} bytes, and responses are said again whole at their end: ask for a shorter one"
-    )]
-    StreamTooLarge { limit: usize },
+    #[error("the answer is longer than {limit} bytes: {instead}")]
+    AnswerTooLarge { limit: usize, instead: &'static str },
     #[error("idempotency-key: the request that was sent with it first is still in hand")]
     InHand,
     #[error("the router ends, and nothing more of the answer comes: ask again")]
@@ -207,9 +203,7 @@ impl Refusal {
                 StatusCode::TOO_MANY_REQUESTS
             }
             Refusal::Failed { last, .. } => last.status(),
-            Refusal::AllUnsure { .. }
-            | Refusal::AnswerTooLarge { .. }
-            | Refusal::StreamTooLarge { .. } => StatusCode::BAD_GATEWAY,
+            Refusal::AllUnsure { .. } | Refusal::AnswerTooLarge { .. } => StatusCode::BAD_GATEWAY,
             Refusal::InHand => StatusCode::CONFLICT,
             Refusal::Ending => StatusCode::SERVICE_UNAVAILABLE,
             Refusal::Defect => StatusCode::INTERNAL_SERVER_ERROR,

@@ -155,7 +155,7 @@ pub(crate) async fn embed(
 ) -> Result<(Piece, Finish), Failure> {
     let outgoing = Outgoing::of(&call, ask).await?;
     let response = send(&call, dialler, outgoing).await?;
-    let answer = whole(&call, response, LONGEST_VECTORS).await?;
+    let answer = gather(&call, response, LONGEST_VECTORS).await?;
     let inputs = match &ask.input {
         Input::Many(inputs) => inputs.len(),
         _ => 1,
@@ -167,6 +167,14 @@ pub(crate) async fn embed(
 
 /// The whole of an answer, of at most `most` bytes.
 async fn whole(call: &Call<'_>, response: Response, most: usize) -> Result<Value, Failure> {
+    let gathered = gather(call, response, most).await?;
+    serde_json::from_slice(&gathered).map_err(|_| Failure::Broken {
+        tier: call.tier.to_owned(),
+    })
+}
+
+/// The bytes of an answer, of which there are at most `most`.
+async fn gather(call: &Call<'_>, response: Response, most: usize) -> Result<Vec<u8>, Failure> {
     let tier = || call.tier.to_owned();
     let mut stream = response.bytes_stream();
     let mut gathered = Vec::new();
@@ -183,7 +191,7 @@ async fn whole(call: &Call<'_>, response: Response, most: usize) -> Result<Value
             return Err(Failure::Broken { tier: tier() });
         }
     }
-    serde_json::from_slice(&gathered).map_err(|_| Failure::Broken { tier: tier() })
+    Ok(gathered)
 }
 
 /// A request as it goes out.

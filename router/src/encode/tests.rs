@@ -98,6 +98,31 @@ async fn an_answer_that_does_not_end_is_not_gathered_without_end() {
 }
 
 #[tokio::test]
+async fn as_many_vectors_as_an_endpoint_is_heard_out_for_are_given_whole() {
+    let body = json!({ "model": "vectors", "input": "hi", "encoding_format": "base64" });
+    let ask = crate::decode::decode(Wire::Embeddings, body.to_string().as_bytes()).unwrap();
+    let whole = async |numbers: usize| {
+        let (events, received) = mpsc::channel(2);
+        let vectors = Piece {
+            vectors: vec![vec![0.0; numbers]],
+            ..Piece::default()
+        };
+        events.try_send(Event::Piece(vectors)).unwrap();
+        events.try_send(Event::End(end(Stop::Turn, None))).unwrap();
+        let whole = Encoder::new(&ask, "1", 0).whole(received).await;
+        whole
+            .map(|whole| whole.body.len())
+            .map_err(|(refusal, _)| refusal)
+    };
+    assert!(whole(MOST_GATHERED_BYTES / 4 + 1).await.unwrap() > MOST_GATHERED_BYTES);
+    let refused = whole(MOST_VECTOR_BYTES / 4 + 1)
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(refused.ends_with("send fewer inputs"), "{refused}");
+}
+
+#[tokio::test]
 async fn a_response_that_does_not_end_is_not_kept_without_end() {
     let body = json!({ "model": "assistant", "input": "hi", "stream": true });
     let ask = crate::decode::decode(Wire::Responses, body.to_string().as_bytes()).unwrap();

@@ -324,13 +324,10 @@ async fn damaged_answers_come_to_an_answer_or_an_error_and_to_nothing_else() {
 #[test]
 fn damaged_vectors_are_read_or_none() {
     let recorded = recorded!("embeddings.answer.json");
-    let whole: Value = serde_json::from_slice(recorded).unwrap();
-    assert!(vectors::read(&whole, 2).is_some());
+    assert!(vectors::read(recorded, 2).is_some());
     for seed in 0..REQUESTS {
         let bytes = request(&mut Dice(seed.into()), recorded);
-        if let Ok(answer) = serde_json::from_slice(&bytes)
-            && let Some((piece, finish)) = vectors::read(&answer, 2)
-        {
+        if let Some((piece, finish)) = vectors::read(&bytes, 2) {
             assert_eq!(piece.vectors.len(), 2);
             assert!(finish.usage.prompt < 1 << 30, "{}", finish.usage.prompt);
         }

@@ -164,10 +164,10 @@ fn failed(error: &Value) -> Unreadable {
 }
 
 /// A provider that counts more tokens than this for one ask has not counted.
-const MOST_TOKENS: u64 = 100_000_000;
+pub(super) const MOST_TOKENS: u64 = 100_000_000;
 
 /// A number of tokens; nothing where it is not there or cannot be one.
-pub(super) fn tokens(usage: &Value, member: &str) -> Option<u64> {
+fn tokens(usage: &Value, member: &str) -> Option<u64> {
     let count = usage.get(member)?.as_u64();
     count.filter(|count| *count <= MOST_TOKENS)
 }
