@@ -144,8 +144,8 @@ impl Encoder {
                 }
             }
         }
-        // Whoever had the ask in hand is gone without a word.
-        Err((Refusal::Defect, false))
+        // Whoever had the ask in hand is gone without a word, also of what it spent.
+        Err((Refusal::Defect, true))
     }
 
     /// The body of a stream. `first` is what came while the headers waited.

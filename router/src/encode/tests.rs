@@ -77,7 +77,7 @@ async fn an_ask_that_nobody_has_in_hand_any_more_ends_in_an_error() {
     let (_, received) = mpsc::channel(1);
     assert!(matches!(
         encoder().whole(received).await,
-        Err((Refusal::Defect, _))
+        Err((Refusal::Defect, true))
     ));
 }
 
