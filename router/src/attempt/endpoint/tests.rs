@@ -282,3 +282,25 @@ fn where_an_endpoint_is_asked() {
         );
     }
 }
+
+#[test]
+fn what_anthropic_has_no_word_for_is_named() {
+    let named = |extra: Value| {
+        let mut asked = least(Wire::Chat);
+        for (field, value) in extra.as_object().unwrap() {
+            asked[field] = value.clone();
+        }
+        ask(Wire::Chat, &asked).beyond(Upstream::Anthropic).advisory
+    };
+    assert_eq!(named(json!({ "stop": ["END", "\n\n"] })), ["stop[1]"]);
+    assert_eq!(named(json!({ "stop": "\n" })), ["stop"]);
+    assert_eq!(
+        named(json!({ "reasoning_effort": "none" })),
+        ["reasoning_effort"]
+    );
+    assert!(named(json!({ "stop": ["END"], "reasoning_effort": "minimal" })).is_empty());
+    let mut asked = least(Wire::Responses);
+    asked["reasoning"] = json!({ "effort": "none" });
+    let beyond = ask(Wire::Responses, &asked).beyond(Upstream::Anthropic);
+    assert_eq!(beyond.advisory, ["reasoning.effort"]);
+}
