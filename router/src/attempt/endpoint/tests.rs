@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use weir_crds::Provider;
+use weir_policy::tier::Timeouts;
 
 use super::*;
 use crate::decode::decode;
