@@ -416,12 +416,13 @@ fn url(endpoint: &Endpoint, wire: Wire) -> String {
 /// Whether what comes is a stream of events, and not compressed, which nobody asked for.
 fn is_event_stream(headers: &HeaderMap) -> bool {
     let coding = headers.get(header::CONTENT_ENCODING);
-    if coding.is_some_and(|coding| coding != "identity") {
+    if coding.is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
         return false;
     }
     let kind = headers.get(header::CONTENT_TYPE);
     let kind = kind.and_then(|kind| kind.to_str().ok());
-    kind.is_none_or(|kind| kind.trim_start().starts_with("text/event-stream"))
+    let kind = kind.map(|kind| kind.split(';').next().unwrap_or_default().trim());
+    kind.is_none_or(|kind| kind.eq_ignore_ascii_case("text/event-stream"))
 }
 
 fn not_sent(tier: &str, error: &reqwest::Error) -> Failure {

@@ -305,3 +305,18 @@ fn what_anthropic_has_no_word_for_is_named() {
     let beyond = ask(Wire::Responses, &asked).beyond(Upstream::Anthropic);
     assert_eq!(beyond.advisory, ["reasoning.effort"]);
 }
+
+#[test]
+fn a_stream_is_known_by_its_type_however_that_is_written() {
+    let is_stream = |kind: &'static str, coding: &'static str| {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(coding));
+        is_event_stream(&headers)
+    };
+    assert!(is_stream("text/event-stream", "identity"));
+    assert!(is_stream("Text/Event-Stream ; charset=utf-8", "Identity"));
+    assert!(!is_stream("text/event-stream", "gzip"));
+    assert!(!is_stream("application/json", "identity"));
+    assert!(is_event_stream(&HeaderMap::new()));
+}
