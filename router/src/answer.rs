@@ -89,8 +89,12 @@ impl Piece {
 
     /// About how much memory it takes.
     pub fn bytes(&self) -> usize {
-        let calls = self.calls.iter();
-        let calls = calls.map(|call| call.id.len() + call.name.len() + call.arguments.len());
+        size_of::<Self>() + self.content_bytes()
+    }
+
+    /// About how much memory what it says takes, once that is put to what was said before.
+    pub fn content_bytes(&self) -> usize {
+        let calls = self.calls.iter().map(CallPiece::bytes);
         let values = self.logprobs.iter().chain(&self.native);
         let proof = self.proof.as_ref().map_or(0, String::len);
         let vectors = self.vectors.iter().map(|vector| 4 * vector.len());
@@ -101,6 +105,12 @@ impl Piece {
             + proof
             + calls.sum::<usize>()
             + values.map(weight).sum::<usize>()
+    }
+}
+
+impl CallPiece {
+    fn bytes(&self) -> usize {
+        size_of::<Self>() + self.id.len() + self.name.len() + self.arguments.len()
     }
 }
 

@@ -117,7 +117,32 @@ impl Ask {
         let needs = self.needs.iter();
         let unmet = needs.filter(|need| !self.meets(upstream, need.what));
         beyond.required.extend(unmet.map(|need| need.field.clone()));
+        if upstream.wire_for(self.wire) == Some(Wire::Messages) && self.wire != Wire::Messages {
+            beyond.advisory.extend(self.unsaid_in_messages());
+        }
         beyond
+    }
+
+    /// Where this ask of another wire says what Anthropic's has no word for.
+    fn unsaid_in_messages(&self) -> Vec<String> {
+        let is_list = self.body.get("stop").is_some_and(Value::is_array);
+        let blanks = self.stop.iter().enumerate();
+        let blanks = blanks.filter(|(_, stop)| wire::is_blank(stop));
+        let mut unsaid: Vec<String> = blanks
+            .map(|(index, _)| match is_list {
+                true => format!("stop[{index}]"),
+                false => "stop".to_owned(),
+            })
+            .collect();
+        let effort = self.effort.as_deref();
+        if effort.is_some_and(|word| wire::anthropic_effort(word).is_none()) {
+            let field = match self.wire {
+                Wire::Responses => "reasoning.effort",
+                _ => "reasoning_effort",
+            };
+            unsaid.push(field.to_owned());
+        }
+        unsaid
     }
 
     /// Whether the answer would be another one without `field`, which is in the request.

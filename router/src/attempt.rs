@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::SendError;
 use tokio::time::{Instant, sleep_until};
 use weir_cascade::{Asked, Attempt, Config, HoldBack, Token};
 use weir_crds::{OnAllUnsure, RetryCause};
@@ -36,6 +37,9 @@ pub(crate) use endpoint::tests::endpoint as test_endpoint;
 use gate::Gate;
 use tries::{Tried, pause};
 pub(crate) use worker::{prompt, said};
+
+/// What one place of the way to the client is for: a larger event needs several to be free.
+const PLACE_BYTES: usize = 16 << 10;
 
 /// What a tier sends.
 enum Arrival {
@@ -295,7 +299,7 @@ impl Pursuit<'_> {
 
     async fn send(&self, event: Event) -> Result<(), Ended> {
         self.decision.hear(&event);
-        self.out.send(event).await.map_err(|_| Ended::Unheard)
+        send(self.out, event).await.map_err(|_| Ended::Unheard)
     }
 
     fn asked(&self) -> Asked {
@@ -309,6 +313,24 @@ impl Pursuit<'_> {
             max_tokens: ask.max_tokens,
         }
     }
+}
+
+/// Sends an event once there is room for it: a large one waits until the client has read most of
+/// what came before.
+async fn send(out: &mpsc::Sender<Event>, event: Event) -> Result<(), SendError<()>> {
+    let bytes = match &event {
+        Event::Piece(piece) => piece.bytes(),
+        _ => 0,
+    };
+    // One place is kept for what ends the ask from outside.
+    let most = out.max_capacity().saturating_sub(1).max(1);
+    let mut places = out
+        .reserve_many((bytes / PLACE_BYTES).clamp(1, most))
+        .await?;
+    if let Some(place) = places.next() {
+        place.send(event);
+    }
+    Ok(())
 }
 
 /// The fields of the ask that are left out at the tier.
@@ -341,4 +363,45 @@ fn retry(failure: &Failure, on: &[RetryCause], tier: &Tier) -> Option<Duration> 
         _ => return None,
     };
     on.contains(&kind).then_some(wait)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::FutureExt;
+
+    fn piece(bytes: usize) -> Event {
+        Event::Piece(Piece {
+            text: "x".repeat(bytes),
+            ..Piece::default()
+        })
+    }
+
+    #[test]
+    fn large_events_do_not_run_ahead_of_a_client_as_far_as_small_ones() {
+        let ahead = |bytes| {
+            let (out, _received) = mpsc::channel(65);
+            let _last_word = out.clone().try_reserve_owned().unwrap();
+            (0..100)
+                .take_while(|_| send(&out, piece(bytes)).now_or_never().is_some())
+                .count()
+        };
+        assert_eq!(ahead(100), 64);
+        assert_eq!(ahead(8 * PLACE_BYTES), 57);
+        assert_eq!(ahead(4 << 20), 1);
+    }
+
+    #[tokio::test]
+    async fn an_event_that_is_larger_than_all_places_goes_once_the_others_are_read() {
+        let (out, mut received) = mpsc::channel(2);
+        let _last_word = out.clone().try_reserve_owned().unwrap();
+        send(&out, piece(1)).await.unwrap();
+        let mut large = Box::pin(send(&out, piece(1 << 20)));
+        assert!(large.as_mut().now_or_never().is_none());
+        assert_eq!(received.recv().await, Some(piece(1)));
+        large.await.unwrap();
+        assert_eq!(received.recv().await, Some(piece(1 << 20)));
+        drop(received);
+        assert!(send(&out, piece(1)).await.is_err());
+    }
 }

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use futures::stream;
 use serde_json::Value;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use crate::answer::{Begin, End, Event, Piece};
 use crate::ask::Ask;
@@ -30,8 +30,11 @@ pub(crate) use respond::{
 
 /// Balancers cut a connection that is silent for a minute.
 pub(crate) const PING_EVERY: Duration = Duration::from_secs(10);
-/// The longest answer that is gathered for a client that wants it whole.
+/// The longest answer that is gathered for a client that wants it whole, if only at the end of its
+/// stream.
 const MOST_GATHERED_BYTES: usize = 16 << 20;
+/// As many vectors as an endpoint is heard out for: these come whole or not at all.
+const MOST_VECTOR_BYTES: usize = 48 << 20;
 
 /// What every part of one answer carries.
 #[derive(Clone, Debug)]
@@ -51,6 +54,10 @@ trait Voice: Send {
     fn begin(&mut self, begin: &Begin) -> String;
     /// More of it.
     fn piece(&mut self, piece: Piece) -> String;
+    /// How many bytes of a stream it keeps, to say them again at its end.
+    fn kept_bytes(&self) -> usize {
+        0
+    }
     /// It is over.
     fn end(&mut self, end: End) -> String;
     /// It broke off, after this much of it.
@@ -65,6 +72,9 @@ trait Voice: Send {
 pub(crate) struct Encoder {
     voice: Box<dyn Voice>,
     choices: u32,
+    /// How much is gathered, and what a client can do that wants more.
+    most_bytes: usize,
+    instead: &'static str,
     /// How much silence a stream may have.
     ping_every: Duration,
 }
@@ -96,9 +106,16 @@ impl Encoder {
             Wire::Embeddings => Box::new(embeddings::Embeddings::new(about, ask)),
             Wire::Messages => Box::new(messages::Messages::new(about, ask.shows_thinking)),
         };
+        let (most_bytes, instead) = match ask.wire {
+            Wire::Embeddings => (MOST_VECTOR_BYTES, "send fewer inputs"),
+            Wire::Responses if ask.stream => (MOST_GATHERED_BYTES, "ask for a shorter one"),
+            _ => (MOST_GATHERED_BYTES, "ask for a stream"),
+        };
         Self {
             voice,
             choices: ask.choices,
+            most_bytes,
+            instead,
             ping_every: PING_EVERY,
         }
     }
@@ -113,9 +130,8 @@ impl Encoder {
                 Event::Restart => gathered = Gathered::of(self.choices),
                 Event::Piece(piece) => {
                     gathered.add(piece);
-                    if gathered.bytes > MOST_GATHERED_BYTES {
-                        let limit = MOST_GATHERED_BYTES;
-                        return Err((Refusal::AnswerTooLarge { limit }, true));
+                    if gathered.bytes > self.most_bytes {
+                        return Err((self.too_large(), true));
                     }
                 }
                 Event::Fail {
@@ -128,8 +144,8 @@ impl Encoder {
                 }
             }
         }
-        // Whoever had the ask in hand is gone without a word.
-        Err((Refusal::Defect, false))
+        // Whoever had the ask in hand is gone without a word, also of what it spent.
+        Err((Refusal::Defect, true))
     }
 
     /// The body of a stream. `first` is what came while the headers waited.
@@ -146,16 +162,31 @@ impl Encoder {
         }))
     }
 
-    /// What one event is on the wire. `None`: whoever had the ask in hand is gone.
-    pub(crate) fn encode(&mut self, event: Option<Event>) -> String {
+    fn too_large(&self) -> Refusal {
+        Refusal::AnswerTooLarge {
+            limit: self.most_bytes,
+            instead: self.instead,
+        }
+    }
+
+    /// What one event is on the wire, and whether the stream is over. `None`: whoever had the ask in
+    /// hand is gone.
+    pub(crate) fn encode(&mut self, event: Option<Event>) -> (String, bool) {
         match event {
-            Some(Event::Begin(begin)) => self.voice.begin(&begin),
+            Some(Event::Begin(begin)) => (self.voice.begin(&begin), false),
             // Nothing was shown when this is sent, so nothing has to be taken back.
-            Some(Event::Restart) => String::new(),
-            Some(Event::Piece(piece)) => self.voice.piece(piece),
-            Some(Event::End(end)) => self.voice.end(end),
-            Some(Event::Fail { refusal, .. }) => self.voice.fail(&refusal),
-            None => self.voice.fail(&Refusal::Defect),
+            Some(Event::Restart) => (String::new(), false),
+            Some(Event::Piece(piece)) => {
+                let mut text = self.voice.piece(piece);
+                let is_over = self.voice.kept_bytes() > self.most_bytes;
+                if is_over {
+                    text.push_str(&self.voice.fail(&self.too_large()));
+                }
+                (text, is_over)
+            }
+            Some(Event::End(end)) => (self.voice.end(end), true),
+            Some(Event::Fail { refusal, .. }) => (self.voice.fail(&refusal), true),
+            None => (self.voice.fail(&Refusal::Defect), true),
         }
     }
 }
@@ -170,20 +201,22 @@ struct Streaming {
 
 impl Streaming {
     async fn next(&mut self) -> Option<Bytes> {
-        // An event that says nothing on this wire is no reason to wake the client.
+        // An event that says nothing on this wire is no reason to wake the client, and breaks no
+        // silence.
+        let ping_at = Instant::now() + self.encoder.ping_every;
         loop {
             if self.is_over {
                 return None;
             }
             let event = match self.first.take() {
                 Some(first) => Some(first),
-                None => match timeout(self.encoder.ping_every, self.events.recv()).await {
+                None => match timeout_at(ping_at, self.events.recv()).await {
                     Ok(event) => event,
                     Err(_) => return Some(self.encoder.voice.ping().into()),
                 },
             };
-            self.is_over = matches!(event, None | Some(Event::End(_) | Event::Fail { .. }));
-            let text = self.encoder.encode(event);
+            let (text, is_over) = self.encoder.encode(event);
+            self.is_over = is_over;
             if !text.is_empty() {
                 return Some(text.into());
             }

@@ -79,7 +79,7 @@ impl Asked {
         let mut encoder = Encoder::new(&self.0, "01JD0000000000000000000000", 0);
         let events = answered.0.into_iter();
         events
-            .map(|event| black_box(encoder.encode(Some(event))).len())
+            .map(|event| black_box(encoder.encode(Some(event)).0).len())
             .sum()
     }
 }

@@ -73,10 +73,12 @@ pub(crate) enum Refusal {
     },
     #[error("every tier was unsure of its answer{}", history(.attempts))]
     AllUnsure { attempts: Vec<(String, String)> },
-    #[error("the answer is longer than {limit} bytes: ask for a stream")]
-    AnswerTooLarge { limit: usize },
+    #[error("the answer is longer than {limit} bytes: {instead}")]
+    AnswerTooLarge { limit: usize, instead: &'static str },
     #[error("idempotency-key: the request that was sent with it first is still in hand")]
     InHand,
+    #[error("the router ends, and nothing more of the answer comes: ask again")]
+    Ending,
     #[error("a defect of the router ended this ask")]
     Defect,
 }
@@ -203,6 +205,7 @@ impl Refusal {
             Refusal::Failed { last, .. } => last.status(),
             Refusal::AllUnsure { .. } | Refusal::AnswerTooLarge { .. } => StatusCode::BAD_GATEWAY,
             Refusal::InHand => StatusCode::CONFLICT,
+            Refusal::Ending => StatusCode::SERVICE_UNAVAILABLE,
             Refusal::Defect => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -210,9 +213,10 @@ impl Refusal {
     /// When to come back, where that helps: whole seconds, at most two minutes.
     pub fn retry_after_seconds(&self) -> Option<u64> {
         let wait = match self {
-            Refusal::TooManyAsks { .. } | Refusal::BodiesTooLarge { .. } | Refusal::InHand => {
-                Duration::from_secs(1)
-            }
+            Refusal::TooManyAsks { .. }
+            | Refusal::BodiesTooLarge { .. }
+            | Refusal::InHand
+            | Refusal::Ending => Duration::from_secs(1),
             Refusal::Failed { last, .. } => match last {
                 Failure::Overloaded { retry_after, .. } => {
                     retry_after.unwrap_or(Duration::from_secs(1))
@@ -236,6 +240,7 @@ impl Refusal {
             | Refusal::BodiesTooLarge { .. }
             | Refusal::BodyTooSlow(_)
             | Refusal::InHand
+            | Refusal::Ending
             | Refusal::Defect => true,
             Refusal::Failed { last, .. } => !matches!(
                 last,

@@ -10,7 +10,7 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 use tokio::sync::{Semaphore, watch};
 use weir_crds::Money;
-use weir_process::{Process, Tasks};
+use weir_process::{Process, Shutdown, Tasks};
 
 use crate::args::Args;
 use crate::credentials::{Credentials, Roots};
@@ -38,6 +38,7 @@ pub(crate) struct Shared {
     pub book: Book,
     pub metrics: Metrics,
     pub tasks: Tasks,
+    pub shutdown: Shutdown,
     /// One permit for each ask in hand.
     pub asks: Arc<Semaphore>,
     pub bodies: Bounds,
@@ -84,6 +85,7 @@ impl Shared {
             book: Book::new(),
             metrics,
             tasks: process.tasks().clone(),
+            shutdown: process.shutdown().clone(),
             asks: Arc::new(Semaphore::new(args.max_asks)),
             bodies: Bounds::new(args),
             ids,

@@ -17,6 +17,7 @@ use serde_json::{Map, Value};
 use weir_crds::Provider;
 use weir_policy::tier::{Endpoint, Tier};
 
+pub(crate) use messages::{anthropic_effort, is_blank};
 pub(crate) use row::{Row, Treatment};
 
 /// What a client speaks.

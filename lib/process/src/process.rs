@@ -20,6 +20,8 @@ use crate::{logs, traces};
 
 /// How long closing the admin port and sending the last traces may take.
 const CLOSING: Duration = Duration::from_secs(2);
+/// How long before the deadline whoever waits for more is told that nothing comes.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// A running process, or a part of one that lives inside another (see [`Process::child`]).
 ///
@@ -164,10 +166,7 @@ impl Process {
             tokio::time::sleep(self.delay).await;
         }
         self.shutdown.drain();
-        if tokio::time::timeout(self.deadline, self.tasks.ended())
-            .await
-            .is_err()
-        {
+        if !self.drained().await {
             tracing::warn!(
                 tasks = self.tasks.running(),
                 "the deadline passed, dropping what still runs"
@@ -184,6 +183,17 @@ impl Process {
             Some(failure) => Err(failure),
             None => Ok(()),
         }
+    }
+
+    /// Whether every task has ended by the deadline; some say their last words shortly before it.
+    async fn drained(&self) -> bool {
+        let ended = |within| tokio::time::timeout(within, self.tasks.ended());
+        let last = LAST_WORDS.min(self.deadline / 2);
+        if ended(self.deadline - last).await.is_ok() {
+            return true;
+        }
+        self.shutdown.close();
+        ended(last).await.is_ok()
     }
 }
 

@@ -8,11 +8,13 @@ use tokio_util::sync::CancellationToken;
 /// Begins the end of a process, and tells how far it has come. Clones are the same end.
 ///
 /// The stages follow each other: *begun* (readiness is off, asks are still accepted), *draining*
-/// (accept nothing new, finish what was begun), *over* (what is left is dropped).
+/// (accept nothing new, finish what was begun), *closing* (time is nearly up: whoever waits for more
+/// is told so), *over* (what is left is dropped).
 #[derive(Clone, Debug)]
 pub struct Shutdown {
     begun: CancellationToken,
     draining: CancellationToken,
+    closing: CancellationToken,
     over: CancellationToken,
     reason: Arc<OnceLock<String>>,
 }
@@ -31,6 +33,7 @@ impl Shutdown {
         Self {
             begun,
             draining: CancellationToken::new(),
+            closing: CancellationToken::new(),
             over: CancellationToken::new(),
             reason: Arc::default(),
         }
@@ -51,6 +54,11 @@ impl Shutdown {
     /// Resolves when nothing new may be accepted. Servers and loops wait for this.
     pub fn draining(&self) -> impl Future<Output = ()> + Send + 'static {
         self.draining.clone().cancelled_owned()
+    }
+
+    /// Resolves when there is just time left to say that nothing more comes.
+    pub fn closing(&self) -> impl Future<Output = ()> + Send + 'static {
+        self.closing.clone().cancelled_owned()
     }
 
     /// Resolves when time is up: tasks that still run are being dropped.
@@ -77,9 +85,14 @@ impl Shutdown {
         self.draining.cancel();
     }
 
+    pub(crate) fn close(&self) {
+        self.closing.cancel();
+    }
+
     pub(crate) fn end(&self) {
         self.begun.cancel();
         self.draining.cancel();
+        self.closing.cancel();
         self.over.cancel();
     }
 }
@@ -99,6 +112,7 @@ mod tests {
         assert_eq!(shutdown.reason(), "told to");
         shutdown.end();
         shutdown.draining().await;
+        shutdown.closing().await;
         shutdown.over().await;
     }
 

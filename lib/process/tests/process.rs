@@ -223,6 +223,23 @@ async fn what_does_not_drain_is_dropped_at_the_deadline() {
 }
 
 #[tokio::test]
+async fn what_does_not_drain_may_say_so_before_the_deadline() {
+    let args = ProcessArgs {
+        shutdown_deadline: Duration::from_secs(2),
+        ..ProcessArgs::embedded()
+    };
+    let process = Process::start("weir-test", &args).unwrap();
+    let (shutdown, (said, heard)) = (process.shutdown().clone(), oneshot::channel());
+    process.tasks().spawn("endless", async move {
+        shutdown.closing().await;
+        said.send("nothing more comes").unwrap();
+    });
+    process.shutdown().begin("test");
+    process.finish().await.unwrap();
+    assert_eq!(heard.await, Ok("nothing more comes"));
+}
+
+#[tokio::test]
 async fn a_failure_that_ends_the_process_is_what_it_returns() {
     let process = started();
     process

@@ -27,10 +27,10 @@ use jiff::Timestamp;
 use reqwest::{Response, Url};
 use serde_json::Value;
 use tokio::task::spawn_blocking;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tracing::Span;
 use weir_policy::redact::{Redacted, Redaction};
-use weir_policy::tier::{Endpoint, Timeouts};
+use weir_policy::tier::Endpoint;
 use weir_process::traces;
 
 use super::{Arrival, Finish};
@@ -91,15 +91,14 @@ pub(crate) struct Call<'a> {
 
 /// Sends the ask and waits for the first byte of the answer.
 pub(crate) async fn open(call: Call<'_>, dialler: &Dialler, ask: &Ask) -> Result<Source, Failure> {
-    let Timeouts {
-        first_byte, idle, ..
-    } = call.endpoint.timeouts;
+    let idle = call.endpoint.timeouts.idle;
     let tier = call.tier.to_owned();
     let broken = || Failure::Broken { tier: tier.clone() };
     let outgoing = Outgoing::of(&call, ask).await?;
     let wire = outgoing.wire;
     let redacted = outgoing.redacted.clone();
-    let response = send(&call, dialler, outgoing).await?;
+    let by = Instant::now() + call.endpoint.timeouts.first_byte;
+    let response = send(&call, dialler, outgoing, by).await?;
     if !is_event_stream(response.headers()) {
         tracing::warn!(
             tier,
@@ -108,7 +107,7 @@ pub(crate) async fn open(call: Call<'_>, dialler: &Dialler, ask: &Ask) -> Result
         return Err(broken());
     }
     let mut body = response.bytes_stream().boxed();
-    let first = timeout(first_byte, body.next()).await;
+    let first = timeout_at(by, body.next()).await;
     let first = first.map_err(|_| Failure::TooSlow { tier: tier.clone() })?;
     let mut source = Source {
         body,
@@ -147,7 +146,8 @@ pub(crate) async fn count(
     if let Some(members) = outgoing.body.as_object_mut() {
         members.retain(|field, _| fields.contains(&field.as_str()));
     }
-    let response = send(&call, dialler, outgoing).await?;
+    let by = Instant::now() + call.endpoint.timeouts.first_byte;
+    let response = send(&call, dialler, outgoing, by).await?;
     whole(&call, response, LONGEST_COUNT).await
 }
 
@@ -158,8 +158,9 @@ pub(crate) async fn embed(
     ask: &Ask,
 ) -> Result<(Piece, Finish), Failure> {
     let outgoing = Outgoing::of(&call, ask).await?;
-    let response = send(&call, dialler, outgoing).await?;
-    let answer = whole(&call, response, LONGEST_VECTORS).await?;
+    let by = Instant::now() + call.endpoint.timeouts.first_byte;
+    let response = send(&call, dialler, outgoing, by).await?;
+    let answer = gather(&call, response, LONGEST_VECTORS).await?;
     let inputs = match &ask.input {
         Input::Many(inputs) => inputs.len(),
         _ => 1,
@@ -171,6 +172,14 @@ pub(crate) async fn embed(
 
 /// The whole of an answer, of at most `most` bytes.
 async fn whole(call: &Call<'_>, response: Response, most: usize) -> Result<Value, Failure> {
+    let gathered = gather(call, response, most).await?;
+    serde_json::from_slice(&gathered).map_err(|_| Failure::Broken {
+        tier: call.tier.to_owned(),
+    })
+}
+
+/// The bytes of an answer, of which there are at most `most`.
+async fn gather(call: &Call<'_>, response: Response, most: usize) -> Result<Vec<u8>, Failure> {
     let tier = || call.tier.to_owned();
     let mut stream = response.bytes_stream();
     let mut gathered = Vec::new();
@@ -187,7 +196,7 @@ async fn whole(call: &Call<'_>, response: Response, most: usize) -> Result<Value
             return Err(Failure::Broken { tier: tier() });
         }
     }
-    serde_json::from_slice(&gathered).map_err(|_| Failure::Broken { tier: tier() })
+    Ok(gathered)
 }
 
 /// A request as it goes out.
@@ -248,13 +257,14 @@ async fn redact(
     Ok((body, (!found.is_empty()).then(|| Arc::new(found))))
 }
 
-/// Sends a request, and waits for an answer that is no error.
-async fn send(call: &Call<'_>, dialler: &Dialler, outgoing: Outgoing) -> Result<Response, Failure> {
-    let Timeouts {
-        connect,
-        first_byte,
-        ..
-    } = call.endpoint.timeouts;
+/// Sends a request, and waits until `by` for an answer that is no error.
+async fn send(
+    call: &Call<'_>,
+    dialler: &Dialler,
+    outgoing: Outgoing,
+    by: Instant,
+) -> Result<Response, Failure> {
+    let connect = call.endpoint.timeouts.connect;
     let tier = call.tier.to_owned();
     if let Err(refused) = dialler.check_literal(call.reach, &outgoing.url) {
         tracing::warn!(tier, %refused, "address refused");
@@ -274,7 +284,7 @@ async fn send(call: &Call<'_>, dialler: &Dialler, outgoing: Outgoing) -> Result<
         .post(outgoing.url)
         .headers(headers)
         .body(outgoing.body.to_string());
-    let sent = timeout(first_byte, request.send()).await;
+    let sent = timeout_at(by, request.send()).await;
     let response = sent
         .map_err(|_| Failure::TooSlow { tier: tier.clone() })?
         .map_err(|error| not_sent(&tier, &error))?;
@@ -414,12 +424,13 @@ fn url(endpoint: &Endpoint, wire: Wire) -> String {
 /// Whether what comes is a stream of events, and not compressed, which nobody asked for.
 fn is_event_stream(headers: &HeaderMap) -> bool {
     let coding = headers.get(header::CONTENT_ENCODING);
-    if coding.is_some_and(|coding| coding != "identity") {
+    if coding.is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
         return false;
     }
     let kind = headers.get(header::CONTENT_TYPE);
     let kind = kind.and_then(|kind| kind.to_str().ok());
-    kind.is_none_or(|kind| kind.trim_start().starts_with("text/event-stream"))
+    let kind = kind.map(|kind| kind.split(';').next().unwrap_or_default().trim());
+    kind.is_none_or(|kind| kind.eq_ignore_ascii_case("text/event-stream"))
 }
 
 fn not_sent(tier: &str, error: &reqwest::Error) -> Failure {

@@ -126,6 +126,7 @@ impl Gate {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::answer::CallPiece;
     use weir_cascade::{Asked, Config, HoldBack, Task};
 
     fn gate() -> Gate {
@@ -173,6 +174,18 @@ mod tests {
         let page = "x".repeat(MOST_HELD_BYTES / 4);
         let steps: Vec<Step> = (0..5).map(|_| gate.arrive(&[], piece(&page))).collect();
         assert_eq!(steps.last(), Some(&Step::Drop));
+    }
+
+    #[test]
+    fn pieces_that_say_next_to_nothing_are_not_held_without_end() {
+        let mut gate = gate();
+        let call = Piece {
+            calls: vec![CallPiece::default()],
+            ..Piece::default()
+        };
+        let enough = MOST_HELD_BYTES / size_of::<Piece>() + 1;
+        let steps = (0..enough).map(|_| gate.arrive(&[], call.clone()));
+        assert_eq!(steps.last(), Some(Step::Drop));
     }
 
     #[test]

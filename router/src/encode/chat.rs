@@ -9,7 +9,8 @@ use crate::refusal::{Family, Refusal};
 
 pub(super) struct Chat {
     about: About,
-    /// What an upstream of the same wire says in every chunk of its answer.
+    /// What an upstream of the same wire says beside its choices: of a stream, in its last chunk, and
+    /// for good what is [`STEADY`].
     said: Map<String, Value>,
     /// The choices whose first chunk has gone out.
     begun: Vec<u32>,
@@ -17,6 +18,8 @@ pub(super) struct Chat {
 
 /// The members of a chunk or a completion that are ours to say.
 const OURS: [&str; 6] = ["id", "object", "created", "model", "choices", "usage"];
+/// The members that are said of the whole answer.
+const STEADY: [&str; 2] = ["system_fingerprint", "service_tier"];
 /// The members of a `delta` that have a form of ours.
 const KNOWN: [&str; 6] = [
     "role",
@@ -64,6 +67,12 @@ impl Chat {
         envelope
     }
 
+    /// A chunk says nothing again but what holds for the whole answer.
+    fn forget(&mut self) {
+        self.said
+            .retain(|field, _| STEADY.contains(&field.as_str()));
+    }
+
     /// Takes over what an upstream says beside its choices.
     fn learn(&mut self, native: &Value) {
         let members = native.as_object().into_iter().flatten();
@@ -95,6 +104,7 @@ impl Voice for Chat {
         let choice = piece.choice;
         let (delta, logprobs) = match piece.native {
             Some(mut native) => {
+                self.forget();
                 self.learn(&native);
                 let mut said = native["choices"][0].take();
                 if let Some(delta) = said["delta"].as_object_mut() {
@@ -116,6 +126,7 @@ impl Voice for Chat {
 
     fn end(&mut self, end: End) -> String {
         let mut text = String::new();
+        self.forget();
         for (choice, stop) in end.stops.iter().enumerate() {
             let choice = choice as u32;
             text.push_str(&self.first(choice));

@@ -55,7 +55,7 @@ impl Gathered {
     }
 
     pub fn add(&mut self, piece: Piece) {
-        self.bytes += piece.bytes();
+        self.bytes += piece.content_bytes();
         self.natives.extend(piece.native);
         let Some(choice) = self.choices.get_mut(piece.choice as usize) else {
             return;
@@ -155,6 +155,22 @@ mod tests {
             })
             .collect();
         assert_eq!(calls, [("c1", "f", "{\"a\":1}"), ("c2", "g", "{}")]);
+    }
+
+    #[test]
+    fn calls_that_say_nothing_are_not_gathered_without_end() {
+        let mut gathered = Gathered::of(1);
+        for index in 0..1000 {
+            let call = CallPiece {
+                index,
+                ..CallPiece::default()
+            };
+            gathered.add(Piece {
+                calls: vec![call],
+                ..Piece::default()
+            });
+        }
+        assert!(gathered.bytes > 1000 * size_of::<Call>() / 2);
     }
 
     #[test]

@@ -243,27 +243,30 @@ fn input(arguments: &str) -> Value {
 fn fold(natives: &[Value]) -> Vec<Value> {
     let mut blocks: Vec<Map<String, Value>> = Vec::new();
     let mut partial = String::new();
+    let finish = |blocks: &mut Vec<Map<String, Value>>, partial: &mut String| {
+        if let Some(block) = blocks.last_mut().filter(|_| !partial.is_empty()) {
+            block.insert("input".into(), input(partial));
+        }
+        partial.clear();
+    };
     for event in natives {
         match event["type"].as_str() {
             Some("content_block_start") => {
+                // It may end the one before it.
+                finish(&mut blocks, &mut partial);
                 let block = event["content_block"].as_object().cloned();
                 blocks.push(block.unwrap_or_default());
-                partial.clear();
             }
             Some("content_block_delta") => {
                 if let Some(block) = blocks.last_mut() {
                     grow(block, &event["delta"], &mut partial);
                 }
             }
-            Some("content_block_stop") if !partial.is_empty() => {
-                if let Some(block) = blocks.last_mut() {
-                    block.insert("input".into(), input(&partial));
-                }
-                partial.clear();
-            }
+            Some("content_block_stop") => finish(&mut blocks, &mut partial),
             _ => {}
         }
     }
+    finish(&mut blocks, &mut partial);
     blocks.into_iter().map(Value::Object).collect()
 }
 
@@ -337,4 +340,30 @@ fn usage(usage: Usage) -> Value {
 fn event(body: &Value) -> String {
     let name = body["type"].as_str().unwrap_or_default();
     format!("event: {name}\ndata: {body}\n\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_that_ends_where_the_next_begins_has_its_input() {
+        let start = |id: &str| json!({ "type": "content_block_start", "content_block": { "type": "tool_use", "id": id } });
+        let more = |partial: &str| {
+            let delta = json!({ "type": "input_json_delta", "partial_json": partial });
+            json!({ "type": "content_block_delta", "delta": delta })
+        };
+        let stop = json!({ "type": "content_block_stop" });
+        let events = [
+            start("1"),
+            more("{\"a\":"),
+            more("1}"),
+            start("2"),
+            more("{\"b\":2}"),
+            stop,
+        ];
+        let blocks = fold(&events);
+        let inputs: Vec<_> = blocks.iter().map(|block| &block["input"]).collect();
+        assert_eq!(inputs, [&json!({ "a": 1 }), &json!({ "b": 2 })]);
+    }
 }

@@ -154,6 +154,10 @@ impl Voice for Responses {
         text
     }
 
+    fn kept_bytes(&self) -> usize {
+        self.items.bytes
+    }
+
     fn end(&mut self, end: End) -> String {
         let mut text = self.first();
         let is_cut = matches!(end.stops.first(), Some(Stop::Length | Stop::Context));

@@ -42,6 +42,33 @@ async fn a_stream_that_is_silent_is_kept_alive_and_says_its_error_inside() {
     assert!(!text.contains("[DONE]"), "{text}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_stream_whose_client_is_not_shown_what_is_thought_is_kept_alive_meanwhile() {
+    let body = json!({
+        "model": "assistant", "max_tokens": 9, "stream": true,
+        "messages": [{ "role": "user", "content": "hi" }],
+    });
+    let ask = crate::decode::decode(Wire::Messages, body.to_string().as_bytes()).unwrap();
+    let encoder = Encoder {
+        ping_every: Duration::from_millis(5),
+        ..Encoder::new(&ask, "1", 0)
+    };
+    let (events, received) = mpsc::channel(1);
+    let thinking = async move {
+        for _ in 0..20 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+            let thought = Piece {
+                reasoning: "hm".into(),
+                ..Piece::default()
+            };
+            events.send(Event::Piece(thought)).await.unwrap();
+        }
+    };
+    let (text, ()) = tokio::join!(self::body(encoder.stream(None, received)), thinking);
+    assert!(text.matches("event: ping").count() >= 7, "{text}");
+    assert!(!text.contains("hm"), "{text}");
+}
+
 #[tokio::test]
 async fn an_ask_that_nobody_has_in_hand_any_more_ends_in_an_error() {
     let (_, received) = mpsc::channel(1);
@@ -50,7 +77,7 @@ async fn an_ask_that_nobody_has_in_hand_any_more_ends_in_an_error() {
     let (_, received) = mpsc::channel(1);
     assert!(matches!(
         encoder().whole(received).await,
-        Err((Refusal::Defect, _))
+        Err((Refusal::Defect, true))
     ));
 }
 
@@ -70,6 +97,88 @@ async fn an_answer_that_does_not_end_is_not_gathered_without_end() {
     );
 }
 
+#[tokio::test]
+async fn as_many_vectors_as_an_endpoint_is_heard_out_for_are_given_whole() {
+    let body = json!({ "model": "vectors", "input": "hi", "encoding_format": "base64" });
+    let ask = crate::decode::decode(Wire::Embeddings, body.to_string().as_bytes()).unwrap();
+    let whole = async |numbers: usize| {
+        let (events, received) = mpsc::channel(2);
+        let vectors = Piece {
+            vectors: vec![vec![0.0; numbers]],
+            ..Piece::default()
+        };
+        events.try_send(Event::Piece(vectors)).unwrap();
+        events.try_send(Event::End(end(Stop::Turn, None))).unwrap();
+        let whole = Encoder::new(&ask, "1", 0).whole(received).await;
+        whole
+            .map(|whole| whole.body.len())
+            .map_err(|(refusal, _)| refusal)
+    };
+    assert!(whole(MOST_GATHERED_BYTES / 4 + 1).await.unwrap() > MOST_GATHERED_BYTES);
+    let refused = whole(MOST_VECTOR_BYTES / 4 + 1)
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(refused.ends_with("send fewer inputs"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_response_that_does_not_end_is_not_kept_without_end() {
+    let body = json!({ "model": "assistant", "input": "hi", "stream": true });
+    let ask = crate::decode::decode(Wire::Responses, body.to_string().as_bytes()).unwrap();
+    let logprob = json!({ "token": "x".repeat(MOST_GATHERED_BYTES / 4) });
+    let long = Piece {
+        logprobs: vec![logprob],
+        ..Piece::default()
+    };
+    let (events, received) = mpsc::channel(1);
+    let endless = async { while events.send(Event::Piece(long.clone())).await.is_ok() {} };
+    let stream = Encoder::new(&ask, "1", 0).stream(None, received);
+    let read = axum::body::to_bytes(stream, 8 * MOST_GATHERED_BYTES);
+    let (read, ()) = tokio::join!(read, endless);
+    let text = String::from_utf8(read.unwrap().to_vec()).unwrap();
+    let last = text.trim_end().rsplit("\n\n").next().unwrap();
+    assert!(last.starts_with("event: response.failed\n"), "{last:.99}");
+    assert_eq!(text.matches("event: response.failed").count(), 1);
+}
+
+#[tokio::test]
+async fn what_stands_beside_the_choices_is_said_in_its_chunk_and_not_in_every_later_one() {
+    let (events, received) = mpsc::channel(8);
+    for member in ["citations", "x_groq"] {
+        let native = json!({
+            "choices": [{ "index": 0, "delta": { "content": "a" } }],
+            "system_fingerprint": "fp", member: [1],
+        });
+        let piece = Piece {
+            text: "a".into(),
+            native: Some(native),
+            ..Piece::default()
+        };
+        events.try_send(Event::Piece(piece)).unwrap();
+    }
+    events.try_send(Event::End(end(Stop::Turn, None))).unwrap();
+    let text = body(encoder().stream(None, received)).await;
+    assert_eq!(text.matches("citations").count(), 1, "{text}");
+    assert_eq!(text.matches("x_groq").count(), 1, "{text}");
+    assert_eq!(
+        text.matches("\"system_fingerprint\":\"fp\"").count(),
+        3,
+        "{text}"
+    );
+}
+
+fn end(stop: Stop, native: Option<Value>) -> End {
+    End {
+        stops: vec![stop],
+        usage: Usage::default(),
+        cost: Money::default(),
+        score: None,
+        is_unsure: false,
+        native,
+    }
+}
+
 /// A message's stop and its details, whole and streamed, of an answer that ended by `stop`.
 async fn ending(refusal: &str, stop: Stop, native: Option<Value>) -> [Value; 2] {
     let body = json!({
@@ -83,14 +192,7 @@ async fn ending(refusal: &str, stop: Stop, native: Option<Value>) -> [Value; 2] 
             refusal: refusal.into(),
             ..Piece::default()
         }),
-        Event::End(End {
-            stops: vec![stop],
-            usage: Usage::default(),
-            cost: Money::default(),
-            score: None,
-            is_unsure: false,
-            native,
-        }),
+        Event::End(end(stop, native)),
     ];
     let send = || {
         let (sender, received) = mpsc::channel(events.len());

@@ -125,6 +125,7 @@ impl Refusal {
             Refusal::NoTierFor { .. } => Some("unsupported_parameter"),
             Refusal::AllUnsure { .. } => Some("all_unsure"),
             Refusal::InHand => Some("idempotency_key_in_use"),
+            Refusal::Ending => Some("router_ending"),
             Refusal::Failed { last, .. } => match last {
                 Failure::TooLong { .. } => Some("context_length_exceeded"),
                 last => Some(last.word()),

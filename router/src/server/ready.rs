@@ -129,7 +129,7 @@ async fn deliver(
 }
 
 impl Job {
-    /// Pursues the ask until it is answered, its time is up, or nobody listens.
+    /// Pursues the ask until it is answered, its time or the process's is up, or nobody listens.
     async fn run(self) {
         let decision = &self.unsettled.decision;
         let ready = &self.ready;
@@ -150,6 +150,9 @@ impl Job {
                 let is_read = self.events.capacity() > 0;
                 self.last_word.send(out_of_time(decision, is_read));
             },
+            () = self.unsettled.shared.shutdown.closing() => {
+                self.last_word.send(refused(decision, Refusal::Ending));
+            }
             () = self.events.closed() => {}
         }
         let mut state = decision.state();
@@ -177,6 +180,11 @@ fn out_of_time(decision: &Decision, is_read: bool) -> Event {
         last: Failure::TooSlow { tier },
         attempts,
     };
+    refused(decision, refusal)
+}
+
+/// Ends the decision of an ask from outside.
+fn refused(decision: &Decision, refusal: Refusal) -> Event {
     decision.state().outcome = Outcome::Refused {
         status: refusal.status().as_u16(),
     };

@@ -2,6 +2,20 @@
 
 use super::row::{Row, row};
 
+/// A stop string of blanks alone is refused there.
+pub(crate) fn is_blank(stop: &str) -> bool {
+    stop.trim().is_empty()
+}
+
+/// OpenAI's word for how hard to think, as this wire has it; `none` is no effort to name.
+pub(crate) fn anthropic_effort(word: &str) -> Option<&str> {
+    match word {
+        "minimal" => Some("low"),
+        "low" | "medium" | "high" | "xhigh" | "max" => Some(word),
+        _ => None,
+    }
+}
+
 #[rustfmt::skip]
 pub(super) const ROWS: &[Row] = &[
     //                                                           worker, compatible, OpenAI, Anthropic

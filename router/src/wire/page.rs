@@ -25,6 +25,8 @@ images are required where our workers are asked, and `json_object` where Anthrop
 `unsupported` fields are left out there, or take it out of the plan where the answer would be another
 one without them. Anthropic's API refuses `temperature`, `top_p` and `top_k` from version 2026-10-21 on:
 there they count as unsupported.
+Of mapped fields, what Anthropic's API has no word for is left out and named too: stop strings of blanks
+alone (as `stop[0]`), and an effort of `none` or of a word that it does not know.
 ";
 
 fn title(wire: Wire) -> &'static str {

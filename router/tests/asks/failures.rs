@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use http::StatusCode;
 use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 use weir_worker_api::ErrorCode;
 
 use crate::rig::{Rig, Setup, header, json_of, streamed, world};
@@ -265,4 +267,30 @@ async fn a_client_that_leaves_cancels_everything_and_is_settled() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     panic!("the worker goes on for nobody");
+}
+
+#[tokio::test]
+async fn headers_that_come_late_leave_the_first_byte_no_more_time() {
+    let late = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/v1", late.local_addr().unwrap());
+    let endpoint = json!({ "baseUrl": url, "timeouts": { "firstByte": "2s" } });
+    let worker = Scripted::start([unsure(), sure()]).await;
+    let policy = json!({ "timeout": "3s", "tiers": [{}, { "endpoint": endpoint }] });
+    let rig = Rig::with(policy, &[&worker]).await;
+    let headers_only = async {
+        let (mut stream, _) = late.accept().await.unwrap();
+        let _ = stream.read(&mut [0; 1 << 16]).await;
+        // Most of the time for the first byte, and half of what the policy has.
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n";
+        let _ = stream.write_all(head.as_bytes()).await;
+        std::future::pending::<()>().await
+    };
+    let response = tokio::select! {
+        response = rig.ask(json!({})) => response,
+        () = headers_only => unreachable!("it waits for ever"),
+    };
+    // What was dropped could be asked for again, in the time that is left.
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(header(&response, "x-weir-tier"), "small");
 }

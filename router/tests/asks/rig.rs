@@ -23,6 +23,7 @@ pub struct Setup {
     pub policy: Value,
     pub workers: Vec<Scripted>,
     pub args: fn(&mut Args),
+    pub process: fn(&mut ProcessArgs),
     pub egress_proxy: Option<String>,
     /// Before the router starts: secret, entry, text.
     pub secrets: &'static [(&'static str, &'static str, &'static str)],
@@ -34,6 +35,7 @@ impl Default for Setup {
             policy: json!({}),
             workers: Vec::new(),
             args: |_| {},
+            process: |_| {},
             egress_proxy: None,
             secrets: &[],
         }
@@ -46,7 +48,7 @@ const LOOKS: usize = 3000;
 pub struct Rig {
     pub client: Client,
     pub url: String,
-    admin: String,
+    pub admin: String,
     pub frontier: String,
     pub secrets: TempDir,
     pub world: watch::Sender<Arc<World>>,
@@ -77,7 +79,9 @@ impl Rig {
         for (secret, entry, text) in setup.secrets {
             write_secret(&secrets, secret, entry, text);
         }
-        let process = Process::start("weir-router", &ProcessArgs::embedded()).unwrap();
+        let mut process = ProcessArgs::embedded();
+        (setup.process)(&mut process);
+        let process = Process::start("weir-router", &process).unwrap();
         let mut args = Args::embedded(secrets.path());
         args.replica_wait = Duration::from_millis(50);
         (setup.args)(&mut args);

@@ -10,6 +10,8 @@ pub(super) struct Events {
     /// The lines of data of the event that is coming.
     data: Vec<u8>,
     has_data: bool,
+    /// The last line ended in `\r`; a `\n` behind it belongs to that end.
+    has_return: bool,
 }
 
 impl Events {
@@ -18,12 +20,16 @@ impl Events {
     /// so that nothing behind it can be read.
     pub fn take(&mut self, bytes: &[u8]) -> (Vec<Vec<u8>>, bool) {
         let mut events = Vec::new();
-        for part in bytes.split_inclusive(|byte| *byte == b'\n') {
+        for part in bytes.split_inclusive(|byte| matches!(byte, b'\n' | b'\r')) {
+            let ends_in_return = part.ends_with(b"\r");
+            if std::mem::replace(&mut self.has_return, ends_in_return) && part == b"\n" {
+                continue;
+            }
             self.line.extend_from_slice(part);
             if self.line.len() + self.data.len() > LONGEST_EVENT {
                 return (events, true);
             }
-            if self.line.ends_with(b"\n") {
+            if ends_in_return || self.line.ends_with(b"\n") {
                 let line = std::mem::take(&mut self.line);
                 events.extend(self.take_line(line.trim_ascii_end()));
             }
@@ -63,6 +69,20 @@ mod tests {
         let expected = ["{\"é\":1}", "{\n}", "[DONE]"];
         for at in 1..stream.len() {
             assert_eq!(read(stream, at), expected, "cut every {at} bytes");
+        }
+    }
+
+    #[test]
+    fn lines_end_in_every_way_that_the_format_knows() {
+        for end in ["\n", "\r\n", "\r"] {
+            let stream = "event: a\ndata: {\ndata: }\n\ndata: 1\n\n: c\n".replace('\n', end);
+            for at in 1..stream.len() {
+                assert_eq!(
+                    read(&stream, at),
+                    ["{\n}", "1"],
+                    "{end:?} cut every {at} bytes"
+                );
+            }
         }
     }
 

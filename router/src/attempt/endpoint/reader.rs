@@ -8,6 +8,7 @@ mod messages;
 mod responses;
 
 use serde_json::Value;
+use weir_policy::json::{MOST_VALUES, most_values};
 use weir_policy::tier::Endpoint;
 
 use super::proof;
@@ -87,6 +88,9 @@ impl Reader {
         if data == b"[DONE]" {
             return Ok(Taken::End);
         }
+        if most_values(data) > MOST_VALUES {
+            return Err(Unreadable::Garbage);
+        }
         let mut event: Value = serde_json::from_slice(data).map_err(|_| Unreadable::Garbage)?;
         // llama-server begins so where it answers several prompts.
         if event.is_null() {
@@ -160,10 +164,37 @@ fn failed(error: &Value) -> Unreadable {
 }
 
 /// A provider that counts more tokens than this for one ask has not counted.
-const MOST_TOKENS: u64 = 100_000_000;
+pub(super) const MOST_TOKENS: u64 = 100_000_000;
 
 /// A number of tokens; nothing where it is not there or cannot be one.
-pub(super) fn tokens(usage: &Value, member: &str) -> Option<u64> {
+fn tokens(usage: &Value, member: &str) -> Option<u64> {
     let count = usage.get(member)?.as_u64();
     count.filter(|count| *count <= MOST_TOKENS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::attempt::test_endpoint;
+    use crate::decode::decode;
+    use serde_json::json;
+    use weir_crds::Provider;
+
+    fn reader() -> Reader {
+        let body =
+            json!({ "model": "assistant", "messages": [{ "role": "user", "content": "hi" }] });
+        let ask = decode(Wire::Chat, body.to_string().as_bytes()).unwrap();
+        Reader::new(Wire::Chat, &test_endpoint(Provider::OpenAI), &ask, true)
+    }
+
+    #[test]
+    fn an_event_that_would_take_many_times_its_length_as_values_is_not_parsed() {
+        let event = |zeros: usize| {
+            let zeros = vec!["0"; zeros].join(",");
+            format!("{{\"choices\":[],\"x\":[{zeros}]}}").into_bytes()
+        };
+        assert!(reader().take(&event(1000)).is_ok());
+        let refused = reader().take(&event(MOST_VALUES + 1));
+        assert_eq!(refused.err(), Some(Unreadable::Garbage));
+    }
 }

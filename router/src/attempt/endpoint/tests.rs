@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use weir_crds::Provider;
+use weir_policy::tier::Timeouts;
 
 use super::*;
 use crate::decode::decode;
@@ -281,4 +282,41 @@ fn where_an_endpoint_is_asked() {
             "http://localhost/v1/messages"
         );
     }
+}
+
+#[test]
+fn what_anthropic_has_no_word_for_is_named() {
+    let named = |extra: Value| {
+        let mut asked = least(Wire::Chat);
+        for (field, value) in extra.as_object().unwrap() {
+            asked[field] = value.clone();
+        }
+        ask(Wire::Chat, &asked).beyond(Upstream::Anthropic).advisory
+    };
+    assert_eq!(named(json!({ "stop": ["END", "\n\n"] })), ["stop[1]"]);
+    assert_eq!(named(json!({ "stop": "\n" })), ["stop"]);
+    assert_eq!(
+        named(json!({ "reasoning_effort": "none" })),
+        ["reasoning_effort"]
+    );
+    assert!(named(json!({ "stop": ["END"], "reasoning_effort": "minimal" })).is_empty());
+    let mut asked = least(Wire::Responses);
+    asked["reasoning"] = json!({ "effort": "none" });
+    let beyond = ask(Wire::Responses, &asked).beyond(Upstream::Anthropic);
+    assert_eq!(beyond.advisory, ["reasoning.effort"]);
+}
+
+#[test]
+fn a_stream_is_known_by_its_type_however_that_is_written() {
+    let is_stream = |kind: &'static str, coding: &'static str| {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(coding));
+        is_event_stream(&headers)
+    };
+    assert!(is_stream("text/event-stream", "identity"));
+    assert!(is_stream("Text/Event-Stream ; charset=utf-8", "Identity"));
+    assert!(!is_stream("text/event-stream", "gzip"));
+    assert!(!is_stream("application/json", "identity"));
+    assert!(is_event_stream(&HeaderMap::new()));
 }

@@ -32,7 +32,12 @@ pub(super) struct Items {
     id: String,
     pub done: Vec<Value>,
     open: Option<Item>,
+    /// About how much memory all of it takes.
+    pub bytes: usize,
 }
+
+/// What an item is beside what it says, as a value.
+const ITEM_BYTES: usize = 1 << 10;
 
 impl Item {
     fn new(what: What) -> Self {
@@ -131,6 +136,7 @@ impl Items {
             id: id.to_owned(),
             done: Vec::new(),
             open: None,
+            bytes: 0,
         }
     }
 
@@ -153,6 +159,7 @@ impl Items {
 
     /// The events that a piece brings.
     pub fn piece(&mut self, piece: Piece) -> Vec<Value> {
+        self.bytes += piece.content_bytes();
         let mut events = Vec::new();
         if !piece.reasoning.is_empty() || piece.proof.is_some() {
             self.more(What::Thought, &piece.reasoning, Vec::new(), &mut events);
@@ -189,6 +196,7 @@ impl Items {
         if self.open.as_ref().is_none_or(|open| open.what != what) {
             events.extend(self.close(false));
             events.extend(self.open(what));
+            self.bytes += ITEM_BYTES;
         }
         let Some(mut open) = self.open.take() else {
             return;
@@ -282,5 +290,24 @@ impl Items {
         }));
         self.done.push(whole);
         events
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_short_items_count_for_what_they_take() {
+        let mut items = Items::new("1");
+        for (text, reasoning) in [("a", ""), ("", "b")].into_iter().cycle().take(100) {
+            items.piece(Piece {
+                text: text.into(),
+                reasoning: reasoning.into(),
+                ..Piece::default()
+            });
+        }
+        assert_eq!(items.done.len(), 99);
+        assert!(items.bytes > 100 * ITEM_BYTES);
     }
 }

@@ -1,6 +1,6 @@
 //! Chunks of choices, which OpenAI's chats and completions have in common.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{Taken, Unreadable, tokens};
 use crate::answer::{Piece, Stop, Usage};
@@ -82,7 +82,12 @@ impl Reader {
         let Some(Value::Array(choices)) = event.get_mut("choices").map(Value::take) else {
             return Ok(Taken::Pieces(Vec::new()));
         };
+        if choices.len() > self.stops.0.len() {
+            return Err(Unreadable::Garbage);
+        }
         let mut pieces = Vec::new();
+        // What stands beside the choices is told once, with the first of them that is shown.
+        let mut native = Some(event).filter(|_| is_native);
         for choice in choices {
             let index = choice["index"].as_u64().unwrap_or(0);
             let index = u32::try_from(index).map_err(|_| Unreadable::Garbage)?;
@@ -94,9 +99,9 @@ impl Reader {
             }
             let (mut piece, is_shown) = (self.read)(index, &choice)?;
             if is_native && is_shown {
-                let mut native = event.clone();
-                native["choices"] = Value::Array(vec![choice]);
-                piece.native = Some(native);
+                let mut shown = native.take().unwrap_or_else(|| json!({}));
+                shown["choices"] = Value::Array(vec![choice]);
+                piece.native = Some(shown);
             }
             pieces.push(piece);
         }
@@ -109,5 +114,34 @@ impl Reader {
             usage: self.usage,
             native: None,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::attempt::endpoint::reader::chat;
+
+    fn pieces(choices: usize, event: Value) -> Result<Vec<Piece>, Unreadable> {
+        match Reader::new(choices, chat::read).take(event, true)? {
+            Taken::Pieces(pieces) => Ok(pieces),
+            Taken::End => Ok(Vec::new()),
+        }
+    }
+
+    #[test]
+    fn what_stands_beside_the_choices_is_not_told_again_for_each() {
+        let choice = |index: u32| json!({ "index": index, "delta": { "content": "a" } });
+        let event = json!({ "choices": [choice(0), choice(1)], "filler": "x".repeat(1000) });
+        let read = pieces(2, event).unwrap();
+        let fillers = read.iter().filter(|piece| piece.bytes() > 1000);
+        assert_eq!((read.len(), fillers.count()), (2, 1));
+    }
+
+    #[test]
+    fn more_entries_than_choices_were_asked_for_are_no_chunk() {
+        let choice = json!({ "index": 0, "delta": { "content": "a" } });
+        let event = json!({ "choices": [choice, choice] });
+        assert_eq!(pieces(1, event), Err(Unreadable::Garbage));
     }
 }

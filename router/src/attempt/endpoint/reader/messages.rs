@@ -16,6 +16,10 @@ pub(super) struct Reader {
     /// The calls among the blocks, by their place among these.
     calls: BTreeMap<u64, u32>,
     blocks: usize,
+    /// The block that is being written.
+    open: Option<u64>,
+    /// The highest place of a block so far.
+    last_index: Option<u64>,
     stop: Option<Stop>,
     usage: Usage,
     /// What the provider said beside the stop reason.
@@ -31,7 +35,16 @@ impl Reader {
                 return Ok(Taken::Pieces(Vec::new()));
             }
             Some("content_block_start") => self.begun(index, &event["content_block"])?,
+            Some("content_block_delta") if self.is_behind(index, &event["delta"]) => {
+                return Ok(Taken::Pieces(Vec::new()));
+            }
+            Some("content_block_delta") if self.open != Some(index) => {
+                return Err(Unreadable::Garbage);
+            }
             Some("content_block_delta") => self.more(index, &event["delta"]),
+            Some("content_block_stop") if self.open.take_if(|open| *open == index).is_none() => {
+                return self.stopped_before(index);
+            }
             Some("content_block_stop") => Piece::default(),
             Some("message_delta") => {
                 self.count(&event["usage"]);
@@ -65,9 +78,11 @@ impl Reader {
 
     fn begun(&mut self, index: u64, block: &Value) -> Result<Piece, Unreadable> {
         self.blocks += 1;
-        if self.blocks > MOST_BLOCKS {
+        // One that is open ends with this: llama-server tells the end of each at the end of all.
+        if self.blocks > MOST_BLOCKS || self.open.replace(index) == Some(index) {
             return Err(Unreadable::Garbage);
         }
+        self.last_index = self.last_index.max(Some(index));
         let text = |member: &str| block[member].as_str().unwrap_or_default().to_owned();
         let mut piece = Piece::default();
         match block["type"].as_str() {
@@ -92,6 +107,25 @@ impl Reader {
             _ => {}
         }
         Ok(piece)
+    }
+
+    /// Whether there was such a block. They are told in order.
+    fn has_begun(&self, index: u64) -> bool {
+        self.last_index.is_some_and(|last| index <= last)
+    }
+
+    /// Whether `delta` says of an earlier block only that nobody signed it, as llama-server does.
+    fn is_behind(&self, index: u64, delta: &Value) -> bool {
+        let is_unsigned = delta["type"] == "signature_delta" && delta["signature"] == "";
+        is_unsigned && self.open != Some(index) && self.has_begun(index)
+    }
+
+    /// The end of a block that ended when the next one began.
+    fn stopped_before(&self, index: u64) -> Result<Taken, Unreadable> {
+        match self.has_begun(index) {
+            true => Ok(Taken::Pieces(Vec::new())),
+            false => Err(Unreadable::Garbage),
+        }
     }
 
     fn more(&mut self, index: u64, delta: &Value) -> Piece {
@@ -148,5 +182,69 @@ impl Reader {
         if let Some(thought) = tokens(&usage["output_tokens_details"], "thinking_tokens") {
             self.usage.reasoning = thought;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn start(index: u64, kind: &str) -> Value {
+        json!({ "type": "content_block_start", "index": index, "content_block": { "type": kind } })
+    }
+
+    fn text(index: u64) -> Value {
+        let delta = json!({ "type": "text_delta", "text": "a" });
+        json!({ "type": "content_block_delta", "index": index, "delta": delta })
+    }
+
+    fn stop(index: u64) -> Value {
+        json!({ "type": "content_block_stop", "index": index })
+    }
+
+    /// The kinds of the events that are passed on.
+    fn read(events: &[Value]) -> Result<Vec<String>, Unreadable> {
+        let mut reader = Reader::default();
+        let mut kinds = Vec::new();
+        for event in events {
+            if let Taken::Pieces(pieces) = reader.take(event.clone(), true)? {
+                let natives = pieces.into_iter().filter_map(|piece| piece.native);
+                kinds.extend(
+                    natives.map(|native| native["type"].as_str().unwrap()[14..].to_owned()),
+                );
+            }
+        }
+        Ok(kinds)
+    }
+
+    #[test]
+    fn what_belongs_to_no_open_block_is_no_answer() {
+        let (first, second) = (start(0, "text"), start(1, "text"));
+        for wrong in [
+            &[text(0)][..],
+            &[stop(0)],
+            &[first.clone(), text(1)],
+            &[first.clone(), first.clone()],
+            &[first.clone(), stop(1)],
+            &[first.clone(), stop(0), text(0)],
+            &[first.clone(), second.clone(), text(0)],
+        ] {
+            assert_eq!(read(wrong), Err(Unreadable::Garbage), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn blocks_whose_ends_come_at_the_end_of_all_end_where_the_next_begins() {
+        let unsigned = json!({ "type": "content_block_delta", "index": 0,
+            "delta": { "type": "signature_delta", "signature": "" } });
+        let events = [
+            start(0, "thinking"),
+            start(1, "text"),
+            text(1),
+            unsigned,
+            stop(0),
+            stop(1),
+        ];
+        assert_eq!(read(&events).unwrap(), ["start", "start", "delta", "stop"]);
     }
 }

@@ -7,7 +7,7 @@ use super::chat::rounded;
 use super::{most_tokens, own};
 use crate::ask::{Ask, Form, Image, Message, Part, Role, Tool, ToolChoice};
 use crate::attempt::endpoint::proof;
-use crate::wire::Wire;
+use crate::wire::{Wire, anthropic_effort, is_blank};
 
 /// The longest answer where neither the client nor the policy named one; this wire wants one.
 const DEFAULT_TOKENS: u32 = 4096;
@@ -77,8 +77,7 @@ fn of_ask(endpoint: &Endpoint, ask: &Ask) -> Map<String, Value> {
     if let Some(top_k) = sampling.top_k {
         set("top_k", top_k.into());
     }
-    // One of blanks alone is refused here.
-    let stops = ask.stop.iter().filter(|stop| !stop.trim().is_empty());
+    let stops = ask.stop.iter().filter(|stop| !is_blank(stop));
     let stops: Vec<&String> = stops.collect();
     if !stops.is_empty() {
         set("stop_sequences", json!(stops));
@@ -92,7 +91,7 @@ fn of_ask(endpoint: &Endpoint, ask: &Ask) -> Map<String, Value> {
         let format = json!({ "type": "json_schema", "schema": schema });
         output.insert("format".into(), format);
     }
-    if let Some(effort) = ask.effort.as_deref().and_then(effort) {
+    if let Some(effort) = ask.effort.as_deref().and_then(anthropic_effort) {
         output.insert("effort".into(), effort.into());
     }
     if !output.is_empty() {
@@ -102,15 +101,6 @@ fn of_ask(endpoint: &Endpoint, ask: &Ask) -> Map<String, Value> {
         set("metadata", json!({ "user_id": user }));
     }
     body
-}
-
-/// OpenAI's word for how hard to think, as this wire has it; `none` is no effort to name.
-fn effort(word: &str) -> Option<&str> {
-    match word {
-        "minimal" => Some("low"),
-        "low" | "medium" | "high" | "xhigh" | "max" => Some(word),
-        _ => None,
-    }
 }
 
 /// What the system says before anybody else, and everything after it.
