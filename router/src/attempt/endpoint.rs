@@ -13,15 +13,12 @@ mod reader;
 mod refused;
 mod request;
 mod restoring;
+mod source;
 mod vectors;
 
-use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
 
-use bytes::Bytes;
 use futures::StreamExt;
-use futures::stream::BoxStream;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use jiff::Timestamp;
 use reqwest::{Response, Url};
@@ -33,8 +30,8 @@ use weir_policy::redact::{Redacted, Redaction};
 use weir_policy::tier::Endpoint;
 use weir_process::traces;
 
-use super::{Arrival, Finish};
-use crate::answer::{Piece, Usage};
+use super::Finish;
+use crate::answer::Piece;
 use crate::ask::{Ask, Input};
 use crate::bundle::Bundle;
 use crate::decision::Decision;
@@ -43,10 +40,9 @@ use crate::endpoints::Pass;
 use crate::refusal::Failure;
 use crate::throttle;
 use crate::wire::{Upstream, Wire};
-use events::Events;
-use opening::Opening;
-use reader::{Reader, Taken, Unreadable};
+use reader::Reader;
 use restoring::Restoring;
+pub(crate) use source::Source;
 
 /// The most that is read of a count.
 const LONGEST_COUNT: usize = 64 << 10;
@@ -54,24 +50,6 @@ const LONGEST_COUNT: usize = 64 << 10;
 const LONGEST_ERROR: usize = 64 << 10;
 /// 2,048 vectors of 4,096 numbers, in base64.
 const LONGEST_VECTORS: usize = 48 << 20;
-
-/// An answer on its way from an endpoint. Dropping it closes the connection.
-pub(crate) struct Source {
-    body: BoxStream<'static, reqwest::Result<Bytes>>,
-    tier: String,
-    idle: Duration,
-    events: Events,
-    reader: Reader,
-    arrivals: VecDeque<Arrival>,
-    opening: Opening,
-    /// What ended it, behind the arrivals: what came before is the same however the stream was cut
-    /// on its way.
-    failure: Option<Failure>,
-    /// Where something was taken out of the ask.
-    restoring: Option<Restoring>,
-    has_ended: bool,
-    has_flushed: bool,
-}
 
 /// What an attempt at an endpoint needs.
 pub(crate) struct Call<'a> {
@@ -91,7 +69,6 @@ pub(crate) struct Call<'a> {
 
 /// Sends the ask and waits for the first byte of the answer.
 pub(crate) async fn open(call: Call<'_>, dialler: &Dialler, ask: &Ask) -> Result<Source, Failure> {
-    let idle = call.endpoint.timeouts.idle;
     let tier = call.tier.to_owned();
     let broken = || Failure::Broken { tier: tier.clone() };
     let outgoing = Outgoing::of(&call, ask).await?;
@@ -106,27 +83,12 @@ pub(crate) async fn open(call: Call<'_>, dialler: &Dialler, ask: &Ask) -> Result
         );
         return Err(broken());
     }
-    let mut body = response.bytes_stream().boxed();
-    let first = timeout_at(by, body.next()).await;
-    let first = first.map_err(|_| Failure::TooSlow { tier: tier.clone() })?;
-    let mut source = Source {
-        body,
-        tier,
-        idle,
-        events: Events::default(),
-        reader: Reader::new(wire, call.endpoint, ask, redacted.is_none()),
-        arrivals: VecDeque::new(),
-        opening: Opening::default(),
-        failure: None,
-        restoring: redacted.map(|redacted| Restoring::new(redacted, ask.form.is_json())),
-        has_ended: false,
-        has_flushed: false,
-    };
-    source.take(first);
-    match source.failure.take_if(|_| source.arrivals.is_empty()) {
-        Some(failure) => Err(failure),
-        None => Ok(source),
-    }
+    let reader = Reader::new(wire, call.endpoint, ask, redacted.is_none());
+    let restoring = redacted.map(|redacted| Restoring::new(redacted, ask.form.is_json()));
+    let body = response.bytes_stream().boxed();
+    let idle = call.endpoint.timeouts.idle;
+    let source = Source::new(tier, idle, body, reader, restoring);
+    source.begin(by).await
 }
 
 /// Asks how many tokens a prompt has: the same request, of which only `fields` count.
@@ -306,106 +268,6 @@ async fn send(
         return Err(refused::failure(tier, status, said.as_ref(), retry_after));
     }
     Ok(response)
-}
-
-impl Source {
-    /// What comes next. Cancelling it between two arrivals loses nothing.
-    pub async fn next(&mut self) -> Result<Arrival, Failure> {
-        loop {
-            if let Some(arrival) = self.arrivals.pop_front() {
-                return Ok(arrival);
-            }
-            if let Some(failure) = self.failure.clone() {
-                return Err(failure);
-            }
-            if self.has_ended && !std::mem::replace(&mut self.has_flushed, true) {
-                let held = self.restoring.as_mut().map(Restoring::finish);
-                self.arrive(held.unwrap_or_default());
-                if self.reader.has_finish() {
-                    let waiting = self.opening.finish();
-                    self.show(waiting);
-                }
-                continue;
-            }
-            if self.has_ended {
-                // A stream that was cut before it said how the answer ends is no answer.
-                let finish = self.reader.finish();
-                return finish.map(Arrival::Finished).ok_or_else(|| self.lost());
-            }
-            match timeout(self.idle, self.body.next()).await {
-                Ok(piece) => self.take(piece),
-                Err(_) => {
-                    return Err(Failure::TooSlow {
-                        tier: self.tier.clone(),
-                    });
-                }
-            }
-        }
-    }
-
-    fn take(&mut self, piece: Option<reqwest::Result<Bytes>>) {
-        match piece {
-            None => self.has_ended = true,
-            Some(Err(_)) if self.reader.has_finish() => self.has_ended = true,
-            Some(Err(_)) => self.failure = Some(self.lost()),
-            Some(Ok(bytes)) => self.failure = self.read(&bytes).err(),
-        }
-    }
-
-    fn read(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        let (events, is_too_long) = self.events.take(bytes);
-        for data in events {
-            let taken = self.reader.take(&data);
-            match taken.map_err(|unreadable| unreadable.of(&self.tier))? {
-                Taken::Pieces(pieces) => {
-                    for piece in pieces {
-                        let pieces = match &mut self.restoring {
-                            Some(restoring) => restoring.take(piece),
-                            None => vec![piece],
-                        };
-                        self.arrive(pieces);
-                    }
-                }
-                // Whatever comes behind the end is no part of the answer.
-                Taken::End => {
-                    self.has_ended = true;
-                    return Ok(());
-                }
-            }
-        }
-        match is_too_long {
-            true => Err(Unreadable::Garbage.of(&self.tier)),
-            false => Ok(()),
-        }
-    }
-
-    /// What is known of the tokens so far.
-    pub fn usage(&self) -> Usage {
-        self.reader.usage()
-    }
-
-    fn arrive(&mut self, pieces: Vec<Piece>) {
-        for piece in pieces {
-            if !piece.is_empty() {
-                let shown = self.opening.take(piece);
-                self.show(shown);
-            }
-        }
-    }
-
-    fn show(&mut self, pieces: Vec<Piece>) {
-        self.arrivals
-            .extend(pieces.into_iter().map(|piece| Arrival::Tokens {
-                evidence: Vec::new(),
-                piece,
-            }));
-    }
-
-    fn lost(&self) -> Failure {
-        Failure::Lost {
-            tier: self.tier.clone(),
-        }
-    }
 }
 
 /// Where an endpoint takes asks on `wire`.

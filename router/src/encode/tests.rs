@@ -131,11 +131,13 @@ async fn a_response_that_does_not_end_is_not_kept_without_end() {
         logprobs: vec![logprob],
         ..Piece::default()
     };
-    let (events, received) = mpsc::channel(1);
-    let endless = async { while events.send(Event::Piece(long.clone())).await.is_ok() {} };
+    let (events, received) = mpsc::channel(8);
+    for _ in 0..6 {
+        events.try_send(Event::Piece(long.clone())).unwrap();
+    }
+    events.try_send(Event::End(end(Stop::Turn, None))).unwrap();
     let stream = Encoder::new(&ask, "1", 0).stream(None, received);
-    let read = axum::body::to_bytes(stream, 8 * MOST_GATHERED_BYTES);
-    let (read, ()) = tokio::join!(read, endless);
+    let read = axum::body::to_bytes(stream, 16 * MOST_GATHERED_BYTES).await;
     let text = String::from_utf8(read.unwrap().to_vec()).unwrap();
     let last = text.trim_end().rsplit("\n\n").next().unwrap();
     assert!(last.starts_with("event: response.failed\n"), "{last:.99}");

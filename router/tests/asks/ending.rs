@@ -41,6 +41,8 @@ async fn an_ask_in_hand_is_answered_before_the_end() {
 
 /// One client of each version of HTTP.
 fn clients() -> [Client; 2] {
+    // Fails if another test of this binary was first.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let http2 = Client::builder().http2_prior_knowledge().build();
     [Client::new(), http2.unwrap()]
 }

@@ -1,5 +1,7 @@
 //! What goes to an endpoint, held against the table of fields.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use weir_crds::Provider;
 use weir_policy::tier::Timeouts;
