@@ -1,13 +1,12 @@
 //! For [`crate::phases`]: what goes to an endpoint, and what is read of its answer.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use futures::{StreamExt, stream};
 use weir_crds::Money;
 use weir_policy::tier::Endpoint;
 
-use super::{Events, Opening, Reader, Source, request};
+use super::{Reader, Source, request};
 use crate::answer::{End, Piece};
 use crate::ask::Ask;
 use crate::attempt::Arrival;
@@ -22,19 +21,9 @@ pub(crate) fn request(endpoint: &Endpoint, ask: &Ask) -> Option<String> {
 /// Reads an answer that comes an event at a time.
 pub(crate) fn read(endpoint: &Endpoint, ask: &Ask, answer: &[u8]) -> Option<(Vec<Piece>, End)> {
     let wire = Upstream::of_endpoint(endpoint).wire_for(ask.wire)?;
-    let mut source = Source {
-        body: stream::empty().boxed(),
-        tier: String::new(),
-        idle: Duration::MAX,
-        events: Events::default(),
-        reader: Reader::new(wire, endpoint, ask, true),
-        arrivals: VecDeque::new(),
-        opening: Opening::default(),
-        failure: None,
-        restoring: None,
-        has_ended: false,
-        has_flushed: false,
-    };
+    let reader = Reader::new(wire, endpoint, ask, true);
+    let nothing = stream::empty().boxed();
+    let mut source = Source::new(String::new(), Duration::MAX, nothing, reader, None);
     let mut pieces = Vec::new();
     for line in answer.split_inclusive(|byte| *byte == b'\n') {
         source.read(line).ok()?;

@@ -23,8 +23,8 @@ pub(crate) struct Source {
     tier: String,
     idle: Duration,
     events: Events,
-    reader: Reader,
-    arrivals: VecDeque<Arrival>,
+    pub(super) reader: Reader,
+    pub(super) arrivals: VecDeque<Arrival>,
     opening: Opening,
     /// What ended it, behind the arrivals: what came before is the same however the stream was cut
     /// on its way.
@@ -114,7 +114,7 @@ impl Source {
         }
     }
 
-    fn read(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+    pub(super) fn read(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         let (events, is_too_long) = self.events.take(bytes);
         for data in events {
             let taken = self.reader.take(&data);

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use weir_worker_api::worker_client::WorkerClient;
 
 /// Long enough for a loaded machine, short enough to find out that something hangs.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(180);
 
 /// A process that serves the example's model; it is killed when it is dropped.
 pub struct Worker {
