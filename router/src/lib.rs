@@ -16,8 +16,8 @@
 //! and `bundle` (what files hold), `dial` (which addresses), `endpoints` (whether one may be asked,
 //! by `circuit` and `throttle`), `replicas` (connections, least busy first), `load` (what is in
 //! hand), `wire` (what upstreams understand of what clients say), `language` (of a text), `refusal`
-//! (every way not to answer), `kept` (what can be asked about decisions), `feedback`, `store`
-//! (records on their way out), `spans`, `shared` and `metrics`; `phases` is for measuring alone.
+//! (every way not to answer), `flights` (asks under one key), `kept` (what can be asked about
+//! decisions), `feedback`, `store` (records on their way out), `spans`, `shared` and `metrics`; `phases` is for measuring alone.
 
 mod admit;
 mod answer;

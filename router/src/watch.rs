@@ -8,13 +8,14 @@
 mod remembered;
 
 use std::collections::BTreeMap;
+use std::mem;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use futures::stream::BoxStream;
-use futures::{StreamExt, stream};
+use futures::{Stream, StreamExt, stream};
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::{Api, ApiResource, DynamicObject};
@@ -113,12 +114,34 @@ fn watched<K>(
 where
     K: kube::Resource + Clone + DeserializeOwned + std::fmt::Debug + Send + 'static,
 {
-    let events = watcher(api, config).default_backoff();
+    let events = begun(watcher(api, config)).default_backoff();
     let changes = events.map(move |event| match event {
         Ok(event) => change(event),
         Err(error) => Change::Failed(what, error),
     });
     changes.boxed()
+}
+
+/// The same, but a list is not said to begin before something of it has come: otherwise every try
+/// would look like a success, and be followed by the next without a pause that grows.
+fn begun<K>(
+    events: impl Stream<Item = Result<Event<K>, Error>>,
+) -> impl Stream<Item = Result<Event<K>, Error>> {
+    let mut begins = false;
+    let held = move |event| match event {
+        Ok(Event::Init) => {
+            begins = true;
+            [None, None]
+        }
+        Ok(event) => {
+            let begin = mem::take(&mut begins).then_some(Ok(Event::Init));
+            [begin, Some(Ok(event))]
+        }
+        Err(error) => [None, Some(Err(error))],
+    };
+    events
+        .map(held)
+        .flat_map(|events| stream::iter(events.into_iter().flatten()))
 }
 
 /// The objects of one kind, by name.
@@ -321,6 +344,27 @@ mod tests {
             ended = follow.run(silent) => panic!("{ended:?}"),
             served = followed => assert_eq!(served, replicas),
         }
+    }
+
+    #[tokio::test]
+    async fn a_list_of_which_nothing_comes_is_a_failure_and_not_a_success_before_one() {
+        let failed = || Err(Error::NoResourceVersion);
+        let events: [Result<Event<ConfigMap>, Error>; 6] = [
+            Ok(Event::Init),
+            failed(),
+            Ok(Event::Init),
+            failed(),
+            Ok(Event::Init),
+            Ok(Event::InitDone),
+        ];
+        let seen = begun(stream::iter(events)).map(|event| match event {
+            Ok(Event::Init) => "begins",
+            Ok(Event::InitDone) => "is done",
+            Ok(_) => "goes on",
+            Err(_) => "failed",
+        });
+        let seen: Vec<&str> = seen.collect().await;
+        assert_eq!(seen, ["failed", "failed", "begins", "is done"]);
     }
 
     fn slice(name: &str, revision: &str, endpoints: serde_json::Value) -> EndpointSlice {

@@ -12,7 +12,6 @@ use weir_policy::validate::Settings;
 
 use super::betas;
 use crate::decision::{Decision, Outcome};
-use crate::encode;
 use crate::flights::{Boarding, Landed, Lead, Ticket};
 use crate::refusal::Refusal;
 use crate::route::PIN;
@@ -113,16 +112,11 @@ pub(super) async fn landed(mut landing: Landing) -> Option<Response<Body>> {
 }
 
 /// Has the ask of `lead` answered whoever stays to hear it, for as long as anybody may come back.
-pub(super) async fn fly(
-    lead: Lead,
-    wire: Wire,
-    answered: impl Future<Output = Result<Response<Body>, Refusal>>,
-) {
+pub(super) async fn fly(lead: Lead, answered: impl Future<Output = Response<Body>>) {
     let response = tokio::select! {
         answered = answered => answered,
         () = lead.abandoned() => return,
     };
-    let response = response.unwrap_or_else(|refusal| encode::refuse(wire.into(), &refusal, false));
     let (parts, body) = response.into_parts();
     // It is in memory already, and its length bounded where it was gathered.
     if let Ok(body) = to_bytes(body, usize::MAX).await {

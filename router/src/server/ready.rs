@@ -71,12 +71,10 @@ impl Ready {
             .spawn("ask", job.run().instrument(Span::current()));
         let delivered = deliver(wire, encoder, received, headers_after);
         let Some(lead) = lead else {
-            return delivered.await;
+            return Ok(delivered.await);
         };
         let landing = lead.landing();
-        shared
-            .tasks
-            .spawn("flight", boarding::fly(lead, wire, delivered));
+        shared.tasks.spawn("flight", boarding::fly(lead, delivered));
         boarding::landed(landing).await.ok_or(Refusal::Defect)
     }
 }
@@ -100,16 +98,16 @@ async fn deliver(
     encoder: Encoder,
     mut received: mpsc::Receiver<Event>,
     headers_after: Option<Duration>,
-) -> Result<Response<Body>, Refusal> {
+) -> Response<Body> {
     let Some(headers_after) = headers_after else {
-        return Ok(match encoder.whole(received).await {
+        return match encoder.whole(received).await {
             Ok(whole) => encode::respond(&whole),
             Err((refusal, money_was_spent)) => {
                 encode::refuse(wire.into(), &refusal, money_was_spent)
             }
-        });
+        };
     };
-    Ok(match timeout(headers_after, received.recv()).await {
+    match timeout(headers_after, received.recv()).await {
         Ok(Some(Event::Fail {
             refusal,
             money_was_spent,
@@ -123,9 +121,10 @@ async fn deliver(
             encode::begin_headers(&begin, response.headers_mut());
             response
         }
-        Ok(None) => return Err(Refusal::Defect),
+        // What the ask had done by then nobody knows.
+        Ok(None) => encode::refuse(wire.into(), &Refusal::Defect, true),
         Err(_) => encode::stream_response(encoder.stream(None, received)),
-    })
+    }
 }
 
 impl Job {
