@@ -70,10 +70,12 @@ impl Room {
 }
 
 impl Held {
-    /// So many bytes are there no longer.
-    pub fn give_back(&mut self, bytes: usize) {
+    /// Of so many bytes, which are held apart from the rest.
+    pub fn part(&mut self, bytes: usize) -> Self {
         let most = self.0.num_permits();
-        drop(self.0.split(most.min(bytes / 1024)));
+        let part = self.0.split(most.min(bytes.div_ceil(1024)));
+        // As many as are there can be split off.
+        part.map_or_else(|| unreachable!(), Self)
     }
 }
 
@@ -89,7 +91,7 @@ mod tests {
         let limit_bytes = MOST_LONG_KIBIBYTES << 10;
         let full = room.hold(LONGEST_SHORT + 1).await.unwrap_err();
         assert_eq!(full, Full { limit_bytes });
-        one.give_back(100 << 20);
+        drop(one.part(100 << 20));
         let _third = room.hold(100 << 20).await.unwrap();
         drop(one);
         assert!(room.hold(100 << 20).await.is_ok());

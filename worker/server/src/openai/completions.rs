@@ -177,13 +177,18 @@ impl Completion {
     /// tokens.
     fn shown_bytes(&self, serving: &Serving) -> usize {
         let longest = serving.most_prompt_bytes / serving.engine.context_tokens().max(1);
+        // A number with the id of its token.
+        let each = self
+            .scale()
+            .map_or(0, |scale| 16 * (scale.alternatives + 1));
         let prompts = self.prompts.iter().map(|prompt| match prompt {
-            Form::Text(text) => text.len(),
-            other => most_tokens(other).saturating_mul(longest),
+            // Most tokens have some four bytes.
+            Form::Text(text) => text.len() + text.len() / 4 * each,
+            other => most_tokens(other).saturating_mul(longest + each),
         });
-        let each = self.scale().map_or(1, |scale| scale.alternatives + 2);
-        let times = each.saturating_mul(self.generate.choices as usize);
-        prompts.sum::<usize>().saturating_mul(times)
+        prompts
+            .sum::<usize>()
+            .saturating_mul(self.generate.choices as usize)
     }
 
     fn request(&self, prompt: &Form) -> api::GenerateRequest {

@@ -26,8 +26,8 @@ use crate::{
 /// More than most answers take.
 const PIECE_BYTES: usize = 1 << 16;
 
-/// A response with the answer, written on a thread where taking long disturbs nobody.
-/// It holds its room until it is read.
+/// A response with the answer, written on a thread where taking long disturbs nobody. It holds its
+/// room until it is sent.
 pub async fn written(
     sending: &Room,
     answer: impl Serialize + Send + 'static,
@@ -41,9 +41,14 @@ pub async fn written(
             step: "writing the answer",
         });
     };
-    let pieces = full.into_iter().chain([last]).map(Bytes::from).collect();
-    let whole = Whole::of(pieces, sending).await?;
-    let length = whole.size_hint().exact().unwrap_or_default();
+    let length = full.iter().chain([&last]).map(Vec::len).sum::<usize>();
+    let held = sending.hold(length).await;
+    let mut held = held.map_err(|Full { limit_bytes }| Refusal::Unread { limit_bytes })?;
+    let pieces = full.into_iter().chain([last]).map(|text| {
+        let held = held.part(text.len());
+        Bytes::from_owner(Piece { text, _held: held })
+    });
+    let whole = Whole(pieces.collect());
     let mut response = Response::new(Body::new(whole));
     let headers = response.headers_mut();
     let json = HeaderValue::from_static("application/json");
@@ -52,26 +57,21 @@ pub async fn written(
     Ok(response)
 }
 
-/// An answer that is there, of which each piece gives its room back when the next one is asked for.
-struct Whole {
-    pieces: VecDeque<Bytes>,
-    held: Held,
-    /// Of the piece that was handed over last.
-    handed: usize,
+/// A part of an answer, which holds its room for as long as anything of it waits to be sent, also
+/// where nobody asks for more any longer.
+struct Piece {
+    text: Vec<u8>,
+    _held: Held,
 }
 
-impl Whole {
-    async fn of(pieces: VecDeque<Bytes>, sending: &Room) -> Result<Self, Refusal> {
-        let held = sending.hold(pieces.iter().map(Bytes::len).sum()).await;
-        let held = held.map_err(|Full { limit_bytes }| Refusal::Unread { limit_bytes })?;
-        let handed = 0;
-        Ok(Self {
-            pieces,
-            held,
-            handed,
-        })
+impl AsRef<[u8]> for Piece {
+    fn as_ref(&self) -> &[u8] {
+        &self.text
     }
 }
+
+/// An answer that is there, and says how long it is.
+struct Whole(VecDeque<Bytes>);
 
 impl HttpBody for Whole {
     type Data = Bytes;
@@ -81,19 +81,16 @@ impl HttpBody for Whole {
         mut self: Pin<&mut Self>,
         _cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let handed = self.handed;
-        self.held.give_back(handed);
-        let piece = self.pieces.pop_front();
-        self.handed = piece.as_ref().map_or(0, Bytes::len);
+        let piece = self.0.pop_front();
         Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.pieces.is_empty()
+        self.0.is_empty()
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.pieces.iter().map(|piece| piece.len() as u64).sum())
+        SizeHint::with_exact(self.0.iter().map(|piece| piece.len() as u64).sum())
     }
 }
 
@@ -138,12 +135,22 @@ mod tests {
         let held = || all - sending.free_kibibytes();
         let mut body = answer.into_body();
         let mut cx = Context::from_waker(std::task::Waker::noop());
-        // A piece that was handed over is there until the next one is asked for.
-        for left in [length, length - PIECE_BYTES, length - 2 * PIECE_BYTES] {
-            assert!(Pin::new(&mut body).poll_frame(&mut cx).is_ready());
-            assert_eq!(held(), left.div_ceil(1024));
+        let mut handed = Vec::new();
+        for _ in 0..3 {
+            let piece = Pin::new(&mut body).poll_frame(&mut cx);
+            let Poll::Ready(Some(Ok(piece))) = piece else {
+                panic!("there is more");
+            };
+            let mut piece = piece.into_data().unwrap();
+            // What was handed over waits to be sent, and a part of it is kept as a whole.
+            handed.push(piece.split_off(1));
+            assert_eq!(held(), length.div_ceil(1024));
         }
-        let rest = to_bytes(body, usize::MAX).await.unwrap();
-        assert_eq!((rest.len(), held()), (2, 0));
+        handed.truncate(1);
+        assert_eq!(held(), (PIECE_BYTES + 2).div_ceil(1024));
+        let rest = to_bytes(body, usize::MAX).await.unwrap().len();
+        assert_eq!((rest, held()), (2, PIECE_BYTES / 1024));
+        drop(handed);
+        assert_eq!(held(), 0);
     }
 }

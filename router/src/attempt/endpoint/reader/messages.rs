@@ -17,13 +17,19 @@ pub(super) struct Reader {
     calls: BTreeMap<u64, u32>,
     blocks: usize,
     /// The block that is being written.
-    open: Option<u64>,
-    /// The highest place of a block so far.
-    last_index: Option<u64>,
+    open: Option<Block>,
     stop: Option<Stop>,
     usage: Usage,
     /// What the provider said beside the stop reason.
     last: Option<Value>,
+}
+
+/// What tells a block from another one at the same place.
+#[derive(PartialEq, Eq)]
+struct Block {
+    index: u64,
+    kind: String,
+    id: String,
 }
 
 impl Reader {
@@ -34,18 +40,26 @@ impl Reader {
                 self.count(&event["message"]["usage"]);
                 return Ok(Taken::Pieces(Vec::new()));
             }
-            Some("content_block_start") => self.begun(index, &event["content_block"])?,
-            Some("content_block_delta") if self.is_behind(index, &event["delta"]) => {
-                return Ok(Taken::Pieces(Vec::new()));
-            }
-            Some("content_block_delta") if self.open != Some(index) => {
-                return Err(Unreadable::Garbage);
+            Some("content_block_start") => match self.begun(index, &event["content_block"])? {
+                Some(piece) => piece,
+                None => return Ok(Taken::Pieces(Vec::new())),
+            },
+            Some("content_block_delta") if !self.is_open(index) => {
+                // llama-server says of blocks that have ended that nobody signed them.
+                return match says_nothing(&event["delta"]) {
+                    true => Ok(Taken::Pieces(Vec::new())),
+                    false => Err(Unreadable::Garbage),
+                };
             }
             Some("content_block_delta") => self.more(index, &event["delta"]),
-            Some("content_block_stop") if self.open.take_if(|open| *open == index).is_none() => {
-                return self.stopped_before(index);
+            // It ended when the next one began, and nothing more is told by that.
+            Some("content_block_stop") if !self.is_open(index) => {
+                return Ok(Taken::Pieces(Vec::new()));
             }
-            Some("content_block_stop") => Piece::default(),
+            Some("content_block_stop") => {
+                self.open = None;
+                Piece::default()
+            }
             Some("message_delta") => {
                 self.count(&event["usage"]);
                 self.ended(event);
@@ -76,14 +90,27 @@ impl Reader {
         })
     }
 
-    fn begun(&mut self, index: u64, block: &Value) -> Result<Piece, Unreadable> {
+    fn is_open(&self, index: u64) -> bool {
+        self.open.as_ref().is_some_and(|open| open.index == index)
+    }
+
+    /// A block that is open ends with this: llama-server tells the end of each at the end of all, and
+    /// it and Ollama may begin another one at the same place. One that begins again goes on.
+    fn begun(&mut self, index: u64, block: &Value) -> Result<Option<Piece>, Unreadable> {
+        let text = |member: &str| block[member].as_str().unwrap_or_default().to_owned();
+        let begun = Block {
+            index,
+            kind: text("type"),
+            id: text("id"),
+        };
+        if self.open.as_ref() == Some(&begun) {
+            return Ok(None);
+        }
+        self.open = Some(begun);
         self.blocks += 1;
-        // One that is open ends with this: llama-server tells the end of each at the end of all.
-        if self.blocks > MOST_BLOCKS || self.open.replace(index) == Some(index) {
+        if self.blocks > MOST_BLOCKS {
             return Err(Unreadable::Garbage);
         }
-        self.last_index = self.last_index.max(Some(index));
-        let text = |member: &str| block[member].as_str().unwrap_or_default().to_owned();
         let mut piece = Piece::default();
         match block["type"].as_str() {
             Some("text") => piece.text = text("text"),
@@ -106,26 +133,7 @@ impl Reader {
             }
             _ => {}
         }
-        Ok(piece)
-    }
-
-    /// Whether there was such a block. They are told in order.
-    fn has_begun(&self, index: u64) -> bool {
-        self.last_index.is_some_and(|last| index <= last)
-    }
-
-    /// Whether `delta` says of an earlier block only that nobody signed it, as llama-server does.
-    fn is_behind(&self, index: u64, delta: &Value) -> bool {
-        let is_unsigned = delta["type"] == "signature_delta" && delta["signature"] == "";
-        is_unsigned && self.open != Some(index) && self.has_begun(index)
-    }
-
-    /// The end of a block that ended when the next one began.
-    fn stopped_before(&self, index: u64) -> Result<Taken, Unreadable> {
-        match self.has_begun(index) {
-            true => Ok(Taken::Pieces(Vec::new())),
-            false => Err(Unreadable::Garbage),
-        }
+        Ok(Some(piece))
     }
 
     fn more(&mut self, index: u64, delta: &Value) -> Piece {
@@ -185,6 +193,14 @@ impl Reader {
     }
 }
 
+/// Whether all that it brings is empty.
+fn says_nothing(delta: &Value) -> bool {
+    let brings = ["text", "thinking", "partial_json", "signature"];
+    let mut brought = brings.iter().filter_map(|member| delta[member].as_str());
+    let first = brought.next();
+    first.is_some_and(str::is_empty) && brought.all(str::is_empty)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -222,15 +238,31 @@ mod tests {
         let (first, second) = (start(0, "text"), start(1, "text"));
         for wrong in [
             &[text(0)][..],
-            &[stop(0)],
             &[first.clone(), text(1)],
-            &[first.clone(), first.clone()],
-            &[first.clone(), stop(1)],
             &[first.clone(), stop(0), text(0)],
             &[first.clone(), second.clone(), text(0)],
         ] {
             assert_eq!(read(wrong), Err(Unreadable::Garbage), "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn a_block_at_the_place_of_one_that_is_open_is_the_next_one_or_the_same() {
+        // llama-server where text follows a call.
+        let tool = start(0, "tool_use");
+        let events = [tool, start(0, "text"), text(0), stop(0), stop(1)];
+        assert_eq!(read(&events).unwrap(), ["start", "start", "delta", "stop"]);
+        // Ollama where thoughts follow text.
+        let events = [start(0, "text"), text(0), start(0, "thinking"), stop(0)];
+        assert_eq!(read(&events).unwrap(), ["start", "delta", "start", "stop"]);
+        let again = [
+            start(0, "text"),
+            text(0),
+            start(0, "text"),
+            text(0),
+            stop(0),
+        ];
+        assert_eq!(read(&again).unwrap(), ["start", "delta", "delta", "stop"]);
     }
 
     #[test]

@@ -56,7 +56,7 @@ pub async fn answer(
         usage: vec![Usage::default(); prompts],
         serving,
         gathered,
-        unshown: prompts,
+        shown: vec![false; prompts],
         room: asked.echo.then_some(room),
         asked,
     };
@@ -89,8 +89,8 @@ struct Writing {
     asked: Completion,
     /// Of which only the prompts count.
     gathered: Gathered,
-    /// Prompts that are still to be shown again, and their room.
-    unshown: usize,
+    /// Whether each prompt has been shown with all that is told of it, and the room for that.
+    shown: Vec<bool>,
     room: Option<Taking>,
     envelope: Envelope,
     /// Of all prompts, one after the other.
@@ -103,7 +103,7 @@ impl Writing {
     /// What an event of the answer to one prompt leads to.
     fn pieces(&mut self, prompt: usize, event: Event) -> Result<Vec<Value>, Refusal> {
         // What was made of the event before is taken.
-        if self.unshown == 0 {
+        if self.shown.iter().all(|is_shown| *is_shown) {
             self.room = None;
         }
         let count = self.asked.generate.choices as usize;
@@ -125,10 +125,12 @@ impl Writing {
             }
             Event::Prompt(_) => {}
             Event::Tokens(tokens) => {
+                self.shown[prompt] = true;
                 self.usage[prompt].see(&tokens.tokens);
                 self.choices[own.start + tokens.choice as usize].grow(&tokens);
             }
             Event::Finished(finished) => {
+                self.shown[prompt] = true;
                 self.usage[prompt].add(&finished);
                 self.choices[own.start + finished.choice as usize].finish(&finished);
             }
@@ -144,7 +146,6 @@ impl Writing {
         let text = prompt_text(&self.serving, form, ids)?;
         let choices = self.asked.generate.choices as usize;
         self.gathered.echo(text.len(), choices)?;
-        self.unshown -= 1;
         Ok(text)
     }
 
