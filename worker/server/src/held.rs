@@ -74,8 +74,7 @@ impl Held {
     pub fn part(&mut self, bytes: usize) -> Self {
         let most = self.0.num_permits();
         let part = self.0.split(most.min(bytes.div_ceil(1024)));
-        // As many as are there can be split off.
-        part.map_or_else(|| unreachable!(), Self)
+        Self(part.expect("as many as are there can be split off"))
     }
 }
 
