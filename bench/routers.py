@@ -19,7 +19,7 @@ RELEASE = TARGET / "release"
 LITELLM = "litellm[proxy]"
 
 PATHS = {"chat": "/v1/chat/completions", "messages": "/v1/messages", "responses": "/v1/responses"}
-PROVIDERS = {"OpenAI": "/v1", "Anthropic": ""}
+PROVIDERS = {"OpenAI": "/v1", "OpenAICompatible": "/v1", "Anthropic": ""}
 
 
 def build():
@@ -40,16 +40,16 @@ class Ours:
 
     name = "router"
 
-    def __init__(self, endpoints):
-        """`endpoints`: the name of a model, its provider and its port on this machine."""
-        self.endpoints = endpoints
+    def __init__(self, endpoints, asks_for="big"):
+        """`endpoints`: the name of a model, its provider and its port on this machine. There it is called otherwise."""
+        self.endpoints, self.asks_for = endpoints, asks_for
 
     def command(self, port, folder):
         policies = [
             {
                 "apiVersion": "weir.dev/v1alpha1", "kind": "RoutePolicy", "metadata": {"name": model.lower(), "generation": 1},
                 "spec": {"models": [model], "tiers": [{"name": "one", "endpoint": {
-                    "provider": provider, "model": "big", "baseUrl": f"http://127.0.0.1:{at}{PROVIDERS[provider]}",
+                    "provider": provider, "model": self.asks_for, "baseUrl": f"http://127.0.0.1:{at}{PROVIDERS[provider]}",
                 }}]},
             }
             for model, provider, at in self.endpoints

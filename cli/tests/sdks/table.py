@@ -42,6 +42,10 @@ def feature(wire, name, at=UPSTREAMS, kinds=("sync", "async"), left_out=None, **
     return known
 
 
+class Untried(Exception):
+    """It takes a stand-in, which does what it is told."""
+
+
 @dataclass
 class Seat:
     """A client that asks one upstream."""
@@ -60,18 +64,22 @@ class Seat:
         """A model of a megabyte: it keeps to forms and calls tools that it must, and knows tickets."""
         return self.upstream == "worker"
 
+    def controlled(self, what, **request):
+        if not self.control:
+            raise Untried
+        return urlopen(Request(f"http://{self.control}/control/{what}", **request)).read()
+
     def plan(self, fault, count=1):
         """The next requests at the stand-in fail so."""
         body = json.dumps({"fault": fault, "count": count}).encode()
-        headers = {"content-type": "application/json"}
-        urlopen(Request(f"http://{self.control}/control/faults", data=body, headers=headers)).read()
+        self.controlled("faults", data=body, headers={"content-type": "application/json"})
 
     def forget(self):
-        urlopen(Request(f"http://{self.control}/control/requests", method="DELETE")).read()
+        self.controlled("requests", method="DELETE")
 
     def journal(self):
         """The bodies of what the stand-in was asked since it forgot."""
-        kept = json.load(urlopen(f"http://{self.control}/control/requests"))
+        kept = json.loads(self.controlled("requests"))
         return kept["requests"] if isinstance(kept, dict) else kept
 
 
@@ -135,14 +143,14 @@ def outcome(feature, seat, error):
 
 
 async def run(feature, seat, kind):
-    error = None
+    result, why = "none", ""
     if seat.upstream in feature.at:
+        error = None
         try:
             await feature.run(seat)
         except Exception as caught:  # noqa: BLE001
             error = caught
-        result, why = outcome(feature, seat, error)
-    else:
-        result, why = "none", ""
+        if not isinstance(error, Untried):
+            result, why = outcome(feature, seat, error)
     row = {"client": kind, "wire": feature.wire, "feature": feature.name, "upstream": seat.upstream}
     return row | {"outcome": result, "why": why}
