@@ -132,10 +132,10 @@ async fn converse(base_url: &str) -> anyhow::Result<()> {
 fn told(answer: &Answer) -> String {
     let mut line = format!("  {}\n    answered by {}", answer.text, answer.tier);
     if let Some(score) = &answer.score {
-        line += &format!(", confidence {score}");
+        line += &format!(", score {score}");
     }
     for (tier, score) in unsure(answer.attempts.as_deref().unwrap_or_default()) {
-        line += &format!(", because {tier} was unsure (confidence {score})");
+        line += &format!(", because {tier} was unsure (score {score})");
     }
     if let Some(cost) = &answer.cost {
         line += &format!(", cost ${cost}");
@@ -156,7 +156,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_dropped_answer_is_told_with_its_confidence() {
+    fn a_dropped_answer_is_told_with_its_score() {
         let answer = Answer {
             text: "integrations".into(),
             tier: "frontier".into(),
@@ -167,7 +167,7 @@ mod tests {
         };
         assert_eq!(
             told(&answer),
-            "  integrations\n    answered by frontier, because small was unsure (confidence 0.5312), \
+            "  integrations\n    answered by frontier, because small was unsure (score 0.5312), \
              cost $0.00012, 27 ms\n"
         );
     }

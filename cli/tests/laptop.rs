@@ -126,7 +126,7 @@ fn the_demo_answers_one_question_small_and_one_by_the_frontier() {
         3,
         "two questions and one of our own: {output}"
     );
-    assert!(answered[0].contains("small, confidence 0.9"), "{output}");
+    assert!(answered[0].contains("small, score 0.9"), "{output}");
     assert!(answered[1].contains("frontier"), "{output}");
     assert!(
         answered.iter().all(|line| line.contains("cost $")),

@@ -1,4 +1,4 @@
-"""Asks the model in ../model every held-out ticket and compares confidence with correctness.
+"""Asks the model in ../model every held-out ticket and compares score with correctness.
 
     python evaluate.py [--folder ../model] [--system]
 
@@ -85,12 +85,12 @@ def report(rows):
         "mean token": lambda logprobs: sum(logprobs) / len(logprobs),
     }
     share = lambda some: sum(some) / max(1, len(some))
-    print("| tickets | number | right | mean confidence | over 0.9 |\n| --- | --- | --- | --- | --- |")
+    print("| tickets | number | right | mean score | over 0.9 |\n| --- | --- | --- | --- | --- |")
     for kind in [*KINDS, "all"]:
         part = [row for row in rows if kind in (row[0], "all")]
         sure = [exp(sum(row[2])) for row in part]
         print(f"| {kind} | {len(part)} | {share([row[1] for row in part]):.2%} | {share(sure):.3f} | {share([s > 0.9 for s in sure]):.1%} |")
-    print("\n| confidence | AUROC | accepted over 0.9 | right among them |\n| --- | --- | --- | --- |")
+    print("\n| score | AUROC | accepted over 0.9 | right among them |\n| --- | --- | --- | --- |")
     hits = [row[1] for row in rows]
     for name, measure in measures.items():
         scores = [exp(measure(row[2])) for row in rows]

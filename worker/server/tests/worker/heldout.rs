@@ -20,16 +20,16 @@ struct Ticket {
 struct Judged {
     clear: bool,
     right: bool,
-    confidence: f64,
+    score: f64,
 }
 
-/// The chance that a right answer has the higher confidence of a right and a wrong one.
+/// The chance that a right answer has the higher score of a right and a wrong one.
 fn auroc(judged: &[Judged]) -> f64 {
     let of = |right: bool| judged.iter().filter(move |one| one.right == right);
     let mut wins = 0.0;
     for hit in of(true) {
         for miss in of(false) {
-            wins += match hit.confidence.total_cmp(&miss.confidence) {
+            wins += match hit.score.total_cmp(&miss.score) {
                 std::cmp::Ordering::Greater => 1.0,
                 std::cmp::Ordering::Equal => 0.5,
                 std::cmp::Ordering::Less => 0.0,
@@ -45,12 +45,12 @@ async fn judge(worker: &Worker, ticket: Ticket) -> Judged {
     Judged {
         clear: ticket.kind == "clear",
         right: answer.text == ticket.truth,
-        confidence: sum.exp(),
+        score: sum.exp(),
     }
 }
 
 /// How right the model is about clear tickets and about those that it is sure of, and how well its
-/// confidence tells right from wrong.
+/// score tells right from wrong.
 struct Figures {
     clear: f64,
     kept: f64,
@@ -76,7 +76,7 @@ async fn figures(arguments: &[&str]) -> Figures {
     };
     let figures = Figures {
         clear: share(&|one| one.clear),
-        kept: share(&|one| one.confidence > 0.9),
+        kept: share(&|one| one.score > 0.9),
         auroc: auroc(&judged),
     };
     let Figures { clear, kept, auroc } = figures;
