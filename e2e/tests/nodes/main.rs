@@ -19,6 +19,7 @@ mod installing;
 mod outside;
 mod provider;
 mod rights;
+mod rolling;
 mod routes;
 mod runner;
 mod sdk;
@@ -48,6 +49,7 @@ const STORIES: &[Story] = &[
     story!(tenants::a_second_tenant_is_served_from_its_own_namespace),
     story!(changes::requests_are_served_while_the_operator_is_away),
     story!(changes::requests_are_served_again_after_an_idle_worker_is_deleted),
+    story!(rolling::a_roll_of_routers_cuts_no_stream),
     story!(changes::a_router_that_starts_while_the_api_server_is_away_serves_what_it_last_saw),
     story!(changes::an_invalid_update_of_a_policy_leaves_the_old_one_serving),
     story!(secrets::a_missing_secret_disables_only_its_tier_until_it_appears),
