@@ -43,8 +43,12 @@ const MOST_TURNED_AWAY: usize = 64;
 /// For one of them to hear it.
 const LONGEST_TURNING_AWAY: Duration = Duration::from_secs(1);
 
+/// What clients of either provider read.
 const TURNED_AWAY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\n\
-    content-type: text/plain\r\ncontent-length: 21\r\nconnection: close\r\n\r\ntoo many connections\n";
+    x-should-retry: true\r\ncontent-type: application/json\r\ncontent-length: 139\r\n\
+    connection: close\r\n\r\n\
+    {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"code\":\"too_many_connections\",\
+    \"param\":null,\"message\":\"too many connections: ask again\"}}";
 
 /// What connections are held to.
 #[derive(Clone, Copy, Debug)]
