@@ -36,7 +36,7 @@ pub(crate) use endpoint::phases;
 pub(crate) use endpoint::tests::endpoint as test_endpoint;
 use gate::Gate;
 use tries::{Tried, pause};
-pub(crate) use worker::{prompt, said};
+pub(crate) use worker::{prompts, said};
 
 /// What one place of the way to the client is for: a larger event needs several to be free.
 const PLACE_BYTES: usize = 16 << 10;

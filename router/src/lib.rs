@@ -35,6 +35,7 @@ mod endpoints;
 mod feedback;
 mod flights;
 mod identify;
+mod inquiry;
 mod kept;
 mod language;
 mod load;

@@ -5,8 +5,9 @@
 //! or a refusal.
 
 pub(crate) mod facts;
-mod inquiry;
 mod pin;
+
+use std::time::Duration;
 
 use http::HeaderMap;
 use sha2::{Digest, Sha256};
@@ -18,13 +19,16 @@ use weir_policy::validate::Settings;
 
 use crate::ask::Ask;
 use crate::decision::{Decision, Routed};
+use crate::inquiry::Inquiry;
 use crate::matching::Matched;
 use crate::plan::plan;
 use crate::refusal::Refusal;
 use crate::shared::Shared;
 use facts::Gathered;
-use inquiry::Inquiry;
 pub(crate) use pin::PIN;
+
+/// A worker tokenizes megabytes in less; one that is too busy for that is not waited for.
+const LONGEST_COUNT: Duration = Duration::from_millis(500);
 
 /// One ask that has no tiers yet.
 pub(crate) struct Crossing<'a> {
@@ -79,7 +83,11 @@ impl Crossing<'_> {
         let mut note = String::new();
         let evaluation = match first_match(rules, &facts, Length::Bytes(bytes)) {
             Evaluation::NeedsTokens => {
-                let length = match self.inquiry().tokens(&self.settings().tiers[0]).await {
+                let inquiry = Inquiry {
+                    until: self.until.min(Instant::now() + LONGEST_COUNT),
+                    ..self.inquiry()
+                };
+                let length = match inquiry.tokens(&self.settings().tiers[0]).await {
                     Ok(tokens) => Length::Tokens(tokens),
                     Err(unanswered) => {
                         note = format!("prompt estimated, {unanswered}");

@@ -21,6 +21,7 @@ use crate::flights::Flights;
 use crate::kept::Kept;
 use crate::load::Book;
 use crate::metrics::Metrics;
+use crate::refusal::Refusal;
 use crate::replicas::Pool;
 use crate::store::{Means, Stores};
 use crate::text::Room;
@@ -99,6 +100,18 @@ impl Shared {
         let follow = follow(Arc::downgrade(&shared), views, told);
         process.tasks().spawn("follow", follow);
         shared
+    }
+
+    /// What is waited for, or `Ending` where the process ends first.
+    pub async fn unless_closing<T>(
+        &self,
+        wait: impl Future<Output = Result<T, Refusal>>,
+    ) -> Result<T, Refusal> {
+        tokio::select! {
+            biased;
+            waited = wait => waited,
+            () = self.shutdown.closing() => Err(Refusal::Ending),
+        }
     }
 
     /// The price of one replica's hour; nothing where the deployment names none.

@@ -1,46 +1,17 @@
-//! The tokens of a prompt, counted by whoever would answer it.
-
-use std::collections::BTreeSet;
-use std::net::SocketAddr;
+//! The tokens of a prompt, counted by the endpoint that would answer it.
 
 use serde_json::Value;
 use tokio::time::Instant;
-use tonic::Request;
-use weir_policy::tier::{Tier, model_name};
+use weir_policy::tier::Tier;
 use weir_policy::validate::Settings;
-use weir_worker_api as api;
-use weir_worker_api::worker_client::WorkerClient;
 
+use super::endpoint;
 use super::tries::{Entered, enter};
-use super::{endpoint, worker};
 use crate::ask::Ask;
 use crate::credentials::Credentials;
 use crate::dial::Reach;
 use crate::shared::Shared;
 use crate::wire::{Upstream, Wire};
-
-/// Counted by a replica of the deployment; nothing where none could.
-pub(crate) async fn at_replica(
-    shared: &Shared,
-    deployment: &str,
-    adapter: Option<&str>,
-    ask: &Ask,
-) -> Option<u64> {
-    let view = shared.view.borrow().clone();
-    let replicas = view.replicas_of(deployment);
-    let addresses: Vec<SocketAddr> = replicas.iter().map(|(address, _)| *address).collect();
-    let lease = shared.pool.pick(&addresses, &BTreeSet::new())?;
-    let request = api::TokenizeRequest {
-        model: model_name(deployment, adapter),
-        prompt: Some(worker::prompt(ask)),
-        ..api::TokenizeRequest::default()
-    };
-    let mut client = WorkerClient::new(lease.channel.clone())
-        .max_decoding_message_size(api::MAX_MESSAGE_BYTES)
-        .max_encoding_message_size(api::MAX_MESSAGE_BYTES);
-    let counted = client.tokenize(Request::new(request)).await.ok()?;
-    Some(counted.into_inner().ids.len() as u64)
-}
 
 /// Counted by the tier's endpoint; nothing where its wire cannot, or where it failed.
 pub(crate) async fn at_endpoint(

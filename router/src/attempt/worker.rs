@@ -18,7 +18,7 @@ use crate::answer::{Piece, Stop, Usage};
 use crate::ask::Ask;
 use crate::refusal::Failure;
 use crate::replicas::Lease;
-pub(crate) use request::{prompt, said};
+pub(crate) use request::{prompts, said};
 pub(crate) use source::Source;
 
 /// What an attempt at a replica needs.

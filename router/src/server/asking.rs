@@ -161,12 +161,15 @@ fn keep_text(unsettled: &Unsettled, settings: &Settings, ask: &Ask) {
     }
 }
 
-/// What is waited for before anything works on the ask. A client that leaves meanwhile takes this future
-/// with it, without another word.
-async fn meanwhile<T>(unsettled: &Unsettled, wait: impl Future<Output = T>) -> T {
+/// What is waited for before anything works on the ask, unless the process ends first. A client that
+/// leaves meanwhile takes this future with it, without another word.
+async fn meanwhile<T>(
+    unsettled: &Unsettled,
+    wait: impl Future<Output = Result<T, Refusal>>,
+) -> Result<T, Refusal> {
     let outcome = |outcome| unsettled.decision.state().outcome = outcome;
     outcome(Outcome::Disconnected);
-    let waited = wait.await;
+    let waited = unsettled.shared.unless_closing(wait).await;
     outcome(Outcome::default());
     waited
 }

@@ -23,6 +23,7 @@ use crate::decision::Decision;
 use crate::decode::{self, Incoming};
 use crate::encode;
 use crate::identify::identify;
+use crate::inquiry::Inquiry;
 use crate::refusal::Refusal;
 use crate::route::Crossing;
 use crate::shared::Shared;
@@ -68,7 +69,8 @@ async fn answer(
 ) -> Response<Body> {
     let (parts, body) = request.into_parts();
     let mut body = Incoming::new(body, &parts);
-    let response = match count(shared, wire, &parts, &mut body).await {
+    let counted = shared.unless_closing(count(shared, wire, &parts, &mut body));
+    let response = match counted.await {
         Ok((tokens, is_estimate)) => {
             let mut response = encode::json_response(StatusCode::OK, &said(tokens));
             if is_estimate {
@@ -136,7 +138,15 @@ async fn by_tier(
     until: Instant,
 ) -> Option<u64> {
     match tier.deployment() {
-        Some(deployment) => counting::at_replica(shared, deployment, tier.adapter(), ask).await,
+        Some(_) => {
+            let inquiry = Inquiry {
+                shared,
+                ask,
+                tenant: String::new(),
+                until,
+            };
+            inquiry.tokens(tier).await.ok()
+        }
         None => counting::at_endpoint(shared, own, (settings, tier), ask, until).await,
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::body::Body;
 use http::Response;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tracing::{Instrument, Span};
 use weir_policy::Plan;
 use weir_policy::tier::Tier;
@@ -142,13 +142,12 @@ impl Job {
             out: &self.events,
             commit_by: ready.commit_by,
         };
-        let pursued = timeout(ready.settings.max_duration, pursuit.run(&steps));
         tokio::select! {
             biased;
-            pursued = pursued => if pursued.is_err() {
-                let is_read = self.events.capacity() > 0;
+            () = pursuit.run(&steps) => {}
+            is_read = up(ready.settings.max_duration, &self.events) => {
                 self.last_word.send(out_of_time(decision, is_read));
-            },
+            }
             () = self.unsettled.shared.shutdown.closing() => {
                 self.last_word.send(refused(decision, Refusal::Ending));
             }
@@ -159,6 +158,13 @@ impl Job {
             state.outcome = Outcome::Disconnected;
         }
     }
+}
+
+/// Waits until all the time there is for an ask is up, and says whether the client has read what there
+/// was room for. Asked while the ask is still pursued: a piece that waits holds every place there is.
+async fn up(max_duration: Duration, events: &mpsc::Sender<Event>) -> bool {
+    sleep(max_duration).await;
+    events.capacity() > 0
 }
 
 /// Ends the decision of an ask that has taken all the time there is for one. If what came was read,

@@ -3,10 +3,11 @@
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 
+use http::HeaderMap;
 use serde_json::json;
 use tokio::task::spawn_blocking;
 
-use crate::rig::{Rig, Setup, streamed};
+use crate::rig::{Rig, Setup, header, json_of, streamed};
 use crate::worker::{Play, Scripted};
 
 #[tokio::test]
@@ -24,6 +25,10 @@ async fn a_client_that_reads_late_is_told_that_the_time_was_over_and_not_of_a_de
     let response = rig.ask(json!({ "stream": true })).await;
     rig.until_counted("weir_router_asks_total{policy=\"support\",outcome=\"refused\"} 1")
         .await;
+    let id = header(&response, "x-weir-decision");
+    let record = rig.get(&format!("/v1/decisions/{id}"), HeaderMap::new());
+    let record = json_of(record.await).await;
+    assert_eq!(record["attempts"][0]["outcome"], "committed", "it kept up");
     let late = streamed(response).await;
     assert!(!late.text.is_empty() && late.text.len() < 200 * page.len());
     assert_eq!(late.chunks.last().unwrap()["error"]["code"], "too_slow");

@@ -8,8 +8,8 @@ use serde_json::json;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::rig::{Rig, Setup};
-use crate::worker::{Play, Scripted, unsure};
+use crate::rig::{Rig, Setup, json_of};
+use crate::worker::{Play, Reply, Scripted, sure, unsure};
 
 /// Far below the deadline after which a process drops what still runs.
 const SOON: Duration = Duration::from_secs(10);
@@ -134,4 +134,26 @@ async fn a_stream_that_outlasts_the_deadline_ends_in_one_error_of_its_own_wire()
         ended.unwrap();
         assert_eq!(worker.cancelled(), 3);
     }
+}
+
+#[tokio::test]
+async fn an_ask_that_is_not_asked_of_any_tier_when_time_is_up_is_told_so() {
+    let worker = Scripted::start([sure()]).await.chooses(Reply::Never);
+    let classifier = json!({ "deployment": { "name": "triage" }, "labels": [
+        { "label": "easy", "start": "small" }, { "label": "hard", "start": "frontier" },
+    ] });
+    let rig = Rig::start(Setup {
+        policy: json!({ "classifier": classifier }),
+        workers: vec![worker],
+        process: |args| args.shutdown_deadline = Duration::from_secs(2),
+        ..Setup::default()
+    })
+    .await;
+    let (response, ()) = tokio::join!(rig.ask(json!({})), async {
+        rig.until_counted("weir_router_asks_running 1").await;
+        rig.begin_end();
+    });
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(json_of(response).await["error"]["code"], "router_ending");
+    timeout(SOON, rig.ended()).await.unwrap();
 }

@@ -161,6 +161,46 @@ async fn tokens_are_counted_by_the_first_tier_only_where_its_bytes_leave_the_rul
 }
 
 #[tokio::test]
+async fn tokens_of_several_prompts_count_together() {
+    let worker = Scripted::start([sure()]).await.counts(Reply::With(40));
+    let over = rule(
+        json!({ "promptTokens": { "over": 100 } }),
+        json!({ "start": "frontier" }),
+    );
+    let rig = Rig::with(over, &[&worker]).await;
+    for (prompts, tier) in [(2, "small"), (3, "frontier")] {
+        let prompt = vec!["tick".repeat(30); prompts];
+        let body = json!({ "model": "assistant", "prompt": prompt, "max_tokens": 5 });
+        let request = rig.client.post(format!("{}/v1/completions", rig.url));
+        let response = request.body(body.to_string()).send().await.unwrap();
+        assert_eq!(header(&response, "x-weir-tier"), tier, "{prompts}");
+    }
+    assert_eq!(worker.tokenized().len(), 5);
+}
+
+#[tokio::test]
+async fn a_replica_that_leaves_is_passed_over_for_another_that_counts_and_chooses() {
+    let leaves = Scripted::start([sure()]).await;
+    let leaves = leaves.counts(Reply::Leaves).chooses(Reply::Leaves);
+    let stays = Scripted::start([sure()]).await;
+    let stays = stays.counts(Reply::With(90)).chooses(Reply::With("hard"));
+    let policy = json!({
+        "rules": [{
+            "name": "long", "when": { "promptTokens": { "over": 100 } }, "then": { "only": "small" },
+        }],
+        "classifier": labels(),
+    });
+    let rig = Rig::with(policy, &[&leaves, &stays]).await;
+    for _ in 0..4 {
+        // By its bytes the prompt would be over the bound.
+        let response = rig.ask(long(110)).await;
+        assert_eq!(header(&response, "x-weir-tier"), "frontier");
+    }
+    assert!(!leaves.tokenized().is_empty());
+    assert!(!leaves.chosen().is_empty());
+}
+
+#[tokio::test]
 async fn tokens_are_estimated_where_nobody_counts_them_in_time() {
     let over = |bound: u32| {
         let when = json!({ "promptTokens": { "over": bound } });
@@ -319,12 +359,17 @@ async fn a_private_ask_goes_nowhere_else_whatever_rules_pins_and_labels_say() {
     assert!(worker.chosen().is_empty());
 }
 
-/// A policy whose labels are of the deployment `triage` itself; `extra` is merged over it.
-async fn with_classifier(extra: Value, worker: &Scripted) -> Rig {
-    let mut policy = json!({ "classifier": {
+/// A classifier that is the deployment `triage` itself.
+fn labels() -> Value {
+    json!({
         "deployment": { "name": "triage" },
         "labels": [{ "label": "easy", "start": "small" }, { "label": "hard", "start": "frontier" }],
-    } });
+    })
+}
+
+/// A policy whose labels are of the deployment `triage` itself; `extra` is merged over it.
+async fn with_classifier(extra: Value, worker: &Scripted) -> Rig {
+    let mut policy = json!({ "classifier": labels() });
     merge(&mut policy, extra);
     Rig::with(policy, &[worker]).await
 }

@@ -68,6 +68,8 @@ pub enum Reply<T> {
     With(T),
     /// Nothing comes, until somebody cancels.
     Never,
+    /// The connection closes meanwhile.
+    Leaves,
 }
 
 /// "billing" in two sure tokens.
@@ -155,6 +157,7 @@ impl Seen {
         }
         match reply {
             Some(Reply::With(reply)) => Ok(reply),
+            Some(Reply::Leaves) => Err(Status::cancelled("the connection closes")),
             Some(Reply::Never) => {
                 let _waiting = Waiting(self);
                 std::future::pending().await

@@ -31,18 +31,17 @@ pub(super) fn generate(call: &Call<'_>, ask: &Ask) -> Vec<api::GenerateRequest> 
         cache_salt: cache_salt(call, ask),
         ..api::GenerateRequest::default()
     };
-    let prompts = ask.prompts().iter().map(|input| api::GenerateRequest {
-        prompt: Some(read(ask, input)),
+    let requests = prompts(ask).map(|prompt| api::GenerateRequest {
+        prompt: Some(prompt),
         ..asked.clone()
     });
-    prompts.collect()
+    requests.collect()
 }
 
 pub(super) fn embed(call: &Call<'_>, ask: &Ask) -> api::EmbedRequest {
-    let inputs = ask.prompts().iter().map(|input| read(ask, input));
     api::EmbedRequest {
         model: call.model.to_owned(),
-        inputs: inputs.collect(),
+        inputs: prompts(ask).collect(),
         dimensions: ask.dimensions,
         cache_salt: cache_salt(call, ask),
     }
@@ -56,9 +55,9 @@ fn cache_salt(call: &Call<'_>, ask: &Ask) -> String {
     }
 }
 
-/// What the model is to read.
-pub(crate) fn prompt(ask: &Ask) -> api::Prompt {
-    read(ask, &ask.input)
+/// What the model is to read, each by itself.
+pub(crate) fn prompts(ask: &Ask) -> impl Iterator<Item = api::Prompt> {
+    ask.prompts().iter().map(|input| read(ask, input))
 }
 
 fn read(ask: &Ask, input: &Input) -> api::Prompt {
@@ -78,7 +77,7 @@ fn read(ask: &Ask, input: &Input) -> api::Prompt {
 
 /// The same without tools, for whoever only looks at what is said.
 pub(crate) fn said(ask: &Ask) -> api::Prompt {
-    let mut prompt = prompt(ask);
+    let mut prompt = read(ask, &ask.input);
     if let Some(api::prompt::Form::Chat(chat)) = &mut prompt.form {
         chat.tools_json = Vec::new();
         chat.tool_use = api::ToolUse::Auto.into();

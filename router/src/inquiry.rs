@@ -1,11 +1,15 @@
-//! What a route may ask replicas for: how many tokens a prompt has, which label fits it.
+//! What any replica of a deployment may be asked in passing: how many tokens a prompt has, which label
+//! fits it.
 //!
-//! Both are bounded in time, and dropping them cancels the work. Neither waits for a replica to come.
+//! Both are bounded in time, and dropping them cancels the work. Neither waits for a replica to come; one
+//! that leaves or knows nothing is passed over for another.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
+use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
 use tracing::Span;
 use weir_policy::rules::Classifier;
@@ -15,22 +19,26 @@ use weir_worker_api as api;
 use weir_worker_api::worker_client::WorkerClient;
 
 use crate::ask::Ask;
-use crate::attempt::{prompt, said};
+use crate::attempt::{prompts, said};
 use crate::load::Doing;
 use crate::replicas::Lease;
 use crate::shared::Shared;
 
-/// A worker tokenizes megabytes in less; one that is too busy for that is not waited for.
-const LONGEST_COUNT: Duration = Duration::from_millis(500);
 /// A model made for it reads a page in a tenth of this on a processor. Later than that, asking costs
 /// more than a wrong first tier.
 const LONGEST_CHOICE: Duration = Duration::from_secs(2);
+/// A deployment of which so many replicas leave at once is not waited for.
+const MOST_TRIES: usize = 3;
+/// Of a longer list the length is estimated.
+const MOST_PROMPTS: usize = 16;
 
 /// Why nobody answered.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Unanswered {
+pub(crate) enum Unanswered {
     #[error("an endpoint counts no tokens")]
     Endpoint,
+    #[error("so many prompts are not counted")]
+    ManyPrompts,
     #[error("no ready replica")]
     NoReplica,
     #[error("no answer within its time")]
@@ -43,7 +51,7 @@ pub(super) enum Unanswered {
 }
 
 /// One ask, and until when there is time for it.
-pub(super) struct Inquiry<'a> {
+pub(crate) struct Inquiry<'a> {
     pub shared: &'a Shared,
     pub ask: &'a Ask,
     /// Hashed.
@@ -52,65 +60,107 @@ pub(super) struct Inquiry<'a> {
 }
 
 impl Inquiry<'_> {
-    /// How many tokens the prompt has for the model of `tier`.
+    /// How many tokens the prompt has for the model of `tier`, or all prompts together.
     pub async fn tokens(&self, tier: &Tier) -> Result<u64, Unanswered> {
         let deployment = tier.deployment().ok_or(Unanswered::Endpoint)?;
-        let (mut client, _lease) = self.replica(deployment)?;
-        let request = traced(api::TokenizeRequest {
-            model: model_name(deployment, tier.adapter()),
-            prompt: Some(prompt(self.ask)),
-            ..api::TokenizeRequest::default()
-        });
-        let answer = self.within(LONGEST_COUNT, client.tokenize(request)).await?;
-        Ok(answer.ids.len() as u64)
+        if self.ask.prompts().len() > MOST_PROMPTS {
+            return Err(Unanswered::ManyPrompts);
+        }
+        let counted = async {
+            let mut tokens = 0;
+            for prompt in prompts(self.ask) {
+                let request = api::TokenizeRequest {
+                    model: model_name(deployment, tier.adapter()),
+                    prompt: Some(prompt),
+                    ..api::TokenizeRequest::default()
+                };
+                let asked = self.any_of(deployment, |mut client| {
+                    let request = traced(request.clone());
+                    async move { client.tokenize(request).await }
+                });
+                tokens += asked.await?.ids.len() as u64;
+            }
+            Ok(tokens)
+        };
+        self.within(self.until, counted).await
     }
 
     /// The place of the label that fits the conversation best, and its probability.
     pub async fn label(&self, classifier: &Classifier) -> Result<(usize, f64), Unanswered> {
         let deployment = &classifier.deployment;
-        let (mut client, _lease) = self.replica(deployment)?;
-        let _running = self.shared.book.count(deployment, Doing::Running);
         let labels = classifier.labels.iter().map(|label| label.label.clone());
-        let request = traced(api::ChooseRequest {
+        let request = api::ChooseRequest {
             model: deployment.clone(),
             prompt: Some(said(self.ask)),
             options: labels.collect(),
             cache_salt: self.tenant.clone(),
+        };
+        let asked = self.any_of(deployment, |mut client| {
+            let running = self.shared.book.count(deployment, Doing::Running);
+            let request = traced(request.clone());
+            async move {
+                let _running = running;
+                client.choose(request).await
+            }
         });
-        let answer = self.within(LONGEST_CHOICE, client.choose(request)).await?;
+        let until = self.until.min(Instant::now() + LONGEST_CHOICE);
+        let answer = self.within(until, asked).await?;
         best(&answer.scores, classifier).ok_or(Unanswered::Odd)
     }
 
-    fn replica(
+    /// The answer of the first of a few replicas that has one.
+    async fn any_of<T, F>(
         &self,
         deployment: &str,
-    ) -> Result<(WorkerClient<tonic::transport::Channel>, Lease), Unanswered> {
+        call: impl Fn(WorkerClient<Channel>) -> F,
+    ) -> Result<T, Unanswered>
+    where
+        F: Future<Output = Result<Response<T>, Status>>,
+    {
+        let mut tried = BTreeSet::new();
+        let mut last = Unanswered::NoReplica;
+        while tried.len() < MOST_TRIES
+            && let Some(lease) = self.replica(deployment, &tried)
+            && tried.insert(lease.address)
+        {
+            let client = WorkerClient::new(lease.channel.clone())
+                .max_decoding_message_size(api::MAX_MESSAGE_BYTES)
+                .max_encoding_message_size(api::MAX_MESSAGE_BYTES);
+            let status = match call(client).await {
+                Ok(response) => return Ok(response.into_inner()),
+                Err(status) => status,
+            };
+            tracing::debug!(code = ?status.code(), message = status.message(), "replica failed");
+            last = Unanswered::Refused(api::detail_of(&status).code());
+            if !is_of_the_replica(&status) {
+                break;
+            }
+        }
+        Err(last)
+    }
+
+    fn replica(&self, deployment: &str, tried: &BTreeSet<SocketAddr>) -> Option<Lease> {
         let view = self.shared.view.borrow().clone();
         let replicas = view.replicas_of(deployment);
         let addresses: Vec<_> = replicas.iter().map(|(address, _)| *address).collect();
-        let lease = self.shared.pool.pick(&addresses, &BTreeSet::new());
-        let lease = lease.ok_or(Unanswered::NoReplica)?;
-        let client = WorkerClient::new(lease.channel.clone())
-            .max_decoding_message_size(api::MAX_MESSAGE_BYTES)
-            .max_encoding_message_size(api::MAX_MESSAGE_BYTES);
-        Ok((client, lease))
+        self.shared.pool.pick(&addresses, tried)
     }
 
     async fn within<T>(
         &self,
-        longest: Duration,
-        call: impl Future<Output = Result<Response<T>, Status>>,
+        until: Instant,
+        asked: impl Future<Output = Result<T, Unanswered>>,
     ) -> Result<T, Unanswered> {
-        let until = self.until.min(Instant::now() + longest);
-        match timeout_at(until, call).await {
-            Ok(Ok(response)) => Ok(response.into_inner()),
-            Ok(Err(status)) => {
-                tracing::debug!(code = ?status.code(), message = status.message(), "replica failed");
-                Err(Unanswered::Refused(api::detail_of(&status).code()))
-            }
-            Err(_) => Err(Unanswered::Late),
-        }
+        timeout_at(until, asked)
+            .await
+            .unwrap_or(Err(Unanswered::Late))
     }
+}
+
+/// Whether another replica may answer what this one did not. Every status that a worker of ours writes has
+/// a detail: one without is of a connection that ended.
+fn is_of_the_replica(status: &Status) -> bool {
+    status.details().is_empty() || api::detail_of(status).retry_elsewhere
 }
 
 fn traced<T>(message: T) -> Request<T> {
