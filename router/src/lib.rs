@@ -39,6 +39,7 @@ mod inquiry;
 mod kept;
 mod language;
 mod load;
+mod balance;
 mod matching;
 mod metrics;
 #[doc(hidden)]
