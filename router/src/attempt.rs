@@ -10,9 +10,12 @@ mod endpoint;
 mod flow;
 mod gate;
 mod ledger;
+mod resume;
 mod tries;
 mod worker;
 
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -35,7 +38,8 @@ pub(crate) use endpoint::phases;
 #[cfg(test)]
 pub(crate) use endpoint::tests::endpoint as test_endpoint;
 use gate::Gate;
-use tries::{Tried, pause};
+use resume::At;
+use tries::pause;
 pub(crate) use worker::{prompts, said};
 
 /// What one place of the way to the client is for: a larger event needs several to be free.
@@ -84,6 +88,13 @@ enum Ended {
     Unheard,
 }
 
+/// The replicas of one tier that an ask has been at.
+#[derive(Default)]
+pub(crate) struct Trail {
+    tried: BTreeSet<SocketAddr>,
+    at: Option<At>,
+}
+
 /// One ask on its way through a plan.
 pub(crate) struct Pursuit<'a> {
     pub shared: &'a Shared,
@@ -95,6 +106,8 @@ pub(crate) struct Pursuit<'a> {
     pub out: &'a mpsc::Sender<Event>,
     /// When the first byte must have been committed, but for the time waited for a replica.
     pub commit_by: Instant,
+    /// At replicas.
+    pub trail: Trail,
 }
 
 impl Pursuit<'_> {
@@ -210,19 +223,19 @@ impl Pursuit<'_> {
         is_last_resort: bool,
     ) -> Result<(), Ended> {
         let retries = &self.settings.retries;
-        let mut tried = Tried::default();
+        self.trail = Trail::default();
         let mut tries = 0;
         loop {
             let attempt = Attempt::new(config.clone(), self.asked());
             let gate = Gate::new(attempt, self.ask.choices, is_last_resort);
-            let ended = match self.once(tier, gate, &mut tried).await {
+            let ended = match self.once(tier, gate).await {
                 Err(Ended::Failed(failure)) => failure,
                 ended => return ended,
             };
             let wait = retry(&ended, &retries.causes, tier).filter(|_| tries < retries.max);
             tries += 1;
             // Whoever asked for time is not asked again where somebody else can be.
-            let is_fresh = self.has_fresh_replica(tier, &tried);
+            let is_fresh = self.has_fresh_replica(tier);
             let wait = wait.map(|wait| if is_fresh { Duration::ZERO } else { wait });
             let pause = wait.and_then(|wait| pause(wait, tries));
             let needed = match &ended {

@@ -46,6 +46,13 @@ pub(crate) struct Wish {
     pub draws: [u64; 2],
 }
 
+impl Wish {
+    /// Where the ask stands when shares of a deployment are given out: a conversation always at the same place.
+    pub fn place(&self) -> u64 {
+        mixed(self.beginning.unwrap_or(self.draws[0]) ^ u64::MAX)
+    }
+}
+
 /// The place of the replica that takes the ask; nothing where there is none.
 pub(crate) fn choose(candidates: &[Candidate], wish: Wish) -> Option<usize> {
     let open = open(candidates);
@@ -136,6 +143,12 @@ pub(crate) fn mixed(number: u64) -> u64 {
     let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     number ^ (number >> 31)
+}
+
+/// The first eight bytes of a digest as a number.
+pub(crate) fn first_number(digest: &[u8]) -> u64 {
+    let bytes = digest.iter().take(8).enumerate();
+    bytes.fold(0, |number, (place, byte)| number | u64::from(*byte) << (8 * place))
 }
 
 #[cfg(test)]

@@ -8,11 +8,13 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use serde::Serialize;
+use sha2::{Digest, Sha256};
 use weir_cascade::AttemptRecord;
 use weir_crds::{Money, Provider};
 use weir_policy::tier::{Tier, model_name};
 
 use crate::answer::{Event, Usage};
+use crate::balance::first_number;
 use crate::feedback::Label;
 use crate::record::{Record, Since};
 use crate::text::Text;
@@ -162,6 +164,9 @@ pub(crate) struct AttemptLine {
     pub replica: Option<SocketAddr>,
     #[serde(skip_serializing_if = "String::is_empty")]
     pub revision: String,
+    /// How often another replica went on with it; `replica` is the last.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub resumed: u32,
     /// `committed`, `dropped`, `cancelled`, or the word of a failure.
     pub outcome: &'static str,
     pub tokens_in: u64,
@@ -184,6 +189,11 @@ pub(crate) struct AttemptLine {
     /// The request has gone out, or was about to.
     #[serde(skip)]
     pub was_sent: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde asks it")]
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 /// Who is asked at a tier.
@@ -306,6 +316,16 @@ impl Decision {
     pub fn planned(&self, (steps, passed_over): (Vec<Step>, Vec<Step>)) {
         let mut state = self.state();
         (state.plan, state.passed_over) = (steps, passed_over);
+    }
+
+    /// Two numbers that follow from the name of the ask, others for each try.
+    pub fn draws(&self, tries: usize) -> [u64; 2] {
+        let digest = Sha256::new()
+            .chain_update("replica ")
+            .chain_update(&self.id)
+            .chain_update(tries.to_le_bytes())
+            .finalize();
+        [first_number(&digest), first_number(&digest[8..])]
     }
 
     /// Of all attempts so far.

@@ -1,19 +1,36 @@
-//! Connections to replicas and how busy each is, from this router's view.
+//! Connections to replicas, and what this router knows of each: how busy it is, how it has done of late, what it
+//! says of itself.
 //!
-//! A pick takes the least busy replica and counts it as busier until its [`Lease`] is dropped;
-//! equals take turns.
+//! A pick counts the replica as busier until its [`Lease`] is dropped. Which one is picked, [`balance`] says.
+
+mod following;
+mod health;
+mod said;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use sha2::{Digest, Sha256};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
 use tonic::transport::{Channel, Endpoint};
+use weir_process::Tasks;
+
+use crate::balance::{self, Candidate, Wish};
+use crate::refusal::Failure;
+use following::Heard;
+use health::Health;
+pub(crate) use said::Kind;
+use said::Said;
 
 /// A pod of the same cluster answers at once or is gone.
 const CONNECT: Duration = Duration::from_secs(2);
 /// How soon a replica whose node vanished without a word is noticed.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
+
+type Replicas = BTreeMap<SocketAddr, Replica>;
 
 /// All connections; clones are the same.
 #[derive(Clone, Default)]
@@ -21,17 +38,24 @@ pub(crate) struct Pool {
     replicas: Arc<Mutex<Replicas>>,
 }
 
-#[derive(Default)]
-struct Replicas {
-    by_address: BTreeMap<SocketAddr, Replica>,
-    /// Counts picks, for taking turns.
-    turn: u64,
-}
-
 struct Replica {
     channel: Channel,
+    /// The same on every router.
+    name: u64,
     running: u32,
-    last_turn: u64,
+    since: Instant,
+    health: Health,
+    said: Said,
+    /// Whoever listens to it stops when this is dropped; nothing where nobody does yet.
+    followed: Option<oneshot::Sender<()>>,
+}
+
+/// Who may answer, and who would best.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Wanted<'a> {
+    pub wish: Wish,
+    /// What it must have beside its model.
+    pub adapter: Option<&'a str>,
 }
 
 /// One attempt at one replica; the replica counts as busy with it until this is dropped.
@@ -42,57 +66,163 @@ pub(crate) struct Lease {
 }
 
 impl Pool {
-    /// The least busy of `candidates`, those in `tried` only if there are no others.
-    pub fn pick(&self, candidates: &[SocketAddr], tried: &BTreeSet<SocketAddr>) -> Option<Lease> {
+    /// The best of `candidates`, those in `tried` only if there are no others.
+    pub fn pick(
+        &self,
+        candidates: &[SocketAddr],
+        tried: &BTreeSet<SocketAddr>,
+        wanted: Wanted<'_>,
+    ) -> Option<Lease> {
+        let now = Instant::now();
         let mut replicas = self.lock();
-        let chosen = candidates.iter().copied().min_by_key(|address| {
-            let known = replicas.by_address.get(address);
-            let busy = known.map_or((0, 0), |replica| (replica.running, replica.last_turn));
-            (tried.contains(address), busy)
-        })?;
-        replicas.turn += 1;
-        let turn = replicas.turn;
-        let replica = replicas
-            .by_address
-            .entry(chosen)
-            .or_insert_with(|| Replica {
-                channel: connect(chosen),
-                running: 0,
-                last_turn: 0,
-            });
+        let mut known: Vec<(SocketAddr, Candidate)> = Vec::with_capacity(candidates.len());
+        for address in candidates {
+            let replica = replicas
+                .entry(*address)
+                .or_insert_with(|| Replica::at(*address));
+            let lacks = |adapter| replica.said.has(adapter) == Some(false);
+            if !wanted.adapter.is_some_and(lacks) {
+                let was_tried = tried.contains(address);
+                known.push((*address, replica.candidate(was_tried, now)));
+            }
+        }
+        if known.is_empty() {
+            // What they said may be old.
+            let all = candidates.iter();
+            known.extend(all.map(|address| {
+                let replica = &replicas[address];
+                (*address, replica.candidate(tried.contains(address), now))
+            }));
+        }
+        let seen: Vec<Candidate> = known.iter().map(|(_, candidate)| *candidate).collect();
+        let (address, _) = known[balance::choose(&seen, wanted.wish)?];
+        drop(replicas);
+        self.lease(address)
+    }
+
+    /// The replica at `address`, if there is one.
+    fn lease(&self, address: SocketAddr) -> Option<Lease> {
+        let mut replicas = self.lock();
+        let replica = replicas.get_mut(&address)?;
         replica.running += 1;
-        replica.last_turn = turn;
         Some(Lease {
-            address: chosen,
+            address,
             channel: replica.channel.clone(),
             pool: self.clone(),
         })
     }
 
-    /// Forgets connections to replicas that are no longer there and that nothing uses.
-    pub fn keep(&self, present: &BTreeSet<SocketAddr>) {
+    /// Listens to those that are there, and forgets the others once nothing uses them.
+    pub fn follow(&self, present: &BTreeSet<SocketAddr>, tasks: &Tasks) {
         let mut replicas = self.lock();
-        let by_address = &mut replicas.by_address;
-        by_address.retain(|address, replica| replica.running > 0 || present.contains(address));
+        for address in present {
+            let replica = replicas
+                .entry(*address)
+                .or_insert_with(|| Replica::at(*address));
+            if replica.followed.is_none() {
+                let (followed, gone) = oneshot::channel();
+                replica.followed = Some(followed);
+                let tell = teller(Arc::downgrade(&self.replicas), *address);
+                let following = following::follow(replica.channel.clone(), gone, tell);
+                tasks.spawn("replica", following);
+            }
+        }
+        replicas.retain(|address, replica| {
+            let is_present = present.contains(address);
+            if !is_present {
+                replica.followed = None;
+            }
+            is_present || replica.running > 0
+        });
+    }
+
+    /// What came of an attempt.
+    pub fn failed(&self, address: SocketAddr, failure: &Failure) {
+        if let Some(replica) = self.lock().get_mut(&address) {
+            replica.health.failed(failure, Instant::now());
+        }
+    }
+
+    pub fn answered(&self, address: SocketAddr) {
+        if let Some(replica) = self.lock().get_mut(&address) {
+            replica.health.answered();
+        }
+    }
+
+    /// What the tokens of the replica depend on, where it has said so.
+    pub fn kind(&self, address: SocketAddr) -> Option<Arc<Kind>> {
+        self.lock().get(&address)?.said.kind().cloned()
     }
 
     fn lock(&self) -> MutexGuard<'_, Replicas> {
-        self.replicas.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.replicas)
     }
+}
+
+impl Replica {
+    fn at(address: SocketAddr) -> Self {
+        let digest = Sha256::digest(address.to_string());
+        Self {
+            channel: connect(address),
+            name: balance::first_number(&digest),
+            running: 0,
+            since: Instant::now(),
+            health: Health::default(),
+            said: Said::default(),
+            followed: None,
+        }
+    }
+
+    fn candidate(&self, was_tried: bool, now: Instant) -> Candidate {
+        Candidate {
+            name: self.name,
+            load: self.running + self.said.of_others(now),
+            room: self.said.room(),
+            age: now - self.since,
+            is_out: self.health.is_out(now) || self.said.is_out(now),
+            was_tried,
+        }
+    }
+}
+
+/// Takes down what is heard of a replica, while it is known.
+fn teller(replicas: Weak<Mutex<Replicas>>, address: SocketAddr) -> impl Fn(Heard) -> bool {
+    move |heard| {
+        let Some(replicas) = replicas.upgrade() else {
+            return false;
+        };
+        let mut replicas = locked(&replicas);
+        let Some(replica) = replicas.get_mut(&address) else {
+            return false;
+        };
+        match heard {
+            Heard::Kind(kind) => replica.said.describe(kind),
+            Heard::Load(event) => {
+                replica
+                    .said
+                    .report(&event, replica.running, Instant::now());
+            }
+        }
+        true
+    }
+}
+
+fn locked(replicas: &Mutex<Replicas>) -> MutexGuard<'_, Replicas> {
+    replicas.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Lease {
     /// How many attempts the replica has in hand, this one included.
     pub fn running(&self) -> u32 {
         let replicas = self.pool.lock();
-        let replica = replicas.by_address.get(&self.address);
+        let replica = replicas.get(&self.address);
         replica.map_or(1, |replica| replica.running.max(1))
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if let Some(replica) = self.pool.lock().by_address.get_mut(&self.address) {
+        if let Some(replica) = self.pool.lock().get_mut(&self.address) {
             replica.running -= 1;
         }
     }
@@ -116,36 +246,78 @@ mod tests {
         ["127.0.0.1:1", "127.0.0.1:2"].map(|address| address.parse().unwrap())
     }
 
-    #[tokio::test]
-    async fn the_least_busy_replica_is_picked_and_equals_take_turns() {
-        let (pool, [one, two]) = (Pool::default(), addresses());
-        let tried = BTreeSet::new();
-        let first = pool.pick(&[one, two], &tried).unwrap();
-        let second = pool.pick(&[one, two], &tried).unwrap();
-        assert_eq!((first.address, second.address), (one, two));
-        drop(second);
-        assert_eq!(pool.pick(&[one, two], &tried).unwrap().address, two);
-        drop(first);
-        assert_eq!(pool.pick(&[one, two], &tried).unwrap().address, one);
+    fn pick(pool: &Pool, tried: &[SocketAddr]) -> SocketAddr {
+        let tried = tried.iter().copied().collect();
+        let lease = pool.pick(&addresses(), &tried, Wanted::default());
+        lease.unwrap().address
     }
 
     #[tokio::test]
-    async fn a_replica_that_was_tried_is_picked_only_if_it_is_the_only_one() {
+    async fn the_less_busy_replica_is_picked_while_its_lease_is_held() {
         let (pool, [one, two]) = (Pool::default(), addresses());
-        let tried = [one].into();
-        assert_eq!(pool.pick(&[one, two], &tried).unwrap().address, two);
-        assert_eq!(pool.pick(&[one], &tried).unwrap().address, one);
-        assert!(pool.pick(&[], &tried).is_none());
+        let tried = BTreeSet::new();
+        let busy = pool.pick(&[one], &tried, Wanted::default()).unwrap();
+        assert_eq!(pick(&pool, &[]), two);
+        drop(busy);
+        let busy = pool.pick(&[two], &tried, Wanted::default()).unwrap();
+        assert_eq!(pick(&pool, &[]), one);
+        drop(busy);
+    }
+
+    #[tokio::test]
+    async fn a_replica_that_was_tried_or_failed_is_picked_only_if_it_is_the_only_one() {
+        let (pool, [one, two]) = (Pool::default(), addresses());
+        assert_eq!(pick(&pool, &[one]), two);
+        assert_eq!(pick(&pool, &[two]), one);
+        pool.failed(one, &Failure::Lost { tier: "t".into() });
+        assert_eq!(pick(&pool, &[]), two);
+        assert_eq!(pick(&pool, &[two]), one, "it was not tried");
+        pool.answered(one);
+        let none = pool.pick(&[], &BTreeSet::new(), Wanted::default());
+        assert!(none.is_none());
+    }
+
+    #[tokio::test]
+    async fn an_adapter_is_asked_of_whoever_has_it_or_has_not_said() {
+        let (pool, [one, two]) = (Pool::default(), addresses());
+        pick(&pool, &[]);
+        let kind = |adapter: &str| Kind {
+            adapters: [(adapter.to_owned(), "digest".to_owned())].into(),
+            ..Kind::default()
+        };
+        let describe = |address, adapter| {
+            let mut replicas = pool.lock();
+            replicas.get_mut(&address).unwrap().said.describe(kind(adapter));
+        };
+        let wanted = Wanted {
+            adapter: Some("tickets"),
+            ..Wanted::default()
+        };
+        let pick = || pool.pick(&[one, two], &BTreeSet::new(), wanted).unwrap().address;
+        describe(one, "other");
+        assert_eq!(pick(), two);
+        describe(two, "other");
+        pick();
+        describe(one, "tickets");
+        assert_eq!(pick(), one);
     }
 
     #[tokio::test]
     async fn a_replica_that_is_gone_is_forgotten_once_nothing_uses_it() {
         let (pool, [one, _]) = (Pool::default(), addresses());
-        let lease = pool.pick(&[one], &BTreeSet::new()).unwrap();
-        pool.keep(&BTreeSet::new());
+        let (_process, tasks) = tasks();
+        let lease = pool.pick(&[one], &BTreeSet::new(), Wanted::default()).unwrap();
+        pool.follow(&BTreeSet::new(), &tasks);
         assert_eq!(lease.running(), 1);
         drop(lease);
-        pool.keep(&BTreeSet::new());
-        assert!(pool.lock().by_address.is_empty());
+        pool.follow(&BTreeSet::new(), &tasks);
+        assert!(pool.lock().is_empty());
+    }
+
+    fn tasks() -> (weir_process::Process, Tasks) {
+        let args = weir_process::ProcessArgs::embedded();
+        let process = weir_process::Process::start("test", &args).unwrap();
+        let tasks = process.tasks().clone();
+        (process, tasks)
     }
 }

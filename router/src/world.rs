@@ -89,23 +89,23 @@ impl Memory {
 }
 
 impl View {
-    /// The replicas that asks for the deployment go to, each with its revision: those of the
-    /// stable revision, or any if that has none, because an answer of the new revision is better
-    /// than none.
-    pub fn replicas_of(&self, deployment: &str) -> Vec<(SocketAddr, &str)> {
+    /// The replicas that an ask for the deployment goes to, each with its revision: those of the stable
+    /// revision, or of the canary where `place` falls into its share of a hundred; or any if there are none
+    /// of those, because an answer of another revision is better than none.
+    pub fn replicas_of(&self, deployment: &str, place: u64) -> Vec<(SocketAddr, &str)> {
         let Some(revisions) = self.replicas.get(deployment) else {
             return Vec::new();
         };
         let facts = self.table.deployment(deployment);
         let stable = facts.and_then(|deployment| deployment.stable.as_deref());
-        let stable = revisions.iter().filter(|(revision, addresses)| {
-            Some(revision.as_str()) == stable && !addresses.is_empty()
+        let canary = facts.and_then(|deployment| deployment.canary.as_ref());
+        let canary = canary.filter(|canary| place % 100 < u64::from(canary.weight));
+        let wanted = [canary.map(|canary| canary.revision.as_str()), stable];
+        let chosen = wanted.into_iter().flatten().find_map(|revision| {
+            let of = revisions.get_key_value(revision)?;
+            (!of.1.is_empty()).then(|| vec![of])
         });
-        let chosen: Vec<_> = stable.collect();
-        let chosen = match chosen.is_empty() {
-            true => revisions.iter().collect(),
-            false => chosen,
-        };
+        let chosen = chosen.unwrap_or_else(|| revisions.iter().collect());
         let chosen = chosen.into_iter();
         chosen
             .flat_map(|(revision, addresses)| {
@@ -114,6 +114,19 @@ impl View {
                     .map(|address| (*address, revision.as_str()))
             })
             .collect()
+    }
+
+    /// Whether anybody can be asked for the deployment.
+    pub fn has_replica(&self, deployment: &str) -> bool {
+        let revisions = self.replicas.get(deployment);
+        revisions.is_some_and(|revisions| revisions.values().any(|of| !of.is_empty()))
+    }
+
+    /// The replicas of one revision.
+    pub fn replicas_at(&self, deployment: &str, revision: &str) -> Vec<SocketAddr> {
+        let revisions = self.replicas.get(deployment);
+        let addresses = revisions.and_then(|revisions| revisions.get(revision));
+        addresses.into_iter().flatten().copied().collect()
     }
 }
 
@@ -177,7 +190,7 @@ mod tests {
             "apiVersion": "weir.dev/v1alpha1", "kind": "SLMDeployment",
             "metadata": { "name": "triage" },
             "spec": { "model": { "source": "file:///models/triage" } },
-            "status": { "rollout": { "stable": stable } },
+            "status": { "rollout": { "stable": stable, "canary": "new", "weight": 10 } },
         }))
         .unwrap();
         let revisions = replicas.iter().map(|(revision, addresses)| {
@@ -192,7 +205,11 @@ mod tests {
     }
 
     fn chosen(view: &View) -> Vec<String> {
-        let replicas = view.replicas_of("triage");
+        chosen_at(view, 99)
+    }
+
+    fn chosen_at(view: &View, place: u64) -> Vec<String> {
+        let replicas = view.replicas_of("triage", place);
         replicas
             .iter()
             .map(|(address, revision)| format!("{revision} {address}"))
@@ -205,6 +222,16 @@ mod tests {
         assert_eq!(chosen(&view("old", both)), ["old 10.0.0.1:1"]);
         let gone: &[(&str, &[&str])] = &[("new", &["10.0.0.2:1"]), ("old", &[])];
         assert_eq!(chosen(&view("old", gone)), ["new 10.0.0.2:1"]);
+    }
+
+    #[test]
+    fn a_canary_with_replicas_gets_its_share() {
+        let both: &[(&str, &[&str])] = &[("new", &["10.0.0.2:1"]), ("old", &["10.0.0.1:1"])];
+        let view = self::view("old", both);
+        let of_new = (0..100).filter(|place| chosen_at(&view, *place) == ["new 10.0.0.2:1"]);
+        assert_eq!(of_new.count(), 10);
+        let gone: &[(&str, &[&str])] = &[("new", &[]), ("old", &["10.0.0.1:1"])];
+        assert_eq!(chosen_at(&self::view("old", gone), 0), ["old 10.0.0.1:1"]);
     }
 
     #[test]

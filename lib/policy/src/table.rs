@@ -40,12 +40,22 @@ pub struct Policy {
     pub settings: Arc<Settings>,
 }
 
+/// A revision on trial.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Canary {
+    pub revision: String,
+    /// Per cent of the asks.
+    pub weight: u32,
+}
+
 /// What the table needs to know of a deployment.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Deployment {
     pub name: String,
     /// The revision that its status names as the one that serves.
     pub stable: Option<String>,
+    /// The one on trial, once it gets any asks.
+    pub canary: Option<Canary>,
     /// Of one replica.
     pub replica_hour: Option<Money>,
     /// The names of its adapters.
@@ -263,6 +273,12 @@ impl Table {
             stable: rollout
                 .map(|rollout| rollout.stable.clone())
                 .filter(|stable| !stable.is_empty()),
+            canary: rollout
+                .filter(|rollout| !rollout.canary.is_empty() && rollout.weight > 0)
+                .map(|rollout| Canary {
+                    revision: rollout.canary.clone(),
+                    weight: rollout.weight,
+                }),
             replica_hour: price.and_then(|price| price.replica_hour.parse().ok()),
             adapters: object
                 .spec

@@ -23,6 +23,12 @@ impl Pursuit<'_> {
         loop {
             let arrival = match self.within(tier, has_begun, source.next()).await {
                 Ok(arrival) => arrival,
+                Err(failure) if self.resume(tier, &mut source, &failure, has_begun).await => {
+                    if let Some(at) = &self.trail.at {
+                        line.moved(at.address);
+                    }
+                    continue;
+                }
                 Err(failure) => {
                     line.outcome(failure.word());
                     return Err(self.broken(failure, has_begun).await);

@@ -105,6 +105,12 @@ impl<'a> Line<'a> {
         self.line.amount = self.amount(usage);
     }
 
+    /// Another replica goes on with it.
+    pub fn moved(&mut self, to: SocketAddr) {
+        self.line.replica = Some(to);
+        self.line.resumed += 1;
+    }
+
     pub fn judged(&mut self, record: AttemptRecord) {
         self.line.judged = Some(record);
     }

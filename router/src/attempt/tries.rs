@@ -1,18 +1,20 @@
 //! One try on a tier: find who answers, ask, and let the answer flow.
 
-use std::collections::{BTreeSet, VecDeque};
-use std::net::SocketAddr;
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use http::HeaderValue;
+use sha2::{Digest, Sha256};
 use tokio::time::{Instant, timeout_at};
 use tracing::Instrument;
 use weir_policy::tier::{Endpoint, Target, Tier, model_name};
 
 use super::gate::Gate;
 use super::ledger::{Line, Place, Rate};
+use super::resume::At;
 use super::{Arrival, Ended, Finish, Pursuit, endpoint, worker};
 use crate::answer::{Piece, Usage};
+use crate::balance::{Wish, first_number, mixed};
 use crate::bundle::Bundle;
 use crate::credentials::Credentials;
 use crate::decision::Whom;
@@ -20,7 +22,7 @@ use crate::dial::Reach;
 use crate::endpoints::Pass;
 use crate::load::Doing;
 use crate::refusal::Failure;
-use crate::replicas::Lease;
+use crate::replicas::{Lease, Wanted};
 use crate::shared::Shared;
 use crate::wire::Wire;
 
@@ -76,12 +78,6 @@ impl Source {
     }
 }
 
-/// What the tries on one tier have in common.
-#[derive(Default)]
-pub(super) struct Tried {
-    replicas: BTreeSet<SocketAddr>,
-}
-
 /// How long to wait before try number `tries`, counted from 1; nothing where more was asked for
 /// than is worth a wait.
 pub(super) fn pause(asked_for: Duration, tries: u32) -> Option<Duration> {
@@ -129,22 +125,38 @@ pub(super) async fn enter(
 
 impl Pursuit<'_> {
     /// Whether the tier has a replica that has not been tried.
-    pub(super) fn has_fresh_replica(&self, tier: &Tier, tried: &Tried) -> bool {
+    pub(super) fn has_fresh_replica(&self, tier: &Tier) -> bool {
         let view = self.shared.view.borrow();
-        let replicas = tier.deployment().map(|name| view.replicas_of(name));
+        let place = self.wish(tier).place();
+        let replicas = tier.deployment().map(|name| view.replicas_of(name, place));
         let mut replicas = replicas.into_iter().flatten();
-        replicas.any(|(address, _)| !tried.replicas.contains(&address))
+        replicas.any(|(address, _)| !self.trail.tried.contains(&address))
+    }
+
+    /// What the ask begins with for the model of the tier, and what is drawn for it.
+    pub(super) fn wish(&self, tier: &Tier) -> Wish {
+        let model = Sha256::digest(model_name(
+            tier.deployment().unwrap_or_default(),
+            tier.adapter(),
+        ));
+        let salt = Sha256::new()
+            .chain_update(model)
+            .chain_update(&self.decision.state().tenant);
+        let salt = first_number(&salt.finalize());
+        Wish {
+            beginning: self.ask.beginning().map(|beginning| mixed(beginning ^ salt)),
+            draws: self.decision.draws(self.trail.tried.len()),
+        }
     }
 
     pub(super) async fn once(
         &mut self,
         tier: &Tier,
         gate: Gate,
-        tried: &mut Tried,
     ) -> Result<(), Ended> {
         match tier {
             Tier::Inside(inside) => match inside.target() {
-                Target::Deployment { name, .. } => self.at_replica(tier, name, gate, tried).await,
+                Target::Deployment { name, .. } => self.at_replica(tier, name, gate).await,
                 Target::Endpoint(endpoint) => {
                     let call = (endpoint.as_ref(), Reach::Inside);
                     self.at_endpoint(tier, call, gate).await
@@ -162,13 +174,17 @@ impl Pursuit<'_> {
         tier: &Tier,
         deployment: &str,
         gate: Gate,
-        tried: &mut Tried,
     ) -> Result<(), Ended> {
-        let Some((lease, revision)) = self.replica(deployment, tried).await else {
+        let Some((lease, revision)) = self.replica(tier, deployment).await else {
             let deployment = deployment.to_owned();
             return Err(self.not_begun(tier, Failure::NoReplica { deployment }));
         };
-        tried.replicas.insert(lease.address);
+        self.trail.tried.insert(lease.address);
+        self.trail.at = Some(At {
+            address: lease.address,
+            revision: revision.clone(),
+            resumes: 0,
+        });
         let mut line = Line::begin(
             self.decision,
             Place {
@@ -198,31 +214,49 @@ impl Pursuit<'_> {
             })
         };
         let opening = opening.instrument(line.span());
-        match self.within(tier, false, opening).await {
+        let ended = match self.within(tier, false, opening).await {
             Ok(source) => self.flow(tier, source, gate, &mut line).await,
             Err(failure) => {
                 line.outcome(failure.word());
                 Err(Ended::Failed(failure))
             }
+        };
+        if let Some(at) = &self.trail.at {
+            match &ended {
+                Ok(()) | Err(Ended::Dropped { .. }) => self.shared.pool.answered(at.address),
+                Err(Ended::Failed(failure) | Ended::Cut(failure)) => {
+                    self.shared.pool.failed(at.address, failure);
+                }
+                Err(Ended::Unheard) => {}
+            }
         }
+        ended
     }
 
     /// A replica of the deployment and its revision; waits a little for one to become ready, and
     /// that wait does not count against the ask.
-    async fn replica(&mut self, deployment: &str, tried: &Tried) -> Option<(Lease, String)> {
+    async fn replica(&mut self, tier: &Tier, deployment: &str) -> Option<(Lease, String)> {
         let mut views = self.shared.view.clone();
-        if views.borrow().replicas_of(deployment).is_empty() {
+        if !views.borrow().has_replica(deployment) {
             let began = Instant::now();
             let _held = self.shared.book.count(deployment, Doing::Held);
-            let ready = views.wait_for(|view| !view.replicas_of(deployment).is_empty());
+            let ready = views.wait_for(|view| view.has_replica(deployment));
             // Whether somebody came is seen below.
             let _ = tokio::time::timeout(self.shared.args.replica_wait, ready).await;
             self.commit_by += began.elapsed();
         }
         let view = views.borrow().clone();
-        let replicas = view.replicas_of(deployment);
+        let wish = self.wish(tier);
+        let replicas = view.replicas_of(deployment, wish.place());
         let addresses: Vec<_> = replicas.iter().map(|(address, _)| *address).collect();
-        let lease = self.shared.pool.pick(&addresses, &tried.replicas)?;
+        let wanted = Wanted {
+            wish,
+            adapter: tier.adapter(),
+        };
+        let lease = self
+            .shared
+            .pool
+            .pick(&addresses, &self.trail.tried, wanted)?;
         let of = replicas
             .iter()
             .find(|(address, _)| *address == lease.address);

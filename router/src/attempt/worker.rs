@@ -1,6 +1,7 @@
 //! An attempt at a replica of ours, over gRPC: what comes back, with its evidence.
 
 mod pieces;
+mod progress;
 mod request;
 mod source;
 

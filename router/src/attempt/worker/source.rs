@@ -4,6 +4,7 @@
 //! where the replica has no room for one it waits: what is computed already is not thrown away.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use futures::future::ready;
@@ -19,12 +20,13 @@ use weir_worker_api::generate_event::Event;
 use weir_worker_api::worker_client::WorkerClient;
 
 use super::pieces::{Shown, arrival, stop};
+use super::progress::Progress;
 use super::{Call, client, failure, request};
 use crate::answer::{Piece, Stop, Usage};
 use crate::ask::{Ask, Input};
 use crate::attempt::{Arrival, Finish};
 use crate::refusal::Failure;
-use crate::replicas::Lease;
+use crate::replicas::{Kind, Lease};
 use crate::wire::Wire;
 
 /// So many prompts of one ask are worked on at a time: others want to be answered too.
@@ -49,12 +51,14 @@ pub(crate) struct Source {
     /// Log-probabilities were asked for.
     shown: Option<Shown>,
     /// Held for as long as the replica works.
-    _lease: Lease,
+    lease: Lease,
 }
 
 /// One prompt, and what is known of it.
 #[derive(Default)]
 struct Reading {
+    /// What another replica would need to go on.
+    progress: Progress,
     /// What is shown of it again.
     echo: Option<Echo>,
     usage: Usage,
@@ -73,7 +77,7 @@ enum Echo {
 impl Source {
     /// Asks the replica of `lease`.
     pub async fn open(lease: Lease, call: &Call<'_>, ask: &Ask) -> Result<Self, Failure> {
-        let mut calls = request::generate(call, ask)
+        let calls = request::generate(call, ask)
             .into_iter()
             .map(|request| OneCall {
                 client: client(&lease),
@@ -81,22 +85,12 @@ impl Source {
                 span: Span::current(),
                 tier: call.tier.to_owned(),
             });
-        let first = calls.next().ok_or_else(|| Failure::Broken {
-            tier: call.tier.to_owned(),
-        })?;
-        let begun = first.begin().await;
-        let begun = begun.map_err(|status| failure(call.tier, &status, false))?;
-        let first = events(first.tier, begun).boxed();
-        let calls = [first].into_iter().chain(calls.map(OneCall::in_its_turn));
-        let calls = calls
-            .enumerate()
-            .map(|(index, call)| call.map(move |brought| (index, brought)).boxed());
-        let calls: Vec<_> = calls.collect();
+        let calls = calls.enumerate().collect();
         let shown = ask.logprobs.map(|_| Shown {
             with_bytes: ask.wire != Wire::Completions,
         });
         Ok(Self {
-            brought: stream::iter(calls).flatten_unordered(AT_ONCE).boxed(),
+            brought: begun(calls).await?,
             tier: call.tier.to_owned(),
             readings: ask
                 .prompts()
@@ -107,8 +101,46 @@ impl Source {
             stops: vec![None; ask.choices.max(1) as usize],
             choices_each: ask.choices_each(),
             shown,
-            _lease: lease,
+            lease,
         })
+    }
+
+    /// The replica that is asked.
+    pub fn address(&self) -> SocketAddr {
+        self.lease.address
+    }
+
+    /// Whether another replica could go on: something was begun, and nothing of a prompt is still to come.
+    pub fn can_go_on(&self) -> bool {
+        let mut readings = self.readings.iter();
+        let has_begun = self.readings.iter().any(|reading| reading.progress.has_begun());
+        has_begun && readings.all(|reading| reading.unread == 0)
+    }
+
+    /// Has the replica of `lease`, which is of the same kind, go on where this one was lost. What was not
+    /// begun yet begins there.
+    pub async fn go_on(
+        &mut self,
+        lease: Lease,
+        kind: &Kind,
+        (call, adapter): (&Call<'_>, Option<&str>),
+        ask: &Ask,
+    ) -> Result<(), Failure> {
+        let requests = request::generate(call, ask).into_iter().enumerate();
+        let unended = requests.filter(|(prompt, _)| !self.has_ended(*prompt));
+        let calls = unended.map(|(prompt, request)| {
+            let progress = &self.readings[prompt].progress;
+            let call = OneCall {
+                client: client(&lease),
+                request: progress.resumed(request, kind, adapter),
+                span: Span::current(),
+                tier: call.tier.to_owned(),
+            };
+            (prompt, call)
+        });
+        self.brought = begun(calls.collect()).await?;
+        self.lease = lease;
+        Ok(())
     }
 
     /// What comes next. Cancelling it between two arrivals loses nothing.
@@ -143,7 +175,10 @@ impl Source {
         let choices = first_choice..first_choice + self.choices_each;
         let reading = &mut self.readings[prompt];
         match event {
+            // Said once: whoever goes on says it again.
+            Event::Started(_) if reading.progress.has_begun() => {}
             Event::Started(started) => {
+                reading.progress.begin(&started);
                 reading.usage.prompt = started.prompt_ids.len() as u64;
                 reading.usage.cached = u64::from(started.cached_tokens);
                 if let Some(piece) = reading.begin(&started, self.shown) {
@@ -167,6 +202,11 @@ impl Source {
             }
             Event::Tokens(tokens) => {
                 let choice = first_choice + tokens.choice;
+                // One that has ended goes on elsewhere only to end again.
+                if matches!(self.stops.get(choice as usize), Some(Some(_))) {
+                    return;
+                }
+                reading.progress.write(&tokens);
                 let arrival = arrival(tokens, choice, self.shown);
                 match reading.unread {
                     0 => self.arrivals.push_back(arrival),
@@ -179,10 +219,13 @@ impl Source {
 
     /// Takes the end of one choice, and ends the answer when all have ended.
     fn finished(&mut self, prompt: usize, finished: &api::Finished) {
+        let choice = prompt as u32 * self.choices_each + finished.choice;
+        if matches!(self.stops.get(choice as usize), Some(Some(_))) {
+            return;
+        }
         let usage = &mut self.readings[prompt].usage;
         usage.prompt = u64::from(finished.prompt_tokens);
         usage.completion += u64::from(finished.completion_tokens);
-        let choice = prompt as u32 * self.choices_each + finished.choice;
         if let Some(known) = self.stops.get_mut(choice as usize) {
             *known = Some(stop(finished));
         }
@@ -296,6 +339,24 @@ impl OneCall {
         };
         stream::once(begun).flatten().boxed()
     }
+}
+
+/// What calls bring, each of the prompt that it stands with, once the first of them has begun.
+async fn begun(
+    mut calls: VecDeque<(usize, OneCall)>,
+) -> Result<BoxStream<'static, (usize, Brought)>, Failure> {
+    let Some((prompt, first)) = calls.pop_front() else {
+        return Ok(stream::empty().boxed());
+    };
+    let begun = first.begin().await;
+    let begun = begun.map_err(|status| failure(&first.tier, &status, false))?;
+    let first = (prompt, events(first.tier, begun).boxed());
+    let others = calls.into_iter();
+    let others = others.map(|(prompt, call)| (prompt, call.in_its_turn()));
+    let calls = [first].into_iter().chain(others);
+    let calls = calls.map(|(prompt, call)| call.map(move |brought| (prompt, brought)).boxed());
+    let calls: Vec<_> = calls.collect();
+    Ok(stream::iter(calls).flatten_unordered(AT_ONCE).boxed())
 }
 
 /// The events of a call that has begun, and its end.
