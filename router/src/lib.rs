@@ -48,6 +48,7 @@ mod port;
 mod record;
 mod refusal;
 mod replicas;
+mod room;
 mod route;
 mod server;
 mod settle;

@@ -26,7 +26,7 @@ use crate::identify::identify;
 use crate::inquiry::Inquiry;
 use crate::refusal::Refusal;
 use crate::route::Crossing;
-use crate::shared::Shared;
+use crate::shared::{Shared, hashed};
 use crate::wire::Wire;
 use crate::{admit, matching};
 
@@ -109,6 +109,8 @@ async fn count(
     // A count is no ask: what was decided on the way is not kept.
     let (began, now) = (std::time::Instant::now(), jiff::Timestamp::now());
     let decision = Decision::new(shared.ids.next(), began, now);
+    // Whose beginnings of prompts a classifier may share.
+    decision.state().tenant = matched.tenant.as_deref().map(hashed).unwrap_or_default();
     let crossing = Crossing {
         shared,
         decision: &decision,
