@@ -43,7 +43,7 @@ pub struct Settings {
     pub router_cpu: String,
 
     /// Memory that a router asks for and may use.
-    #[arg(long, env = "WEIR_ROUTER_MEMORY", default_value = "256Mi")]
+    #[arg(long, env = "WEIR_ROUTER_MEMORY", default_value = "512Mi")]
     pub router_memory: String,
 
     // Not named as the operator's own collector and level, which it has among its process' flags.
@@ -100,7 +100,7 @@ impl Default for Settings {
             image_pull_secrets: Vec::new(),
             router_replicas: 1,
             router_cpu: "100m".into(),
-            router_memory: "256Mi".into(),
+            router_memory: "512Mi".into(),
             pods_otlp_endpoint: None,
             egress_proxy: None,
             router_log_level: None,

@@ -86,6 +86,16 @@ pub struct Args {
     )]
     pub max_bodies_bytes: usize,
 
+    /// The most memory that answers may take together in bytes, while they are held back or gathered for clients
+    /// that want them whole; beyond that the answer is 429.
+    #[arg(
+        long,
+        env = "WEIR_MAX_ANSWERS_BYTES",
+        value_name = "BYTES",
+        default_value_t = Args::default().max_answers_bytes
+    )]
+    pub max_answers_bytes: usize,
+
     /// The most asks in hand at once; beyond that the answer is 429.
     #[arg(
         long,
@@ -155,6 +165,7 @@ impl Default for Args {
             world_file: None,
             max_body_bytes: 10 << 20,
             max_bodies_bytes: 64 << 20,
+            max_answers_bytes: 64 << 20,
             max_asks: 1024,
             max_endpoint_asks: 512,
             max_connections: 4096,

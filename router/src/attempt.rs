@@ -32,6 +32,7 @@ use crate::ask::{Ask, Form, ToolChoice};
 use crate::credentials::Credentials;
 use crate::decision::{Decision, Outcome};
 use crate::refusal::{Failure, Refusal};
+use crate::room::Part;
 use crate::shared::Shared;
 use crate::wire::{self, Upstream};
 pub(crate) use endpoint::phases;
@@ -43,7 +44,7 @@ use tries::pause;
 pub(crate) use worker::{prompts, said};
 
 /// What one place of the way to the client is for: a larger event needs several to be free.
-const PLACE_BYTES: usize = 16 << 10;
+const PLACE_BYTES: usize = 4 << 10;
 
 /// What a tier sends.
 enum Arrival {
@@ -64,6 +65,8 @@ struct Finish {
 struct Kept {
     pieces: Vec<Piece>,
     finish: Finish,
+    /// That the pieces take.
+    _room: Part,
 }
 
 /// The best of what was dropped on the way up.
@@ -229,6 +232,9 @@ impl Pursuit<'_> {
             let attempt = Attempt::new(config.clone(), self.asked());
             let gate = Gate::new(attempt, self.ask.choices, is_last_resort);
             let ended = match self.once(tier, gate).await {
+            let room = self.shared.answers.part();
+            let gate = Gate::new(attempt, self.ask.choices, is_last_resort, room);
+            let ended = match self.once(tier, gate, &mut tried).await {
                 Err(Ended::Failed(failure)) => failure,
                 ended => return ended,
             };

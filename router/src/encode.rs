@@ -10,6 +10,8 @@ mod respond;
 mod responses;
 
 use std::convert::Infallible;
+use std::fmt::Write;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -21,7 +23,10 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::answer::{Begin, End, Event, Piece};
 use crate::ask::Ask;
+use crate::decision::Outcome;
 use crate::refusal::Refusal;
+use crate::room::Part;
+use crate::settle::Unsettled;
 use crate::wire::Wire;
 pub(crate) use gathered::Gathered;
 pub(crate) use respond::{
@@ -64,9 +69,33 @@ trait Voice: Send {
     fn fail(&mut self, refusal: &Refusal) -> String;
     /// Something to send while nothing happens.
     fn ping(&self) -> &'static str;
+    /// Takes of a piece of an answer that is gathered what only this wire has a place for; gives about how
+    /// much memory that takes.
+    fn gather(&mut self, piece: &mut Piece) -> usize;
+    /// What was gathered is void.
+    fn restart(&mut self) {}
     /// All of it at once.
-    fn whole(&mut self, gathered: Gathered, end: &End) -> String;
+    fn whole(&mut self, gathered: Gathered, end: &End) -> Content;
 }
+
+/// A whole answer as JSON.
+pub(crate) enum Content {
+    Text(String),
+    /// Made as it is sent.
+    Parts(Parts),
+}
+
+#[cfg(test)]
+impl Content {
+    pub fn into_text(self) -> String {
+        match self {
+            Content::Text(text) => text,
+            Content::Parts(parts) => parts.collect(),
+        }
+    }
+}
+
+type Parts = Box<dyn Iterator<Item = String> + Send>;
 
 /// An answer on its way to the client.
 pub(crate) struct Encoder {
@@ -77,12 +106,17 @@ pub(crate) struct Encoder {
     instead: &'static str,
     /// How much silence a stream may have.
     ping_every: Duration,
+    /// What is gathered takes this.
+    room: Part,
+    /// Settled no sooner than this is over, which may refuse what was answered.
+    unsettled: Option<Arc<Unsettled>>,
 }
 
 /// An answer that was gathered, and what is known about it.
 pub(crate) struct Whole {
-    /// As JSON.
-    pub body: String,
+    pub content: Content,
+    /// Until it is sent.
+    pub room: Part,
     pub begin: Begin,
     pub end: End,
 }
@@ -92,7 +126,7 @@ pub(crate) type Refused = (Refusal, bool);
 
 impl Encoder {
     /// For the answer to `ask`, under the decision's id, at `created` seconds since the epoch.
-    pub fn new(ask: &Ask, id: &str, created: i64) -> Self {
+    pub fn new(ask: &Ask, id: &str, created: i64, room: Part) -> Self {
         let about = About {
             id: id.to_owned(),
             model: ask.model.clone(),
@@ -117,6 +151,16 @@ impl Encoder {
             most_bytes,
             instead,
             ping_every: PING_EVERY,
+            room,
+            unsettled: None,
+        }
+    }
+
+    /// The same, of an ask that is settled when its answer is sent.
+    pub fn of(self, unsettled: Arc<Unsettled>) -> Self {
+        Self {
+            unsettled: Some(unsettled),
+            ..self
         }
     }
 
@@ -124,23 +168,36 @@ impl Encoder {
     pub async fn whole(mut self, mut events: mpsc::Receiver<Event>) -> Result<Whole, Refused> {
         let mut begin = Begin::default();
         let mut gathered = Gathered::of(self.choices);
+        let mut of_the_wire = 0;
         while let Some(event) = events.recv().await {
             match event {
                 Event::Begin(begun) => begin = begun,
-                Event::Restart => gathered = Gathered::of(self.choices),
-                Event::Piece(piece) => {
+                Event::Restart => {
+                    gathered.clear();
+                    self.voice.restart();
+                    of_the_wire = 0;
+                }
+                Event::Piece(mut piece) if piece.choice < self.choices.max(1) => {
+                    of_the_wire += self.voice.gather(&mut piece);
                     gathered.add(piece);
-                    if gathered.bytes > self.most_bytes {
-                        return Err((self.too_large(), true));
+                    if let Some(refusal) = self.beyond(gathered.bytes + of_the_wire) {
+                        drop(events);
+                        let money_was_spent = self.refused(&refusal);
+                        return Err((refusal, money_was_spent));
                     }
                 }
+                Event::Piece(_) => {}
                 Event::Fail {
                     refusal,
                     money_was_spent,
                 } => return Err((refusal, money_was_spent)),
                 Event::End(end) => {
-                    let body = self.voice.whole(gathered, &end);
-                    return Ok(Whole { body, begin, end });
+                    return Ok(Whole {
+                        content: self.voice.whole(gathered, &end),
+                        room: self.room,
+                        begin,
+                        end,
+                    });
                 }
             }
         }
@@ -162,11 +219,26 @@ impl Encoder {
         }))
     }
 
-    fn too_large(&self) -> Refusal {
-        Refusal::AnswerTooLarge {
-            limit: self.most_bytes,
-            instead: self.instead,
+    /// Why so much is not kept of one answer, if it is not.
+    fn beyond(&mut self, bytes: usize) -> Option<Refusal> {
+        if bytes > self.most_bytes {
+            return Some(Refusal::AnswerTooLarge {
+                limit: self.most_bytes,
+                instead: self.instead,
+            });
         }
+        let limit = self.room.room().all();
+        (!self.room.grow(bytes)).then_some(Refusal::AnswersTooLarge { limit })
+    }
+
+    /// Writes down that the answer ends so; gives whether money was spent on it.
+    fn refused(&self, refusal: &Refusal) -> bool {
+        let Some(unsettled) = &self.unsettled else {
+            return true;
+        };
+        let status = refusal.status().as_u16();
+        unsettled.decision.state().outcome = Outcome::Refused { status };
+        unsettled.decision.money_was_spent()
     }
 
     /// What one event is on the wire, and whether the stream is over. `None`: whoever had the ask in
@@ -178,11 +250,12 @@ impl Encoder {
             Some(Event::Restart) => (String::new(), false),
             Some(Event::Piece(piece)) => {
                 let mut text = self.voice.piece(piece);
-                let is_over = self.voice.kept_bytes() > self.most_bytes;
-                if is_over {
-                    text.push_str(&self.voice.fail(&self.too_large()));
+                let beyond = self.beyond(self.voice.kept_bytes());
+                if let Some(refusal) = &beyond {
+                    self.refused(refusal);
+                    text.push_str(&self.voice.fail(refusal));
                 }
-                (text, is_over)
+                (text, beyond.is_some())
             }
             Some(Event::End(end)) => (self.voice.end(end), true),
             Some(Event::Fail { refusal, .. }) => (self.voice.fail(&refusal), true),
@@ -222,6 +295,16 @@ impl Streaming {
             }
         }
     }
+}
+
+/// Puts a value behind those of a list that is being written; gives how many bytes that took.
+fn append(list: &mut String, value: &Value) -> usize {
+    let before = list.len();
+    if !list.is_empty() {
+        list.push(',');
+    }
+    write!(list, "{value}").expect("writing to a string cannot fail");
+    list.len() - before
 }
 
 /// One event of a stream that has no names for its events.

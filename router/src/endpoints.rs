@@ -58,6 +58,9 @@ pub(crate) struct Pass {
     model: String,
     /// Nothing once it has been handed back.
     permission: Mutex<Option<Permission>>,
+    asked: Instant,
+    /// Whoever gives it up after this has waited long enough to say that it hangs.
+    patience: Duration,
     _place: OwnedSemaphorePermit,
 }
 
@@ -103,6 +106,8 @@ impl Endpoints {
             tier: tier.to_owned(),
             model: endpoint.model.clone(),
             permission: Mutex::new(Some(permission)),
+            asked: Instant::now(),
+            patience: endpoint.timeouts.first_byte / 2,
             _place: place,
         })
     }
@@ -308,7 +313,10 @@ impl Pass {
 impl Drop for Pass {
     fn drop(&mut self) {
         if lock(&self.permission).is_some() {
-            self.ended(Health::Unknown);
+            self.ended(match self.asked.elapsed() < self.patience {
+                true => Health::Unknown,
+                false => Health::Down,
+            });
         }
     }
 }

@@ -5,7 +5,6 @@
 //! that leaves or knows nothing is passed over for another.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
@@ -20,8 +19,9 @@ use weir_worker_api::worker_client::WorkerClient;
 
 use crate::ask::Ask;
 use crate::attempt::{prompts, said};
+use crate::balance::Wish;
 use crate::load::Doing;
-use crate::replicas::Lease;
+use crate::replicas::Wanted;
 use crate::shared::Shared;
 
 /// A model made for it reads a page in a tenth of this on a processor. Later than that, asking costs
@@ -56,6 +56,8 @@ pub(crate) struct Inquiry<'a> {
     pub ask: &'a Ask,
     /// Hashed.
     pub tenant: String,
+    /// Which replica is asked where nothing else says so.
+    pub draws: [u64; 2],
     pub until: Instant,
 }
 
@@ -66,23 +68,20 @@ impl Inquiry<'_> {
         if self.ask.prompts().len() > MOST_PROMPTS {
             return Err(Unanswered::ManyPrompts);
         }
-        let counted = async {
-            let mut tokens = 0;
-            for prompt in prompts(self.ask) {
-                let request = api::TokenizeRequest {
-                    model: model_name(deployment, tier.adapter()),
-                    prompt: Some(prompt),
-                    ..api::TokenizeRequest::default()
-                };
-                let asked = self.any_of(deployment, |mut client| {
-                    let request = traced(request.clone());
-                    async move { client.tokenize(request).await }
-                });
-                tokens += asked.await?.ids.len() as u64;
-            }
-            Ok(tokens)
-        };
-        self.within(self.until, counted).await
+        let mut tokens = 0;
+        for prompt in prompts(self.ask) {
+            let request = api::TokenizeRequest {
+                model: model_name(deployment, tier.adapter()),
+                prompt: Some(prompt),
+                ..api::TokenizeRequest::default()
+            };
+            let asked = self.any_of(deployment, self.until, |mut client| {
+                let request = traced(request.clone());
+                async move { client.tokenize(request).await }
+            });
+            tokens += asked.await?.ids.len() as u64;
+        }
+        Ok(tokens)
     }
 
     /// The place of the label that fits the conversation best, and its probability.
@@ -95,7 +94,8 @@ impl Inquiry<'_> {
             options: labels.collect(),
             cache_salt: self.tenant.clone(),
         };
-        let asked = self.any_of(deployment, |mut client| {
+        let until = self.until.min(Instant::now() + LONGEST_CHOICE);
+        let asked = self.any_of(deployment, until, |mut client| {
             let running = self.shared.book.count(deployment, Doing::Running);
             let request = traced(request.clone());
             async move {
@@ -103,57 +103,64 @@ impl Inquiry<'_> {
                 client.choose(request).await
             }
         });
-        let until = self.until.min(Instant::now() + LONGEST_CHOICE);
-        let answer = self.within(until, asked).await?;
+        let answer = asked.await?;
         best(&answer.scores, classifier).ok_or(Unanswered::Odd)
+    }
+
+    /// A classifier reads each conversation from its beginning, as whoever answers it does.
+    fn wish(&self) -> Wish {
+        Wish {
+            beginning: self.ask.beginning(),
+            draws: self.draws,
+        }
     }
 
     /// The answer of the first of a few replicas that has one.
     async fn any_of<T, F>(
         &self,
         deployment: &str,
+        until: Instant,
         call: impl Fn(WorkerClient<Channel>) -> F,
     ) -> Result<T, Unanswered>
     where
         F: Future<Output = Result<Response<T>, Status>>,
     {
+        let view = self.shared.view.borrow().clone();
+        let wish = self.wish();
+        let replicas = view.replicas_of(deployment, wish.place());
+        let addresses: Vec<_> = replicas.iter().map(|(address, _)| *address).collect();
+        let wanted = Wanted {
+            wish,
+            adapter: None,
+        };
+        let tries = addresses.len().min(MOST_TRIES);
         let mut tried = BTreeSet::new();
         let mut last = Unanswered::NoReplica;
-        while tried.len() < MOST_TRIES
-            && let Some(lease) = self.replica(deployment, &tried)
-            && tried.insert(lease.address)
+        while tried.len() < tries
+            && let Some(lease) = self.shared.pool.pick(&addresses, &tried, wanted)
         {
+            tried.insert(lease.address);
             let client = WorkerClient::new(lease.channel.clone())
                 .max_decoding_message_size(api::MAX_MESSAGE_BYTES)
                 .max_encoding_message_size(api::MAX_MESSAGE_BYTES);
-            let status = match call(client).await {
-                Ok(response) => return Ok(response.into_inner()),
-                Err(status) => status,
+            // A node that vanished says nothing: where another may answer, half of the time is its own.
+            let now = Instant::now();
+            let left = until.saturating_duration_since(now);
+            let own = if tried.len() < tries { left / 2 } else { left };
+            last = match timeout_at(now + own, call(client)).await {
+                Ok(Ok(response)) => return Ok(response.into_inner()),
+                Ok(Err(status)) => {
+                    tracing::debug!(code = ?status.code(), message = status.message(), "replica failed");
+                    let refused = Unanswered::Refused(api::detail_of(&status).code());
+                    if !is_of_the_replica(&status) {
+                        return Err(refused);
+                    }
+                    refused
+                }
+                Err(_) => Unanswered::Late,
             };
-            tracing::debug!(code = ?status.code(), message = status.message(), "replica failed");
-            last = Unanswered::Refused(api::detail_of(&status).code());
-            if !is_of_the_replica(&status) {
-                break;
-            }
         }
         Err(last)
-    }
-
-    fn replica(&self, deployment: &str, tried: &BTreeSet<SocketAddr>) -> Option<Lease> {
-        let view = self.shared.view.borrow().clone();
-        let replicas = view.replicas_of(deployment);
-        let addresses: Vec<_> = replicas.iter().map(|(address, _)| *address).collect();
-        self.shared.pool.pick(&addresses, tried)
-    }
-
-    async fn within<T>(
-        &self,
-        until: Instant,
-        asked: impl Future<Output = Result<T, Unanswered>>,
-    ) -> Result<T, Unanswered> {
-        timeout_at(until, asked)
-            .await
-            .unwrap_or(Err(Unanswered::Late))
     }
 }
 

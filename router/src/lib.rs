@@ -49,6 +49,7 @@ mod port;
 mod record;
 mod refusal;
 mod replicas;
+mod room;
 mod route;
 mod server;
 mod settle;

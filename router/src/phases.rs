@@ -18,6 +18,7 @@ use crate::attempt::phases;
 use crate::decision::{AttemptLine, COMMITTED, Decision, Outcome, Step, Whom};
 use crate::encode::Encoder;
 use crate::plan;
+use crate::room::Room;
 use crate::route::facts::Gathered;
 use crate::wire::Wire;
 
@@ -76,7 +77,8 @@ impl Asked {
 
     /// Writes an answer on the ask's own wire, event by event; how many bytes that makes.
     pub fn write(&self, answered: Answered) -> usize {
-        let mut encoder = Encoder::new(&self.0, "01JD0000000000000000000000", 0);
+        let room = Room::of(usize::MAX).part();
+        let mut encoder = Encoder::new(&self.0, "01JD0000000000000000000000", 0, room);
         let events = answered.0.into_iter();
         events
             .map(|event| black_box(encoder.encode(Some(event)).0).len())

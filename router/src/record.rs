@@ -144,11 +144,11 @@ impl Record {
     }
 }
 
-/// The JSON of a record with `members`, each a name and JSON, behind its own.
+/// The JSON of an object with `members`, each a name and JSON, behind its own.
 pub(crate) fn line(json: &str, members: &[(&str, String)]) -> String {
     let mut line = json.strip_suffix('}').unwrap_or(json).to_owned();
     for (name, value) in members {
-        line.push_str(",\"");
+        line.push_str(if line == "{" { "\"" } else { ",\"" });
         line.push_str(name);
         line.push_str("\":");
         line.push_str(value);
@@ -234,5 +234,6 @@ mod tests {
     fn what_comes_later_is_put_behind_the_rest() {
         let line = line(r#"{"id":"a"}"#, &[("labels", "[1]".into())]);
         assert_eq!(line, r#"{"id":"a","labels":[1]}"#);
+        assert_eq!(super::line("{}", &[("a", "1".into())]), r#"{"a":1}"#);
     }
 }

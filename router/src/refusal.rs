@@ -75,6 +75,8 @@ pub(crate) enum Refusal {
     AllUnsure { attempts: Vec<(String, String)> },
     #[error("the answer is longer than {limit} bytes: {instead}")]
     AnswerTooLarge { limit: usize, instead: &'static str },
+    #[error("the answers in hand take as much memory as they may: {limit} bytes")]
+    AnswersTooLarge { limit: usize },
     #[error("idempotency-key: the request that was sent with it first is still in hand")]
     InHand,
     #[error("the router ends, and nothing more of the answer comes: ask again")]
@@ -199,9 +201,9 @@ impl Refusal {
             | Refusal::PrivateWithoutTier
             | Refusal::PinNotAllowed
             | Refusal::Rejected { .. } => StatusCode::FORBIDDEN,
-            Refusal::TooManyAsks { .. } | Refusal::BodiesTooLarge { .. } => {
-                StatusCode::TOO_MANY_REQUESTS
-            }
+            Refusal::TooManyAsks { .. }
+            | Refusal::BodiesTooLarge { .. }
+            | Refusal::AnswersTooLarge { .. } => StatusCode::TOO_MANY_REQUESTS,
             Refusal::Failed { last, .. } => last.status(),
             Refusal::AllUnsure { .. } | Refusal::AnswerTooLarge { .. } => StatusCode::BAD_GATEWAY,
             Refusal::InHand => StatusCode::CONFLICT,
@@ -215,6 +217,7 @@ impl Refusal {
         let wait = match self {
             Refusal::TooManyAsks { .. }
             | Refusal::BodiesTooLarge { .. }
+            | Refusal::AnswersTooLarge { .. }
             | Refusal::InHand
             | Refusal::Ending => Duration::from_secs(1),
             Refusal::Failed { last, .. } => match last {
@@ -238,6 +241,7 @@ impl Refusal {
         let retriable = match self {
             Refusal::TooManyAsks { .. }
             | Refusal::BodiesTooLarge { .. }
+            | Refusal::AnswersTooLarge { .. }
             | Refusal::BodyTooSlow(_)
             | Refusal::InHand
             | Refusal::Ending

@@ -24,6 +24,7 @@ use crate::matching::Matched;
 use crate::plan::plan;
 use crate::refusal::Refusal;
 use crate::shared::Shared;
+use crate::wire::Wire;
 use facts::Gathered;
 pub(crate) use pin::PIN;
 
@@ -65,9 +66,11 @@ impl Crossing<'_> {
             return self.follow(rule, routed);
         }
         let all = self.plan_over(&settings.tiers)?;
-        // Where one tier is left there is nothing to choose.
+        // Where one tier is left there is nothing to choose; and the vectors of one model go with those
+        // of no other, whatever an input is about.
         match all.steps().len() {
             0 | 1 => Ok(all),
+            _ if self.ask.wire == Wire::Embeddings => Ok(all),
             _ => Ok(self.classified().await.unwrap_or(all)),
         }
     }
@@ -177,6 +180,7 @@ impl Crossing<'_> {
             shared: self.shared,
             ask: self.ask,
             tenant: self.decision.state().tenant.clone(),
+            draws: self.decision.draws(0),
             until: self.until,
         }
     }

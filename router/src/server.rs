@@ -88,7 +88,12 @@ async fn refuse(
     (parts, body): (&Parts, &mut Incoming),
 ) -> Response<Body> {
     let mut response = encode::refuse(family, refusal, false);
-    if !body.discard().await && parts.version <= Version::HTTP_11 {
+    let is_read = match refusal {
+        // There is no time to read on.
+        Refusal::Ending => false,
+        _ => body.discard().await,
+    };
+    if !is_read && parts.version <= Version::HTTP_11 {
         let close = HeaderValue::from_static("close");
         response.headers_mut().insert(header::CONNECTION, close);
     }

@@ -23,8 +23,9 @@ use crate::load::Book;
 use crate::metrics::Metrics;
 use crate::refusal::Refusal;
 use crate::replicas::Pool;
+use crate::room::Room;
 use crate::store::{Means, Stores};
-use crate::text::Room;
+use crate::text;
 use crate::world::{View, World, compiled};
 
 /// How often secrets are read again. The kubelet itself takes up to a minute and a half.
@@ -49,7 +50,9 @@ pub(crate) struct Shared {
     /// What can be asked about decisions.
     pub kept: Kept,
     /// For the texts of asks.
-    pub room: Arc<Room>,
+    pub texts: Arc<Room>,
+    /// For answers that are held back or gathered.
+    pub answers: Arc<Room>,
     /// Where records go.
     pub stores: Stores,
 }
@@ -92,7 +95,8 @@ impl Shared {
             ids,
             flights: Arc::default(),
             kept: Kept::default(),
-            room: Arc::default(),
+            texts: text::room(),
+            answers: Room::of(args.max_answers_bytes),
             stores,
         });
         process.mount(shared.book.route());

@@ -2,13 +2,13 @@
 //! each within bounds, and all of them together too.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Map, Value, json};
 
 use crate::answer::{Event, Piece};
 use crate::encode::Gathered;
 use crate::record::clipped;
+use crate::room::{Part, Room};
 
 /// The most that is kept of a prompt, and of an answer.
 const MOST_SIDE_BYTES: usize = 256 << 10;
@@ -25,33 +25,13 @@ const READ: [&str; 6] = [
 ];
 
 /// Room for texts.
-pub(crate) struct Room {
-    left: AtomicUsize,
-}
-
-impl Default for Room {
-    fn default() -> Self {
-        Self {
-            left: AtomicUsize::new(MOST_BYTES),
-        }
-    }
-}
-
-impl Room {
-    /// Takes as much of `bytes` as is left.
-    fn take(&self, bytes: usize) -> usize {
-        let taking = |left: usize| Some(left - left.min(bytes));
-        let before = self
-            .left
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, taking);
-        before.unwrap_or_else(|left| left).min(bytes)
-    }
+pub(crate) fn room() -> Arc<Room> {
+    Room::of(MOST_BYTES)
 }
 
 /// One ask's text. Its room is free again when it is dropped.
 pub(crate) struct Text {
-    room: Arc<Room>,
-    taken: usize,
+    room: Part,
     /// JSON, unless it is cut.
     prompt: String,
     is_prompt_cut: bool,
@@ -61,7 +41,7 @@ pub(crate) struct Text {
 
 impl Text {
     /// Of a request as it came, whose answer has so many choices.
-    pub fn new(room: Arc<Room>, body: &Map<String, Value>, choices: u32) -> Self {
+    pub fn new(mut room: Part, body: &Map<String, Value>, choices: u32) -> Self {
         let read = READ.iter().filter_map(|field| body.get_key_value(*field));
         let read: Map<_, _> = read
             .map(|(name, value)| (name.clone(), value.clone()))
@@ -72,7 +52,6 @@ impl Text {
         prompt = clipped(&prompt, taken).to_owned();
         Self {
             room,
-            taken,
             prompt,
             is_prompt_cut,
             answer: Gathered::of(choices),
@@ -102,7 +81,6 @@ impl Text {
         let bytes = piece.bytes();
         let is_over = self.is_answer_cut || self.answer.bytes + bytes > MOST_SIDE_BYTES;
         let taken = if is_over { 0 } else { self.room.take(bytes) };
-        self.taken += taken;
         match taken < bytes {
             true => self.is_answer_cut = true,
             false => self.answer.add(piece),
@@ -127,12 +105,6 @@ impl Text {
     }
 }
 
-impl Drop for Text {
-    fn drop(&mut self) {
-        self.room.left.fetch_add(self.taken, Ordering::Relaxed);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -146,7 +118,7 @@ mod tests {
 
     fn text(room: &Arc<Room>, prompt: &str) -> Text {
         let body = json!({ "messages": [{ "content": prompt }], "user": "u-7" });
-        Text::new(room.clone(), body.as_object().unwrap(), 1)
+        Text::new(room.part(), body.as_object().unwrap(), 1)
     }
 
     fn json_of(text: &Text) -> Value {
@@ -155,7 +127,7 @@ mod tests {
 
     #[test]
     fn a_text_is_the_prompt_and_what_was_given_of_the_answer() {
-        let mut text = text(&Arc::default(), "where?");
+        let mut text = text(&room(), "where?");
         for event in [said("void"), Event::Restart, said("he"), said("re")] {
             text.hear(&event);
         }
@@ -170,7 +142,7 @@ mod tests {
 
     #[test]
     fn either_side_is_cut_where_it_is_too_long_and_says_so() {
-        let mut text = text(&Arc::default(), &"é".repeat(MOST_SIDE_BYTES));
+        let mut text = text(&room(), &"é".repeat(MOST_SIDE_BYTES));
         text.hear(&said("a"));
         text.hear(&said(&"b".repeat(MOST_SIDE_BYTES)));
         text.hear(&said("c"));
@@ -186,7 +158,7 @@ mod tests {
 
     #[test]
     fn all_texts_share_one_room_and_give_it_back() {
-        let room = Arc::new(Room::default());
+        let room = room();
         let long = "x".repeat(MOST_SIDE_BYTES);
         let fit = MOST_BYTES / MOST_SIDE_BYTES;
         let held: Vec<Text> = (0..fit).map(|_| text(&room, &long)).collect();
@@ -198,6 +170,6 @@ mod tests {
             (&json!(""), &json!(true))
         );
         drop((held, none));
-        assert_eq!(room.left.load(Ordering::Relaxed), MOST_BYTES);
+        assert!(room.part().grow(MOST_BYTES));
     }
 }

@@ -253,7 +253,7 @@ impl Seen {
         }
     }
 
-    /// Whether everything was listed once and nothing is being listed again.
+    /// Whether everything was listed once. What is being listed again stays as it was until that is done.
     fn is_listed(&self) -> bool {
         self.policies.was_listed
             && self.deployments.was_listed

@@ -40,8 +40,12 @@ impl Pursuit<'_> {
                 Step::Drop => {
                     line.outcome("dropped");
                     let score = gate.score();
-                    let pieces = gate.into_held();
-                    let kept = finish.map(|finish| Kept { pieces, finish });
+                    let (pieces, room) = gate.into_held();
+                    let kept = finish.map(|finish| Kept {
+                        pieces,
+                        finish,
+                        _room: room,
+                    });
                     return Err(Ended::Dropped { score, kept });
                 }
                 Step::Release(pieces) => {

@@ -3,9 +3,10 @@
 use weir_cascade::{Attempt, AttemptRecord, Token, Verdict};
 
 use crate::answer::{Piece, Stop};
+use crate::room::Part;
 
-/// The most that is held of one answer. More than any answer that is judged whole; beyond it the
-/// attempt is dropped, because memory is not for the client to fill.
+/// The most that is held of one answer. More than any answer that is judged whole; beyond it, or where all
+/// that are held take as much as they may, the attempt is dropped: memory is not for the client to fill.
 const MOST_HELD_BYTES: usize = 4 << 20;
 
 /// What becomes of what has arrived.
@@ -24,13 +25,15 @@ pub(crate) struct Gate {
     verdicts: Vec<Verdict>,
     held: Vec<Piece>,
     held_bytes: usize,
+    /// What is held takes this.
+    room: Part,
     /// Given although the tier is known to be unsure, because those above it failed.
     is_last_resort: bool,
 }
 
 impl Gate {
     /// `attempt` judges each of `choices` alike.
-    pub fn new(mut attempt: Attempt, choices: u32, is_last_resort: bool) -> Self {
+    pub fn new(mut attempt: Attempt, choices: u32, is_last_resort: bool, room: Part) -> Self {
         let choices = choices.max(1) as usize;
         // One that is not held back waits for no other choice.
         let verdict = attempt.checkpoint();
@@ -39,6 +42,7 @@ impl Gate {
             verdicts: vec![verdict; choices],
             held: Vec::new(),
             held_bytes: 0,
+            room,
             is_last_resort,
         }
     }
@@ -78,9 +82,9 @@ impl Gate {
         self.step()
     }
 
-    /// What was held of an answer that was dropped.
-    pub fn into_held(self) -> Vec<Piece> {
-        self.held
+    /// What was held of an answer that was dropped, and the room that it takes.
+    pub fn into_held(self) -> (Vec<Piece>, Part) {
+        (self.held, self.room)
     }
 
     /// Of the choice that is least sure, once there is something to say of each.
@@ -113,10 +117,12 @@ impl Gate {
     fn step(&mut self) -> Step {
         match Verdict::of_choices(self.verdicts.iter().cloned()) {
             Verdict::Wait if self.held_bytes > MOST_HELD_BYTES => Step::Drop,
+            Verdict::Wait if !self.room.grow(self.held_bytes) => Step::Drop,
             Verdict::Wait => Step::Hold,
             Verdict::Abort(_) => Step::Drop,
             Verdict::Commit(_) => {
                 self.held_bytes = 0;
+                self.room.clear();
                 Step::Release(std::mem::take(&mut self.held))
             }
         }
@@ -127,6 +133,7 @@ impl Gate {
 mod tests {
     use super::*;
     use crate::answer::CallPiece;
+    use crate::room::Room;
     use weir_cascade::{Asked, Config, HoldBack, Task};
 
     fn gate() -> Gate {
@@ -135,7 +142,11 @@ mod tests {
             threshold: Some(0.9),
             ..Config::default()
         };
-        Gate::new(Attempt::new(config, Asked::default()), 1, false)
+        Gate::new(Attempt::new(config, Asked::default()), 1, false, room())
+    }
+
+    fn room() -> Part {
+        Room::of(16 << 20).part()
     }
 
     fn token(logprob: f32) -> Token {
@@ -177,6 +188,25 @@ mod tests {
     }
 
     #[test]
+    fn answers_that_are_held_share_one_room() {
+        let all = Room::of(2000);
+        let mut gate = Gate {
+            room: all.part(),
+            ..gate()
+        };
+        let mut other = Gate {
+            room: all.part(),
+            ..self::gate()
+        };
+        let long = "x".repeat(600);
+        assert_eq!(gate.arrive(&[], piece(&long)), Step::Hold);
+        assert_eq!(other.arrive(&[], piece(&long)), Step::Hold);
+        assert_eq!(gate.arrive(&[], piece(&long)), Step::Drop);
+        drop(gate);
+        assert_eq!(other.arrive(&[], piece(&long)), Step::Hold);
+    }
+
+    #[test]
     fn pieces_that_say_next_to_nothing_are_not_held_without_end() {
         let mut gate = gate();
         let call = Piece {
@@ -194,7 +224,7 @@ mod tests {
             hold_back: HoldBack::Off,
             ..Config::default()
         };
-        let mut gate = Gate::new(Attempt::new(config, Asked::default()), 2, false);
+        let mut gate = Gate::new(Attempt::new(config, Asked::default()), 2, false, room());
         let released = gate.arrive(&[], piece("billing"));
         assert_eq!(released, Step::Release(vec![piece("billing")]));
     }
@@ -210,7 +240,7 @@ mod tests {
             threshold: Some(0.9),
             ..Config::default()
         };
-        let mut gate = Gate::new(Attempt::new(config, asked), 2, false);
+        let mut gate = Gate::new(Attempt::new(config, asked), 2, false, room());
         let second = Piece {
             choice: 1,
             ..piece("billing")

@@ -3,8 +3,9 @@
 use serde_json::{Map, Value, json};
 
 use super::gathered::{Choice, Gathered, merge};
-use super::{About, Voice, data};
-use crate::answer::{Begin, CallPiece, End, Piece, Stop, Usage};
+use super::{About, Content, Voice, append, data};
+use crate::answer::{Begin, CallPiece, End, Piece, Stop, Usage, weight};
+use crate::record::line;
 use crate::refusal::{Family, Refusal};
 
 pub(super) struct Chat {
@@ -14,6 +15,16 @@ pub(super) struct Chat {
     said: Map<String, Value>,
     /// The choices whose first chunk has gone out.
     begun: Vec<u32>,
+    /// Of each choice of an answer that is gathered, what has no form of ours.
+    others: Vec<Others>,
+}
+
+/// Of one choice: the members of its deltas that are the upstream's alone, and its log-probabilities,
+/// written as they will be shown, which takes a tenth of the memory.
+#[derive(Clone, Debug, Default)]
+struct Others {
+    members: Map<String, Value>,
+    logprobs: String,
 }
 
 /// The members of a chunk or a completion that are ours to say.
@@ -36,6 +47,7 @@ impl Chat {
             about,
             said: Map::new(),
             begun: Vec::new(),
+            others: Vec::new(),
         }
     }
 
@@ -73,14 +85,24 @@ impl Chat {
             .retain(|field, _| STEADY.contains(&field.as_str()));
     }
 
-    /// Takes over what an upstream says beside its choices.
-    fn learn(&mut self, native: &Value) {
+    /// Takes over what an upstream says beside its choices; gives how much memory more that takes.
+    fn learn(&mut self, native: &Value) -> usize {
+        let mut bytes = 0;
         let members = native.as_object().into_iter().flatten();
         for (field, value) in members {
             if !OURS.contains(&field.as_str()) && field != "obfuscation" {
-                self.said.insert(field.clone(), value.clone());
+                let before = self.said.insert(field.clone(), value.clone());
+                bytes += weight(value).saturating_sub(before.as_ref().map_or(0, weight));
             }
         }
+        bytes
+    }
+
+    fn others(&mut self, choice: usize) -> &mut Others {
+        if self.others.len() <= choice {
+            self.others.resize(choice + 1, Others::default());
+        }
+        &mut self.others[choice]
     }
 
     /// The first chunk of a choice says whose turn it is.
@@ -150,30 +172,50 @@ impl Voice for Chat {
         ": ping\n\n"
     }
 
-    fn whole(&mut self, gathered: Gathered, end: &End) -> String {
-        let mut others = vec![Map::new(); gathered.choices.len()];
-        for native in &gathered.natives {
-            self.learn(native);
-            let said = &native["choices"][0];
-            let index = said["index"].as_u64().unwrap_or(0) as usize;
-            if let (Some(others), Some(delta)) = (others.get_mut(index), said["delta"].as_object())
-            {
-                merge(others, delta, &KNOWN);
+    fn gather(&mut self, piece: &mut Piece) -> usize {
+        let choice = piece.choice as usize;
+        let mut bytes = 0;
+        if let Some(native) = piece.native.take() {
+            bytes += self.learn(&native);
+            if let Some(delta) = native["choices"][0]["delta"].as_object() {
+                bytes += merge(&mut self.others(choice).members, delta, &KNOWN);
             }
         }
+        for token in piece.logprobs.drain(..) {
+            bytes += append(&mut self.others(choice).logprobs, &token);
+        }
+        bytes
+    }
+
+    fn restart(&mut self) {
+        self.others.clear();
+        self.said.clear();
+    }
+
+    fn whole(&mut self, gathered: Gathered, end: &End) -> Content {
+        let mut others = std::mem::take(&mut self.others);
+        others.resize(gathered.choices.len(), Others::default());
         let choices = gathered.choices.into_iter().zip(others).enumerate();
         let choices = choices.map(|(index, (choice, others))| {
             let stop = end.stops.get(index).unwrap_or(&Stop::Turn);
-            json!({
+            let head = json!({
                 "index": index,
-                "logprobs": logprobs(&choice.logprobs),
-                "message": message(choice, others),
+                "message": message(choice, others.members),
                 "finish_reason": finish_reason(stop),
-            })
+            });
+            let logprobs = match others.logprobs.as_str() {
+                "" => "null".to_owned(),
+                tokens => format!("{{\"content\":[{tokens}],\"refusal\":null}}"),
+            };
+            line(&head.to_string(), &[("logprobs", logprobs)])
         });
-        let mut whole = self.envelope("chat.completion", choices.collect());
-        whole["usage"] = usage(end.usage);
-        whole.to_string()
+        let choices = format!("[{}]", choices.collect::<Vec<_>>().join(","));
+        let mut envelope = self.envelope("chat.completion", Value::Null);
+        envelope["usage"] = usage(end.usage);
+        if let Some(envelope) = envelope.as_object_mut() {
+            envelope.shift_remove("choices");
+        }
+        Content::Text(line(&envelope.to_string(), &[("choices", choices)]))
     }
 }
 

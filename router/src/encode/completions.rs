@@ -1,24 +1,33 @@
 //! A completion of a text, whole or in chunks.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value, json};
 
 use super::chat::{finish_reason, usage};
-use super::gathered::{Gathered, merge};
-use super::{About, Voice, data};
+use super::gathered::Gathered;
+use super::{About, Content, Voice, append, data};
 use crate::answer::{Begin, End, Piece, Stop};
+use crate::record::line;
 use crate::refusal::{Family, Refusal};
 
 pub(super) struct Completions {
     about: About,
     /// How much text each choice has had, in characters, for where its tokens stand.
     written: Vec<usize>,
+    /// Of each choice of an answer that is gathered.
+    logprobs: Vec<Lists>,
 }
+
+/// The members of a choice's log-probabilities, each a list that is written as it will be shown.
+type Lists = BTreeMap<String, String>;
 
 impl Completions {
     pub fn new(about: About) -> Self {
         Self {
             about,
             written: Vec::new(),
+            logprobs: Vec::new(),
         }
     }
 
@@ -46,6 +55,16 @@ impl Completions {
         })
     }
 
+    /// In the upstream's words, or in ours.
+    fn logprobs_of(&mut self, piece: &mut Piece) -> Value {
+        let native = piece.native.take();
+        let native = native.map(|mut native| native["choices"][0]["logprobs"].take());
+        match native {
+            Some(native) if piece.logprobs.is_empty() => native,
+            _ => logprobs(&piece.text, &piece.logprobs, self.written(piece.choice)),
+        }
+    }
+
     fn written(&mut self, choice: u32) -> &mut usize {
         let choice = choice as usize;
         if self.written.len() <= choice {
@@ -61,12 +80,7 @@ impl Voice for Completions {
     }
 
     fn piece(&mut self, mut piece: Piece) -> String {
-        let native = piece.native.as_mut();
-        let native = native.map(|native| native["choices"][0]["logprobs"].take());
-        let logprobs = match native {
-            Some(native) if piece.logprobs.is_empty() => native,
-            _ => logprobs(&piece.text, &piece.logprobs, self.written(piece.choice)),
-        };
+        let logprobs = self.logprobs_of(&mut piece);
         match piece.text.is_empty() && logprobs.is_null() {
             true => String::new(),
             false => self.chunk(piece.choice, &piece.text, logprobs, Value::Null),
@@ -96,34 +110,54 @@ impl Voice for Completions {
         ": ping\n\n"
     }
 
-    fn whole(&mut self, gathered: Gathered, end: &End) -> String {
-        let mut native = vec![Map::new(); gathered.choices.len()];
-        for event in &gathered.natives {
-            let said = &event["choices"][0];
-            let index = said["index"].as_u64().unwrap_or(0) as usize;
-            if let (Some(native), Some(logprobs)) =
-                (native.get_mut(index), said["logprobs"].as_object())
-            {
-                merge(native, logprobs, &[]);
+    fn gather(&mut self, piece: &mut Piece) -> usize {
+        let said = self.logprobs_of(piece);
+        piece.logprobs = Vec::new();
+        let choice = piece.choice as usize;
+        if self.logprobs.len() <= choice {
+            self.logprobs.resize(choice + 1, Lists::new());
+        }
+        let mut bytes = 0;
+        for (member, values) in said.as_object().into_iter().flatten() {
+            let list = self.logprobs[choice].entry(member.clone()).or_default();
+            for value in values.as_array().into_iter().flatten() {
+                bytes += append(list, value);
             }
         }
-        let choices = gathered.choices.iter().zip(native).enumerate();
-        let choices = choices.map(|(index, (choice, native))| {
+        bytes
+    }
+
+    fn restart(&mut self) {
+        self.logprobs.clear();
+        self.written.clear();
+    }
+
+    fn whole(&mut self, gathered: Gathered, end: &End) -> Content {
+        let mut logprobs = std::mem::take(&mut self.logprobs);
+        logprobs.resize(gathered.choices.len(), Lists::new());
+        let choices = gathered.choices.into_iter().zip(logprobs).enumerate();
+        let choices = choices.map(|(index, (choice, lists))| {
             let stop = end.stops.get(index).unwrap_or(&Stop::Turn);
-            let logprobs = match native.is_empty() || !choice.logprobs.is_empty() {
-                true => logprobs(&choice.text, &choice.logprobs, &mut 0),
-                false => Value::Object(native),
+            let head = json!({
+                "index": index, "text": choice.text, "finish_reason": finish_reason(stop),
+            });
+            let lists: Vec<_> = lists
+                .iter()
+                .map(|(member, list)| (member.as_str(), format!("[{list}]")))
+                .collect();
+            let logprobs = match lists.is_empty() {
+                true => "null".to_owned(),
+                false => line("{}", &lists),
             };
-            json!({
-                "index": index,
-                "text": choice.text,
-                "logprobs": logprobs,
-                "finish_reason": finish_reason(stop),
-            })
+            line(&head.to_string(), &[("logprobs", logprobs)])
         });
-        let mut whole = self.envelope(choices.collect());
-        whole["usage"] = usage(end.usage);
-        whole.to_string()
+        let choices = format!("[{}]", choices.collect::<Vec<_>>().join(","));
+        let mut envelope = self.envelope(Value::Null);
+        envelope["usage"] = usage(end.usage);
+        if let Some(envelope) = envelope.as_object_mut() {
+            envelope.shift_remove("choices");
+        }
+        Content::Text(line(&envelope.to_string(), &[("choices", choices)]))
     }
 }
 

@@ -1,15 +1,14 @@
-//! The pieces of an answer put together again, for a client that wants it whole.
+//! The pieces of an answer put together again, for a client that wants it whole. What only the client's
+//! wire has a place for is gathered there.
 
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::answer::Piece;
+use crate::answer::{Piece, weight};
 
 /// An answer as it is gathered.
 pub(crate) struct Gathered {
     pub choices: Vec<Choice>,
-    /// The events as the upstream sent them, where the client speaks its wire.
-    pub natives: Vec<Value>,
     pub bytes: usize,
 }
 
@@ -44,7 +43,6 @@ impl Gathered {
     pub fn of(choices: u32) -> Self {
         Self {
             choices: vec![Choice::default(); choices.max(1) as usize],
-            natives: Vec::new(),
             bytes: 0,
         }
     }
@@ -56,7 +54,6 @@ impl Gathered {
 
     pub fn add(&mut self, piece: Piece) {
         self.bytes += piece.content_bytes();
-        self.natives.extend(piece.native);
         let Some(choice) = self.choices.get_mut(piece.choice as usize) else {
             return;
         };
@@ -93,12 +90,20 @@ impl Gathered {
 
 /// Puts `part` to `whole`, fields that are in `except` left out: parts of a text are put together,
 /// parts of an object field by field, lists one behind the other; of anything else the last counts.
-pub(super) fn merge(whole: &mut Map<String, Value>, part: &Map<String, Value>, except: &[&str]) {
+/// Gives about how much memory more that may take.
+pub(super) fn merge(
+    whole: &mut Map<String, Value>,
+    part: &Map<String, Value>,
+    except: &[&str],
+) -> usize {
+    let mut bytes = 0;
     for (field, value) in part {
         if !except.contains(&field.as_str()) {
+            bytes += weight(value);
             merge_value(whole.entry(field).or_insert(Value::Null), value);
         }
     }
+    bytes
 }
 
 fn merge_value(whole: &mut Value, part: &Value) {

@@ -3,8 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use super::gathered::{Choice, Gathered};
-use super::{About, Voice};
-use crate::answer::{Begin, CallPiece, End, Piece, Stop, Usage};
+use super::{About, Content, Voice};
+use crate::answer::{Begin, CallPiece, End, Piece, Stop, Usage, weight};
 use crate::refusal::{Family, Refusal};
 
 pub(super) struct Messages {
@@ -16,6 +16,8 @@ pub(super) struct Messages {
     open: Option<Open>,
     /// The answer was refused in words.
     has_refused: bool,
+    /// Of an upstream of this wire, where the answer is gathered.
+    folded: Option<Fold>,
 }
 
 /// The block that is being written.
@@ -37,6 +39,7 @@ impl Messages {
             blocks: 0,
             open: None,
             has_refused: false,
+            folded: None,
         }
     }
 
@@ -182,19 +185,35 @@ impl Voice for Messages {
         "event: ping\ndata: {\"type\": \"ping\"}\n\n"
     }
 
-    fn whole(&mut self, gathered: Gathered, end: &End) -> String {
+    fn gather(&mut self, piece: &mut Piece) -> usize {
+        let Some(native) = piece.native.take() else {
+            return 0;
+        };
+        // All that it says is in there; that it is a refusal is told at the end.
+        *piece = Piece {
+            refusal: std::mem::take(&mut piece.refusal),
+            ..Piece::default()
+        };
+        self.folded.get_or_insert_default().take(&native)
+    }
+
+    fn restart(&mut self) {
+        self.folded = None;
+    }
+
+    fn whole(&mut self, gathered: Gathered, end: &End) -> Content {
         let choice = gathered.choices.into_iter().next().unwrap_or_default();
         let stop = stop(end, !choice.refusal.is_empty());
-        let content = match gathered.natives.is_empty() {
-            true => content(choice, self.shows_thinking),
-            false => fold(&gathered.natives),
+        let content = match self.folded.take() {
+            None => content(choice, self.shows_thinking),
+            Some(folded) => folded.whole(),
         };
         let mut whole = self.message(Value::Array(content), Some(stop), usage(end.usage));
         if let Some(native) = &end.native {
             tell_more(&mut whole, Some(&native["delta"]));
             tell_more(&mut whole["usage"], Some(&native["usage"]));
         }
-        whole.to_string()
+        Content::Text(whole.to_string())
     }
 }
 
@@ -240,34 +259,59 @@ fn input(arguments: &str) -> Value {
 }
 
 /// The blocks that an upstream's events make.
-fn fold(natives: &[Value]) -> Vec<Value> {
-    let mut blocks: Vec<Map<String, Value>> = Vec::new();
-    let mut partial = String::new();
-    let finish = |blocks: &mut Vec<Map<String, Value>>, partial: &mut String| {
-        if let Some(block) = blocks.last_mut().filter(|_| !partial.is_empty()) {
-            block.insert("input".into(), input(partial));
-        }
-        partial.clear();
-    };
-    for event in natives {
+#[derive(Default)]
+struct Fold {
+    blocks: Vec<Map<String, Value>>,
+    /// Of the last one: its input as far as it has come.
+    partial: String,
+}
+
+impl Fold {
+    /// Takes an event; gives about how much memory more that takes.
+    fn take(&mut self, event: &Value) -> usize {
         match event["type"].as_str() {
             Some("content_block_start") => {
                 // It may end the one before it.
-                finish(&mut blocks, &mut partial);
+                self.finish();
                 let block = event["content_block"].as_object().cloned();
-                blocks.push(block.unwrap_or_default());
+                self.blocks.push(block.unwrap_or_default());
+                weight(&event["content_block"])
             }
             Some("content_block_delta") => {
-                if let Some(block) = blocks.last_mut() {
-                    grow(block, &event["delta"], &mut partial);
+                if let Some(block) = self.blocks.last_mut() {
+                    grow(block, &event["delta"], &mut self.partial);
                 }
+                said_bytes(&event["delta"])
             }
-            Some("content_block_stop") => finish(&mut blocks, &mut partial),
-            _ => {}
+            Some("content_block_stop") => {
+                self.finish();
+                0
+            }
+            _ => 0,
         }
     }
-    finish(&mut blocks, &mut partial);
-    blocks.into_iter().map(Value::Object).collect()
+
+    fn finish(&mut self) {
+        let partial = std::mem::take(&mut self.partial);
+        if let Some(block) = self.blocks.last_mut().filter(|_| !partial.is_empty()) {
+            block.insert("input".into(), input(&partial));
+        }
+    }
+
+    fn whole(mut self) -> Vec<Value> {
+        self.finish();
+        self.blocks.into_iter().map(Value::Object).collect()
+    }
+}
+
+/// Of a delta, what is put to a block: its texts are, without what is around them.
+fn said_bytes(delta: &Value) -> usize {
+    let members = delta.as_object().into_iter().flatten();
+    let bytes = members.map(|(_, value)| match value {
+        Value::String(text) => text.len(),
+        value => weight(value),
+    });
+    bytes.sum()
 }
 
 fn grow(block: &mut Map<String, Value>, delta: &Value, partial: &mut String) {
@@ -362,7 +406,11 @@ mod tests {
             more("{\"b\":2}"),
             stop,
         ];
-        let blocks = fold(&events);
+        let mut fold = Fold::default();
+        for event in &events {
+            fold.take(event);
+        }
+        let blocks = fold.whole();
         let inputs: Vec<_> = blocks.iter().map(|block| &block["input"]).collect();
         assert_eq!(inputs, [&json!({ "a": 1 }), &json!({ "b": 2 })]);
     }

@@ -1,10 +1,13 @@
 //! Answers and refusals as responses: status, headers, body.
 
+use std::convert::Infallible;
+
 use axum::body::Body;
+use futures::stream;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use serde_json::Value;
 
-use super::Whole;
+use super::{Content, Parts, Whole};
 use crate::answer::Begin;
 use crate::refusal::{Family, Refusal};
 
@@ -29,15 +32,39 @@ pub(crate) fn begin_headers(begin: &Begin, headers: &mut HeaderMap) {
 }
 
 /// A whole answer as a response.
-pub(crate) fn respond(whole: &Whole) -> Response<Body> {
-    let mut response = json_text(StatusCode::OK, whole.body.clone());
+pub(crate) fn respond(whole: Whole) -> Response<Body> {
+    let Whole {
+        content,
+        room,
+        begin,
+        end,
+    } = whole;
+    let (parts, length): (Parts, _) = match content {
+        Content::Text(text) => {
+            let length = text.len();
+            (Box::new(std::iter::once(text)), Some(length))
+        }
+        Content::Parts(parts) => (parts, None),
+    };
+    // The room is given back with the last of them.
+    let parts = parts.map(move |part| {
+        let _room = &room;
+        Ok::<_, Infallible>(part)
+    });
+    let mut response = Response::new(Body::from_stream(stream::iter(parts)));
+    if let Some(length) = length {
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_LENGTH, length.into());
+    }
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(header::CONTENT_TYPE, json);
     let begin = Begin {
-        score: whole.end.score.or(whole.begin.score),
-        is_unsure: whole.end.is_unsure || whole.begin.is_unsure,
-        ..whole.begin.clone()
+        score: end.score.or(begin.score),
+        is_unsure: end.is_unsure || begin.is_unsure,
+        ..begin
     };
     begin_headers(&begin, response.headers_mut());
-    if let Ok(cost) = HeaderValue::from_str(&whole.end.cost.to_string()) {
+    if let Ok(cost) = HeaderValue::from_str(&end.cost.to_string()) {
         response.headers_mut().insert("x-weir-cost", cost);
     }
     response

@@ -5,7 +5,7 @@ mod items;
 use serde_json::{Map, Value, json};
 
 use super::gathered::Gathered;
-use super::{About, Voice};
+use super::{About, Content, Voice};
 use crate::answer::{Begin, End, Piece, Stop, Usage};
 use crate::ask::Ask;
 use crate::refusal::{Failure, Refusal};
@@ -187,7 +187,13 @@ impl Voice for Responses {
         ": ping\n\n"
     }
 
-    fn whole(&mut self, gathered: Gathered, end: &End) -> String {
+    fn gather(&mut self, piece: &mut Piece) -> usize {
+        // The upstream's last event says all of it again.
+        piece.native = None;
+        0
+    }
+
+    fn whole(&mut self, gathered: Gathered, end: &End) -> Content {
         let is_cut = matches!(end.stops.first(), Some(Stop::Length | Stop::Context));
         if end.native.is_none() {
             for choice in gathered.choices {
@@ -198,7 +204,7 @@ impl Voice for Responses {
             }
         }
         let output = std::mem::take(&mut self.items.done);
-        self.finished(output, end).to_string()
+        Content::Text(self.finished(output, end).to_string())
     }
 }
 

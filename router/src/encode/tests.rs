@@ -5,14 +5,19 @@ use weir_crds::Money;
 
 use super::*;
 use crate::answer::{Stop, Usage};
+use crate::room::Room;
 
 fn encoder() -> Encoder {
     let body = json!({ "model": "assistant", "messages": [{ "role": "user", "content": "hi" }] });
     let ask = crate::decode::decode(Wire::Chat, body.to_string().as_bytes()).unwrap();
     Encoder {
         ping_every: Duration::from_millis(5),
-        ..Encoder::new(&ask, "1", 0)
+        ..Encoder::new(&ask, "1", 0, room())
     }
+}
+
+fn room() -> Part {
+    Room::of(64 << 20).part()
 }
 
 async fn body(body: Body) -> String {
@@ -51,7 +56,7 @@ async fn a_stream_whose_client_is_not_shown_what_is_thought_is_kept_alive_meanwh
     let ask = crate::decode::decode(Wire::Messages, body.to_string().as_bytes()).unwrap();
     let encoder = Encoder {
         ping_every: Duration::from_millis(5),
-        ..Encoder::new(&ask, "1", 0)
+        ..Encoder::new(&ask, "1", 0, room())
     };
     let (events, received) = mpsc::channel(1);
     let thinking = async move {
@@ -97,6 +102,62 @@ async fn an_answer_that_does_not_end_is_not_gathered_without_end() {
     );
 }
 
+/// An answer of so many tokens from an upstream of the same wire, with log-probabilities.
+async fn gathered(tokens: usize, room: Part) -> Result<Value, Refusal> {
+    let body = json!({ "model": "assistant", "messages": [{ "role": "user", "content": "hi" }] });
+    let ask = crate::decode::decode(Wire::Chat, body.to_string().as_bytes()).unwrap();
+    let (events, received) = mpsc::channel(1);
+    let others =
+        |token: &str| json!({ "token": token, "logprob": -1.5, "bytes": [97, 98, 99, 32] });
+    let mut token = others("abc ");
+    token["top_logprobs"] = (0..5).map(|_| others("def ")).collect();
+    let native = json!({
+        "id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "big",
+        "service_tier": "default", "system_fingerprint": "fp_1",
+        "choices": [{ "index": 0, "delta": { "content": "abc " }, "logprobs": { "content": [token] } }],
+    });
+    let piece = Piece {
+        text: "abc ".into(),
+        logprobs: vec![token],
+        native: Some(native),
+        ..Piece::default()
+    };
+    let said = async {
+        for _ in 0..tokens {
+            if events.send(Event::Piece(piece.clone())).await.is_err() {
+                return;
+            }
+        }
+        let _ = events.send(Event::End(end(Stop::Turn, None))).await;
+    };
+    let encoder = Encoder::new(&ask, "1", 0, room);
+    let (whole, ()) = tokio::join!(encoder.whole(received), said);
+    let whole = whole.map_err(|(refusal, _)| refusal)?;
+    Ok(serde_json::from_str(&whole.content.into_text()).unwrap())
+}
+
+#[tokio::test]
+async fn an_answer_as_long_as_models_write_is_given_whole_with_its_log_probabilities() {
+    let whole = gathered(16_000, room()).await.unwrap();
+    let choice = &whole["choices"][0];
+    assert_eq!(choice["message"]["content"].as_str().unwrap().len(), 64_000);
+    let tokens = choice["logprobs"]["content"].as_array().unwrap();
+    assert_eq!(tokens.len(), 16_000);
+    assert_eq!(tokens[15_999]["top_logprobs"][4]["token"], "def ");
+    assert_eq!(whole["system_fingerprint"], "fp_1");
+}
+
+#[tokio::test]
+async fn answers_that_are_gathered_share_one_room() {
+    let all = Room::of(1 << 20);
+    let mut other = all.part();
+    assert!(gathered(1000, all.part()).await.is_ok());
+    assert!(other.grow(900 << 10), "it is given back");
+    let refused = gathered(1000, all.part()).await.unwrap_err();
+    let limit = 1 << 20;
+    assert_eq!(refused, Refusal::AnswersTooLarge { limit });
+}
+
 #[tokio::test]
 async fn as_many_vectors_as_an_endpoint_is_heard_out_for_are_given_whole() {
     let body = json!({ "model": "vectors", "input": "hi", "encoding_format": "base64" });
@@ -109,9 +170,9 @@ async fn as_many_vectors_as_an_endpoint_is_heard_out_for_are_given_whole() {
         };
         events.try_send(Event::Piece(vectors)).unwrap();
         events.try_send(Event::End(end(Stop::Turn, None))).unwrap();
-        let whole = Encoder::new(&ask, "1", 0).whole(received).await;
+        let whole = Encoder::new(&ask, "1", 0, room()).whole(received).await;
         whole
-            .map(|whole| whole.body.len())
+            .map(|whole| whole.content.into_text().len())
             .map_err(|(refusal, _)| refusal)
     };
     assert!(whole(MOST_GATHERED_BYTES / 4 + 1).await.unwrap() > MOST_GATHERED_BYTES);
@@ -136,7 +197,7 @@ async fn a_response_that_does_not_end_is_not_kept_without_end() {
         events.try_send(Event::Piece(long.clone())).unwrap();
     }
     events.try_send(Event::End(end(Stop::Turn, None))).unwrap();
-    let stream = Encoder::new(&ask, "1", 0).stream(None, received);
+    let stream = Encoder::new(&ask, "1", 0, room()).stream(None, received);
     let read = axum::body::to_bytes(stream, 16 * MOST_GATHERED_BYTES).await;
     let text = String::from_utf8(read.unwrap().to_vec()).unwrap();
     let last = text.trim_end().rsplit("\n\n").next().unwrap();
@@ -203,9 +264,13 @@ async fn ending(refusal: &str, stop: Stop, native: Option<Value>) -> [Value; 2] 
         }
         received
     };
-    let whole = Encoder::new(&ask, "1", 0).whole(send()).await.ok().unwrap();
-    let whole = serde_json::from_str(&whole.body).unwrap();
-    let text = self::body(Encoder::new(&ask, "1", 0).stream(None, send())).await;
+    let whole = Encoder::new(&ask, "1", 0, room())
+        .whole(send())
+        .await
+        .ok()
+        .unwrap();
+    let whole = serde_json::from_str(&whole.content.into_text()).unwrap();
+    let text = self::body(Encoder::new(&ask, "1", 0, room()).stream(None, send())).await;
     let data = text.lines().filter_map(|line| line.strip_prefix("data: "));
     let mut data = data.map(|data| serde_json::from_str::<Value>(data).unwrap());
     let last = data.find(|event| event["type"] == "message_delta").unwrap();

@@ -68,6 +68,21 @@ async fn an_endpoint_that_is_not_reached_is_left_alone_and_then_probed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_endpoint_that_hangs_is_left_alone_although_nobody_waits_as_long_as_it_may_take() {
+    let endpoints = Endpoints::new(8);
+    let hanging = endpoint("http://a", None);
+    let half = hanging.timeouts.first_byte / 2;
+    for (waits, state) in [(half - SECOND, 0), (half, 2)] {
+        for _ in 0..5 {
+            let pass = enter(&endpoints, &hanging).await.unwrap();
+            advance(waits).await;
+            drop(pass);
+        }
+        assert_eq!(endpoints.state(&hanging), state, "{waits:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_the_client_did_wrong_and_what_is_too_much_do_not_count_as_down() {
     let endpoints = Endpoints::new(8);
     let endpoint = endpoint("http://a", None);

@@ -119,9 +119,9 @@ impl Refusal {
             Refusal::PrivateWithoutTier => Some("egress_denied"),
             Refusal::PinNotAllowed => Some("pin_not_allowed"),
             Refusal::Rejected { .. } => Some("rejected_by_rule"),
-            Refusal::TooManyAsks { .. } | Refusal::BodiesTooLarge { .. } => {
-                Some("rate_limit_exceeded")
-            }
+            Refusal::TooManyAsks { .. }
+            | Refusal::BodiesTooLarge { .. }
+            | Refusal::AnswersTooLarge { .. } => Some("rate_limit_exceeded"),
             Refusal::NoTierFor { .. } => Some("unsupported_parameter"),
             Refusal::AllUnsure { .. } => Some("all_unsure"),
             Refusal::InHand => Some("idempotency_key_in_use"),

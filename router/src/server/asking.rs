@@ -156,7 +156,7 @@ async fn planned(unsettled: &Unsettled, crossing: Crossing<'_>) -> Result<Plan, 
 /// Keeps what was asked, where the policy wants texts in its records.
 fn keep_text(unsettled: &Unsettled, settings: &Settings, ask: &Ask) {
     if settings.records.keeps_text {
-        let text = Text::new(unsettled.shared.room.clone(), &ask.body, ask.choices);
+        let text = Text::new(unsettled.shared.texts.part(), &ask.body, ask.choices);
         unsettled.decision.keep(text);
     }
 }

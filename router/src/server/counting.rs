@@ -26,7 +26,7 @@ use crate::identify::identify;
 use crate::inquiry::Inquiry;
 use crate::refusal::Refusal;
 use crate::route::Crossing;
-use crate::shared::Shared;
+use crate::shared::{Shared, hashed};
 use crate::wire::Wire;
 use crate::{admit, matching};
 
@@ -109,6 +109,8 @@ async fn count(
     // A count is no ask: what was decided on the way is not kept.
     let (began, now) = (std::time::Instant::now(), jiff::Timestamp::now());
     let decision = Decision::new(shared.ids.next(), began, now);
+    // Whose beginnings of prompts a classifier may share.
+    decision.state().tenant = matched.tenant.as_deref().map(hashed).unwrap_or_default();
     let crossing = Crossing {
         shared,
         decision: &decision,
@@ -122,7 +124,7 @@ async fn count(
     let Some(tier) = first else {
         return Ok(estimate);
     };
-    let counted = by_tier(shared, &view.credentials, (settings, &tier), &ask, until);
+    let counted = by_tier(shared, &view.credentials, (settings, &tier), (&ask, decision.draws(0)), until);
     let counted = timeout_at(until, counted).await;
     Ok(match counted {
         Ok(Some(tokens)) => (tokens, false),
@@ -134,7 +136,7 @@ async fn by_tier(
     shared: &Shared,
     own: &Credentials,
     (settings, tier): (&Settings, &Tier),
-    ask: &Ask,
+    (ask, draws): (&Ask, [u64; 2]),
     until: Instant,
 ) -> Option<u64> {
     match tier.deployment() {
@@ -143,6 +145,7 @@ async fn by_tier(
                 shared,
                 ask,
                 tenant: String::new(),
+                draws,
                 until,
             };
             inquiry.tokens(tier).await.ok()

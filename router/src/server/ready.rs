@@ -15,7 +15,7 @@ use weir_policy::validate::Settings;
 use super::boarding;
 use crate::answer::Event;
 use crate::ask::Ask;
-use crate::attempt::Pursuit;
+use crate::attempt::{Pursuit, Trail};
 use crate::credentials::Credentials;
 use crate::decision::{COMMITTED, Decision, Outcome, UNFINISHED};
 use crate::decode::Held;
@@ -26,7 +26,7 @@ use crate::settle::Unsettled;
 use crate::wire::Wire;
 
 /// How far an attempt may run ahead of a client that reads slowly.
-const EVENTS_AHEAD: usize = 64;
+const EVENTS_AHEAD: usize = 32;
 
 /// An ask that has passed every phase before the first attempt.
 pub(super) struct Ready {
@@ -55,7 +55,9 @@ impl Ready {
             false => (None, lead),
         };
         let created = jiff::Timestamp::now().as_second();
-        let encoder = Encoder::new(&self.ask, &unsettled.decision.id, created);
+        let room = shared.answers.part();
+        let encoder = Encoder::new(&self.ask, &unsettled.decision.id, created, room);
+        let encoder = encoder.of(unsettled.clone());
         let (events, received) = mpsc::channel(EVENTS_AHEAD + 1);
         let last_word = events.clone().try_reserve_owned();
         let job = Job {
@@ -101,7 +103,7 @@ async fn deliver(
 ) -> Response<Body> {
     let Some(headers_after) = headers_after else {
         return match encoder.whole(received).await {
-            Ok(whole) => encode::respond(&whole),
+            Ok(whole) => encode::respond(whole),
             Err((refusal, money_was_spent)) => {
                 encode::refuse(wire.into(), &refusal, money_was_spent)
             }
@@ -141,6 +143,7 @@ impl Job {
             decision,
             out: &self.events,
             commit_by: ready.commit_by,
+            trail: Trail::default(),
         };
         tokio::select! {
             biased;

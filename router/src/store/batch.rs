@@ -113,7 +113,7 @@ mod tests {
     use serde_json::Value;
 
     use crate::store::{Counts, Place};
-    use crate::text::{Room, Text};
+    use crate::text::{self, Text};
 
     fn waiting(line: Line) -> Waiting {
         let counts = Counts {
@@ -131,12 +131,12 @@ mod tests {
 
     fn record(id: &str, is_private: bool) -> Waiting {
         let body = json!({ "messages": [{ "content": "the prompt" }] });
-        let room: Arc<Room> = Arc::default();
+        let room = text::room();
         waiting(Line::Record {
             id: id.into(),
             json: json!({ "id": id }).to_string().into(),
             labels: Vec::new(),
-            text: Some(Text::new(room, body.as_object().unwrap(), 1)),
+            text: Some(Text::new(room.part(), body.as_object().unwrap(), 1)),
             is_private,
         })
     }

@@ -392,6 +392,17 @@ async fn a_classifier_says_where_an_ask_begins() {
 }
 
 #[tokio::test]
+async fn a_classifier_has_no_say_in_whose_vectors_these_are() {
+    let worker = Scripted::start([sure()]).await.chooses(Reply::With("hard"));
+    let rig = with_classifier(json!({}), &worker).await;
+    let body = json!({ "model": "assistant", "input": "the spider ate my invoice" });
+    let request = rig.client.post(format!("{}/v1/embeddings", rig.url));
+    let response = request.body(body.to_string()).send().await.unwrap();
+    assert_eq!(header(&response, "x-weir-tier"), "small");
+    assert!(worker.chosen().is_empty());
+}
+
+#[tokio::test]
 async fn a_classifier_that_fails_or_takes_too_long_leaves_tiers_in_their_order() {
     let failing = Scripted::start([sure()]).await;
     let hanging = Scripted::start([sure()]).await.chooses(Reply::Never);

@@ -13,6 +13,10 @@ use serde_json::Value;
 use super::placeholder::{Read, read};
 use super::redacted::Redacted;
 
+/// Restored, a piece is no longer than this on top of what it was: a few words that stand for long values can
+/// be said very often. What is beyond is left as it is.
+const MOST_GROWN: usize = 1 << 20;
+
 /// What an answer's text is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
@@ -95,6 +99,7 @@ impl Passage {
         mut text: &'a str,
         restored: &mut String,
     ) -> &'a str {
+        let most = text.len() + MOST_GROWN;
         let escape = match self.form {
             Form::Text => r"\",
             Form::Json => r"\\",
@@ -112,8 +117,8 @@ impl Passage {
                 Read::Other => (None, 1),
             };
             match value {
-                Some(value) => self.write(value, restored),
-                None => self.pass(&text[..len], restored),
+                Some(value) if restored.len() + value.len() <= most => self.write(value, restored),
+                _ => self.pass(&text[..len], restored),
             }
             text = &text[len..];
         }
@@ -209,6 +214,18 @@ mod tests {
             let read: Value = serde_json::from_str(&restored).unwrap();
             assert_eq!(read, expected, "{size}: {restored}");
         }
+    }
+
+    #[test]
+    fn what_stands_for_a_long_value_very_often_does_not_grow_without_end() {
+        let mut values = Values::default();
+        let long = "x".repeat(10_000);
+        values.placeholder(&long, Kind::Private).ok().unwrap();
+        let mut restorer = Restorer::new(Arc::new(values.finish()), Form::Text);
+        let said = "[PRIVATE_1]".repeat(2_000);
+        let restored = restorer.push(&said);
+        assert!(restored.len() <= said.len() + MOST_GROWN);
+        assert!(restored.starts_with(&long) && restored.ends_with("[PRIVATE_1]"));
     }
 
     #[test]
