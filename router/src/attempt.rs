@@ -230,11 +230,9 @@ impl Pursuit<'_> {
         let mut tries = 0;
         loop {
             let attempt = Attempt::new(config.clone(), self.asked());
-            let gate = Gate::new(attempt, self.ask.choices, is_last_resort);
-            let ended = match self.once(tier, gate).await {
             let room = self.shared.answers.part();
             let gate = Gate::new(attempt, self.ask.choices, is_last_resort, room);
-            let ended = match self.once(tier, gate, &mut tried).await {
+            let ended = match self.once(tier, gate).await {
                 Err(Ended::Failed(failure)) => failure,
                 ended => return ended,
             };

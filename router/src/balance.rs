@@ -148,7 +148,9 @@ pub(crate) fn mixed(number: u64) -> u64 {
 /// The first eight bytes of a digest as a number.
 pub(crate) fn first_number(digest: &[u8]) -> u64 {
     let bytes = digest.iter().take(8).enumerate();
-    bytes.fold(0, |number, (place, byte)| number | u64::from(*byte) << (8 * place))
+    bytes.fold(0, |number, (place, byte)| {
+        number | u64::from(*byte) << (8 * place)
+    })
 }
 
 #[cfg(test)]

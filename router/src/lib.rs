@@ -24,6 +24,7 @@ mod answer;
 mod args;
 mod ask;
 mod attempt;
+mod balance;
 mod bundle;
 mod circuit;
 mod credentials;
@@ -39,7 +40,6 @@ mod inquiry;
 mod kept;
 mod language;
 mod load;
-mod balance;
 mod matching;
 mod metrics;
 #[doc(hidden)]

@@ -198,9 +198,7 @@ fn teller(replicas: Weak<Mutex<Replicas>>, address: SocketAddr) -> impl Fn(Heard
         match heard {
             Heard::Kind(kind) => replica.said.describe(kind),
             Heard::Load(event) => {
-                replica
-                    .said
-                    .report(&event, replica.running, Instant::now());
+                replica.said.report(&event, replica.running, Instant::now());
             }
         }
         true
@@ -287,13 +285,21 @@ mod tests {
         };
         let describe = |address, adapter| {
             let mut replicas = pool.lock();
-            replicas.get_mut(&address).unwrap().said.describe(kind(adapter));
+            replicas
+                .get_mut(&address)
+                .unwrap()
+                .said
+                .describe(kind(adapter));
         };
         let wanted = Wanted {
             adapter: Some("tickets"),
             ..Wanted::default()
         };
-        let pick = || pool.pick(&[one, two], &BTreeSet::new(), wanted).unwrap().address;
+        let pick = || {
+            pool.pick(&[one, two], &BTreeSet::new(), wanted)
+                .unwrap()
+                .address
+        };
         describe(one, "other");
         assert_eq!(pick(), two);
         describe(two, "other");
@@ -306,7 +312,9 @@ mod tests {
     async fn a_replica_that_is_gone_is_forgotten_once_nothing_uses_it() {
         let (pool, [one, _]) = (Pool::default(), addresses());
         let (_process, tasks) = tasks();
-        let lease = pool.pick(&[one], &BTreeSet::new(), Wanted::default()).unwrap();
+        let lease = pool
+            .pick(&[one], &BTreeSet::new(), Wanted::default())
+            .unwrap();
         pool.follow(&BTreeSet::new(), &tasks);
         assert_eq!(lease.running(), 1);
         drop(lease);

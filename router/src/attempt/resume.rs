@@ -60,7 +60,12 @@ impl Pursuit<'_> {
             model: &model,
             tenant: &tenant,
         };
-        while self.trail.at.as_ref().is_some_and(|at| at.resumes < MOST_RESUMES) {
+        while self
+            .trail
+            .at
+            .as_ref()
+            .is_some_and(|at| at.resumes < MOST_RESUMES)
+        {
             let Some(lease) = self.of_its_kind(tier, &kind) else {
                 if Instant::now() >= until {
                     return false;

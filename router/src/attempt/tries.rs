@@ -144,16 +144,15 @@ impl Pursuit<'_> {
             .chain_update(&self.decision.state().tenant);
         let salt = first_number(&salt.finalize());
         Wish {
-            beginning: self.ask.beginning().map(|beginning| mixed(beginning ^ salt)),
+            beginning: self
+                .ask
+                .beginning()
+                .map(|beginning| mixed(beginning ^ salt)),
             draws: self.decision.draws(self.trail.tried.len()),
         }
     }
 
-    pub(super) async fn once(
-        &mut self,
-        tier: &Tier,
-        gate: Gate,
-    ) -> Result<(), Ended> {
+    pub(super) async fn once(&mut self, tier: &Tier, gate: Gate) -> Result<(), Ended> {
         match tier {
             Tier::Inside(inside) => match inside.target() {
                 Target::Deployment { name, .. } => self.at_replica(tier, name, gate).await,
@@ -169,12 +168,7 @@ impl Pursuit<'_> {
         }
     }
 
-    async fn at_replica(
-        &mut self,
-        tier: &Tier,
-        deployment: &str,
-        gate: Gate,
-    ) -> Result<(), Ended> {
+    async fn at_replica(&mut self, tier: &Tier, deployment: &str, gate: Gate) -> Result<(), Ended> {
         let Some((lease, revision)) = self.replica(tier, deployment).await else {
             let deployment = deployment.to_owned();
             return Err(self.not_begun(tier, Failure::NoReplica { deployment }));

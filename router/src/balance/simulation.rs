@@ -169,7 +169,13 @@ fn run(way: Way, routers: usize, speed: f64) -> Came {
             reports_at = ask.at + REPORTED_EVERY;
             for replica in &mut replicas {
                 replica.reported = (0..routers)
-                    .map(|router| replica.in_hand.iter().filter(|(_, by)| *by == router).count())
+                    .map(|router| {
+                        replica
+                            .in_hand
+                            .iter()
+                            .filter(|(_, by)| *by == router)
+                            .count()
+                    })
                     .collect();
             }
         }
@@ -178,7 +184,11 @@ fn run(way: Way, routers: usize, speed: f64) -> Came {
             .iter()
             .enumerate()
             .map(|(place, replica)| {
-                let own = replica.in_hand.iter().filter(|(_, by)| *by == router).count();
+                let own = replica
+                    .in_hand
+                    .iter()
+                    .filter(|(_, by)| *by == router)
+                    .count();
                 let of_others = replica.reported.iter().enumerate();
                 let of_others = of_others.filter(|(by, _)| *by != router);
                 let of_others: usize = of_others.map(|(_, count)| count).sum();
@@ -221,7 +231,12 @@ fn conversations_find_what_is_remembered_of_them_and_wait_less_than_in_any_other
             ("ours", came(ours)),
         ];
         for (name, came) in &ways {
-            let Came { hit_rate, mean, p50, p99 } = came;
+            let Came {
+                hit_rate,
+                mean,
+                p50,
+                p99,
+            } = came;
             let hits = 100.0 * hit_rate;
             writeln!(
                 table,
@@ -235,7 +250,12 @@ fn conversations_find_what_is_remembered_of_them_and_wait_less_than_in_any_other
             assert!(ours.mean < other.mean && ours.p50 < other.p50, "{table}");
             assert!(ours.p99 < other.p99, "{table}");
         }
-        assert!(ours.mean < by_hash.mean && ours.p99 < by_hash.p99, "{table}");
+        assert!(
+            ours.mean < by_hash.mean && ours.p99 < by_hash.p99,
+            "{table}"
+        );
     }
-    println!("| speed | routers | way | remembered | mean ms | p50 | p99 |\n| --- | --- | --- | --- | --- | --- | --- |\n{table}");
+    println!(
+        "| speed | routers | way | remembered | mean ms | p50 | p99 |\n| --- | --- | --- | --- | --- | --- | --- |\n{table}"
+    );
 }

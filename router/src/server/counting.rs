@@ -124,7 +124,13 @@ async fn count(
     let Some(tier) = first else {
         return Ok(estimate);
     };
-    let counted = by_tier(shared, &view.credentials, (settings, &tier), (&ask, decision.draws(0)), until);
+    let counted = by_tier(
+        shared,
+        &view.credentials,
+        (settings, &tier),
+        (&ask, decision.draws(0)),
+        until,
+    );
     let counted = timeout_at(until, counted).await;
     Ok(match counted {
         Ok(Some(tokens)) => (tokens, false),

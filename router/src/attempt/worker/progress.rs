@@ -35,9 +35,13 @@ impl Progress {
     /// Takes down what has come.
     pub fn write(&mut self, tokens: &api::Tokens) {
         let written = self.written.entry(tokens.choice).or_default();
-        written.ids.extend(tokens.tokens.iter().map(|token| token.id));
+        written
+            .ids
+            .extend(tokens.tokens.iter().map(|token| token.id));
         let calls = tokens.tool_calls.iter();
-        let of_calls: usize = calls.map(|call| call.name.len() + call.arguments.len()).sum();
+        let of_calls: usize = calls
+            .map(|call| call.name.len() + call.arguments.len())
+            .sum();
         written.bytes += (tokens.text.len() + of_calls) as u64;
     }
 
@@ -52,11 +56,14 @@ impl Progress {
             return request;
         }
         let adapter = adapter.and_then(|name| kind.adapters.get(name));
-        let choices = self.written.iter().map(|(choice, written)| api::ChoiceProgress {
-            choice: *choice,
-            produced: written.ids.clone(),
-            sent_text_bytes: written.bytes,
-        });
+        let choices = self
+            .written
+            .iter()
+            .map(|(choice, written)| api::ChoiceProgress {
+                choice: *choice,
+                produced: written.ids.clone(),
+                sent_text_bytes: written.bytes,
+            });
         request.resume = Some(api::Resume {
             model_digest: kind.model_digest.clone(),
             adapter_digest: adapter.cloned().unwrap_or_default(),
@@ -121,7 +128,10 @@ mod tests {
         assert_eq!(resumed.prompt_logprobs, None);
         let resume = resumed.resume.unwrap();
         assert_eq!((resume.prompt_ids, resume.seed), (vec![7, 8], 3));
-        assert_eq!((resume.model_digest, resume.adapter_digest), ("m".into(), "d".into()));
+        assert_eq!(
+            (resume.model_digest, resume.adapter_digest),
+            ("m".into(), "d".into())
+        );
         let choices = resume.choices.into_iter();
         let choices: Vec<_> = choices
             .map(|choice| (choice.choice, choice.produced, choice.sent_text_bytes))

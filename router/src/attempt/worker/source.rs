@@ -113,7 +113,10 @@ impl Source {
     /// Whether another replica could go on: something was begun, and nothing of a prompt is still to come.
     pub fn can_go_on(&self) -> bool {
         let mut readings = self.readings.iter();
-        let has_begun = self.readings.iter().any(|reading| reading.progress.has_begun());
+        let has_begun = self
+            .readings
+            .iter()
+            .any(|reading| reading.progress.has_begun());
         has_begun && readings.all(|reading| reading.unread == 0)
     }
 
