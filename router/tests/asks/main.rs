@@ -23,6 +23,7 @@ mod proxy;
 mod records;
 mod redaction;
 mod refusals;
+mod resume;
 mod rig;
 mod routes;
 mod secrets;

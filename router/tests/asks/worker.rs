@@ -1,12 +1,14 @@
 //! A worker that plays what a test wrote down for it, over real gRPC.
 //!
-//! Not imitated: a model, a tokenizer, prompts, limits, sampling, a queue, resuming, every call but
-//! `Generate`, and `Tokenize` and `Choose` where a test says what they answer. The two-node tests cover the same ground with a real worker.
+//! Not imitated: a model, a tokenizer, prompts, limits, sampling, a queue, that what is resumed fits to what was
+//! begun, loads; `Tokenize`, `Choose` and `Describe` only where a test says what they answer. The two-node
+//! tests cover the same ground with a real worker.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use futures::stream::BoxStream;
 use futures::{StreamExt, stream};
@@ -52,6 +54,9 @@ struct Seen {
     scripts: Mutex<VecDeque<Vec<Play>>>,
     asked: Mutex<Vec<GenerateRequest>>,
     cancelled: AtomicUsize,
+    kind: Mutex<Option<(&'static str, &'static str)>>,
+    described: AtomicUsize,
+    goes_on: Mutex<Vec<Play>>,
     /// One for each wait that may end.
     leave: Semaphore,
     /// What is counted of every prompt; nothing refuses to count.
@@ -89,6 +94,9 @@ impl Scripted {
             scripts: Mutex::new(scripts.into_iter().collect()),
             asked: Mutex::default(),
             cancelled: AtomicUsize::default(),
+            kind: Mutex::default(),
+            described: AtomicUsize::default(),
+            goes_on: Mutex::default(),
             leave: Semaphore::new(0),
             tokens: Mutex::default(),
             choice: Mutex::default(),
@@ -109,6 +117,27 @@ impl Scripted {
             seen,
             _server: Arc::new(server),
         }
+    }
+
+    /// Says what it is: of this kernel class, with this adapter. Others say nothing of themselves.
+    pub fn is_of(self, kernel_class: &'static str, adapter: &'static str) -> Self {
+        *self.seen.kind.lock().unwrap() = Some((kernel_class, adapter));
+        self
+    }
+
+    /// What it plays where an answer was begun elsewhere.
+    pub fn goes_on(self, script: Vec<Play>) -> Self {
+        *self.seen.goes_on.lock().unwrap() = script;
+        self
+    }
+
+    /// Waits until the router has heard what it is.
+    pub async fn until_known(&self) {
+        while self.seen.described.load(Ordering::SeqCst) == 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        // The answer is on its way.
+        tokio::time::sleep(Duration::from_millis(300)).await;
     }
 
     /// Prompts have so many tokens.
@@ -283,11 +312,14 @@ impl Worker for Service {
     ) -> Result<Response<Self::GenerateStream>, Status> {
         let request = request.into_inner();
         self.0.asked.lock().unwrap().push(request.clone());
-        let plays = {
-            let mut scripts = self.0.scripts.lock().unwrap();
-            match scripts.len() {
-                0 | 1 => scripts.front().cloned().unwrap_or_default(),
-                _ => scripts.pop_front().unwrap(),
+        let plays = match &request.resume {
+            Some(_) => self.0.goes_on.lock().unwrap().clone(),
+            None => {
+                let mut scripts = self.0.scripts.lock().unwrap();
+                match scripts.len() {
+                    0 | 1 => scripts.front().cloned().unwrap_or_default(),
+                    _ => scripts.pop_front().unwrap(),
+                }
             }
         };
         if let Some(Play::Refuse(code)) = plays.first() {
@@ -373,10 +405,31 @@ impl Worker for Service {
         &self,
         _: Request<DescribeRequest>,
     ) -> Result<Response<DescribeResponse>, Status> {
-        Err(Status::unimplemented("not imitated"))
+        let kind = *self.0.kind.lock().unwrap();
+        let (kernel_class, adapter) = kind.ok_or_else(|| Status::unimplemented("unknown"))?;
+        self.0.described.fetch_add(1, Ordering::SeqCst);
+        Ok(Response::new(DescribeResponse {
+            model_digest: "model".into(),
+            tokenizer_digest: "tokenizer".into(),
+            kernel_class: kernel_class.into(),
+            adapters: vec![AdapterDescription {
+                name: adapter.into(),
+                digest: "adapter".into(),
+                ..AdapterDescription::default()
+            }],
+            ..DescribeResponse::default()
+        }))
     }
 
+    /// Nothing runs, as far as it says.
     async fn watch(&self, _: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
-        Err(Status::unimplemented("not imitated"))
+        if self.0.kind.lock().unwrap().is_none() {
+            return Err(Status::unimplemented("unknown"));
+        }
+        let events = stream::repeat(()).then(|()| async {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            Ok(WatchEvent::default())
+        });
+        Ok(Response::new(events.boxed()))
     }
 }
