@@ -111,6 +111,8 @@ pub(crate) struct Pursuit<'a> {
     pub commit_by: Instant,
     /// At replicas.
     pub trail: Trail,
+    /// A tier is left that can be asked after this one.
+    pub has_above: bool,
 }
 
 impl Pursuit<'_> {
@@ -125,7 +127,8 @@ impl Pursuit<'_> {
                 failure.get_or_insert(Failure::TooSlow { tier });
                 break;
             }
-            let config = self.judge(tier, index + 1 == steps.len());
+            self.has_above = index + 1 < steps.len();
+            let config = self.judge(tier, !self.has_above);
             match self.on_tier(tier, config, false).await {
                 Ok(()) | Err(Ended::Unheard) => return,
                 Err(Ended::Cut(failure)) => return self.fail(self.failed(failure)).await,
@@ -204,6 +207,7 @@ impl Pursuit<'_> {
             self.end(tier, kept.finish, Some(best.score), true).await;
             return;
         }
+        self.has_above = false;
         let config = Config {
             hold_back: HoldBack::Off,
             ..self.judge(&best.tier, true)

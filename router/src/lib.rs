@@ -35,6 +35,7 @@ mod encode;
 mod endpoints;
 mod feedback;
 mod flights;
+mod hold;
 mod identify;
 mod inquiry;
 mod kept;

@@ -30,6 +30,9 @@ const CONNECT: Duration = Duration::from_secs(2);
 /// How soon a replica whose node vanished without a word is noticed.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
 
+/// What one can work on at once that has not said it.
+const UNTOLD_ROOM: u32 = 8;
+
 type Replicas = BTreeMap<SocketAddr, Replica>;
 
 /// All connections; clones are the same.
@@ -134,6 +137,25 @@ impl Pool {
             }
             is_present || replica.running > 0
         });
+    }
+
+    /// How many asks more the replicas can work on at once.
+    pub fn room<'a>(&self, addresses: impl Iterator<Item = &'a SocketAddr>) -> u32 {
+        let now = Instant::now();
+        let replicas = self.lock();
+        let known = addresses.filter_map(|address| replicas.get(address));
+        let known = known.map(|replica| replica.candidate(false, now));
+        let known = known.filter(|candidate| !candidate.is_out);
+        known
+            .map(|candidate| {
+                let room = if candidate.room == 0 {
+                    UNTOLD_ROOM
+                } else {
+                    candidate.room
+                };
+                room.saturating_sub(candidate.load)
+            })
+            .sum()
     }
 
     /// What came of an attempt.

@@ -18,6 +18,7 @@ use crate::decode::Bounds;
 use crate::dial::Dialler;
 use crate::endpoints::Endpoints;
 use crate::flights::Flights;
+use crate::hold::Holds;
 use crate::kept::Kept;
 use crate::load::Book;
 use crate::metrics::Metrics;
@@ -37,6 +38,8 @@ pub(crate) struct Shared {
     pub dialler: Arc<Dialler>,
     pub endpoints: Endpoints,
     pub pool: Pool,
+    /// Asks that wait for a replica to exist.
+    pub holds: Holds,
     pub book: Book,
     pub metrics: Metrics,
     pub tasks: Tasks,
@@ -86,6 +89,7 @@ impl Shared {
             dialler,
             endpoints: Endpoints::new(args.max_endpoint_asks),
             pool: Pool::default(),
+            holds: Holds::default(),
             book: Book::new(),
             metrics,
             tasks: process.tasks().clone(),
@@ -104,6 +108,17 @@ impl Shared {
         let follow = follow(Arc::downgrade(&shared), views, told);
         process.tasks().spawn("follow", follow);
         shared
+    }
+
+    /// Lets asks go that wait for the deployment, as many as its replicas have room for.
+    pub fn release(&self, deployment: &str) {
+        if self.holds.is_holding(deployment) {
+            let view = self.view.borrow().clone();
+            let revisions = view.replicas.get(deployment);
+            let addresses = revisions.into_iter().flat_map(BTreeMap::values).flatten();
+            let room = self.pool.room(addresses);
+            self.holds.release(deployment, room);
+        }
     }
 
     /// What is waited for, or `Ending` where the process ends first.
@@ -182,6 +197,9 @@ async fn follow(shared: Weak<Shared>, mut views: watch::Receiver<Arc<View>>, tol
         let revisions = view.replicas.values().flat_map(BTreeMap::values);
         let present: BTreeSet<SocketAddr> = revisions.flatten().copied().collect();
         shared.pool.follow(&present, &shared.tasks);
+        for deployment in view.replicas.keys() {
+            shared.release(deployment);
+        }
         shared.endpoints.show(&view.table, &shared.metrics);
         drop(shared);
         let until_next = tokio::time::sleep(SECRETS_EVERY);

@@ -10,8 +10,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
-use weir_crds::{Money, RoutePolicy, RoutePolicySpec, SLMDeployment, reasons};
+use weir_crds::{Hold, Money, RoutePolicy, RoutePolicySpec, SLMDeployment, reasons, value};
 
 use crate::last_good::LastGood;
 use crate::tier::{Inside, Target, Tier, model_name};
@@ -60,6 +61,46 @@ pub struct Deployment {
     pub replica_hour: Option<Money>,
     /// The names of its adapters.
     pub adapters: BTreeSet<String>,
+    pub hold: HoldBounds,
+    /// How long its first replica took to become ready, once one has.
+    pub cold_start: Option<Duration>,
+}
+
+/// What a router holds of asks for a deployment that has no replica.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HoldBounds {
+    pub asks: usize,
+    pub bytes: u64,
+    pub wait: Duration,
+}
+
+impl Default for HoldBounds {
+    fn default() -> Self {
+        Self::of(&Hold::default())
+    }
+}
+
+impl HoldBounds {
+    /// What cannot be read, which admission refuses, is as if it were left out.
+    fn of(hold: &Hold) -> Self {
+        let default = Hold::default();
+        let bytes = [&hold.bytes, &default.bytes].map(|bytes| bytes.bytes().ok());
+        let wait = [&hold.wait, &default.wait].map(|wait| value::duration(wait).ok());
+        Self {
+            asks: hold.asks as usize,
+            bytes: bytes.into_iter().flatten().next().unwrap_or_default(),
+            wait: wait.into_iter().flatten().next().unwrap_or_default(),
+        }
+    }
+}
+
+/// A duration as a status tells it: whole, or in seconds and tenths.
+fn told(text: &str) -> Option<Duration> {
+    let in_tenths = || {
+        let seconds: f64 = text.strip_suffix('s')?.parse().ok()?;
+        Duration::try_from_secs_f64(seconds).ok()
+    };
+    value::duration(text).ok().or_else(in_tenths)
 }
 
 /// What one model name means.
@@ -263,10 +304,8 @@ impl Table {
 
     fn add_deployment(&mut self, object: &SLMDeployment) {
         let name = object.metadata.name.clone().unwrap_or_default();
-        let rollout = object
-            .status
-            .as_ref()
-            .and_then(|status| status.rollout.as_ref());
+        let status = object.status.as_ref();
+        let rollout = status.and_then(|status| status.rollout.as_ref());
         let price = object.spec.price.as_ref();
         let deployment = Deployment {
             name: name.clone(),
@@ -286,6 +325,10 @@ impl Table {
                 .iter()
                 .map(|of| of.name.clone())
                 .collect(),
+            hold: HoldBounds::of(&object.spec.scaling.hold),
+            cold_start: status
+                .and_then(|status| status.cold_start.as_ref())
+                .and_then(|cold| told(cold.total_text.as_deref()?)),
         };
         let adapters = deployment.adapters.clone();
         self.deployments.insert(name.clone(), Arc::new(deployment));

@@ -40,6 +40,9 @@ pub const HONOURED: Honoured = Honoured {
         // Both are looked at below: there is no autoscaling yet, so they have to agree.
         "spec.scaling.min",
         "spec.scaling.max",
+        "spec.scaling.hold.asks",
+        "spec.scaling.hold.bytes",
+        "spec.scaling.hold.wait",
     ],
     values: &[
         ("spec.engine.protocol", &[r#""Weir""#]),
@@ -47,9 +50,6 @@ pub const HONOURED: Honoured = Honoured {
         ("spec.scaling.utilization", &[r#""0.8""#]),
         ("spec.scaling.downAfter", &[r#""5m""#]),
         ("spec.scaling.zeroAfter", &[r#""10m""#]),
-        ("spec.scaling.hold.asks", &["1000"]),
-        ("spec.scaling.hold.bytes", &[r#""64Mi""#]),
-        ("spec.scaling.hold.wait", &[r#""2m""#]),
         ("spec.rollout.strategy", &[r#""Canary""#]),
         (
             "spec.rollout.steps",

@@ -7,6 +7,7 @@ use http::HeaderValue;
 use sha2::{Digest, Sha256};
 use tokio::time::{Instant, timeout_at};
 use tracing::Instrument;
+use weir_policy::table::HoldBounds;
 use weir_policy::tier::{Endpoint, Target, Tier, model_name};
 
 use super::gate::Gate;
@@ -20,6 +21,7 @@ use crate::credentials::Credentials;
 use crate::decision::Whom;
 use crate::dial::Reach;
 use crate::endpoints::Pass;
+use crate::hold::Waited;
 use crate::load::Doing;
 use crate::refusal::Failure;
 use crate::replicas::{Lease, Wanted};
@@ -30,6 +32,9 @@ use crate::wire::Wire;
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// Doubled with each try, so that a tier that is coming back is not met by everybody at once.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
+
+/// How long the first replica of a deployment takes that never had one.
+const UNTOLD_START: Duration = Duration::from_secs(10);
 
 /// An answer on its way, from wherever it comes.
 pub(super) enum Source {
@@ -169,9 +174,9 @@ impl Pursuit<'_> {
     }
 
     async fn at_replica(&mut self, tier: &Tier, deployment: &str, gate: Gate) -> Result<(), Ended> {
-        let Some((lease, revision)) = self.replica(tier, deployment).await else {
-            let deployment = deployment.to_owned();
-            return Err(self.not_begun(tier, Failure::NoReplica { deployment }));
+        let (lease, revision) = match self.replica(tier, deployment).await {
+            Ok(found) => found,
+            Err(failure) => return Err(self.not_begun(tier, failure)),
         };
         self.trail.tried.insert(lease.address);
         self.trail.at = Some(At {
@@ -215,6 +220,8 @@ impl Pursuit<'_> {
                 Err(Ended::Failed(failure))
             }
         };
+        // One more can be taken.
+        self.shared.release(deployment);
         if let Some(at) = &self.trail.at {
             match &ended {
                 Ok(()) | Err(Ended::Dropped { .. }) => self.shared.pool.answered(at.address),
@@ -227,19 +234,13 @@ impl Pursuit<'_> {
         ended
     }
 
-    /// A replica of the deployment and its revision; waits a little for one to become ready, and
-    /// that wait does not count against the ask.
-    async fn replica(&mut self, tier: &Tier, deployment: &str) -> Option<(Lease, String)> {
-        let mut views = self.shared.view.clone();
-        if !views.borrow().has_replica(deployment) {
-            let began = Instant::now();
-            let _held = self.shared.book.count(deployment, Doing::Held);
-            let ready = views.wait_for(|view| view.has_replica(deployment));
-            // Whether somebody came is seen below.
-            let _ = tokio::time::timeout(self.shared.args.replica_wait, ready).await;
-            self.commit_by += began.elapsed();
+    /// A replica of the deployment and its revision; where there is none, one is waited for.
+    async fn replica(&mut self, tier: &Tier, deployment: &str) -> Result<(Lease, String), Failure> {
+        let has_replica = self.shared.view.borrow().has_replica(deployment);
+        if !has_replica || self.shared.holds.is_holding(deployment) {
+            self.hold(tier, deployment).await?;
         }
-        let view = views.borrow().clone();
+        let view = self.shared.view.borrow().clone();
         let wish = self.wish(tier);
         let replicas = view.replicas_of(deployment, wish.place());
         let addresses: Vec<_> = replicas.iter().map(|(address, _)| *address).collect();
@@ -247,15 +248,53 @@ impl Pursuit<'_> {
             wish,
             adapter: tier.adapter(),
         };
-        let lease = self
-            .shared
-            .pool
-            .pick(&addresses, &self.trail.tried, wanted)?;
+        let pool = &self.shared.pool;
+        let lease = pool.pick(&addresses, &self.trail.tried, wanted);
+        let lease = lease.ok_or_else(|| Failure::NoReplica {
+            deployment: deployment.to_owned(),
+        })?;
         let of = replicas
             .iter()
             .find(|(address, _)| *address == lease.address);
         let revision = of.map(|(_, revision)| (*revision).to_owned());
-        Some((lease, revision.unwrap_or_default()))
+        Ok((lease, revision.unwrap_or_default()))
+    }
+
+    /// Waits until a replica is there and has room: as long as the deployment says, or only a little where a
+    /// tier above can be asked. That wait does not count against the ask.
+    async fn hold(&mut self, tier: &Tier, deployment: &str) -> Result<(), Failure> {
+        let (bounds, cold_start) = {
+            let view = self.shared.view.borrow();
+            let facts = view.table.deployment(deployment);
+            match facts {
+                Some(facts) => (facts.hold, facts.cold_start),
+                // A policy may name what is not there.
+                None => (HoldBounds::default(), None),
+            }
+        };
+        let longest = match self.has_above {
+            true => bounds.wait.min(self.shared.args.replica_wait),
+            false => bounds.wait,
+        };
+        let tenant = self.decision.state().tenant.clone();
+        let began = Instant::now();
+        let _held = self.shared.book.count(deployment, Doing::Held);
+        let ask = (tenant.as_str(), self.ask.prompt_bytes());
+        let holds = &self.shared.holds;
+        let waited = holds.wait(deployment, ask, &bounds, longest).await;
+        self.commit_by += began.elapsed();
+        match waited {
+            Waited::Released => Ok(()),
+            // Somebody may have come this moment.
+            Waited::Enough if self.shared.view.borrow().has_replica(deployment) => Ok(()),
+            Waited::Enough => Err(Failure::NoReplica {
+                deployment: deployment.to_owned(),
+            }),
+            Waited::Full => Err(Failure::Overloaded {
+                tier: tier.name().to_owned(),
+                retry_after: Some(cold_start.unwrap_or(UNTOLD_START)),
+            }),
+        }
     }
 
     async fn at_endpoint(

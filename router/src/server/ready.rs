@@ -144,6 +144,7 @@ impl Job {
             out: &self.events,
             commit_by: ready.commit_by,
             trail: Trail::default(),
+            has_above: false,
         };
         tokio::select! {
             biased;

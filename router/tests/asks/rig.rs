@@ -290,6 +290,7 @@ pub fn world(policy: Value, frontier: &str, replicas: &[SocketAddr]) -> World {
         "spec": {
             "model": { "source": "file:///models/triage" }, "price": { "replicaHour": "0.36" },
             "adapters": [{ "name": "tickets", "source": "file:///models/tickets" }],
+            "scaling": { "hold": { "wait": "50ms" } },
         },
     });
     let revision = ("11111111".to_owned(), replicas.iter().copied().collect());

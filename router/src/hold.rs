@@ -1,0 +1,170 @@
+//! Asks that wait for a replica of a deployment to exist.
+//!
+//! While there is none they stand in a queue, bounded by number, bytes and age. Once there are some, they are
+//! let go as fast as replicas have room, and whoever comes meanwhile stands behind them: a replica that has
+//! just come is not met by everybody at once.
+
+mod queue;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+use weir_policy::table::HoldBounds;
+
+use queue::Queue;
+
+/// Everything that waits, by deployment; clones are the same.
+#[derive(Clone, Default)]
+pub(crate) struct Holds {
+    holds: Arc<Mutex<BTreeMap<String, Hold>>>,
+}
+
+#[derive(Default)]
+struct Hold {
+    queue: Queue,
+    waking: BTreeMap<u64, oneshot::Sender<()>>,
+}
+
+/// Why an ask waits no longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Waited {
+    /// It may go on.
+    Released,
+    /// As long as it may.
+    Enough,
+    /// There is no room for one more.
+    Full,
+}
+
+impl Holds {
+    /// Whether anybody waits for the deployment: then everybody does.
+    pub fn is_holding(&self, deployment: &str) -> bool {
+        self.lock().contains_key(deployment)
+    }
+
+    /// Stands behind those who wait, as an ask of `bytes`.
+    pub async fn wait(
+        &self,
+        deployment: &str,
+        (tenant, bytes): (&str, u64),
+        bounds: &HoldBounds,
+        longest: Duration,
+    ) -> Waited {
+        let (waking, woken) = oneshot::channel();
+        let number = {
+            let mut holds = self.lock();
+            let hold = holds.entry(deployment.to_owned()).or_default();
+            let Some(number) = hold.queue.enter(bounds, tenant, bytes) else {
+                forget(&mut holds, deployment);
+                return Waited::Full;
+            };
+            hold.waking.insert(number, waking);
+            number
+        };
+        let _place = Place {
+            holds: self,
+            deployment,
+            tenant,
+            number,
+        };
+        match timeout(longest, woken).await {
+            Ok(Ok(())) => Waited::Released,
+            _ => Waited::Enough,
+        }
+    }
+
+    /// Lets as many go as there is room for now.
+    pub fn release(&self, deployment: &str, room: u32) {
+        let mut holds = self.lock();
+        let Some(hold) = holds.get_mut(deployment) else {
+            return;
+        };
+        for _ in 0..room {
+            let Some(number) = hold.queue.next() else {
+                break;
+            };
+            if let Some(waking) = hold.waking.remove(&number) {
+                // One that has just given up is not there to hear it.
+                let _ = waking.send(());
+            }
+        }
+        forget(&mut holds, deployment);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Hold>> {
+        self.holds.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn forget(holds: &mut BTreeMap<String, Hold>, deployment: &str) {
+    if holds
+        .get(deployment)
+        .is_some_and(|hold| hold.queue.is_empty())
+    {
+        holds.remove(deployment);
+    }
+}
+
+/// Left when its ask goes, however that ends.
+struct Place<'a> {
+    holds: &'a Holds,
+    deployment: &'a str,
+    tenant: &'a str,
+    number: u64,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let mut holds = self.holds.lock();
+        if let Some(hold) = holds.get_mut(self.deployment) {
+            hold.waking.remove(&self.number);
+            hold.queue.leave(self.tenant, self.number);
+        }
+        forget(&mut holds, self.deployment);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BOUNDS: HoldBounds = HoldBounds {
+        asks: 2,
+        bytes: 100,
+        wait: Duration::from_secs(120),
+    };
+
+    #[tokio::test(start_paused = true)]
+    async fn asks_wait_until_there_is_room_or_their_time_is_up() {
+        let holds = Holds::default();
+        let wait = |tenant| holds.wait("triage", (tenant, 1), &BOUNDS, BOUNDS.wait);
+        let release = async {
+            tokio::task::yield_now().await;
+            assert!(holds.is_holding("triage"));
+            assert_eq!(wait("c").await, Waited::Full);
+            holds.release("other", 9);
+            holds.release("triage", 1);
+        };
+        let (one, two, ()) = tokio::join!(wait("a"), wait("b"), release);
+        assert_eq!((one, two), (Waited::Released, Waited::Enough));
+        assert!(!holds.is_holding("triage"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_ask_whose_client_leaves_makes_place() {
+        let holds = Holds::default();
+        let wait = || holds.wait("triage", ("a", 1), &BOUNDS, BOUNDS.wait);
+        {
+            let (mut one, mut two) = (Box::pin(wait()), Box::pin(wait()));
+            assert!(futures::poll!(&mut one).is_pending());
+            assert!(futures::poll!(&mut two).is_pending());
+            assert_eq!(wait().await, Waited::Full);
+            drop(one);
+            assert!(futures::poll!(Box::pin(wait())).is_pending());
+        }
+        assert!(!holds.is_holding("triage"));
+    }
+}
