@@ -12,6 +12,7 @@ mod decisions;
 mod dialects;
 mod ending;
 mod failures;
+mod hold;
 mod idempotency;
 mod inputs;
 mod leaving;

@@ -1,0 +1,140 @@
+//! Asks for a deployment that has no replica.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::StatusCode;
+use serde_json::{Value, json};
+use tokio::time::timeout;
+use weir_router::World;
+
+use crate::rig::{Rig, Setup, header, json_of, merge, world};
+use crate::worker::{Play, Scripted, sure};
+
+/// Far below what is waited for.
+const SOON: Duration = Duration::from_secs(30);
+
+/// A policy of the small tier alone.
+fn alone() -> Value {
+    json!({ "tiers": [{ "name": "small", "deployment": { "name": "triage" } }] })
+}
+
+/// The same world, whose deployment holds like this.
+fn holding(rig: &Rig, policy: Value, hold: Value, replicas: &[&Scripted]) -> World {
+    let replicas: Vec<_> = replicas.iter().map(|worker| worker.address).collect();
+    let mut world = world(policy, &rig.frontier, &replicas);
+    let mut deployment = serde_json::to_value(&*world.deployments[0]).unwrap();
+    merge(
+        &mut deployment,
+        json!({ "spec": { "scaling": { "hold": hold } } }),
+    );
+    merge(
+        &mut deployment,
+        json!({ "status": { "coldStart": { "totalText": "17.5s" } } }),
+    );
+    world.deployments = vec![Arc::new(serde_json::from_value(deployment).unwrap())];
+    world
+}
+
+async fn rig(policy: Value, hold: Value) -> Rig {
+    let rig = Rig::start(Setup {
+        policy: policy.clone(),
+        ..Setup::default()
+    })
+    .await;
+    let world = holding(&rig, policy, hold, &[]);
+    rig.follow(world).await;
+    rig
+}
+
+async fn until_held(rig: &Rig, count: usize) {
+    rig.until("they are held", |load| {
+        load["deployments"]["triage"]["held"] == count
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn asks_wait_for_a_replica_to_come_and_none_is_lost() {
+    let hold = json!({ "wait": "2m" });
+    let rig = rig(alone(), hold.clone()).await;
+    let worker = Scripted::start([sure()]).await;
+    let come = async {
+        until_held(&rig, 3).await;
+        rig.follow(holding(&rig, alone(), hold, &[&worker])).await;
+    };
+    let asks = async { tokio::join!(rig.ask(json!({})), rig.ask(json!({})), rig.ask(json!({}))) };
+    let ((one, two, three), ()) = timeout(SOON, async { tokio::join!(asks, come) })
+        .await
+        .unwrap();
+    for response in [one, two, three] {
+        assert_eq!(response.status(), StatusCode::OK);
+        assert_eq!(header(&response, "x-weir-tier"), "small");
+    }
+    until_held(&rig, 0).await;
+}
+
+#[tokio::test]
+async fn beyond_what_is_held_asks_are_told_when_to_come_back() {
+    let rig = rig(alone(), json!({ "asks": 1, "wait": "2m" })).await;
+    let refused = async {
+        until_held(&rig, 1).await;
+        let response = rig.ask(json!({})).await;
+        assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!(
+            header(&response, "retry-after"),
+            "18",
+            "as long as a start takes"
+        );
+        assert_eq!(json_of(response).await["error"]["code"], "overloaded");
+    };
+    tokio::select! {
+        _ = rig.ask(json!({})) => panic!("nobody is there to answer"),
+        () = refused => {}
+    }
+    // Its client has left.
+    until_held(&rig, 0).await;
+}
+
+#[tokio::test]
+async fn an_ask_waits_no_longer_than_the_deployment_says() {
+    let rig = rig(alone(), json!({ "wait": "100ms" })).await;
+    let response = timeout(SOON, rig.ask(json!({}))).await.unwrap();
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(json_of(response).await["error"]["code"], "no_replica");
+}
+
+#[tokio::test]
+async fn where_a_tier_above_can_answer_it_is_not_waited_for() {
+    let rig = rig(json!({}), json!({ "wait": "2m" })).await;
+    let response = timeout(SOON, rig.ask(json!({}))).await.unwrap();
+    assert_eq!(header(&response, "x-weir-tier"), "frontier");
+}
+
+#[tokio::test]
+async fn those_who_were_held_are_let_go_as_replicas_have_room_for_them() {
+    let hold = json!({ "wait": "2m" });
+    let rig = rig(alone(), hold.clone()).await;
+    let worker = Scripted::start([vec![Play::Wait, Play::Say("billing", -0.01), Play::End]]).await;
+    let asks = (0..12).map(|_| rig.ask(json!({})));
+    let asks = futures::future::join_all(asks);
+    let come = async {
+        until_held(&rig, 12).await;
+        rig.follow(holding(&rig, alone(), hold, &[&worker])).await;
+        // A replica that has not said what it can take gets eight.
+        until_held(&rig, 4).await;
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        assert_eq!(worker.asked().len(), 8);
+        for _ in 0..12 {
+            worker.go_on();
+        }
+    };
+    let (answers, ()) = timeout(SOON, async { tokio::join!(asks, come) })
+        .await
+        .unwrap();
+    assert!(
+        answers
+            .iter()
+            .all(|response| response.status() == StatusCode::OK)
+    );
+}
