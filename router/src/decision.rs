@@ -82,7 +82,7 @@ impl Step {
 /// How the tiers of an ask were chosen.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub(crate) struct Routed {
-    /// `order`, `rule`, `pin`, `classifier`, `classifier_failed` or `joined`; empty where it did not come to that.
+    /// `order`, `rule`, `pin`, `sticky`, `classifier`, `classifier_failed` or `joined`; empty where it did not come to that.
     pub by: &'static str,
     /// Of the rule, or of the tier that was pinned or classified.
     pub name: String,

@@ -56,6 +56,7 @@ mod server;
 mod settle;
 mod shared;
 mod spans;
+mod sticky;
 mod store;
 mod text;
 mod throttle;

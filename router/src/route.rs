@@ -1,5 +1,5 @@
 //! Phase 4: which tiers of a policy an ask begins with: the client's pin, the first rule that matches,
-//! or what the classifier says; else all of them in their order. The decision says which, and why.
+//! where its conversation was raised to, or what the classifier says; else all of them in their order. The decision says which, and why.
 //!
 //! Privacy stands above all of them: what they choose becomes a plan of tiers that the ask may go to,
 //! or a refusal.
@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 use weir_policy::Plan;
 use weir_policy::rules::{Evaluation, Length, Rule, Then, drawn, first_match};
+use weir_policy::table::Owner;
 use weir_policy::tier::Tier;
 use weir_policy::validate::Settings;
 
@@ -24,6 +25,7 @@ use crate::matching::Matched;
 use crate::plan::plan;
 use crate::refusal::Refusal;
 use crate::shared::Shared;
+use crate::sticky::Conversation;
 use crate::wire::Wire;
 use facts::Gathered;
 pub(crate) use pin::PIN;
@@ -66,6 +68,9 @@ impl Crossing<'_> {
             return self.follow(rule, routed);
         }
         let all = self.plan_over(&settings.tiers)?;
+        if let Some(plan) = self.stuck() {
+            return Ok(plan);
+        }
         // Where one tier is left there is nothing to choose; and the vectors of one model go with those
         // of no other, whatever an input is about.
         match all.steps().len() {
@@ -137,6 +142,32 @@ impl Crossing<'_> {
         };
         self.record(routed);
         self.plan_over(&chosen)
+    }
+
+    /// The tiers from where the conversation was raised to; nothing where it was not, or none of them may take
+    /// the ask.
+    fn stuck(&self) -> Option<Plan> {
+        let settings = self.settings();
+        let conversation = self.conversation()?;
+        let tier = self.shared.raised.tier(conversation, Instant::now())?;
+        let place = settings.tiers.iter().position(|of| of.name() == tier)?;
+        let plan = self.plan_over(&settings.tiers[place..]).ok()?;
+        self.record(Routed {
+            by: "sticky",
+            name: tier,
+            ..Routed::default()
+        });
+        Some(plan)
+    }
+
+    /// The one that the ask is part of, where the policy wants it to stay together.
+    pub fn conversation(&self) -> Option<Conversation> {
+        let Owner::Policy(policy) = &self.matched.route.owner else {
+            return None;
+        };
+        let beginning = self.settings().is_sticky.then(|| self.ask.beginning())??;
+        let tenant = self.decision.state().tenant.clone();
+        Some(Conversation::of(&policy.name, &tenant, beginning))
     }
 
     /// The tiers from where the classifier says; nothing where it says nothing, or none of them may

@@ -25,6 +25,7 @@ use crate::metrics::Metrics;
 use crate::refusal::Refusal;
 use crate::replicas::Pool;
 use crate::room::Room;
+use crate::sticky::Raised;
 use crate::store::{Means, Stores};
 use crate::text;
 use crate::world::{View, World, compiled};
@@ -50,6 +51,8 @@ pub(crate) struct Shared {
     pub ids: Ids,
     /// Asks under an `Idempotency-Key`.
     pub flights: Arc<Flights>,
+    /// Conversations that stay where they were raised to.
+    pub raised: Raised,
     /// What can be asked about decisions.
     pub kept: Kept,
     /// For the texts of asks.
@@ -98,6 +101,7 @@ impl Shared {
             bodies: Bounds::new(args),
             ids,
             flights: Arc::default(),
+            raised: Raised::default(),
             kept: Kept::default(),
             texts: text::room(),
             answers: Room::of(args.max_answers_bytes),

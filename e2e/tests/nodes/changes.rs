@@ -106,12 +106,12 @@ fn only_router(stage: &Stage) -> Result<Value> {
 
 /// The update takes the name away that clients use: were it served, they would notice.
 pub async fn an_invalid_update_of_a_policy_leaves_the_old_one_serving(stage: &Stage) -> Result<()> {
-    let patch = |models: &str, sticky: &str| {
+    let patch = |models: &str, classifier: &str| {
         stage.kubectl(&format!(
-            r#"patch routepolicy support --type=merge --patch={{"spec":{{"models":["{models}"],"sticky":"{sticky}"}}}}"#
+            r#"patch routepolicy support --type=merge --patch={{"spec":{{"models":["{models}"],"classifier":{classifier}}}}}"#
         ))
     };
-    patch("renamed", "Conversation")?;
+    patch("renamed", r#"{"learned":{}}"#)?;
     let told = eventually(NOTICE, || {
         let [status, reason, message] = stage.condition("routepolicy/support", "Stalled")?;
         ensure!(
@@ -119,7 +119,7 @@ pub async fn an_invalid_update_of_a_policy_leaves_the_old_one_serving(stage: &St
             "{status} {reason}: {message}"
         );
         ensure!(
-            message.contains("spec.sticky"),
+            message.contains("spec.classifier.learned"),
             "the message is {message:?}"
         );
         Ok(())
@@ -128,7 +128,7 @@ pub async fn an_invalid_update_of_a_policy_leaves_the_old_one_serving(stage: &St
     let served = both_are_answered(stage);
     // It never saw the policy as it was: it has to find it in the leader's ConfigMap.
     let restarted = both_are_answered_by_a_fresh_router(stage).await;
-    patch(MODEL, "None")?;
+    patch(MODEL, "null")?;
     stage.kubectl("wait routepolicy/support --for=condition=Ready --timeout=60s")?;
     told.and(served).and(restarted)?;
     both_are_answered(stage)

@@ -19,7 +19,7 @@ async fn an_invalid_update_leaves_the_last_good_one_and_says_why() {
     until(json!(1), || last_good(&world)["generation"].clone()).await;
 
     // Admission takes it; nobody honours it yet.
-    let change = json!({ "spec": { "sticky": "Conversation", "models": ["renamed"] } });
+    let change = json!({ "spec": { "classifier": { "learned": {} }, "models": ["renamed"] } });
     world.patch("rpol/support", "", &change);
     until("True/NotImplemented".to_owned(), || {
         world.condition("rpol/support", "Stalled")
@@ -32,16 +32,14 @@ async fn an_invalid_update_leaves_the_last_good_one_and_says_why() {
     let message = policy["status"]["conditions"][0]["message"]
         .as_str()
         .unwrap();
-    assert!(message.contains("spec.sticky"), "{message}");
+    assert!(message.contains("spec.classifier.learned"), "{message}");
     assert!(
         message.contains("generation 1 goes on serving"),
         "{message}"
     );
     assert_eq!(policy["status"]["observedGeneration"], 2);
-    assert_eq!(
-        policy["spec"]["sticky"], "Conversation",
-        "a spec is the user's"
-    );
+    let learned = &policy["spec"]["classifier"]["learned"];
+    assert!(learned.is_object(), "a spec is the user's");
 
     // One that starts afresh knows no more than what is written down.
     operator.stop();
@@ -49,7 +47,11 @@ async fn an_invalid_update_leaves_the_last_good_one_and_says_why() {
     second.quiet().await;
     assert_eq!(last_good(&world)["generation"], 1);
 
-    world.patch("rpol/support", "", &json!({ "spec": { "sticky": "None" } }));
+    world.patch(
+        "rpol/support",
+        "",
+        &json!({ "spec": { "classifier": null } }),
+    );
     until(json!(3), || last_good(&world)["generation"].clone()).await;
     until(String::new(), || world.condition("rpol/support", "Stalled")).await;
 }

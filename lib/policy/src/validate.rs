@@ -18,8 +18,8 @@ use regex::Regex;
 use serde_json::Value;
 use weir_cascade::{Config, HoldBack, Signals};
 use weir_crds::{
-    Fraction, HeaderValues, HoldBackMode, OnAllUnsure, Retries, RoutePolicySpec, is_entry_name,
-    is_object_name, reasons, value,
+    Fraction, HeaderValues, HoldBackMode, OnAllUnsure, Retries, RoutePolicySpec, Sticky,
+    is_entry_name, is_object_name, reasons, value,
 };
 
 use crate::honoured::Honoured;
@@ -63,6 +63,8 @@ pub struct Settings {
     /// Who may name a tier in a request.
     pub pin_tenants: BTreeSet<String>,
     pub records: Records,
+    /// A conversation that was raised to a tier begins there the next time.
+    pub is_sticky: bool,
 }
 
 impl Settings {
@@ -117,11 +119,11 @@ pub const HONOURED: Honoured = Honoured {
         "spec.retries",
         "spec.onAllUnsure",
         "spec.records",
+        "spec.sticky",
     ],
     values: &[
         // What a worker writes keeps to the form that was asked for, so nothing looks at that again.
         ("spec.tiers[].accept.escalateOn.schemaFailure", &["true"]),
-        ("spec.sticky", &["\"None\""]),
     ],
 };
 
@@ -166,6 +168,7 @@ pub fn settings(spec: &RoutePolicySpec) -> Result<Settings, Vec<Problem>> {
         classifier: check.classifier(spec),
         pin_tenants: check.pins(spec),
         records: check.records(spec),
+        is_sticky: spec.sticky == Sticky::Conversation,
     };
     match check.problems.is_empty() {
         true => Ok(settings),

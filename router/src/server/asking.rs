@@ -66,6 +66,7 @@ pub(super) async fn answer(
         headers,
         until: commit_by,
     };
+    let conversation = crossing.conversation();
     let plan = planned(&unsettled, crossing).await?;
     keep_text(&unsettled, &settings, ask);
     let ready = Ready {
@@ -73,6 +74,7 @@ pub(super) async fn answer(
         ask: heard.ask,
         settings,
         plan,
+        conversation,
         credentials: view.credentials.clone(),
         _permit: heard.permit,
         _held: heard.held,

@@ -23,6 +23,7 @@ use crate::encode::{self, Encoder};
 use crate::flights::Lead;
 use crate::refusal::{Failure, Refusal};
 use crate::settle::Unsettled;
+use crate::sticky::Conversation;
 use crate::wire::Wire;
 
 /// How far an attempt may run ahead of a client that reads slowly.
@@ -33,6 +34,8 @@ pub(super) struct Ready {
     pub(super) ask: Ask,
     pub(super) settings: Arc<Settings>,
     pub(super) plan: Plan,
+    /// That stays at the tier it was raised to.
+    pub(super) conversation: Option<Conversation>,
     pub(super) credentials: Arc<Credentials>,
     /// When the first byte must have been committed.
     pub(super) commit_by: Instant,
@@ -158,6 +161,13 @@ impl Job {
             () = self.events.closed() => {}
         }
         let mut state = decision.state();
+        if let (Some(conversation), Outcome::Answered { tier, .. }) =
+            (ready.conversation, &state.outcome)
+            && steps.first().is_some_and(|first| first.name() != tier)
+        {
+            let raised = &self.unsettled.shared.raised;
+            raised.raise(conversation, tier, Instant::now());
+        }
         if state.outcome == Outcome::Broken && self.events.is_closed() {
             state.outcome = Outcome::Disconnected;
         }

@@ -29,6 +29,7 @@ mod rig;
 mod routes;
 mod secrets;
 mod silence;
+mod sticky;
 mod stores;
 mod tls;
 mod upstreams;

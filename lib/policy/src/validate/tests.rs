@@ -309,7 +309,6 @@ fn what_nobody_honours_yet_is_refused_by_name() {
             json!([{ "period": "Month", "limit": "5" }]),
             "spec.budget",
         ),
-        ("/sticky", json!("Conversation"), "spec.sticky"),
         ("/cache", json!({ "exact": "10m" }), "spec.cache"),
     ] {
         let problems = validate(&with(at, value));
