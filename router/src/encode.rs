@@ -23,10 +23,9 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::answer::{Begin, End, Event, Piece};
 use crate::ask::Ask;
-use crate::decision::Outcome;
+use crate::decision::{Decision, Outcome};
 use crate::refusal::Refusal;
 use crate::room::Part;
-use crate::settle::Unsettled;
 use crate::wire::Wire;
 pub(crate) use gathered::Gathered;
 pub(crate) use respond::{
@@ -108,8 +107,8 @@ pub(crate) struct Encoder {
     ping_every: Duration,
     /// What is gathered takes this.
     room: Part,
-    /// Settled no sooner than this is over, which may refuse what was answered.
-    unsettled: Option<Arc<Unsettled>>,
+    /// Of the ask, which this may refuse although it was answered.
+    decision: Option<Arc<Decision>>,
 }
 
 /// An answer that was gathered, and what is known about it.
@@ -152,14 +151,14 @@ impl Encoder {
             instead,
             ping_every: PING_EVERY,
             room,
-            unsettled: None,
+            decision: None,
         }
     }
 
-    /// The same, of an ask that is settled when its answer is sent.
-    pub fn of(self, unsettled: Arc<Unsettled>) -> Self {
+    /// The same, for an ask with this decision.
+    pub fn of(self, decision: Arc<Decision>) -> Self {
         Self {
-            unsettled: Some(unsettled),
+            decision: Some(decision),
             ..self
         }
     }
@@ -233,12 +232,12 @@ impl Encoder {
 
     /// Writes down that the answer ends so; gives whether money was spent on it.
     fn refused(&self, refusal: &Refusal) -> bool {
-        let Some(unsettled) = &self.unsettled else {
+        let Some(decision) = &self.decision else {
             return true;
         };
         let status = refusal.status().as_u16();
-        unsettled.decision.state().outcome = Outcome::Refused { status };
-        unsettled.decision.money_was_spent()
+        decision.state().outcome = Outcome::Refused { status };
+        decision.money_was_spent()
     }
 
     /// What one event is on the wire, and whether the stream is over. `None`: whoever had the ask in

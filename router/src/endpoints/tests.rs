@@ -70,7 +70,8 @@ async fn an_endpoint_that_is_not_reached_is_left_alone_and_then_probed() {
 #[tokio::test(start_paused = true)]
 async fn an_endpoint_that_hangs_is_left_alone_although_nobody_waits_as_long_as_it_may_take() {
     let endpoints = Endpoints::new(8);
-    let hanging = endpoint("http://a", None);
+    let mut hanging = endpoint("http://a", None);
+    hanging.timeouts.first_byte = 30 * SECOND;
     let half = hanging.timeouts.first_byte / 2;
     for (waits, state) in [(half - SECOND, 0), (half, 2)] {
         for _ in 0..5 {

@@ -60,7 +60,10 @@ impl Ready {
         let created = jiff::Timestamp::now().as_second();
         let room = shared.answers.part();
         let encoder = Encoder::new(&self.ask, &unsettled.decision.id, created, room);
-        let encoder = encoder.of(unsettled.clone());
+        let encoder = encoder.of(unsettled.decision.clone());
+        // A whole answer may yet be refused when all of it is there; a stream is read by its client, who may
+        // take his time.
+        let gathered = headers_after.is_none().then(|| unsettled.clone());
         let (events, received) = mpsc::channel(EVENTS_AHEAD + 1);
         let last_word = events.clone().try_reserve_owned();
         let job = Job {
@@ -74,7 +77,11 @@ impl Ready {
         shared
             .tasks
             .spawn("ask", job.run().instrument(Span::current()));
-        let delivered = deliver(wire, encoder, received, headers_after);
+        let delivered = async move {
+            let response = deliver(wire, encoder, received, headers_after).await;
+            drop(gathered);
+            response
+        };
         let Some(lead) = lead else {
             return Ok(delivered.await);
         };

@@ -149,11 +149,17 @@ async fn an_ask_that_is_not_asked_of_any_tier_when_time_is_up_is_told_so() {
         ..Setup::default()
     })
     .await;
-    let (response, ()) = tokio::join!(rig.ask(json!({})), async {
+    let body = json!({
+        "model": "assistant", "messages": [{ "role": "user", "content": "hi" }],
+    });
+    let request = Client::new().post(format!("{}/v1/chat/completions", rig.url));
+    let ending = async {
         rig.until_counted("weir_router_asks_running 1").await;
         rig.begin_end();
-    });
+        timeout(SOON, rig.ended()).await.unwrap();
+    };
+    let (response, ()) = tokio::join!(request.body(body.to_string()).send(), ending);
+    let response = response.unwrap();
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(json_of(response).await["error"]["code"], "router_ending");
-    timeout(SOON, rig.ended()).await.unwrap();
 }

@@ -117,7 +117,9 @@ impl Passage {
                 Read::Other => (None, 1),
             };
             match value {
-                Some(value) if restored.len() + value.len() <= most => self.write(value, restored),
+                Some(value) if restored.len() + value.len() + text.len() <= most => {
+                    self.write(value, restored)
+                }
                 _ => self.pass(&text[..len], restored),
             }
             text = &text[len..];
