@@ -22,7 +22,6 @@ What defaults do today, where that is less than their name says:
 - `rollout.strategy: Canary`: a new revision is started beside the old one and takes over when all its replicas are ready;
   there are no steps and no guard.
 - `engine.maxSequences` above 256 is 256, as many as a step has tokens. Left out it is measured at the start, 8 at the least.
-- `scaling.hold`: an ask for a deployment without a ready replica waits at most 2 s, then goes up a tier or gets 503.
 - `model.quantization: Auto`: the file's own type, or 8 bits where only that fits in memory, makes room for the context that was
   asked for, or doubles the context there is room for.
 - `records.to: OTel`: a span, where the router was given a collector, and always a log line.

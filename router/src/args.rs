@@ -132,7 +132,8 @@ pub struct Args {
     #[arg(long, env = "WEIR_CONNECTION_PATIENCE", value_name = "DURATION", value_parser = parse_duration, default_value = "2m")]
     pub connection_patience: Duration,
 
-    /// How long an ask waits for a replica to become ready before it is refused.
+    /// How long an ask waits for a replica to become ready where a tier above can be asked. Where none can, the
+    /// deployment's `scaling.hold.wait` says it.
     #[arg(long, env = "WEIR_REPLICA_WAIT", value_name = "DURATION", value_parser = parse_duration, default_value = "2s")]
     pub replica_wait: Duration,
 

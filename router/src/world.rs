@@ -227,11 +227,11 @@ mod tests {
     #[test]
     fn a_canary_with_replicas_gets_its_share() {
         let both: &[(&str, &[&str])] = &[("new", &["10.0.0.2:1"]), ("old", &["10.0.0.1:1"])];
-        let view = self::view("old", both);
-        let of_new = (0..100).filter(|place| chosen_at(&view, *place) == ["new 10.0.0.2:1"]);
+        let shared = view("old", both);
+        let of_new = (0..100).filter(|place| chosen_at(&shared, *place) == ["new 10.0.0.2:1"]);
         assert_eq!(of_new.count(), 10);
         let gone: &[(&str, &[&str])] = &[("new", &[]), ("old", &["10.0.0.1:1"])];
-        assert_eq!(chosen_at(&self::view("old", gone), 0), ["old 10.0.0.1:1"]);
+        assert_eq!(chosen_at(&view("old", gone), 0), ["old 10.0.0.1:1"]);
     }
 
     #[test]

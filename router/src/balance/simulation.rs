@@ -44,7 +44,7 @@ fn asked(speed: f64) -> Vec<Asked> {
         let (pause, prompt, answer) = (next(), next(), next());
         at += f64::from(pause) / 1000.0 / speed;
         let draw = mixed(index as u64);
-        let goes_on = draw % 4 != 0 && !last.is_empty();
+        let goes_on = !draw.is_multiple_of(4) && !last.is_empty();
         let (conversation, had) = match goes_on {
             true => {
                 let place = (draw >> 8) as usize % last.len();

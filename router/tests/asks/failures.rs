@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use weir_worker_api::ErrorCode;
 
-use crate::rig::{Rig, Setup, header, json_of, streamed, world};
+use crate::rig::{Rig, Setup, asked, header, json_of, streamed, world};
 use crate::worker::{Play, Scripted, sure, unsure};
 
 const LOST_EARLY: [Play; 2] = [Play::Say("bil", -0.01), Play::Die];
@@ -19,9 +19,11 @@ async fn a_replica_that_dies_before_commit_is_replaced_and_nothing_is_sent_twice
         let dying = Scripted::start([LOST_EARLY.to_vec()]).await;
         let well = Scripted::start([sure()]).await;
         let rig = Rig::with(json!({}), &[&dying, &well]).await;
-        // The lower address is asked first among equals; either way one of two asks meets it.
-        for _ in 0..2 {
-            let response = rig.ask(json!({ "stream": stream })).await;
+        // One of so many conversations belongs to it.
+        for number in 0..16 {
+            let mut ask = asked(number);
+            ask["stream"] = stream.into();
+            let response = rig.ask(ask).await;
             assert_eq!(header(&response, "x-weir-tier"), "small");
             let text = match stream {
                 true => streamed(response).await.text,
@@ -115,9 +117,9 @@ async fn a_replica_is_told_what_it_must_serve_and_one_that_does_not_or_not_yet_i
         let stale = Scripted::start([vec![Play::Refuse(why)]]).await;
         let well = Scripted::start([sure()]).await;
         let rig = Rig::with(json!({}), &[&stale, &well]).await;
-        // Either way one of two asks meets the stale one.
-        for _ in 0..2 {
-            let response = rig.ask(json!({})).await;
+        // One of so many conversations belongs to it.
+        for number in 0..16 {
+            let response = rig.ask(asked(number)).await;
             assert_eq!(header(&response, "x-weir-tier"), "small");
         }
         assert!(!stale.asked().is_empty(), "the test wants one to be stale");

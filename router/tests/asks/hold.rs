@@ -14,15 +14,15 @@ use crate::worker::{Play, Scripted, sure};
 /// Far below what is waited for.
 const SOON: Duration = Duration::from_secs(30);
 
-/// A policy of the small tier alone.
+/// Of the deployment alone: nobody else could answer.
 fn alone() -> Value {
-    json!({ "tiers": [{ "name": "small", "deployment": { "name": "triage" } }] })
+    json!({ "model": "triage" })
 }
 
 /// The same world, whose deployment holds like this.
-fn holding(rig: &Rig, policy: Value, hold: Value, replicas: &[&Scripted]) -> World {
+fn holding(rig: &Rig, hold: Value, replicas: &[&Scripted]) -> World {
     let replicas: Vec<_> = replicas.iter().map(|worker| worker.address).collect();
-    let mut world = world(policy, &rig.frontier, &replicas);
+    let mut world = world(json!({}), &rig.frontier, &replicas);
     let mut deployment = serde_json::to_value(&*world.deployments[0]).unwrap();
     merge(
         &mut deployment,
@@ -36,13 +36,9 @@ fn holding(rig: &Rig, policy: Value, hold: Value, replicas: &[&Scripted]) -> Wor
     world
 }
 
-async fn rig(policy: Value, hold: Value) -> Rig {
-    let rig = Rig::start(Setup {
-        policy: policy.clone(),
-        ..Setup::default()
-    })
-    .await;
-    let world = holding(&rig, policy, hold, &[]);
+async fn rig(hold: Value) -> Rig {
+    let rig = Rig::start(Setup::default()).await;
+    let world = holding(&rig, hold, &[]);
     rig.follow(world).await;
     rig
 }
@@ -57,29 +53,29 @@ async fn until_held(rig: &Rig, count: usize) {
 #[tokio::test]
 async fn asks_wait_for_a_replica_to_come_and_none_is_lost() {
     let hold = json!({ "wait": "2m" });
-    let rig = rig(alone(), hold.clone()).await;
+    let rig = rig(hold.clone()).await;
     let worker = Scripted::start([sure()]).await;
     let come = async {
         until_held(&rig, 3).await;
-        rig.follow(holding(&rig, alone(), hold, &[&worker])).await;
+        rig.follow(holding(&rig, hold, &[&worker])).await;
     };
-    let asks = async { tokio::join!(rig.ask(json!({})), rig.ask(json!({})), rig.ask(json!({}))) };
+    let asks = async { tokio::join!(rig.ask(alone()), rig.ask(alone()), rig.ask(alone())) };
     let ((one, two, three), ()) = timeout(SOON, async { tokio::join!(asks, come) })
         .await
         .unwrap();
     for response in [one, two, three] {
         assert_eq!(response.status(), StatusCode::OK);
-        assert_eq!(header(&response, "x-weir-tier"), "small");
+        assert_eq!(header(&response, "x-weir-tier"), "triage");
     }
     until_held(&rig, 0).await;
 }
 
 #[tokio::test]
 async fn beyond_what_is_held_asks_are_told_when_to_come_back() {
-    let rig = rig(alone(), json!({ "asks": 1, "wait": "2m" })).await;
+    let rig = rig(json!({ "asks": 1, "wait": "2m" })).await;
     let refused = async {
         until_held(&rig, 1).await;
-        let response = rig.ask(json!({})).await;
+        let response = rig.ask(alone()).await;
         assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
         assert_eq!(
             header(&response, "retry-after"),
@@ -89,7 +85,7 @@ async fn beyond_what_is_held_asks_are_told_when_to_come_back() {
         assert_eq!(json_of(response).await["error"]["code"], "overloaded");
     };
     tokio::select! {
-        _ = rig.ask(json!({})) => panic!("nobody is there to answer"),
+        _ = rig.ask(alone()) => panic!("nobody is there to answer"),
         () = refused => {}
     }
     // Its client has left.
@@ -98,15 +94,15 @@ async fn beyond_what_is_held_asks_are_told_when_to_come_back() {
 
 #[tokio::test]
 async fn an_ask_waits_no_longer_than_the_deployment_says() {
-    let rig = rig(alone(), json!({ "wait": "100ms" })).await;
-    let response = timeout(SOON, rig.ask(json!({}))).await.unwrap();
+    let rig = rig(json!({ "wait": "100ms" })).await;
+    let response = timeout(SOON, rig.ask(alone())).await.unwrap();
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(json_of(response).await["error"]["code"], "no_replica");
 }
 
 #[tokio::test]
 async fn where_a_tier_above_can_answer_it_is_not_waited_for() {
-    let rig = rig(json!({}), json!({ "wait": "2m" })).await;
+    let rig = rig(json!({ "wait": "2m" })).await;
     let response = timeout(SOON, rig.ask(json!({}))).await.unwrap();
     assert_eq!(header(&response, "x-weir-tier"), "frontier");
 }
@@ -114,13 +110,13 @@ async fn where_a_tier_above_can_answer_it_is_not_waited_for() {
 #[tokio::test]
 async fn those_who_were_held_are_let_go_as_replicas_have_room_for_them() {
     let hold = json!({ "wait": "2m" });
-    let rig = rig(alone(), hold.clone()).await;
+    let rig = rig(hold.clone()).await;
     let worker = Scripted::start([vec![Play::Wait, Play::Say("billing", -0.01), Play::End]]).await;
-    let asks = (0..12).map(|_| rig.ask(json!({})));
+    let asks = (0..12).map(|_| rig.ask(alone()));
     let asks = futures::future::join_all(asks);
     let come = async {
         until_held(&rig, 12).await;
-        rig.follow(holding(&rig, alone(), hold, &[&worker])).await;
+        rig.follow(holding(&rig, hold, &[&worker])).await;
         // A replica that has not said what it can take gets eight.
         until_held(&rig, 4).await;
         tokio::time::sleep(Duration::from_millis(1500)).await;

@@ -34,8 +34,9 @@ async fn rig(workers: &[Scripted], policy: Value) -> Rig {
 /// The first attempt of an answer, once it is over.
 async fn attempt(rig: &Rig, id: &str) -> Value {
     rig.until_counted("weir_router_asks_running 0").await;
-    let record = rig.get(&format!("/v1/decisions/{id}"), HeaderMap::new());
-    json_of(record.await).await["attempts"][0].clone()
+    let path = format!("/v1/decisions/{id}");
+    let record = rig.get(&path, HeaderMap::new()).await;
+    json_of(record).await["attempts"][0].clone()
 }
 
 fn unheld() -> Value {

@@ -319,6 +319,11 @@ pub fn merge(into: &mut Value, from: Value) {
     }
 }
 
+/// What begins a conversation that is another one for each number.
+pub fn asked(number: usize) -> Value {
+    json!({ "messages": [{ "role": "user", "content": format!("Where does number {number} go?") }] })
+}
+
 /// A header as text; empty where it is absent.
 pub fn header(response: &Response, name: &str) -> String {
     let value = response.headers().get(name);

@@ -191,9 +191,11 @@ async fn a_replica_that_leaves_is_passed_over_for_another_that_counts_and_choose
         "classifier": labels(),
     });
     let rig = Rig::with(policy, &[&leaves, &stays]).await;
-    for _ in 0..4 {
+    for number in 0..16 {
         // By its bytes the prompt would be over the bound.
-        let response = rig.ask(long(110)).await;
+        let text = format!("{number} {}", "tick".repeat(110));
+        let ask = json!({ "messages": [{ "role": "user", "content": text }] });
+        let response = rig.ask(ask).await;
         assert_eq!(header(&response, "x-weir-tier"), "frontier");
     }
     assert!(!leaves.tokenized().is_empty());

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::rig::{Rig, header};
-use crate::worker::{Scripted, unsure};
+use crate::worker::{Scripted, sure, unsure};
 
 fn turns(first: &str, more: usize) -> Value {
     let mut messages = vec![json!({ "role": "user", "content": first })];
@@ -46,7 +46,7 @@ async fn conversations_begin_anew_where_nobody_wants_them_to_stay() {
 
 #[tokio::test]
 async fn a_conversation_that_must_not_leave_any_more_is_asked_inside() {
-    let worker = Scripted::start([unsure()]).await;
+    let worker = Scripted::start([unsure(), sure()]).await;
     let policy = json!({
         "sticky": "Conversation",
         "privacy": { "denyWhen": { "header": { "name": "x-data-class", "values": ["restricted"] } } },
