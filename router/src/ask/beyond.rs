@@ -1,9 +1,9 @@
 //! What of an ask a tier does not take: because of its kind, or because its policy says so.
 
 use serde_json::Value;
-use weir_policy::tier::{Endpoint, Tier};
+use weir_policy::tier::{ANTHROPIC_WITHOUT_SAMPLING, Endpoint, Tier};
 
-use super::{Ask, Needed};
+use super::{Ask, Needed, Part, Role};
 use crate::wire::{self, Beyond, Upstream, Wire};
 
 /// What the list of an endpoint that is blind may call it: any wire's word for an image.
@@ -68,6 +68,15 @@ impl Ask {
                 }
             }
         }
+        let refuses_a_beginning = upstream == Upstream::Anthropic
+            && endpoint.anthropic_version() >= ANTHROPIC_WITHOUT_SAMPLING;
+        if refuses_a_beginning && self.begins_the_answer() {
+            let field = match self.wire {
+                Wire::Responses => "input",
+                _ => "messages",
+            };
+            beyond.required.push(field.to_owned());
+        }
     }
 
     /// Whether the answer would be another one without `field`; nothing where that asks for nothing.
@@ -82,6 +91,19 @@ impl Ask {
     /// Whether log-probabilities without alternatives are wanted, which has no field of its own.
     fn includes_logprobs(&self) -> bool {
         self.wire == Wire::Responses && self.logprobs == Some(0)
+    }
+
+    /// Whether the client has written the beginning of the answer. One that a hosted tool has paused
+    /// goes on by itself.
+    fn begins_the_answer(&self) -> bool {
+        let last = self.messages().last();
+        let last = last.filter(|message| message.role == Role::Assistant);
+        last.is_some_and(|message| {
+            let is_paused = message.parts.contains(&Part::Foreign);
+            let is_text =
+                matches!(message.parts.last(), Some(Part::Text(text)) if !text.is_empty());
+            is_text && !is_paused
+        })
     }
 
     /// Where this ask of another wire says what Anthropic's has no word for.

@@ -29,7 +29,8 @@ them. Each is understood whatever the client speaks: `response_format` takes the
 `output_config.format`. What the answer would be another one without takes the tier out (what is required
 anywhere, and tools, schemas, log-probabilities, `n`, `echo`, `dimensions`); all else is left out, and named
 as the client named it. Anthropic's API refuses `temperature`, `top_p` and `top_k` from version 2026-10-21
-on: there they count as unsupported.
+on: there they count as unsupported. It also refuses to go on from the beginning of an answer, so that an
+ask whose last message is the assistant's text takes the tier out unless `apiVersion` is older.
 
 Of mapped fields, what Anthropic's API has no word for is left out and named too: stop strings of blanks
 alone (as `stop[0]`), and an effort of `none` or of a word that it does not know.

@@ -219,3 +219,29 @@ async fn an_endpoint_that_is_blind_is_not_asked_to_look() {
         }
     }
 }
+
+#[tokio::test]
+async fn an_answer_that_the_client_has_begun_goes_only_where_it_is_gone_on_with() {
+    let begun = json!([
+        { "role": "user", "content": QUESTION },
+        { "role": "assistant", "content": "The team is" },
+    ]);
+    let asked = |wire: Wire| match wire {
+        Wire::Responses => (json!({ "input": begun }), "input"),
+        _ => (json!({ "messages": begun }), "messages"),
+    };
+    for version in [json!({}), json!({ "apiVersion": "2026-10-21" })] {
+        let newer = rig("Anthropic", version).await;
+        for wire in Wire::ALL {
+            let (extra, field) = asked(wire);
+            is_refused(&newer, wire, &extra, field).await;
+        }
+    }
+    let older = rig("Anthropic", json!({ "apiVersion": "2023-06-01" })).await;
+    let compatible = rig("OpenAICompatible", json!({})).await;
+    for wire in Wire::ALL {
+        let (extra, _) = asked(wire);
+        is_answered(&older, wire, &extra).await;
+        is_answered(&compatible, wire, &extra).await;
+    }
+}
