@@ -2,18 +2,22 @@
 
 use serde_json::{Value, json};
 
+use super::chat::Calls;
 use super::{Taken, Unreadable, tokens};
 use crate::answer::{Piece, Stop, Usage};
 use crate::attempt::Finish;
 
 pub(super) struct Reader {
     pub stops: Stops,
+    /// Of each choice.
+    calls: Vec<Calls>,
     usage: Usage,
     read: Read,
 }
 
-/// What one choice of a chunk says, and whether a client of the same wire wants to see it.
-pub(super) type Read = fn(u32, &Value) -> Result<(Piece, bool), Unreadable>;
+/// What one choice of a chunk says, after the calls that it has begun, and whether a client of the same
+/// wire wants to see it.
+pub(super) type Read = fn(u32, &mut Value, &mut Calls) -> Result<(Piece, bool), Unreadable>;
 
 /// Why each choice ended, as far as that is known.
 pub(super) struct Stops(Vec<Option<Stop>>);
@@ -27,10 +31,6 @@ impl Stops {
         if let Some(known) = self.0.get_mut(choice as usize) {
             *known = Some(stop);
         }
-    }
-
-    pub fn has(&self, choice: u32) -> bool {
-        (choice as usize) < self.0.len()
     }
 
     pub fn has_all(&self) -> bool {
@@ -70,6 +70,7 @@ impl Reader {
     pub fn new(choices: usize, read: Read) -> Self {
         Self {
             stops: Stops::new(choices),
+            calls: (0..choices).map(|_| Calls::default()).collect(),
             usage: Usage::default(),
             read,
         }
@@ -88,16 +89,15 @@ impl Reader {
         let mut pieces = Vec::new();
         // What stands beside the choices is told once, with the first of them that is shown.
         let mut native = Some(event).filter(|_| is_native);
-        for choice in choices {
+        for mut choice in choices {
             let index = choice["index"].as_u64().unwrap_or(0);
             let index = u32::try_from(index).map_err(|_| Unreadable::Garbage)?;
-            if !self.stops.has(index) {
-                return Err(Unreadable::Garbage);
-            }
+            let calls = self.calls.get_mut(index as usize);
+            let calls = calls.ok_or(Unreadable::Garbage)?;
             if let Some(word) = choice["finish_reason"].as_str() {
                 self.stops.set(index, stop(word));
             }
-            let (mut piece, is_shown) = (self.read)(index, &choice)?;
+            let (mut piece, is_shown) = (self.read)(index, &mut choice, calls)?;
             if is_native && is_shown {
                 let mut shown = native.take().unwrap_or_else(|| json!({}));
                 shown["choices"] = Value::Array(vec![choice]);
