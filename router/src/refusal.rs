@@ -109,6 +109,8 @@ pub(crate) enum Failure {
     Silent { tier: String },
     #[error("tier {tier:?} refused its credential")]
     CredentialRefused { tier: String },
+    #[error("tier {tier:?} does not know its model or its path")]
+    NotFound { tier: String },
     #[error("tier {tier:?} refused the request{}", of_field(.field))]
     Refused { tier: String, field: Option<String> },
     #[error("the prompt is longer than the context of tier {tier:?}")]
@@ -139,6 +141,7 @@ impl Failure {
             Failure::Lost { .. } => "lost",
             Failure::Silent { .. } => "silent",
             Failure::CredentialRefused { .. } => "credential_refused",
+            Failure::NotFound { .. } => "not_found",
             Failure::Refused { .. } => "refused",
             Failure::TooLong { .. } => "too_long",
             Failure::Unsupported { .. } => "unsupported",
@@ -164,6 +167,7 @@ impl Failure {
             | Failure::AddressRefused { .. }
             | Failure::Lost { .. }
             | Failure::CredentialRefused { .. }
+            | Failure::NotFound { .. }
             | Failure::Broken { .. } => StatusCode::BAD_GATEWAY,
         }
     }
@@ -248,6 +252,7 @@ impl Refusal {
                     | Failure::NoBundle { .. }
                     | Failure::AddressRefused { .. }
                     | Failure::CredentialRefused { .. }
+                    | Failure::NotFound { .. }
                     | Failure::Refused { .. }
                     | Failure::TooLong { .. }
                     | Failure::Unsupported { .. }

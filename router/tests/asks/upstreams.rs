@@ -24,11 +24,12 @@ enum Outcome {
 use Outcome::{After, Before, Whole};
 
 /// Every fault of the stand-in that takes no time.
-const AT_ONCE: [(&str, Outcome); 38] = [
+const AT_ONCE: [(&str, Outcome); 39] = [
     ("status=400", Before("refused")),
     ("status=401", Before("credential_refused")),
     ("status=403", Before("credential_refused")),
-    ("status=404", Before("refused")),
+    ("status=404", Before("not_found")),
+    ("status=405", Before("not_found")),
     ("status=408", Before("too_slow")),
     ("status=500", Before("broken")),
     ("status=503", Before("overloaded")),
