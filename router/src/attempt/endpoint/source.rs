@@ -190,7 +190,7 @@ impl Source {
 mod tests {
     use futures::stream;
     use serde_json::json;
-    use tokio::time::sleep;
+    use tokio::time::{sleep, timeout};
     use weir_crds::Provider;
 
     use super::*;
@@ -214,6 +214,11 @@ mod tests {
         Source::new("t".into(), IDLE, body.boxed(), reader, None)
     }
 
+    async fn next(source: &mut Source) -> Arrival {
+        let next = timeout(2 * IDLE, source.next()).await;
+        next.expect("pings are not waited on").unwrap()
+    }
+
     #[tokio::test(start_paused = true)]
     async fn an_answer_that_has_ended_is_not_waited_on_though_pings_go_on() {
         let mut source = pinging(concat!(
@@ -223,9 +228,9 @@ mod tests {
             "\n\n",
         ));
         let began = Instant::now();
-        let text = source.next().await;
-        assert!(matches!(text, Ok(Arrival::Tokens { .. })));
-        let Ok(Arrival::Finished(finish)) = source.next().await else {
+        let text = next(&mut source).await;
+        assert!(matches!(text, Arrival::Tokens { .. }));
+        let Arrival::Finished(finish) = next(&mut source).await else {
             panic!("it is whole");
         };
         assert_eq!(finish.usage.prompt, 7);
@@ -238,10 +243,10 @@ mod tests {
             r#"data: {"choices":[{"index":0,"delta":{"content":"hi"},"finish_reason":"stop"}]}"#,
             "\n\n",
         ));
-        assert!(source.next().await.is_ok());
+        next(&mut source).await;
         sleep(IDLE).await;
         let began = Instant::now();
-        assert!(matches!(source.next().await, Ok(Arrival::Finished(_))));
+        assert!(matches!(next(&mut source).await, Arrival::Finished(_)));
         assert_eq!(began.elapsed(), LONGEST_END);
     }
 }
