@@ -29,6 +29,7 @@ mod secrets;
 mod silence;
 mod stores;
 mod tls;
+mod unsupported;
 mod upstreams;
 mod wires;
 mod worker;
