@@ -2,8 +2,9 @@
 //!
 //! Upstreams that speak the client's wire get the request as it came, edited; all others get what
 //! is said here. So nothing is lost on the same wire, and what another wire cannot say is named in
-//! [`Ask::beyond`].
+//! [`Ask::beyond_at`].
 
+mod beyond;
 mod content;
 mod form;
 mod tools;
@@ -15,7 +16,7 @@ use sha2::{Digest, Sha256};
 
 use crate::balance::first_number;
 use crate::record::clipped;
-use crate::wire::{self, Beyond, Upstream, Wire};
+use crate::wire::Wire;
 pub(crate) use content::{Image, Message, Part, Role};
 pub(crate) use form::Form;
 pub(crate) use tools::{Tool, ToolChoice};
@@ -114,56 +115,6 @@ pub(crate) enum Needed {
 }
 
 impl Ask {
-    /// What of the ask `upstream` does not take.
-    pub fn beyond(&self, upstream: Upstream) -> Beyond {
-        let mut beyond = wire::beyond(self.wire, &self.body, upstream);
-        let needs = self.needs.iter();
-        let unmet = needs.filter(|need| !self.meets(upstream, need.what));
-        beyond.required.extend(unmet.map(|need| need.field.clone()));
-        if upstream.wire_for(self.wire) == Some(Wire::Messages) && self.wire != Wire::Messages {
-            beyond.advisory.extend(self.unsaid_in_messages());
-        }
-        beyond
-    }
-
-    /// Where this ask of another wire says what Anthropic's has no word for.
-    fn unsaid_in_messages(&self) -> Vec<String> {
-        let is_list = self.body.get("stop").is_some_and(Value::is_array);
-        let blanks = self.stop.iter().enumerate();
-        let blanks = blanks.filter(|(_, stop)| wire::is_blank(stop));
-        let mut unsaid: Vec<String> = blanks
-            .map(|(index, _)| match is_list {
-                true => format!("stop[{index}]"),
-                false => "stop".to_owned(),
-            })
-            .collect();
-        let effort = self.effort.as_deref();
-        if effort.is_some_and(|word| wire::anthropic_effort(word).is_none()) {
-            let field = match self.wire {
-                Wire::Responses => "reasoning.effort",
-                _ => "reasoning_effort",
-            };
-            unsaid.push(field.to_owned());
-        }
-        unsaid
-    }
-
-    /// Whether the answer would be another one without `field`, which is in the request.
-    pub fn misses(&self, field: &str) -> bool {
-        let value = self.body.get(field).filter(|value| !value.is_null());
-        let row = self.wire.rows().iter().find(|row| row.field == field);
-        let asked = value.zip(row);
-        asked.is_some_and(|(value, row)| row.must_be_served() && !row.is_neutral(value))
-    }
-
-    fn meets(&self, upstream: Upstream, what: Needed) -> bool {
-        match what {
-            Needed::Sight => upstream != Upstream::Worker,
-            Needed::AnyObject => upstream != Upstream::Anthropic,
-            Needed::OwnWire => upstream.is_own(self.wire),
-        }
-    }
-
     /// What is read, each by itself.
     pub fn prompts(&self) -> &[Input] {
         match &self.input {

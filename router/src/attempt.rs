@@ -34,7 +34,7 @@ use crate::decision::{Decision, Outcome};
 use crate::refusal::{Failure, Refusal};
 use crate::room::Part;
 use crate::shared::Shared;
-use crate::wire::{self, Upstream};
+use crate::wire;
 pub(crate) use endpoint::phases;
 #[cfg(test)]
 pub(crate) use endpoint::tests::endpoint as test_endpoint;
@@ -264,7 +264,7 @@ impl Pursuit<'_> {
     }
 
     fn begin(&self, tier: &Tier) -> Begin {
-        let dropped = left_out(self.ask, tier);
+        let dropped = wire::named(self.ask.beyond_at(tier).advisory);
         let attempts = self.decision.attempts();
         let mut state = self.decision.state();
         state.dropped.clone_from(&dropped);
@@ -352,22 +352,6 @@ async fn send(out: &mpsc::Sender<Event>, event: Event) -> Result<(), SendError<(
         place.send(event);
     }
     Ok(())
-}
-
-/// The fields of the ask that are left out at the tier.
-fn left_out(ask: &Ask, tier: &Tier) -> Vec<String> {
-    let mut left_out = ask.beyond(Upstream::of(tier)).advisory;
-    if let Some(endpoint) = tier.endpoint() {
-        let present = |field: &&String| ask.body.contains_key(*field) && !left_out.contains(field);
-        let refused: Vec<String> = endpoint
-            .unsupported
-            .iter()
-            .filter(present)
-            .cloned()
-            .collect();
-        left_out.extend(refused);
-    }
-    wire::named(left_out)
 }
 
 /// How long to wait before the same tier is tried again, if the policy wants that. What an

@@ -235,12 +235,13 @@ impl Whom {
 }
 
 /// The outcomes of attempts that no endpoint takes money for: it was not reached, or it refused.
-const FREE: [&str; 8] = [
+const FREE: [&str; 9] = [
     "cannot_redact",
     "connect",
     "address_refused",
     "overloaded",
     "credential_refused",
+    "not_found",
     "refused",
     "too_long",
     "unsupported",

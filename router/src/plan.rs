@@ -9,7 +9,6 @@ use weir_policy::{Egress, Plan};
 use crate::ask::Ask;
 use crate::decision::Step;
 use crate::refusal::Refusal;
-use crate::wire::Upstream;
 
 /// Those of `tiers`, which are of `settings`, that can serve `ask`. A private ask gets a plan that holds
 /// no tier outside, by its type.
@@ -79,16 +78,8 @@ pub(crate) fn carries(headers: &HeaderMap, wanted: &HeaderValues) -> bool {
 
 /// The field that the tier cannot serve and that must not be left out.
 fn can_serve(tier: &Tier, ask: &Ask) -> Result<(), String> {
-    let upstream = Upstream::of(tier);
-    if let Some(field) = ask.beyond(upstream).required.into_iter().next() {
-        return Err(field);
-    }
-    // What an endpoint does not take although its kind does is missed as much as if its kind did not
-    // take it: whoever may leave it out is told by the most modest kind.
-    let refused = tier.endpoint().map(|endpoint| &endpoint.unsupported);
-    let refused = refused.into_iter().flatten();
-    let mut missed = refused.filter(|field| ask.misses(field));
-    missed.next().map_or(Ok(()), |field| Err(field.clone()))
+    let mut missed = ask.beyond_at(tier).required.into_iter();
+    missed.next().map_or(Ok(()), Err)
 }
 
 #[cfg(test)]

@@ -111,6 +111,8 @@ pub(crate) enum Failure {
     Silent { tier: String },
     #[error("tier {tier:?} refused its credential")]
     CredentialRefused { tier: String },
+    #[error("tier {tier:?} does not know its model or its path")]
+    NotFound { tier: String },
     #[error("tier {tier:?} refused the request{}", of_field(.field))]
     Refused { tier: String, field: Option<String> },
     #[error("the prompt is longer than the context of tier {tier:?}")]
@@ -141,6 +143,7 @@ impl Failure {
             Failure::Lost { .. } => "lost",
             Failure::Silent { .. } => "silent",
             Failure::CredentialRefused { .. } => "credential_refused",
+            Failure::NotFound { .. } => "not_found",
             Failure::Refused { .. } => "refused",
             Failure::TooLong { .. } => "too_long",
             Failure::Unsupported { .. } => "unsupported",
@@ -166,6 +169,7 @@ impl Failure {
             | Failure::AddressRefused { .. }
             | Failure::Lost { .. }
             | Failure::CredentialRefused { .. }
+            | Failure::NotFound { .. }
             | Failure::Broken { .. } => StatusCode::BAD_GATEWAY,
         }
     }
@@ -252,6 +256,7 @@ impl Refusal {
                     | Failure::NoBundle { .. }
                     | Failure::AddressRefused { .. }
                     | Failure::CredentialRefused { .. }
+                    | Failure::NotFound { .. }
                     | Failure::Refused { .. }
                     | Failure::TooLong { .. }
                     | Failure::Unsupported { .. }

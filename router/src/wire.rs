@@ -12,13 +12,16 @@ mod messages;
 mod page;
 mod responses;
 mod row;
+mod same;
 
 use serde_json::{Map, Value};
 use weir_crds::Provider;
 use weir_policy::tier::{Endpoint, Tier};
 
+pub(crate) use chat::limit_field;
 pub(crate) use messages::{anthropic_effort, is_blank};
 pub(crate) use row::{Row, Treatment};
+pub(crate) use same::{row_of, said, spelled};
 
 /// What a client speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,7 +84,6 @@ impl Wire {
 }
 
 impl Upstream {
-    #[cfg(test)]
     pub const ALL: [Self; 4] = [
         Self::Worker,
         Self::Compatible,

@@ -61,6 +61,8 @@ pub(crate) enum Damage {
     Endless,
     /// All but the end mark, and then a clean end.
     NoEndMark,
+    /// All but the end mark, and then nothing more.
+    HangAtEnd,
     /// Nothing says why the answer ends.
     NoFinish,
     WrongUsage(Wrong),
@@ -164,8 +166,8 @@ impl FromStr for Fault {
 
 const NAMES: &str = "status=, throttle, stall=, redirect=, slow-head=, reset-after-bytes=, \
     cut-after=, hang-after=, error-after=, garbage-after=, half-event-after=, trailing=, \
-    big-line=, drip=, wrong-usage=, garbage, error-in-200, endless, no-end-mark, no-finish, \
-    wrong-type, split-utf8, crlf, compressed";
+    big-line=, drip=, wrong-usage=, garbage, error-in-200, endless, no-end-mark, hang-at-end, \
+    no-finish, wrong-type, split-utf8, crlf, compressed";
 
 /// The damages that are only a name.
 fn plain(name: &str) -> Option<Damage> {
@@ -174,6 +176,7 @@ fn plain(name: &str) -> Option<Damage> {
         "error-in-200" => Damage::ErrorInside,
         "endless" => Damage::Endless,
         "no-end-mark" => Damage::NoEndMark,
+        "hang-at-end" => Damage::HangAtEnd,
         "no-finish" => Damage::NoFinish,
         "wrong-type" => Damage::WrongType,
         "split-utf8" => Damage::SplitUtf8,

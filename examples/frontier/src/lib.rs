@@ -43,6 +43,7 @@
 //! - `endless`: pieces until the client leaves;
 //! - `no-end-mark`: all but `[DONE]`, `message_stop` or `response.completed` (or the last brace of
 //!   a body), then a clean end;
+//! - `hang-at-end`: the same, but the connection stays open;
 //! - `no-finish`: every `finish_reason`, `stop_reason` and `status` is null;
 //! - `wrong-usage=negative`, `=huge`, `=text`, `=missing`: what usage says;
 //! - `trailing=9`: nine bytes of junk after the end;

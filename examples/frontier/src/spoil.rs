@@ -54,6 +54,7 @@ pub(crate) fn whole(whole: Whole, damage: Option<Damage>) -> Script {
     let steps = match damage {
         Some(Damage::Break { how, .. }) => vec![half, broken_off(how, "")],
         Some(Damage::NoEndMark) => vec![send(&text[..text.len() - 1]), Step::Flush],
+        Some(Damage::HangAtEnd) => vec![send(&text[..text.len() - 1]), Step::Hang],
         Some(Damage::Endless) => vec![
             half,
             Step::Forever(Bytes::from_static(&[b'x'; 1024]), Duration::ZERO),
@@ -151,8 +152,10 @@ impl Stream {
                 for data in events.tail {
                     self.say(&mut steps, data);
                 }
-                if damage != Some(Damage::NoEndMark) {
-                    steps.push(Step::Send(self.spelling.end(events.end).into()));
+                match damage {
+                    Some(Damage::NoEndMark) => {}
+                    Some(Damage::HangAtEnd) => steps.push(Step::Hang),
+                    _ => steps.push(Step::Send(self.spelling.end(events.end).into())),
                 }
             }
         }

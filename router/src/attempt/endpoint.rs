@@ -109,7 +109,10 @@ pub(crate) async fn count(
         members.retain(|field, _| fields.contains(&field.as_str()));
     }
     let by = Instant::now() + call.endpoint.timeouts.first_byte;
-    let response = send(&call, dialler, outgoing, by).await?;
+    let response = exchange(&call, dialler, outgoing, by).await?;
+    // Counts have limits of their own: what is said of these closes the model to nobody.
+    call.pass.heard(response.status(), &HeaderMap::new());
+    let response = well(&call, response).await?;
     whole(&call, response, LONGEST_COUNT).await
 }
 
@@ -226,6 +229,18 @@ async fn send(
     outgoing: Outgoing,
     by: Instant,
 ) -> Result<Response, Failure> {
+    let response = exchange(call, dialler, outgoing, by).await?;
+    call.pass.heard(response.status(), response.headers());
+    well(call, response).await
+}
+
+/// Sends a request, and waits until `by` for any answer.
+async fn exchange(
+    call: &Call<'_>,
+    dialler: &Dialler,
+    outgoing: Outgoing,
+    by: Instant,
+) -> Result<Response, Failure> {
     let connect = call.endpoint.timeouts.connect;
     let tier = call.tier.to_owned();
     if let Err(refused) = dialler.check_literal(call.reach, &outgoing.url) {
@@ -247,27 +262,30 @@ async fn send(
         .headers(headers)
         .body(outgoing.body.to_string());
     let sent = timeout_at(by, request.send()).await;
-    let response = sent
-        .map_err(|_| Failure::TooSlow { tier: tier.clone() })?
-        .map_err(|error| not_sent(&tier, &error))?;
+    sent.map_err(|_| Failure::TooSlow { tier: tier.clone() })?
+        .map_err(|error| not_sent(&tier, &error))
+}
+
+/// An answer that is no error.
+async fn well(call: &Call<'_>, response: Response) -> Result<Response, Failure> {
     let status = response.status();
-    call.pass.heard(status, response.headers());
-    if status != StatusCode::OK {
-        let retry_after = throttle::retry_after(response.headers(), Timestamp::now());
-        tracing::warn!(
-            tier,
-            status = status.as_u16(),
-            "the endpoint answered with an error"
-        );
-        let said = match status {
-            StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE => {
-                whole(call, response, LONGEST_ERROR).await.ok()
-            }
-            _ => None,
-        };
-        return Err(refused::failure(tier, status, said.as_ref(), retry_after));
+    if status == StatusCode::OK {
+        return Ok(response);
     }
-    Ok(response)
+    let tier = call.tier.to_owned();
+    let retry_after = throttle::retry_after(response.headers(), Timestamp::now());
+    tracing::warn!(
+        tier,
+        status = status.as_u16(),
+        "the endpoint answered with an error"
+    );
+    let said = match status {
+        StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE => {
+            whole(call, response, LONGEST_ERROR).await.ok()
+        }
+        _ => None,
+    };
+    Err(refused::failure(tier, status, said.as_ref(), retry_after))
 }
 
 /// Where an endpoint takes asks on `wire`.

@@ -207,6 +207,7 @@ mod tests {
             (None, true, true),
             (Some("connect"), true, false),
             (Some("refused"), true, false),
+            (Some("not_found"), true, false),
             (Some("overloaded"), true, false),
             (Some("no_credential"), false, false),
         ] {

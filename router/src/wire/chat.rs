@@ -1,6 +1,19 @@
 //! The fields of OpenAI's chat completions, with those that open servers add.
 
+use super::Upstream;
 use super::row::{Row, row};
+
+/// The two names of the longest answer.
+pub(super) const LIMITS: [&str; 2] = ["max_tokens", "max_completion_tokens"];
+
+/// What an upstream is told the longest answer by: the name that OpenAI's own models insist on is
+/// unknown to many that are only compatible.
+pub(crate) fn limit_field(upstream: Upstream) -> &'static str {
+    match upstream {
+        Upstream::OpenAI => "max_completion_tokens",
+        Upstream::Worker | Upstream::Compatible | Upstream::Anthropic => "max_tokens",
+    }
+}
 
 #[rustfmt::skip]
 pub(super) const ROWS: &[Row] = &[

@@ -21,10 +21,17 @@ the code to it.
 `null` counts as absent, and so does a value that asks for nothing: the last column. Fields that are
 not in the table are carried to tiers that speak the client's wire, and advisory for all others.
 Parts of messages and tools that only their own wire can say (hosted tools, files, sound) are required;
-images are required where our workers are asked, and `json_object` where Anthropic is. An endpoint's
-`unsupported` fields are left out there, or take it out of the plan where the answer would be another
-one without them. Anthropic's API refuses `temperature`, `top_p` and `top_k` from version 2026-10-21 on:
-there they count as unsupported.
+images are required where our workers are asked, and `json_object` where Anthropic is.
+
+What an endpoint does not take although its kind does is said in its `unsupported`: fields in the words of
+any of these wires, members of fields with a dot (`text.format`), and `images` for one that cannot look at
+them. Each is understood whatever the client speaks: `response_format` takes the tier out for an ask with
+`output_config.format`. What the answer would be another one without takes the tier out (what is required
+anywhere, and tools, schemas, log-probabilities, `n`, `echo`, `dimensions`); all else is left out, and named
+as the client named it. Anthropic's API refuses `temperature`, `top_p` and `top_k` from version 2026-10-21
+on: there they count as unsupported. It also refuses to go on from the beginning of an answer, so that an
+ask whose last message is the assistant's text takes the tier out unless `apiVersion` is older.
+
 Of mapped fields, what Anthropic's API has no word for is left out and named too: stop strings of blanks
 alone (as `stop[0]`), and an effort of `none` or of a word that it does not know.
 ";

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::Upstream;
+use super::{Upstream, Wire};
 
 /// What is done with a field that is present.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,17 +58,32 @@ impl Row {
         self.treatments[upstream as usize]
     }
 
-    /// Whether an endpoint that does not take the field cannot give the answer that was asked for.
-    pub fn must_be_served(&self) -> bool {
-        const FORMS: [&str; 6] = [
+    /// Whether an endpoint that does not take the field, which is of `wire`, cannot give the answer that
+    /// was asked for. That a kind has no form of the wire at all says nothing of the field.
+    pub fn must_be_served(&self, wire: Wire) -> bool {
+        const DECIDE: [&str; 16] = [
+            "messages",
+            "input",
+            "prompt",
+            "system",
+            "instructions",
             "tools",
             "tool_choice",
             "response_format",
             "text.format",
             "output_config.format",
             "output_format",
+            "logprobs",
+            "logit_bias",
+            "n",
+            "echo",
+            "dimensions",
         ];
-        self.treatments.contains(&Treatment::Required) || FORMS.contains(&self.field)
+        let is_required = |upstream: &Upstream| {
+            let has_form = *upstream == Upstream::Worker || upstream.wire_for(wire).is_some();
+            has_form && self.at(*upstream) == Treatment::Required
+        };
+        Upstream::ALL.iter().any(is_required) || DECIDE.contains(&self.field)
     }
 
     pub fn is_neutral(&self, value: &Value) -> bool {

@@ -6,7 +6,8 @@ use http::StatusCode;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::rig::{Rig, Setup, header, json_of, streamed, world};
+use crate::rig::{QUESTION, Rig, Setup, header, json_of, streamed, world};
+use crate::wires::Wire;
 use crate::worker::{Play, Scripted, unsure};
 
 /// Twice the first pause of a circuit, and more.
@@ -79,6 +80,25 @@ async fn an_endpoint_that_asked_for_time_is_not_asked_before_and_the_client_is_t
     }
     assert_eq!(rig.sent_to_frontier().await.len(), 1);
     rig.until_counted(&circuit(0)).await;
+}
+
+#[tokio::test]
+async fn a_limit_of_counts_closes_the_model_to_no_messages() {
+    let policy = json!({
+        "rules": [{ "name": "up", "when": {}, "then": { "only": "frontier" } }],
+        "tiers": [{}, { "endpoint": { "provider": "Anthropic" } }],
+    });
+    let rig = Rig::with(policy, &[]).await;
+    rig.frontier_fault("throttle=60s").await;
+    let body = Wire::Messages.body(QUESTION, false).to_string();
+    let url = format!("{}/v1/messages/count_tokens", rig.url);
+    let counted = rig.client.post(url).body(body.clone()).send().await;
+    assert_eq!(header(&counted.unwrap(), "x-weir-estimated"), "true");
+    assert_eq!(rig.sent_to_frontier().await.len(), 1, "it was asked");
+    rig.no_frontier_faults().await;
+    let url = format!("{}/v1/messages", rig.url);
+    let answered = rig.client.post(url).body(body).send().await.unwrap();
+    assert_eq!(answered.status(), StatusCode::OK);
 }
 
 #[tokio::test]

@@ -32,6 +32,7 @@ mod silence;
 mod sticky;
 mod stores;
 mod tls;
+mod unsupported;
 mod upstreams;
 mod wires;
 mod worker;

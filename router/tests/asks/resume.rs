@@ -15,7 +15,7 @@ fn rest() -> Vec<Play> {
 /// One that begins an answer and is lost, and goes on with those of others.
 async fn replica(begin: &[Play], kernel_class: &'static str) -> Scripted {
     let worker = Scripted::start([begin.to_vec()]).await;
-    worker.is_of(kernel_class, "tickets").goes_on(rest())
+    worker.of(kernel_class, "tickets").goes_on(rest())
 }
 
 async fn rig(workers: &[Scripted], policy: Value) -> Rig {

@@ -24,11 +24,12 @@ enum Outcome {
 use Outcome::{After, Before, Whole};
 
 /// Every fault of the stand-in that takes no time.
-const AT_ONCE: [(&str, Outcome); 38] = [
+const AT_ONCE: [(&str, Outcome); 39] = [
     ("status=400", Before("refused")),
     ("status=401", Before("credential_refused")),
     ("status=403", Before("credential_refused")),
-    ("status=404", Before("refused")),
+    ("status=404", Before("not_found")),
+    ("status=405", Before("not_found")),
     ("status=408", Before("too_slow")),
     ("status=500", Before("broken")),
     ("status=503", Before("overloaded")),
@@ -67,11 +68,12 @@ const AT_ONCE: [(&str, Outcome); 38] = [
 ];
 
 /// Those that are met by the endpoint's `firstByte` and `idle`, and by the policy's `timeout`.
-const SLOW: [(&str, &str, Outcome); 5] = [
+const SLOW: [(&str, &str, Outcome); 6] = [
     ("stall=60s", "1m", Before("too_slow")),
     ("slow-head=60s", "1m", Before("too_slow")),
     ("hang-after=0", "1m", Before("too_slow")),
     ("hang-after=1", "1m", After("too_slow")),
+    ("hang-at-end", "1m", Whole),
     ("drip=50ms", "2s", Before("too_slow")),
 ];
 
@@ -105,6 +107,7 @@ fn expected(fault: &str, outcome: Outcome, (provider, wire): (&str, Wire)) -> Ou
         // Here the end is in one event with all that is known of it.
         ("no-finish", "OpenAI", Wire::Responses) => Whole,
         ("no-end-mark", "OpenAI", Wire::Responses) => After("lost"),
+        ("hang-at-end", "OpenAI", Wire::Responses) => After("too_slow"),
         _ => outcome,
     }
 }
@@ -223,6 +226,7 @@ async fn an_endpoint_that_takes_its_time_is_left_when_its_time_is_over() {
             let rig = rig(provider, policy.clone()).await;
             rig.frontier_fault(fault).await;
             let at = format!("{fault} of {provider} for {wire:?}, stream: {stream}");
+            let outcome = expected(fault, outcome, (provider, wire));
             check(&see(&rig, wire, stream).await, outcome, wire, stream, &at);
         }))
         .await;

@@ -120,7 +120,7 @@ impl Scripted {
     }
 
     /// Says what it is: of this kernel class, with this adapter. Others say nothing of themselves.
-    pub fn is_of(self, kernel_class: &'static str, adapter: &'static str) -> Self {
+    pub fn of(self, kernel_class: &'static str, adapter: &'static str) -> Self {
         *self.seen.kind.lock().unwrap() = Some((kernel_class, adapter));
         self
     }

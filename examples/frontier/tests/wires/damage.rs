@@ -195,6 +195,23 @@ async fn an_end_mark_or_a_reason_can_be_all_that_is_missing() {
 }
 
 #[tokio::test]
+async fn a_connection_can_stay_open_where_the_end_mark_is_missing() {
+    let provider = Provider::start().await;
+    for path in WIRES {
+        let mut stream = send(&provider, path, &streamed(CLEAR), "hang-at-end").await;
+        let mut all = Vec::new();
+        let whole = timeout(Duration::from_secs(1), stream.read_to_end(&mut all)).await;
+        assert!(whole.is_err(), "{path} closes");
+        let text = String::from_utf8(all).unwrap();
+        assert!(
+            text.contains("\"ing\"") && text.contains(reason(path)),
+            "{text}"
+        );
+        assert!(!text.contains(end_mark(path)), "{text}");
+    }
+}
+
+#[tokio::test]
 async fn usage_is_wrong_in_each_way() {
     let provider = Provider::start().await;
     let mut streamed = streamed(CLEAR);

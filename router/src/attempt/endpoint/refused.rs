@@ -30,7 +30,9 @@ pub(super) fn failure(
         429 | 503 | 529 => Failure::Overloaded { tier, retry_after },
         408 | 504 => Failure::TooSlow { tier },
         400 | 413 if said.is_some_and(is_too_long) => Failure::TooLong { tier },
-        400 | 404 | 405 | 413 | 422 => Failure::Refused { tier, field: None },
+        // The client has no part in either.
+        404 | 405 => Failure::NotFound { tier },
+        400 | 413 | 422 => Failure::Refused { tier, field: None },
         501 => Failure::Unsupported { tier },
         _ => Failure::Broken { tier },
     }

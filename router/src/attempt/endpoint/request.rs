@@ -11,21 +11,38 @@ use serde_json::{Map, Value};
 use weir_policy::tier::Endpoint;
 
 use crate::ask::Ask;
-use crate::wire::Wire;
+use crate::wire::{self, Upstream, Wire};
 
-/// The body that asks `endpoint` on `wire`.
-pub(super) fn body(wire: Wire, endpoint: &Endpoint, ask: &Ask) -> Value {
-    let mut body = match wire {
+/// The body that asks `endpoint` on the wire on which it is sent.
+pub(super) fn body(sent: Wire, endpoint: &Endpoint, ask: &Ask) -> Value {
+    let mut body = match sent {
         Wire::Chat => chat::body(endpoint, ask),
         Wire::Completions => completions::body(endpoint, ask),
         Wire::Responses => responses::body(endpoint, ask),
         Wire::Messages => messages::body(endpoint, ask),
         Wire::Embeddings => embeddings::body(endpoint, ask),
     };
-    for field in &endpoint.unsupported {
-        body.shift_remove(field);
+    let upstream = Upstream::of_endpoint(endpoint);
+    for entry in &endpoint.unsupported {
+        for field in wire::spelled(entry, (upstream, sent)) {
+            leave_out(&mut body, field);
+        }
     }
     Value::Object(body)
+}
+
+/// Takes out a field, or a member of one; an object of which nothing is left asks for nothing.
+fn leave_out(body: &mut Map<String, Value>, field: &str) {
+    let Some((of, member)) = field.split_once('.') else {
+        body.shift_remove(field);
+        return;
+    };
+    if let Some(Value::Object(members)) = body.get_mut(of) {
+        members.shift_remove(member);
+        if members.is_empty() {
+            body.shift_remove(of);
+        }
+    }
 }
 
 /// The most tokens that the answer may have: what the client said, within what the policy allows.
@@ -40,16 +57,8 @@ fn most_tokens(endpoint: &Endpoint, ask: &Ask) -> Option<u32> {
 /// out.
 fn own(ask: &Ask, endpoint: &Endpoint) -> Map<String, Value> {
     let mut body = ask.body.clone();
-    let upstream = crate::wire::Upstream::of_endpoint(endpoint);
-    for field in ask.beyond(upstream).advisory {
-        match field.split_once('.') {
-            None => drop(body.shift_remove(&field)),
-            Some((of, member)) => {
-                if let Some(Value::Object(members)) = body.get_mut(of) {
-                    members.shift_remove(member);
-                }
-            }
-        }
+    for field in ask.beyond(Upstream::of_endpoint(endpoint)).advisory {
+        leave_out(&mut body, &field);
     }
     body
 }

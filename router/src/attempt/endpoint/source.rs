@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use super::events::Events;
 use super::opening::Opening;
@@ -16,6 +16,10 @@ use super::restoring::Restoring;
 use crate::answer::{Piece, Usage};
 use crate::attempt::Arrival;
 use crate::refusal::Failure;
+
+/// How long usage and the mark of the end are waited for behind the reason of an end. They come with it,
+/// or not at all: some servers leave the connection open, and send pings on it.
+const LONGEST_END: Duration = Duration::from_secs(1);
 
 /// An answer on its way from an endpoint. Dropping it closes the connection.
 pub(crate) struct Source {
@@ -31,6 +35,8 @@ pub(crate) struct Source {
     failure: Option<Failure>,
     /// Where something was taken out of the ask.
     restoring: Option<Restoring>,
+    /// Until when more is waited for, once it was said how the answer ended.
+    end_by: Option<Instant>,
     has_ended: bool,
     has_flushed: bool,
 }
@@ -53,6 +59,7 @@ impl Source {
             opening: Opening::default(),
             failure: None,
             restoring,
+            end_by: None,
             has_ended: false,
             has_flushed: false,
         }
@@ -94,8 +101,17 @@ impl Source {
                 let finish = self.reader.finish();
                 return finish.map(Arrival::Finished).ok_or_else(|| self.lost());
             }
-            match timeout(self.idle, self.body.next()).await {
+            let is_known = self.reader.has_finish();
+            let by = match is_known {
+                // Counted from the first wait, not while the client reads what came before.
+                true => *self
+                    .end_by
+                    .get_or_insert_with(|| Instant::now() + LONGEST_END.min(self.idle)),
+                false => Instant::now() + self.idle,
+            };
+            match timeout_at(by, self.body.next()).await {
                 Ok(piece) => self.take(piece),
+                Err(_) if is_known => self.has_ended = true,
                 Err(_) => {
                     return Err(Failure::TooSlow {
                         tier: self.tier.clone(),
@@ -167,5 +183,70 @@ impl Source {
         Failure::Lost {
             tier: self.tier.clone(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::stream;
+    use serde_json::json;
+    use tokio::time::{sleep, timeout};
+    use weir_crds::Provider;
+
+    use super::*;
+    use crate::attempt::test_endpoint;
+    use crate::decode::decode;
+    use crate::wire::Wire;
+
+    const IDLE: Duration = Duration::from_secs(60);
+
+    /// A chat whose endpoint says this, and then only pings, for ever.
+    fn pinging(said: &'static str) -> Source {
+        let body = json!({ "model": "m", "messages": [{ "role": "user", "content": "hi" }] });
+        let ask = decode(Wire::Chat, body.to_string().as_bytes()).unwrap();
+        let reader = Reader::new(Wire::Chat, &test_endpoint(Provider::OpenAI), &ask, true);
+        let pings = stream::repeat(": ping\n\n").then(async |ping| {
+            sleep(LONGEST_END / 4).await;
+            ping
+        });
+        let body = stream::iter([said]).chain(pings);
+        let body = body.map(|text| Ok(Bytes::from_static(text.as_bytes())));
+        Source::new("t".into(), IDLE, body.boxed(), reader, None)
+    }
+
+    async fn next(source: &mut Source) -> Arrival {
+        let next = timeout(2 * IDLE, source.next()).await;
+        next.expect("pings are not waited on").unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_has_ended_is_not_waited_on_though_pings_go_on() {
+        let mut source = pinging(concat!(
+            r#"data: {"choices":[{"index":0,"delta":{"content":"hi"},"finish_reason":"stop"}]}"#,
+            "\n\n",
+            r#"data: {"choices":[],"usage":{"prompt_tokens":7,"completion_tokens":1}}"#,
+            "\n\n",
+        ));
+        let began = Instant::now();
+        let text = next(&mut source).await;
+        assert!(matches!(text, Arrival::Tokens { .. }));
+        let Arrival::Finished(finish) = next(&mut source).await else {
+            panic!("it is whole");
+        };
+        assert_eq!(finish.usage.prompt, 7);
+        assert_eq!(began.elapsed(), LONGEST_END);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_reads_slowly_takes_nothing_from_the_wait_for_the_end() {
+        let mut source = pinging(concat!(
+            r#"data: {"choices":[{"index":0,"delta":{"content":"hi"},"finish_reason":"stop"}]}"#,
+            "\n\n",
+        ));
+        next(&mut source).await;
+        sleep(IDLE).await;
+        let began = Instant::now();
+        assert!(matches!(next(&mut source).await, Arrival::Finished(_)));
+        assert_eq!(began.elapsed(), LONGEST_END);
     }
 }

@@ -2,18 +2,22 @@
 
 use serde_json::{Value, json};
 
-use super::{Taken, Unreadable, tokens};
+use super::chat::Calls;
+use super::{Taken, Unreadable, failed, tokens};
 use crate::answer::{Piece, Stop, Usage};
 use crate::attempt::Finish;
 
 pub(super) struct Reader {
     pub stops: Stops,
+    /// Of each choice.
+    calls: Vec<Calls>,
     usage: Usage,
     read: Read,
 }
 
-/// What one choice of a chunk says, and whether a client of the same wire wants to see it.
-pub(super) type Read = fn(u32, &Value) -> Result<(Piece, bool), Unreadable>;
+/// What one choice of a chunk says, after the calls that it has begun, and whether a client of the same
+/// wire wants to see it.
+pub(super) type Read = fn(u32, &mut Value, &mut Calls) -> Result<(Piece, bool), Unreadable>;
 
 /// Why each choice ended, as far as that is known.
 pub(super) struct Stops(Vec<Option<Stop>>);
@@ -29,10 +33,6 @@ impl Stops {
         }
     }
 
-    pub fn has(&self, choice: u32) -> bool {
-        (choice as usize) < self.0.len()
-    }
-
     pub fn has_all(&self) -> bool {
         self.0.iter().all(Option::is_some)
     }
@@ -42,13 +42,50 @@ impl Stops {
     }
 }
 
-/// OpenAI's word for why a choice ended.
-fn stop(word: &str) -> Stop {
-    match word {
+/// OpenAI's word for why a choice ended, or the word of another server.
+fn stop(word: &str) -> Result<Stop, Unreadable> {
+    Ok(match word {
         "length" => Stop::Length,
         "tool_calls" | "function_call" => Stop::Calls,
         "content_filter" => Stop::Refusal,
+        // OpenRouter and Mistral; vLLM and SGLang; DeepSeek: what came before is half an answer.
+        "error" | "abort" | "insufficient_system_resource" => return Err(Unreadable::Failed),
         _ => Stop::Turn,
+    })
+}
+
+/// Takes out what a server may say of its errors in members that we do not know: such texts can hold
+/// anything, and a client of the same wire would see them.
+///
+/// Fails where such a member is about an error itself, as Groq's `x_groq` is.
+fn check_unknown(event: &mut Value) -> Result<(), Unreadable> {
+    let members = event.as_object_mut().into_iter().flatten();
+    for (_, value) in members.filter(|(field, _)| *field != "choices") {
+        if let Some(error) = value.get("error").filter(|error| is_said(error)) {
+            return Err(failed(error));
+        }
+        forget_errors(value);
+    }
+    Ok(())
+}
+
+fn forget_errors(value: &mut Value) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(forget_errors),
+        Value::Object(members) => {
+            members.shift_remove("error");
+            members.values_mut().for_each(forget_errors);
+        }
+        _ => {}
+    }
+}
+
+/// Whether an `error` says that there is one.
+fn is_said(error: &Value) -> bool {
+    match error {
+        Value::Null | Value::Bool(false) => false,
+        Value::String(text) => !text.is_empty(),
+        _ => true,
     }
 }
 
@@ -70,6 +107,7 @@ impl Reader {
     pub fn new(choices: usize, read: Read) -> Self {
         Self {
             stops: Stops::new(choices),
+            calls: (0..choices).map(|_| Calls::default()).collect(),
             usage: Usage::default(),
             read,
         }
@@ -79,6 +117,7 @@ impl Reader {
         if let Some(usage) = usage(&event) {
             self.usage = usage;
         }
+        check_unknown(&mut event)?;
         let Some(Value::Array(choices)) = event.get_mut("choices").map(Value::take) else {
             return Ok(Taken::Pieces(Vec::new()));
         };
@@ -88,16 +127,19 @@ impl Reader {
         let mut pieces = Vec::new();
         // What stands beside the choices is told once, with the first of them that is shown.
         let mut native = Some(event).filter(|_| is_native);
-        for choice in choices {
+        for mut choice in choices {
             let index = choice["index"].as_u64().unwrap_or(0);
             let index = u32::try_from(index).map_err(|_| Unreadable::Garbage)?;
-            if !self.stops.has(index) {
-                return Err(Unreadable::Garbage);
+            let calls = self.calls.get_mut(index as usize);
+            let calls = calls.ok_or(Unreadable::Garbage)?;
+            let of_parts = [&choice["error"], &choice["delta"]["error"]];
+            if let Some(error) = of_parts.into_iter().find(|error| is_said(error)) {
+                return Err(failed(error));
             }
             if let Some(word) = choice["finish_reason"].as_str() {
-                self.stops.set(index, stop(word));
+                self.stops.set(index, stop(word)?);
             }
-            let (mut piece, is_shown) = (self.read)(index, &choice)?;
+            let (mut piece, is_shown) = (self.read)(index, &mut choice, calls)?;
             if is_native && is_shown {
                 let mut shown = native.take().unwrap_or_else(|| json!({}));
                 shown["choices"] = Value::Array(vec![choice]);
@@ -143,5 +185,51 @@ mod tests {
         let choice = json!({ "index": 0, "delta": { "content": "a" } });
         let event = json!({ "choices": [choice, choice] });
         assert_eq!(pieces(1, event), Err(Unreadable::Garbage));
+    }
+
+    #[test]
+    fn a_word_for_a_broken_answer_is_a_failure_and_other_unknown_words_are_an_end() {
+        let event = |word: &str| json!({ "choices": [{ "index": 0, "finish_reason": word }] });
+        for word in ["error", "abort"] {
+            assert_eq!(pieces(1, event(word)), Err(Unreadable::Failed), "{word}");
+        }
+        for word in ["stop", "eos", "length"] {
+            assert!(pieces(1, event(word)).is_ok(), "{word}");
+        }
+    }
+
+    #[test]
+    fn an_error_beside_the_answer_is_a_failure_and_none_is_passed_on() {
+        let delta = json!({ "content": "a" });
+        let with = |member: &str, value: Value| {
+            let mut event = json!({ "choices": [{ "index": 0, "delta": delta }] });
+            event[member] = value;
+            pieces(1, event)
+        };
+        let error = json!({ "error": { "message": "org-standin" } });
+        for said in [error, json!({ "id": "req_1", "error": "org-standin" })] {
+            assert_eq!(with("x_groq", said), Err(Unreadable::Failed));
+        }
+        for none in [json!(null), json!(false), json!("")] {
+            assert!(with("x_groq", json!({ "error": none })).is_ok());
+        }
+        let load = json!({ "error": { "type": "overloaded_error" } });
+        assert_eq!(with("x_other", load), Err(Unreadable::Overloaded));
+        // Azure: that a filter did not run is no failure of the answer.
+        let filters =
+            json!([{ "jailbreak": { "error": { "message": "org-standin" }, "code": 1 } }]);
+        let read = with("prompt_filter_results", filters).unwrap();
+        let native = read[0].native.as_ref().unwrap();
+        assert_eq!(
+            native["prompt_filter_results"],
+            json!([{ "jailbreak": { "code": 1 } }])
+        );
+        let within = |choice: Value| pieces(1, json!({ "choices": [choice] }));
+        for choice in [
+            json!({ "index": 0, "delta": {}, "error": { "code": 502 } }),
+            json!({ "index": 0, "delta": { "error": "org-standin" } }),
+        ] {
+            assert_eq!(within(choice), Err(Unreadable::Failed));
+        }
     }
 }

@@ -3,10 +3,15 @@
 use serde_json::Value;
 
 use super::Unreadable;
+use super::chat::Calls;
 use crate::answer::Piece;
 
 /// One choice of a chunk.
-pub(super) fn read(index: u32, choice: &Value) -> Result<(Piece, bool), Unreadable> {
+pub(super) fn read(
+    index: u32,
+    choice: &mut Value,
+    _: &mut Calls,
+) -> Result<(Piece, bool), Unreadable> {
     // llama-server tells them as chats do, which clients of this wire do not know.
     let logprobs = choice["logprobs"]["content"].as_array();
     let piece = Piece {

@@ -31,6 +31,10 @@ impl Reader {
             }
             "error" => return Err(failed(&event)),
             "response.failed" => return Err(failed(&event["response"]["error"])),
+            // Whatever else it calls it.
+            _ if !event["response"]["error"].is_null() => {
+                return Err(failed(&event["response"]["error"]));
+            }
             "response.completed" | "response.incomplete" => {
                 self.ended(event["response"].take())?;
                 return Ok(Taken::End);
@@ -113,5 +117,32 @@ impl Reader {
         });
         self.last = Some(response);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_response_that_ended_with_an_error_is_a_failure_by_any_name() {
+        let take = |kind: &str, error: Value| {
+            let response = json!({ "output": [], "error": error });
+            let event = json!({ "type": kind, "response": response });
+            Reader::default().take(event, true).map(drop)
+        };
+        for kind in [
+            "response.completed",
+            "response.incomplete",
+            "response.failed",
+            "response.cancelled",
+        ] {
+            let error = json!({ "code": "server_error", "message": "org-standin" });
+            assert_eq!(take(kind, error), Err(Unreadable::Failed), "{kind}");
+            let load = json!({ "code": "rate_limit_exceeded" });
+            assert_eq!(take(kind, load), Err(Unreadable::Overloaded), "{kind}");
+        }
+        assert_eq!(take("response.completed", Value::Null), Ok(()));
     }
 }

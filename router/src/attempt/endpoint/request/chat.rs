@@ -6,7 +6,7 @@ use weir_policy::tier::Endpoint;
 
 use super::{most_tokens, own};
 use crate::ask::{Ask, Form, Message, Part, Role, Tool, ToolChoice};
-use crate::wire::Wire;
+use crate::wire::{Upstream, Wire, limit_field};
 
 pub(super) fn body(endpoint: &Endpoint, ask: &Ask) -> Map<String, Value> {
     let mut body = match ask.wire {
@@ -19,13 +19,12 @@ pub(super) fn body(endpoint: &Endpoint, ask: &Ask) -> Map<String, Value> {
     body.insert("model".into(), endpoint.model.clone().into());
     body.insert("stream".into(), true.into());
     body.insert("stream_options".into(), json!({ "include_usage": true }));
-    // The name that OpenAI's own models insist on is unknown to many that are only compatible.
-    let (limit_field, has_developer_role) = match endpoint.provider {
-        Provider::OpenAI => ("max_completion_tokens", true),
-        Provider::OpenAICompatible | Provider::Anthropic => ("max_tokens", false),
-    };
+    let has_developer_role = endpoint.provider == Provider::OpenAI;
     if let Some(most) = most_tokens(endpoint, ask) {
-        body.insert(limit_field.into(), most.into());
+        body.insert(
+            limit_field(Upstream::of_endpoint(endpoint)).into(),
+            most.into(),
+        );
     }
     if !has_developer_role {
         rename_developer(&mut body);
