@@ -96,7 +96,8 @@ pub struct Args {
     )]
     pub max_answers_bytes: usize,
 
-    /// The most asks in hand at once; beyond that the answer is 429.
+    /// The most asks in hand at once; beyond that the answer is 429. Whoever has more than seven times as many of them
+    /// as there are places free gets no more.
     #[arg(
         long,
         env = "WEIR_MAX_ASKS",

@@ -244,6 +244,12 @@ impl AttemptLine {
         self.tokens_cached = usage.cached;
     }
 
+    /// Whether anybody has read the prompt, as far as can be known from here.
+    pub fn has_worked(&self) -> bool {
+        let was_taken = self.replica.is_some() && !FREE.contains(&self.outcome);
+        !self.is_estimated || self.tokens_out > 0 || was_taken || self.was_paid()
+    }
+
     /// Whether an endpoint takes money for it, as far as can be known from here.
     pub fn was_paid(&self) -> bool {
         self.is_endpoint && self.was_sent && !FREE.contains(&self.outcome)

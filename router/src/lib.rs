@@ -7,7 +7,7 @@
 //! 3. `matching`: the model name picks a policy or a deployment.
 //! 4. `route`: where the ask begins, by pin, rules and classifier, with the tiers of a `plan` (pure): which
 //!    may answer, in which order; what may leave the cluster.
-//! 5. `admit`: limits.
+//! 5. `admit` and `limits`: how many asks at once, whose, and how much in a minute.
 //! 6. `attempt`: tier by tier until one is sure; nothing is shown before it is committed.
 //! 7. `encode`: the `answer` becomes what the client's SDK expects.
 //! 8. `settle`: metrics and the `decision`'s `record`; always runs. Where the policy says so the `text` too.
@@ -38,6 +38,7 @@ mod identify;
 mod inquiry;
 mod kept;
 mod language;
+mod limits;
 mod load;
 mod matching;
 mod metrics;

@@ -55,6 +55,14 @@ pub(crate) struct RecordLabels {
     pub outcome: &'static str,
 }
 
+/// `whose` is `policy` or `tenant`, `limit` is `asks` or `tokens`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct LimitLabels {
+    pub policy: String,
+    pub whose: &'static str,
+    pub limit: &'static str,
+}
+
 #[derive(Clone)]
 pub(crate) struct Metrics {
     pub asks: Family<AskLabels, Counter>,
@@ -65,6 +73,7 @@ pub(crate) struct Metrics {
     pub endpoint_circuit: Family<TierLabels, Gauge>,
     pub feedback: Family<FeedbackLabels, Counter>,
     pub records: Family<RecordLabels, Counter>,
+    pub limited: Family<LimitLabels, Counter>,
     pub running: Gauge,
     pub first_byte_seconds: Histogram,
     pub ask_seconds: Histogram,
@@ -81,6 +90,7 @@ impl Metrics {
             endpoint_circuit: Family::default(),
             feedback: Family::default(),
             records: Family::default(),
+            limited: Family::default(),
             running: Gauge::default(),
             first_byte_seconds: Histogram::new(SECONDS),
             ask_seconds: Histogram::new(SECONDS),
@@ -122,6 +132,11 @@ impl Metrics {
                 "records",
                 "Lines for object storage, by what became of them",
                 mine.records.clone(),
+            );
+            registry.register(
+                "limited",
+                "Asks refused by a limit of their policy, by which",
+                mine.limited.clone(),
             );
             registry.register("asks_running", "Asks in hand", mine.running.clone());
             registry.register(

@@ -12,6 +12,7 @@ use tokio::sync::{Semaphore, watch};
 use weir_crds::Money;
 use weir_process::{Process, Shutdown, Tasks};
 
+use crate::admit::Places;
 use crate::args::Args;
 use crate::credentials::{Credentials, Roots};
 use crate::decode::Bounds;
@@ -19,6 +20,7 @@ use crate::dial::Dialler;
 use crate::endpoints::Endpoints;
 use crate::flights::Flights;
 use crate::kept::Kept;
+use crate::limits::Limits;
 use crate::load::Book;
 use crate::metrics::Metrics;
 use crate::refusal::Refusal;
@@ -43,6 +45,10 @@ pub(crate) struct Shared {
     pub shutdown: Shutdown,
     /// One permit for each ask in hand.
     pub asks: Arc<Semaphore>,
+    /// Whose they are.
+    pub places: Arc<Places>,
+    /// What was asked in the last minute.
+    pub limits: Arc<Limits>,
     pub bodies: Bounds,
     pub ids: Ids,
     /// Asks under an `Idempotency-Key`.
@@ -91,6 +97,8 @@ impl Shared {
             tasks: process.tasks().clone(),
             shutdown: process.shutdown().clone(),
             asks: Arc::new(Semaphore::new(args.max_asks)),
+            places: Arc::default(),
+            limits: Arc::default(),
             bodies: Bounds::new(args),
             ids,
             flights: Arc::default(),
@@ -182,6 +190,7 @@ async fn follow(shared: Weak<Shared>, mut views: watch::Receiver<Arc<View>>, tol
         let revisions = view.replicas.values().flat_map(BTreeMap::values);
         let present: BTreeSet<SocketAddr> = revisions.flatten().copied().collect();
         shared.pool.keep(&present);
+        shared.limits.keep(&view.table);
         shared.endpoints.show(&view.table, &shared.metrics);
         drop(shared);
         let until_next = tokio::time::sleep(SECRETS_EVERY);

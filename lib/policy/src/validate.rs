@@ -6,6 +6,7 @@
 //! we take.
 
 mod endpoint;
+mod limits;
 mod records;
 mod rules;
 
@@ -18,8 +19,8 @@ use regex::Regex;
 use serde_json::Value;
 use weir_cascade::{Config, HoldBack, Signals};
 use weir_crds::{
-    Fraction, HeaderValues, HoldBackMode, OnAllUnsure, Retries, RoutePolicySpec, is_entry_name,
-    is_object_name, reasons, value,
+    Fraction, HeaderValues, HoldBackMode, Limits, OnAllUnsure, Retries, RoutePolicySpec,
+    is_entry_name, is_object_name, reasons, value,
 };
 
 use crate::honoured::Honoured;
@@ -62,6 +63,8 @@ pub struct Settings {
     pub classifier: Option<Classifier>,
     /// Who may name a tier in a request.
     pub pin_tenants: BTreeSet<String>,
+    /// How much may be asked in a minute.
+    pub limits: Option<Limits>,
     pub records: Records,
 }
 
@@ -107,6 +110,7 @@ pub const HONOURED: Honoured = Honoured {
         "spec.privacy.redact",
         "spec.auth",
         "spec.pin",
+        "spec.limits",
         "spec.rules",
         "spec.classifier.deployment",
         "spec.classifier.labels",
@@ -165,6 +169,7 @@ pub fn settings(spec: &RoutePolicySpec) -> Result<Settings, Vec<Problem>> {
         rules: check.rules(spec),
         classifier: check.classifier(spec),
         pin_tenants: check.pins(spec),
+        limits: check.limits(spec),
         records: check.records(spec),
     };
     match check.problems.is_empty() {

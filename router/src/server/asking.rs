@@ -13,6 +13,7 @@ use weir_policy::{Egress, Plan};
 
 use super::betas;
 use super::boarding::{self, Boarded};
+use super::limiting::{self, Limiting};
 use super::ready::Ready;
 use crate::ask::Ask;
 use crate::decision::Outcome;
@@ -44,6 +45,9 @@ pub(super) async fn answer(
     let matched = matching::find(&view.table, &ask.model, &identity, &view.credentials)?;
     let settings = matched.route.settings.clone();
     write_down(&unsettled, &matched, (ask, headers));
+    let free = shared.asks.available_permits();
+    let place = shared.places.take(&limiting::sharer(&matched), free)?;
+    let limiting = Limiting::of(&unsettled, &matched, view.routers);
     let ticket = key.map(|key| {
         let digest = boarding::digest((wire, &body), headers, &settings);
         boarding::ticket(key, digest, &unsettled.decision, ask.stream)
@@ -54,9 +58,15 @@ pub(super) async fn answer(
         Boarded::First(lead) => lead,
         Boarded::Answered(response) => {
             unsettled.decision.state().outcome = boarding::outcome(&response);
+            if let Some(limiting) = &limiting {
+                limiting.tell();
+            }
             return Ok(response);
         }
     };
+    if let Some(limiting) = &limiting {
+        limiting.reserve(ask)?;
+    }
     let commit_by = admitted + settings.timeout;
     let crossing = Crossing {
         shared: &shared,
@@ -75,6 +85,7 @@ pub(super) async fn answer(
         plan,
         credentials: view.credentials.clone(),
         _permit: heard.permit,
+        _place: place,
         _held: heard.held,
     };
     ready.answer(lead, unsettled).await

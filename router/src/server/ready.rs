@@ -13,6 +13,7 @@ use weir_policy::tier::Tier;
 use weir_policy::validate::Settings;
 
 use super::boarding;
+use crate::admit::Place;
 use crate::answer::Event;
 use crate::ask::Ask;
 use crate::attempt::Pursuit;
@@ -37,6 +38,7 @@ pub(super) struct Ready {
     /// When the first byte must have been committed.
     pub(super) commit_by: Instant,
     pub(super) _permit: OwnedSemaphorePermit,
+    pub(super) _place: Place,
     pub(super) _held: Held,
 }
 

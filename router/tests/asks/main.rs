@@ -15,6 +15,7 @@ mod failures;
 mod idempotency;
 mod inputs;
 mod leaving;
+mod limits;
 mod log;
 mod privacy;
 #[path = "../../../worker/sources/tests/sources/programs.rs"]

@@ -61,6 +61,12 @@ fn every_fault_is_named_by_its_field() {
         ),
         ("/timeout", json!("soon"), "spec.timeout", "\"soon\""),
         (
+            "/limits",
+            json!({ "perTenant": { "tokensPerMinute": 0 } }),
+            "spec.limits.perTenant.tokensPerMinute",
+            "at least 1",
+        ),
+        (
             "/maxDuration",
             json!("0s"),
             "spec.maxDuration",
