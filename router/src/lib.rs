@@ -16,7 +16,7 @@
 //! and `bundle` (what files hold), `dial` (which addresses), `endpoints` (whether one may be asked,
 //! by `circuit` and `throttle`), `replicas` (connections, least busy first), `load` (what is in
 //! hand), `wire` (what upstreams understand of what clients say), `language` (of a text), `refusal`
-//! (every way not to answer), `flights` (asks under one key), `kept` (what can be asked about
+//! (every way not to answer), `flights` (asks under one key), `cache` (answers that are given again), `kept` (what can be asked about
 //! decisions), `feedback`, `store` (records on their way out), `spans`, `shared` and `metrics`; `phases` is for measuring alone.
 
 mod admit;
@@ -25,6 +25,7 @@ mod args;
 mod ask;
 mod attempt;
 mod bundle;
+mod cache;
 mod circuit;
 mod credentials;
 mod decision;

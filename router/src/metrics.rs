@@ -55,6 +55,13 @@ pub(crate) struct RecordLabels {
     pub outcome: &'static str,
 }
 
+/// `outcome` is `hit` or `miss`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct LookupLabels {
+    pub policy: String,
+    pub outcome: &'static str,
+}
+
 /// `whose` is `policy` or `tenant`, `limit` is `asks` or `tokens`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct LimitLabels {
@@ -74,6 +81,8 @@ pub(crate) struct Metrics {
     pub feedback: Family<FeedbackLabels, Counter>,
     pub records: Family<RecordLabels, Counter>,
     pub limited: Family<LimitLabels, Counter>,
+    pub cache_lookups: Family<LookupLabels, Counter>,
+    pub cache_bytes: Gauge,
     pub running: Gauge,
     pub first_byte_seconds: Histogram,
     pub ask_seconds: Histogram,
@@ -91,6 +100,8 @@ impl Metrics {
             feedback: Family::default(),
             records: Family::default(),
             limited: Family::default(),
+            cache_lookups: Family::default(),
+            cache_bytes: Gauge::default(),
             running: Gauge::default(),
             first_byte_seconds: Histogram::new(SECONDS),
             ask_seconds: Histogram::new(SECONDS),
@@ -137,6 +148,16 @@ impl Metrics {
                 "limited",
                 "Asks refused by a limit of their policy, by which",
                 mine.limited.clone(),
+            );
+            registry.register(
+                "cache_lookups",
+                "Asks for which an earlier answer was looked for, by whether there was one",
+                mine.cache_lookups.clone(),
+            );
+            registry.register(
+                "cache_bytes",
+                "Memory that answers take that may be given again",
+                mine.cache_bytes.clone(),
             );
             registry.register("asks_running", "Asks in hand", mine.running.clone());
             registry.register(

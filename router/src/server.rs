@@ -3,6 +3,7 @@
 mod asking;
 mod betas;
 mod boarding;
+mod caching;
 mod counting;
 mod decisions;
 mod limiting;
@@ -81,6 +82,7 @@ async fn ask(State(shared): State<Arc<Shared>>, wire: Wire, request: Request) ->
         }
     };
     limits::tell(&standings, wire.into(), time, response.headers_mut());
+    caching::tell(&decision, &mut response);
     identify_response(&mut response, &decision.id);
     response
 }

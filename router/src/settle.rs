@@ -45,6 +45,7 @@ impl Unsettled {
 impl Drop for Unsettled {
     fn drop(&mut self) {
         self.count();
+        self.decision.stop_writing_down();
         if let Some(reservation) = self.reservation.take() {
             let used = limits::used(reservation.estimate(), &self.decision.state().attempts);
             reservation.settle(used);

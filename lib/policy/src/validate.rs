@@ -65,6 +65,8 @@ pub struct Settings {
     pub pin_tenants: BTreeSet<String>,
     /// How much may be asked in a minute.
     pub limits: Option<Limits>,
+    /// How long the answer to the very same ask is given again.
+    pub cache: Option<Duration>,
     pub records: Records,
 }
 
@@ -111,6 +113,7 @@ pub const HONOURED: Honoured = Honoured {
         "spec.auth",
         "spec.pin",
         "spec.limits",
+        "spec.cache",
         "spec.rules",
         "spec.classifier.deployment",
         "spec.classifier.labels",
@@ -170,6 +173,10 @@ pub fn settings(spec: &RoutePolicySpec) -> Result<Settings, Vec<Problem>> {
         classifier: check.classifier(spec),
         pin_tenants: check.pins(spec),
         limits: check.limits(spec),
+        cache: spec
+            .cache
+            .as_ref()
+            .map(|cache| check.duration("spec.cache.exact", &cache.exact)),
         records: check.records(spec),
     };
     match check.problems.is_empty() {

@@ -13,8 +13,9 @@ use weir_policy::{Egress, Plan};
 
 use super::betas;
 use super::boarding::{self, Boarded};
+use super::caching::Caching;
 use super::limiting::{self, Limiting};
-use super::ready::Ready;
+use super::ready::{Ready, Source};
 use crate::ask::Ask;
 use crate::decision::Outcome;
 use crate::decode::{Held, Incoming};
@@ -64,8 +65,10 @@ pub(super) async fn answer(
             return Ok(response);
         }
     };
+    let caching = Caching::of(&view, &matched, (ask, headers));
+    let earlier = caching.and_then(|caching| caching.answer(&unsettled));
     if let Some(limiting) = &limiting {
-        limiting.reserve(ask)?;
+        limiting.reserve(ask, earlier.is_none())?;
     }
     let commit_by = admitted + settings.timeout;
     let crossing = Crossing {
@@ -76,13 +79,16 @@ pub(super) async fn answer(
         headers,
         until: commit_by,
     };
-    let plan = planned(&unsettled, crossing).await?;
+    let source = match earlier {
+        Some(answer) => Source::Earlier(answer),
+        None => Source::Tiers(planned(&unsettled, crossing).await?),
+    };
     keep_text(&unsettled, &settings, ask);
     let ready = Ready {
         commit_by,
         ask: heard.ask,
         settings,
-        plan,
+        source,
         credentials: view.credentials.clone(),
         _permit: heard.permit,
         _place: place,

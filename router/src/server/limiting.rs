@@ -36,14 +36,15 @@ impl<'a> Limiting<'a> {
         })
     }
 
-    /// Counts the ask, and reserves the tokens that it may come to.
-    pub fn reserve(&self, ask: &Ask) -> Result<(), Refusal> {
+    /// Counts the ask, and reserves the tokens that it may come to. `asks_a_tier` says whether it may come to any.
+    pub fn reserve(&self, ask: &Ask, asks_a_tier: bool) -> Result<(), Refusal> {
         let estimate = Estimate::of(ask, &self.matched.route.settings);
         if let Some(most) = self.claim.most_tokens() {
             estimate.fits(ask, most)?;
         }
         let limits = &self.unsettled.shared.limits;
-        let reserved = limits.reserve(self.claim, Some(estimate), Instant::now());
+        let estimate = asks_a_tier.then_some(estimate);
+        let reserved = limits.reserve(self.claim, estimate, Instant::now());
         self.tell();
         match reserved {
             Ok(reservation) => {

@@ -17,6 +17,7 @@ use crate::admit::Place;
 use crate::answer::Event;
 use crate::ask::Ask;
 use crate::attempt::Pursuit;
+use crate::cache::{Answer, replay};
 use crate::credentials::Credentials;
 use crate::decision::{COMMITTED, Decision, Outcome, UNFINISHED};
 use crate::decode::Held;
@@ -29,11 +30,19 @@ use crate::wire::Wire;
 /// How far an attempt may run ahead of a client that reads slowly.
 const EVENTS_AHEAD: usize = 32;
 
+/// Where the answer comes from.
+pub(super) enum Source {
+    /// One of these tiers.
+    Tiers(Plan),
+    /// An earlier ask.
+    Earlier(Arc<Answer>),
+}
+
 /// An ask that has passed every phase before the first attempt.
 pub(super) struct Ready {
     pub(super) ask: Ask,
     pub(super) settings: Arc<Settings>,
-    pub(super) plan: Plan,
+    pub(super) source: Source,
     pub(super) credentials: Arc<Credentials>,
     /// When the first byte must have been committed.
     pub(super) commit_by: Instant,
@@ -143,19 +152,9 @@ impl Job {
     async fn run(self) {
         let decision = &self.unsettled.decision;
         let ready = &self.ready;
-        let steps: Vec<Tier> = ready.plan.steps();
-        let mut pursuit = Pursuit {
-            shared: &self.unsettled.shared,
-            credentials: &ready.credentials,
-            ask: &ready.ask,
-            settings: &ready.settings,
-            decision,
-            out: &self.events,
-            commit_by: ready.commit_by,
-        };
         tokio::select! {
             biased;
-            () = pursuit.run(&steps) => {}
+            () = self.tell() => {}
             is_read = up(ready.settings.max_duration, &self.events) => {
                 self.last_word.send(out_of_time(decision, is_read));
             }
@@ -168,6 +167,27 @@ impl Job {
         if state.outcome == Outcome::Broken && self.events.is_closed() {
             state.outcome = Outcome::Disconnected;
         }
+    }
+
+    /// Tells the client what its tiers answer, or what an earlier ask was answered.
+    async fn tell(&self) {
+        let ready = &self.ready;
+        let decision = &self.unsettled.decision;
+        let plan = match &ready.source {
+            Source::Tiers(plan) => plan,
+            Source::Earlier(answer) => return replay(answer, decision, &self.events).await,
+        };
+        let steps: Vec<Tier> = plan.steps();
+        let mut pursuit = Pursuit {
+            shared: &self.unsettled.shared,
+            credentials: &ready.credentials,
+            ask: &ready.ask,
+            settings: &ready.settings,
+            decision,
+            out: &self.events,
+            commit_by: ready.commit_by,
+        };
+        pursuit.run(&steps).await;
     }
 }
 
