@@ -17,6 +17,9 @@ pub const DEPLOYMENT: &str = "weir.dev/deployment";
 /// The revision of the deployment that an object belongs to: 8 hex digits.
 pub const REVISION: &str = "weir.dev/revision";
 
+/// On EndpointSlices, by Kubernetes: the Service that they are of.
+pub const SERVICE: &str = "kubernetes.io/service-name";
+
 /// Annotation by which a person ends a paused rollout: `promote@<revision>` or
 /// `rollback@<revision>`.
 pub const ROLLOUT: &str = "weir.dev/rollout";

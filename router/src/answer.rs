@@ -148,7 +148,7 @@ pub(crate) enum Stop {
 }
 
 /// How an answer ended.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct End {
     /// Of every choice, in order.
     pub stops: Vec<Stop>,

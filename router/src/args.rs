@@ -96,7 +96,18 @@ pub struct Args {
     )]
     pub max_answers_bytes: usize,
 
-    /// The most asks in hand at once; beyond that the answer is 429.
+    /// The most memory that answers take which policies with a `cache` may give again, in bytes; a quarter of it is
+    /// for those that are still written.
+    #[arg(
+        long,
+        env = "WEIR_MAX_CACHE_BYTES",
+        value_name = "BYTES",
+        default_value_t = Args::default().max_cache_bytes
+    )]
+    pub max_cache_bytes: usize,
+
+    /// The most asks in hand at once; beyond that the answer is 429. Whoever has more than seven times as many of them
+    /// as there are places free gets no more.
     #[arg(
         long,
         env = "WEIR_MAX_ASKS",
@@ -167,6 +178,7 @@ impl Default for Args {
             max_body_bytes: 10 << 20,
             max_bodies_bytes: 64 << 20,
             max_answers_bytes: 64 << 20,
+            max_cache_bytes: 64 << 20,
             max_asks: 1024,
             max_endpoint_asks: 512,
             max_connections: 4096,

@@ -294,8 +294,10 @@ impl Pursuit<'_> {
             score,
             is_unsure,
         };
+        let end = Event::End(end);
+        self.decision.hear(&end);
         // A client that left before the end is told nothing.
-        let _ = self.out.send(Event::End(end)).await;
+        let _ = self.out.send(end).await;
     }
 
     async fn fail(&self, refusal: Refusal) {
@@ -338,7 +340,7 @@ impl Pursuit<'_> {
 
 /// Sends an event once there is room for it: a large one waits until the client has read most of
 /// what came before.
-async fn send(out: &mpsc::Sender<Event>, event: Event) -> Result<(), SendError<()>> {
+pub(crate) async fn send(out: &mpsc::Sender<Event>, event: Event) -> Result<(), SendError<()>> {
     let bytes = match &event {
         Event::Piece(piece) => piece.bytes(),
         _ => 0,

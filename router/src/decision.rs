@@ -15,6 +15,7 @@ use weir_policy::tier::{Tier, model_name};
 
 use crate::answer::{Event, Usage};
 use crate::balance::first_number;
+use crate::cache::{Lookup, Recording};
 use crate::feedback::Label;
 use crate::record::{Record, Since};
 use crate::text::Text;
@@ -28,6 +29,8 @@ pub(crate) struct Decision {
     state: Mutex<State>,
     /// Only where the policy keeps it.
     text: Mutex<Option<Text>>,
+    /// Only where the answer may be given again.
+    recording: Mutex<Option<Recording>>,
 }
 
 /// What is recorded of an ask.
@@ -54,6 +57,8 @@ pub(crate) struct State {
     pub passed_over: Vec<Step>,
     pub dropped: Vec<String>,
     pub attempts: Vec<AttemptLine>,
+    /// Whether an earlier answer was found; nothing where none was looked for.
+    pub lookup: Option<Lookup>,
     /// From the ask's arrival to the first byte of its answer.
     pub first_byte: Option<Duration>,
     pub outcome: Outcome,
@@ -82,7 +87,8 @@ impl Step {
 /// How the tiers of an ask were chosen.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub(crate) struct Routed {
-    /// `order`, `rule`, `pin`, `sticky`, `classifier`, `classifier_failed` or `joined`; empty where it did not come to that.
+    /// `order`, `rule`, `pin`, `sticky`, `classifier`, `classifier_failed`, `joined` or `cached`; empty where it did
+    /// not come to that.
     pub by: &'static str,
     /// Of the rule, or of the tier that was pinned or classified.
     pub name: String,
@@ -128,6 +134,8 @@ pub(crate) enum Outcome {
     Disconnected,
     /// Given the answer of another decision, which was asked under the same key.
     Joined,
+    /// Given the answer of an earlier decision on the very same ask.
+    Cached,
 }
 
 impl Outcome {
@@ -143,6 +151,7 @@ impl Outcome {
             Outcome::Refused { .. } => "refused",
             Outcome::Disconnected => "disconnected",
             Outcome::Joined => "joined",
+            Outcome::Cached => "cached",
         }
     }
 }
@@ -254,6 +263,12 @@ impl AttemptLine {
         self.tokens_cached = usage.cached;
     }
 
+    /// Whether anybody has read the prompt, as far as can be known from here.
+    pub fn has_worked(&self) -> bool {
+        let was_taken = self.replica.is_some() && !FREE.contains(&self.outcome);
+        !self.is_estimated || self.tokens_out > 0 || was_taken || self.was_paid()
+    }
+
     /// Whether an endpoint takes money for it, as far as can be known from here.
     pub fn was_paid(&self) -> bool {
         self.is_endpoint && self.was_sent && !FREE.contains(&self.outcome)
@@ -269,6 +284,7 @@ impl Decision {
             time,
             state: Mutex::default(),
             text: Mutex::default(),
+            recording: Mutex::default(),
         }
     }
 
@@ -286,15 +302,46 @@ impl Decision {
         *self.text() = Some(text);
     }
 
+    /// From here on what is said is written down, to be said again.
+    pub fn write_down(&self, recording: Recording) {
+        *self.recording() = Some(recording);
+    }
+
+    /// What is not at its end by now is not kept.
+    pub fn stop_writing_down(&self) {
+        *self.recording() = None;
+    }
+
     /// The client is told this.
     pub fn hear(&self, event: &Event) {
         if let Some(text) = self.text().as_mut() {
             text.hear(event);
         }
+        if let Some(recording) = self.recording().as_mut() {
+            let revision = match event {
+                Event::End(_) => self.last_revision(),
+                _ => String::new(),
+            };
+            recording.hear(event, &revision);
+        }
+    }
+
+    /// Of the attempt that came last; empty for an endpoint.
+    fn last_revision(&self) -> String {
+        let state = self.state();
+        let last = state.attempts.last();
+        last.map(|attempt| attempt.revision.clone())
+            .unwrap_or_default()
     }
 
     pub fn take_text(&self) -> Option<Text> {
         self.text().take()
+    }
+
+    fn recording(&self) -> MutexGuard<'_, Option<Recording>> {
+        self.recording
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn text(&self) -> MutexGuard<'_, Option<Text>> {

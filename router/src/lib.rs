@@ -7,7 +7,7 @@
 //! 3. `matching`: the model name picks a policy or a deployment.
 //! 4. `route`: where the ask begins, by pin, rules and classifier, with the tiers of a `plan` (pure): which
 //!    may answer, in which order; what may leave the cluster.
-//! 5. `admit`: limits.
+//! 5. `admit` and `limits`: how many asks at once, whose, and how much in a minute.
 //! 6. `attempt`: tier by tier until one is sure; nothing is shown before it is committed.
 //! 7. `encode`: the `answer` becomes what the client's SDK expects.
 //! 8. `settle`: metrics and the `decision`'s `record`; always runs. Where the policy says so the `text` too.
@@ -16,7 +16,7 @@
 //! and `bundle` (what files hold), `dial` (which addresses), `endpoints` (whether one may be asked,
 //! by `circuit` and `throttle`), `replicas` (connections, least busy first), `load` (what is in
 //! hand), `wire` (what upstreams understand of what clients say), `language` (of a text), `refusal`
-//! (every way not to answer), `flights` (asks under one key), `kept` (what can be asked about
+//! (every way not to answer), `flights` (asks under one key), `cache` (answers that are given again), `kept` (what can be asked about
 //! decisions), `feedback`, `store` (records on their way out), `spans`, `shared` and `metrics`; `phases` is for measuring alone.
 
 mod admit;
@@ -26,6 +26,7 @@ mod ask;
 mod attempt;
 mod balance;
 mod bundle;
+mod cache;
 mod circuit;
 mod credentials;
 mod decision;
@@ -40,6 +41,7 @@ mod identify;
 mod inquiry;
 mod kept;
 mod language;
+mod limits;
 mod load;
 mod matching;
 mod metrics;

@@ -55,6 +55,21 @@ pub(crate) struct RecordLabels {
     pub outcome: &'static str,
 }
 
+/// `outcome` is `hit` or `miss`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct LookupLabels {
+    pub policy: String,
+    pub outcome: &'static str,
+}
+
+/// `whose` is `policy` or `tenant`, `limit` is `asks` or `tokens`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct LimitLabels {
+    pub policy: String,
+    pub whose: &'static str,
+    pub limit: &'static str,
+}
+
 #[derive(Clone)]
 pub(crate) struct Metrics {
     pub asks: Family<AskLabels, Counter>,
@@ -65,6 +80,9 @@ pub(crate) struct Metrics {
     pub endpoint_circuit: Family<TierLabels, Gauge>,
     pub feedback: Family<FeedbackLabels, Counter>,
     pub records: Family<RecordLabels, Counter>,
+    pub limited: Family<LimitLabels, Counter>,
+    pub cache_lookups: Family<LookupLabels, Counter>,
+    pub cache_bytes: Gauge,
     pub running: Gauge,
     pub first_byte_seconds: Histogram,
     pub ask_seconds: Histogram,
@@ -81,6 +99,9 @@ impl Metrics {
             endpoint_circuit: Family::default(),
             feedback: Family::default(),
             records: Family::default(),
+            limited: Family::default(),
+            cache_lookups: Family::default(),
+            cache_bytes: Gauge::default(),
             running: Gauge::default(),
             first_byte_seconds: Histogram::new(SECONDS),
             ask_seconds: Histogram::new(SECONDS),
@@ -122,6 +143,21 @@ impl Metrics {
                 "records",
                 "Lines for object storage, by what became of them",
                 mine.records.clone(),
+            );
+            registry.register(
+                "limited",
+                "Asks refused by a limit of their policy, by which",
+                mine.limited.clone(),
+            );
+            registry.register(
+                "cache_lookups",
+                "Asks for which an earlier answer was looked for, by whether there was one",
+                mine.cache_lookups.clone(),
+            );
+            registry.register(
+                "cache_bytes",
+                "Memory that answers take that may be given again",
+                mine.cache_bytes.clone(),
             );
             registry.register("asks_running", "Asks in hand", mine.running.clone());
             registry.register(

@@ -53,7 +53,7 @@ pub(crate) struct Record {
     pub dropped: Vec<String>,
     /// Of the policy's budget; nothing where it has none.
     pub budget: Option<String>,
-    /// `running`, `answered`, `answered_unsure`, `refused`, `disconnected`, `joined` or
+    /// `running`, `answered`, `answered_unsure`, `refused`, `disconnected`, `joined`, `cached` or
     /// `broken`.
     pub outcome: &'static str,
     /// The one that answered.
@@ -83,7 +83,9 @@ impl Record {
         let (tier, status) = match &state.outcome {
             Outcome::Answered { tier, .. } => (Some(tier.clone()), None),
             Outcome::Refused { status } => (None, Some(*status)),
-            Outcome::Broken | Outcome::Disconnected | Outcome::Joined => (None, None),
+            Outcome::Broken | Outcome::Disconnected | Outcome::Joined | Outcome::Cached => {
+                (None, None)
+            }
         };
         let outcome = match is_over {
             true => state.outcome.word(),

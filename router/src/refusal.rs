@@ -10,8 +10,11 @@ use std::time::Duration;
 
 use http::StatusCode;
 
+use crate::limits::{Measure, Whose};
 pub(crate) use wire::Family;
 
+/// Nobody who is told to come back comes back at once.
+const LEAST_RETRY_AFTER: Duration = Duration::from_secs(1);
 /// SDKs refuse to wait longer than this for a retry.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(120);
 
@@ -66,6 +69,17 @@ pub(crate) enum Refusal {
     },
     #[error("the router has as many asks in hand as it may: {limit}")]
     TooManyAsks { limit: usize },
+    #[error(
+        "whoever asks has as many asks in hand as it may while others need the router too: {in_hand}"
+    )]
+    TooManyOfOne { in_hand: usize },
+    #[error("the limit of {limit} {} a minute for {} is reached", .measure.word(), .whose.of())]
+    Limited {
+        measure: Measure,
+        whose: Whose,
+        limit: u64,
+        wait: Duration,
+    },
     #[error("{}{}", .last, history(.attempts))]
     Failed {
         last: Failure,
@@ -206,6 +220,8 @@ impl Refusal {
             | Refusal::PinNotAllowed
             | Refusal::Rejected { .. } => StatusCode::FORBIDDEN,
             Refusal::TooManyAsks { .. }
+            | Refusal::TooManyOfOne { .. }
+            | Refusal::Limited { .. }
             | Refusal::BodiesTooLarge { .. }
             | Refusal::AnswersTooLarge { .. } => StatusCode::TOO_MANY_REQUESTS,
             Refusal::Failed { last, .. } => last.status(),
@@ -218,8 +234,22 @@ impl Refusal {
 
     /// When to come back, where that helps: whole seconds, at most two minutes.
     pub fn retry_after_seconds(&self) -> Option<u64> {
+        let seconds = self.retry_after()?.as_secs_f64().ceil();
+        Some((seconds as u64).max(1))
+    }
+
+    /// The same in milliseconds, for those who come back as soon as they may.
+    pub fn retry_after_millis(&self) -> Option<u64> {
+        let millis = self.retry_after()?.as_nanos().div_ceil(1_000_000);
+        u64::try_from(millis).ok().map(|millis| millis.max(1))
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
         let wait = match self {
+            // How a bucket fills is known exactly.
+            Refusal::Limited { wait, .. } => return Some((*wait).min(LONGEST_RETRY_AFTER)),
             Refusal::TooManyAsks { .. }
+            | Refusal::TooManyOfOne { .. }
             | Refusal::BodiesTooLarge { .. }
             | Refusal::AnswersTooLarge { .. }
             | Refusal::InHand
@@ -235,8 +265,7 @@ impl Refusal {
             },
             _ => return None,
         };
-        let seconds = wait.min(LONGEST_RETRY_AFTER).as_secs_f64().ceil();
-        Some((seconds as u64).max(1))
+        Some(wait.clamp(LEAST_RETRY_AFTER, LONGEST_RETRY_AFTER))
     }
 
     /// Whether the same request may succeed later without anybody changing anything, for the
@@ -244,6 +273,8 @@ impl Refusal {
     pub fn should_retry(&self, money_was_spent: bool) -> bool {
         let retriable = match self {
             Refusal::TooManyAsks { .. }
+            | Refusal::TooManyOfOne { .. }
+            | Refusal::Limited { .. }
             | Refusal::BodiesTooLarge { .. }
             | Refusal::AnswersTooLarge { .. }
             | Refusal::BodyTooSlow(_)

@@ -3,8 +3,10 @@
 mod asking;
 mod betas;
 mod boarding;
+mod caching;
 mod counting;
 mod decisions;
+mod limiting;
 mod models;
 mod ready;
 
@@ -22,6 +24,7 @@ use weir_process::traces;
 use crate::decision::{Decision, Outcome};
 use crate::decode::Incoming;
 use crate::encode;
+use crate::limits;
 use crate::refusal::{Family, Refusal};
 use crate::settle::Unsettled;
 use crate::shared::Shared;
@@ -63,7 +66,9 @@ async fn ask(State(shared): State<Arc<Shared>>, wire: Wire, request: Request) ->
     let (parts, body) = request.into_parts();
     let mut body = Incoming::new(body, &parts);
     let answered = asking::answer(wire, &parts, &mut body, unsettled.clone());
-    let mut response = match answered.instrument(span).await {
+    let answered = answered.instrument(span).await;
+    let standings = unsettled.standings.get().cloned().unwrap_or_default();
+    let mut response = match answered {
         Ok(response) => response,
         Err(refusal) => {
             let status = refusal.status().as_u16();
@@ -76,6 +81,8 @@ async fn ask(State(shared): State<Arc<Shared>>, wire: Wire, request: Request) ->
             refuse(wire.into(), &refusal, (&parts, &mut body)).await
         }
     };
+    limits::tell(&standings, wire.into(), time, response.headers_mut());
+    caching::tell(&decision, &mut response);
     identify_response(&mut response, &decision.id);
     response
 }

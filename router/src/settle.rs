@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use tracing::Span;
 
 use crate::decision::{Decision, Step};
+use crate::limits::{self, Reservation, Standing};
 use crate::metrics::{AskLabels, AttemptLabels, RouteLabels, TierLabels};
 use crate::record::Record;
 use crate::shared::Shared;
@@ -20,6 +21,10 @@ pub(crate) struct Unsettled {
     pub span: Span,
     /// Where its record goes beside.
     pub outbox: OnceLock<Arc<Outbox>>,
+    /// Of the tokens that it may come to.
+    pub reservation: OnceLock<Reservation>,
+    /// What the client is told of its limits.
+    pub standings: OnceLock<Vec<Standing>>,
 }
 
 impl Unsettled {
@@ -31,6 +36,8 @@ impl Unsettled {
             decision,
             span,
             outbox: OnceLock::new(),
+            reservation: OnceLock::new(),
+            standings: OnceLock::new(),
         }
     }
 }
@@ -38,6 +45,11 @@ impl Unsettled {
 impl Drop for Unsettled {
     fn drop(&mut self) {
         self.count();
+        self.decision.stop_writing_down();
+        if let Some(reservation) = self.reservation.take() {
+            let used = limits::used(reservation.estimate(), &self.decision.state().attempts);
+            reservation.settle(used);
+        }
         let record = self.decision.record(true);
         self.tell(&record);
         self.keep(&record);

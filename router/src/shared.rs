@@ -9,10 +9,13 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use tokio::sync::{Semaphore, watch};
+use tokio::time::Instant;
 use weir_crds::Money;
 use weir_process::{Process, Shutdown, Tasks};
 
+use crate::admit::Places;
 use crate::args::Args;
+use crate::cache::Cache;
 use crate::credentials::{Credentials, Roots};
 use crate::decode::Bounds;
 use crate::dial::Dialler;
@@ -20,6 +23,7 @@ use crate::endpoints::Endpoints;
 use crate::flights::Flights;
 use crate::hold::Holds;
 use crate::kept::Kept;
+use crate::limits::Limits;
 use crate::load::Book;
 use crate::metrics::Metrics;
 use crate::refusal::Refusal;
@@ -47,6 +51,12 @@ pub(crate) struct Shared {
     pub shutdown: Shutdown,
     /// One permit for each ask in hand.
     pub asks: Arc<Semaphore>,
+    /// Whose they are.
+    pub places: Arc<Places>,
+    /// What was asked in the last minute.
+    pub limits: Arc<Limits>,
+    /// Answers that may be given again.
+    pub cache: Arc<Cache>,
     pub bodies: Bounds,
     pub ids: Ids,
     /// Asks under an `Idempotency-Key`.
@@ -98,6 +108,9 @@ impl Shared {
             tasks: process.tasks().clone(),
             shutdown: process.shutdown().clone(),
             asks: Arc::new(Semaphore::new(args.max_asks)),
+            places: Arc::default(),
+            limits: Arc::default(),
+            cache: Arc::new(Cache::new(args.max_cache_bytes)),
             bodies: Bounds::new(args),
             ids,
             flights: Arc::default(),
@@ -204,6 +217,10 @@ async fn follow(shared: Weak<Shared>, mut views: watch::Receiver<Arc<View>>, tol
         for deployment in view.replicas.keys() {
             shared.release(deployment);
         }
+        shared.limits.keep(&view.table);
+        shared.cache.sweep(Instant::now());
+        let kept = i64::try_from(shared.cache.bytes()).unwrap_or(i64::MAX);
+        shared.metrics.cache_bytes.set(kept);
         shared.endpoints.show(&view.table, &shared.metrics);
         drop(shared);
         let until_next = tokio::time::sleep(SECRETS_EVERY);

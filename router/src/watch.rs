@@ -1,5 +1,5 @@
 //! Feeds the [`World`] from the API server, in one namespace, reading only: policies,
-//! deployments, EndpointSlices of workers, and the ConfigMap of last good policies.
+//! deployments, EndpointSlices of workers and of routers, and the ConfigMap of last good policies.
 //!
 //! Needs nothing of the operator. While the API server cannot be reached, the world stays as it
 //! was last seen, also across a restart where there is a file to keep it in. An object that cannot
@@ -7,7 +7,7 @@
 
 mod remembered;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use anyhow::Context;
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt, stream};
 use k8s_openapi::api::core::v1::ConfigMap;
-use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 use kube::api::{Api, ApiResource, DynamicObject};
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{Config, Error, Event, watcher};
@@ -62,11 +62,12 @@ const GATE: &str = "world";
 /// An API server that is there has listed a namespace by then.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// One event of one of the four watches.
+/// One event of one of the five watches.
 enum Change {
     Policy(Event<DynamicObject>),
     Deployment(Event<DynamicObject>),
     Slice(Event<EndpointSlice>),
+    RouterSlice(Event<EndpointSlice>),
     LastGood(Event<ConfigMap>),
     Failed(&'static str, Error),
 }
@@ -79,6 +80,7 @@ fn changes(client: Client, namespace: &str) -> BoxStream<'static, Change> {
         Api::<DynamicObject>::namespaced_with(client.clone(), namespace, &deployments);
     let slices = Api::<EndpointSlice>::namespaced(client.clone(), namespace);
     let workers = format!("{}={}", labels::COMPONENT, labels::WORKER);
+    let routers = format!("{}={}", labels::SERVICE, labels::ROUTER_NAME);
     let maps = Api::<ConfigMap>::namespaced(client, namespace);
     let last_good = format!("metadata.name={}", labels::LAST_GOOD_POLICIES);
     let all = [
@@ -90,10 +92,16 @@ fn changes(client: Client, namespace: &str) -> BoxStream<'static, Change> {
             Change::Deployment,
         ),
         watched(
-            slices,
+            slices.clone(),
             Config::default().labels(&workers),
             "endpoint slices",
             Change::Slice,
+        ),
+        watched(
+            slices,
+            Config::default().labels(&routers),
+            "endpoint slices of routers",
+            Change::RouterSlice,
         ),
         watched(
             maps,
@@ -197,6 +205,7 @@ struct Seen {
     policies: Kept<RoutePolicy>,
     deployments: Kept<SLMDeployment>,
     slices: Kept<EndpointSlice>,
+    router_slices: Kept<EndpointSlice>,
     last_good: Kept<ConfigMap>,
 }
 
@@ -246,6 +255,7 @@ impl Seen {
             Change::Policy(event) => self.policies.take(event, parse),
             Change::Deployment(event) => self.deployments.take(event, parse),
             Change::Slice(event) => self.slices.take(event, Ok),
+            Change::RouterSlice(event) => self.router_slices.take(event, Ok),
             Change::LastGood(event) => self.last_good.take(event, Ok),
             Change::Failed(what, error) => {
                 tracing::warn!(what, error = %error, "watch failed, trying again");
@@ -258,6 +268,7 @@ impl Seen {
         self.policies.was_listed
             && self.deployments.was_listed
             && self.slices.was_listed
+            && self.router_slices.was_listed
             && self.last_good.was_listed
     }
 
@@ -269,6 +280,7 @@ impl Seen {
             deployments: self.deployments.objects.values().cloned().collect(),
             last_good: entries.map(last_good::read).unwrap_or_default(),
             replicas: replicas(self.slices.objects.values().map(Arc::as_ref)),
+            routers: routers(self.router_slices.objects.values().map(Arc::as_ref)),
         }
     }
 }
@@ -297,12 +309,7 @@ fn replicas<'a>(slices: impl Iterator<Item = &'a EndpointSlice>) -> Replicas {
         let revisions = replicas.entry(deployment.clone()).or_default();
         let addresses = revisions.entry(revision.clone()).or_default();
         for endpoint in &slice.endpoints {
-            let conditions = endpoint.conditions.as_ref();
-            // Absent means ready, as the API has it.
-            if !conditions
-                .and_then(|conditions| conditions.ready)
-                .unwrap_or(true)
-            {
+            if !is_ready(endpoint) {
                 continue;
             }
             let found = endpoint
@@ -313,6 +320,26 @@ fn replicas<'a>(slices: impl Iterator<Item = &'a EndpointSlice>) -> Replicas {
         }
     }
     replicas
+}
+
+/// How many routers are ready: a Service of two families has a slice of each.
+fn routers<'a>(slices: impl Iterator<Item = &'a EndpointSlice>) -> usize {
+    let mut ready: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for slice in slices {
+        let endpoints = slice.endpoints.iter().filter(|endpoint| is_ready(endpoint));
+        let addresses = endpoints.filter_map(|endpoint| endpoint.addresses.first());
+        let family = ready.entry(&slice.address_type).or_default();
+        family.extend(addresses.map(String::as_str));
+    }
+    ready.values().map(BTreeSet::len).max().unwrap_or_default()
+}
+
+/// Absent means ready, as the API has it.
+fn is_ready(endpoint: &Endpoint) -> bool {
+    let conditions = endpoint.conditions.as_ref();
+    conditions
+        .and_then(|conditions| conditions.ready)
+        .unwrap_or(true)
 }
 
 #[cfg(test)]
@@ -402,6 +429,28 @@ mod tests {
         };
         assert_eq!(of("11111111"), ["10.0.0.1:8000", "10.0.0.3:8000"]);
         assert!(of("22222222").is_empty());
+    }
+
+    #[test]
+    fn routers_are_counted_once_in_slices_of_two_families() {
+        let of = |family: &str, ready: &[(&str, bool)]| {
+            let endpoints = ready.iter().map(|(address, ready)| {
+                json!({ "addresses": [address], "conditions": { "ready": ready } })
+            });
+            let slice = json!({
+                "metadata": { "name": family }, "addressType": family,
+                "endpoints": endpoints.collect::<Vec<_>>(),
+            });
+            serde_json::from_value::<EndpointSlice>(slice).unwrap()
+        };
+        let four = of(
+            "IPv4",
+            &[("10.0.0.1", true), ("10.0.0.2", true), ("10.0.0.3", false)],
+        );
+        let six = of("IPv6", &[("fd00::1", true), ("fd00::2", true)]);
+        assert_eq!(routers([&four, &six].into_iter()), 2);
+        assert_eq!(routers([&four, &four].into_iter()), 2);
+        assert_eq!(routers([].into_iter()), 0);
     }
 
     #[test]

@@ -20,6 +20,8 @@ pub struct World {
     /// The last valid spec of each policy, by name.
     pub last_good: BTreeMap<String, LastGood>,
     pub replicas: Replicas,
+    /// How many routers of this namespace are ready; what is not known counts as one.
+    pub routers: usize,
 }
 
 /// The addresses of ready replicas, by deployment and revision.
@@ -30,6 +32,7 @@ pub type Replicas = BTreeMap<String, BTreeMap<String, BTreeSet<SocketAddr>>>;
 pub(crate) struct View {
     pub table: Arc<Table>,
     pub replicas: Replicas,
+    pub routers: usize,
     pub credentials: Arc<Credentials>,
 }
 
@@ -68,6 +71,7 @@ impl Memory {
         View {
             table: table.into(),
             replicas: world.replicas.clone(),
+            routers: world.routers.max(1),
             credentials: Arc::default(),
         }
     }

@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use sha2::{Digest, Sha256};
 use weir_crds::{Hold, Money, RoutePolicy, RoutePolicySpec, SLMDeployment, reasons, value};
 
 use crate::last_good::LastGood;
@@ -38,6 +39,8 @@ pub struct Policy {
     pub models: Vec<String>,
     /// The Secret with its keys; nothing means open.
     pub auth: Option<String>,
+    /// Of the spec that is served.
+    pub digest: [u8; 32],
     pub settings: Arc<Settings>,
 }
 
@@ -61,6 +64,9 @@ pub struct Deployment {
     pub replica_hour: Option<Money>,
     /// The names of its adapters.
     pub adapters: BTreeSet<String>,
+    /// What tells the files of each adapter apart from others of its name. Nothing of one of which replicas
+    /// still serve different ones, or none.
+    pub adapter_digests: BTreeMap<String, String>,
     pub hold: HoldBounds,
     /// How long its first replica took to become ready, once one has.
     pub cold_start: Option<Duration>,
@@ -289,6 +295,7 @@ impl Table {
             generation,
             models: spec.models.clone(),
             auth,
+            digest: Sha256::digest(serde_json::to_vec(spec).unwrap_or_default()).into(),
             settings: Arc::new(settings),
         });
         for model in &spec.models {
@@ -329,6 +336,7 @@ impl Table {
             cold_start: status
                 .and_then(|status| status.cold_start.as_ref())
                 .and_then(|cold| told(cold.total_text.as_deref()?)),
+            adapter_digests: adapter_digests(object),
         };
         let adapters = deployment.adapters.clone();
         self.deployments.insert(name.clone(), Arc::new(deployment));
@@ -404,6 +412,25 @@ fn alone(deployment: &str, adapter: Option<&str>) -> Settings {
         accept: None,
     }))];
     settings
+}
+
+/// Where nobody writes a status, on a laptop, an adapter stays what it was at the start.
+fn adapter_digests(object: &SLMDeployment) -> BTreeMap<String, String> {
+    let adapters = object.spec.adapters.iter();
+    let known = adapters.filter_map(|adapter| {
+        let digest = match &object.status {
+            None => Some(adapter.source.clone()),
+            Some(status) => {
+                let mut served = status.adapters.iter();
+                served
+                    .find(|served| served.name == adapter.name)?
+                    .digest
+                    .clone()
+            }
+        };
+        Some((adapter.name.clone(), digest?))
+    });
+    known.collect()
 }
 
 /// Oldest first; an object that was never stored is younger than all that were.

@@ -6,6 +6,7 @@
 //! we take.
 
 mod endpoint;
+mod limits;
 mod records;
 mod rules;
 
@@ -18,7 +19,7 @@ use regex::Regex;
 use serde_json::Value;
 use weir_cascade::{Config, HoldBack, Signals};
 use weir_crds::{
-    Fraction, HeaderValues, HoldBackMode, OnAllUnsure, Retries, RoutePolicySpec, Sticky,
+    Fraction, HeaderValues, HoldBackMode, Limits, OnAllUnsure, Retries, RoutePolicySpec, Sticky,
     is_entry_name, is_object_name, reasons, value,
 };
 
@@ -62,6 +63,10 @@ pub struct Settings {
     pub classifier: Option<Classifier>,
     /// Who may name a tier in a request.
     pub pin_tenants: BTreeSet<String>,
+    /// How much may be asked in a minute.
+    pub limits: Option<Limits>,
+    /// How long the answer to the very same ask is given again.
+    pub cache: Option<Duration>,
     pub records: Records,
     /// A conversation that was raised to a tier begins there the next time.
     pub is_sticky: bool,
@@ -109,6 +114,8 @@ pub const HONOURED: Honoured = Honoured {
         "spec.privacy.redact",
         "spec.auth",
         "spec.pin",
+        "spec.limits",
+        "spec.cache",
         "spec.rules",
         "spec.classifier.deployment",
         "spec.classifier.labels",
@@ -167,6 +174,11 @@ pub fn settings(spec: &RoutePolicySpec) -> Result<Settings, Vec<Problem>> {
         rules: check.rules(spec),
         classifier: check.classifier(spec),
         pin_tenants: check.pins(spec),
+        limits: check.limits(spec),
+        cache: spec
+            .cache
+            .as_ref()
+            .map(|cache| check.duration("spec.cache.exact", &cache.exact)),
         records: check.records(spec),
         is_sticky: spec.sticky == Sticky::Conversation,
     };

@@ -81,7 +81,9 @@ pub(crate) fn refuse(family: Family, refusal: &Refusal, money_was_spent: bool) -
     headers.insert("x-should-retry", HeaderValue::from_static(should_retry));
     if let Some(seconds) = refusal.retry_after_seconds() {
         headers.insert(header::RETRY_AFTER, seconds.into());
-        headers.insert("retry-after-ms", (seconds * 1000).into());
+    }
+    if let Some(millis) = refusal.retry_after_millis() {
+        headers.insert("retry-after-ms", millis.into());
     }
     response
 }

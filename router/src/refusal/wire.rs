@@ -29,6 +29,8 @@ impl Refusal {
     pub fn status_on(&self, family: Family) -> StatusCode {
         let status = self.status();
         match family {
+            // A limit of the client's own is no overload.
+            _ if matches!(self, Refusal::Limited { .. }) => status,
             Family::Anthropic if status == StatusCode::TOO_MANY_REQUESTS => {
                 StatusCode::from_u16(OVERLOADED).unwrap_or(status)
             }
@@ -46,9 +48,10 @@ impl Refusal {
 
     /// The object that OpenAI's wires name `error`.
     pub fn openai(&self) -> Value {
-        let kind = match self.status() {
-            StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
-            status if status.is_server_error() => "server_error",
+        let kind = match (self, self.status()) {
+            (Refusal::Limited { measure, .. }, _) => measure.on_wire(),
+            (_, StatusCode::TOO_MANY_REQUESTS) => "rate_limit_error",
+            (_, status) if status.is_server_error() => "server_error",
             _ => "invalid_request_error",
         };
         let mut error = json!({
@@ -69,6 +72,7 @@ impl Refusal {
             403 => "permission_error",
             404 => "not_found_error",
             413 => "request_too_large",
+            429 => "rate_limit_error",
             504 => "timeout_error",
             OVERLOADED => "overloaded_error",
             500.. => "api_error",
@@ -120,6 +124,8 @@ impl Refusal {
             Refusal::PinNotAllowed => Some("pin_not_allowed"),
             Refusal::Rejected { .. } => Some("rejected_by_rule"),
             Refusal::TooManyAsks { .. }
+            | Refusal::TooManyOfOne { .. }
+            | Refusal::Limited { .. }
             | Refusal::BodiesTooLarge { .. }
             | Refusal::AnswersTooLarge { .. } => Some("rate_limit_exceeded"),
             Refusal::NoTierFor { .. } => Some("unsupported_parameter"),
@@ -137,7 +143,10 @@ impl Refusal {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::limits::{Measure, Whose};
 
     #[test]
     fn overload_has_anthropics_own_status_on_its_wire() {
@@ -147,5 +156,32 @@ mod tests {
         let body = refusal.body_on(Family::Anthropic);
         assert_eq!(body["type"], "error");
         assert_eq!(body["error"]["type"], "overloaded_error");
+    }
+
+    #[test]
+    fn a_limit_is_no_overload_and_openai_says_of_what() {
+        let refusal = Refusal::Limited {
+            measure: Measure::Tokens,
+            whose: Whose::Tenant,
+            limit: 100,
+            wait: Duration::from_micros(1500),
+        };
+        for family in [Family::OpenAI, Family::Anthropic] {
+            assert_eq!(refusal.status_on(family).as_u16(), 429);
+        }
+        let error = refusal.openai();
+        assert_eq!(
+            (&error["type"], &error["code"]),
+            (&json!("tokens"), &json!("rate_limit_exceeded"))
+        );
+        assert_eq!(refusal.anthropic()["type"], "rate_limit_error");
+        assert_eq!(
+            refusal.to_string(),
+            "the limit of 100 tokens a minute for one tenant of this model is reached"
+        );
+        assert_eq!(
+            (refusal.retry_after_seconds(), refusal.retry_after_millis()),
+            (Some(1), Some(2))
+        );
     }
 }

@@ -13,7 +13,9 @@ use weir_policy::{Egress, Plan};
 
 use super::betas;
 use super::boarding::{self, Boarded};
-use super::ready::Ready;
+use super::caching::Caching;
+use super::limiting::{self, Limiting};
+use super::ready::{Ready, Source};
 use crate::ask::Ask;
 use crate::decision::Outcome;
 use crate::decode::{Held, Incoming};
@@ -44,6 +46,9 @@ pub(super) async fn answer(
     let matched = matching::find(&view.table, &ask.model, &identity, &view.credentials)?;
     let settings = matched.route.settings.clone();
     write_down(&unsettled, &matched, (ask, headers));
+    let free = shared.asks.available_permits();
+    let place = shared.places.take(&limiting::sharer(&matched), free)?;
+    let limiting = Limiting::of(&unsettled, &matched, view.routers);
     let ticket = key.map(|key| {
         let digest = boarding::digest((wire, &body), headers, &settings);
         boarding::ticket(key, digest, &unsettled.decision, ask.stream)
@@ -54,9 +59,17 @@ pub(super) async fn answer(
         Boarded::First(lead) => lead,
         Boarded::Answered(response) => {
             unsettled.decision.state().outcome = boarding::outcome(&response);
+            if let Some(limiting) = &limiting {
+                limiting.tell();
+            }
             return Ok(response);
         }
     };
+    let caching = Caching::of(&view, &matched, (ask, headers));
+    let earlier = caching.and_then(|caching| caching.answer(&unsettled));
+    if let Some(limiting) = &limiting {
+        limiting.reserve(ask, earlier.is_none())?;
+    }
     let commit_by = admitted + settings.timeout;
     let crossing = Crossing {
         shared: &shared,
@@ -67,16 +80,20 @@ pub(super) async fn answer(
         until: commit_by,
     };
     let conversation = crossing.conversation();
-    let plan = planned(&unsettled, crossing).await?;
+    let source = match earlier {
+        Some(answer) => Source::Earlier(answer),
+        None => Source::Tiers(planned(&unsettled, crossing).await?),
+    };
     keep_text(&unsettled, &settings, ask);
     let ready = Ready {
         commit_by,
         ask: heard.ask,
         settings,
-        plan,
+        source,
         conversation,
         credentials: view.credentials.clone(),
         _permit: heard.permit,
+        _place: place,
         _held: heard.held,
     };
     ready.answer(lead, unsettled).await

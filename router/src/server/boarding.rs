@@ -45,7 +45,7 @@ pub(super) fn digest(
 }
 
 /// The headers that change what is done: a pin, betas, and whatever the policy looks at.
-fn deciding(settings: &Settings) -> BTreeSet<String> {
+pub(super) fn deciding(settings: &Settings) -> BTreeSet<String> {
     let rules = settings.rules.iter();
     let by_rules = rules.filter_map(|rule| rule.when.header.as_ref());
     let looked_at = settings.private_when.iter().chain(by_rules);

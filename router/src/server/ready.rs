@@ -13,9 +13,11 @@ use weir_policy::tier::Tier;
 use weir_policy::validate::Settings;
 
 use super::boarding;
+use crate::admit::Place;
 use crate::answer::Event;
 use crate::ask::Ask;
 use crate::attempt::{Pursuit, Trail};
+use crate::cache::{Answer, replay};
 use crate::credentials::Credentials;
 use crate::decision::{COMMITTED, Decision, Outcome, UNFINISHED};
 use crate::decode::Held;
@@ -29,17 +31,26 @@ use crate::wire::Wire;
 /// How far an attempt may run ahead of a client that reads slowly.
 const EVENTS_AHEAD: usize = 32;
 
+/// Where the answer comes from.
+pub(super) enum Source {
+    /// One of these tiers.
+    Tiers(Plan),
+    /// An earlier ask.
+    Earlier(Arc<Answer>),
+}
+
 /// An ask that has passed every phase before the first attempt.
 pub(super) struct Ready {
     pub(super) ask: Ask,
     pub(super) settings: Arc<Settings>,
-    pub(super) plan: Plan,
+    pub(super) source: Source,
     /// That stays at the tier it was raised to.
     pub(super) conversation: Option<Conversation>,
     pub(super) credentials: Arc<Credentials>,
     /// When the first byte must have been committed.
     pub(super) commit_by: Instant,
     pub(super) _permit: OwnedSemaphorePermit,
+    pub(super) _place: Place,
     pub(super) _held: Held,
 }
 
@@ -144,7 +155,32 @@ impl Job {
     async fn run(self) {
         let decision = &self.unsettled.decision;
         let ready = &self.ready;
-        let steps: Vec<Tier> = ready.plan.steps();
+        tokio::select! {
+            biased;
+            () = self.tell() => {}
+            is_read = up(ready.settings.max_duration, &self.events) => {
+                self.last_word.send(out_of_time(decision, is_read));
+            }
+            () = self.unsettled.shared.shutdown.closing() => {
+                self.last_word.send(refused(decision, Refusal::Ending));
+            }
+            () = self.events.closed() => {}
+        }
+        let mut state = decision.state();
+        if state.outcome == Outcome::Broken && self.events.is_closed() {
+            state.outcome = Outcome::Disconnected;
+        }
+    }
+
+    /// Tells the client what its tiers answer, or what an earlier ask was answered.
+    async fn tell(&self) {
+        let ready = &self.ready;
+        let decision = &self.unsettled.decision;
+        let plan = match &ready.source {
+            Source::Tiers(plan) => plan,
+            Source::Earlier(answer) => return replay(answer, decision, &self.events).await,
+        };
+        let steps: Vec<Tier> = plan.steps();
         let mut pursuit = Pursuit {
             shared: &self.unsettled.shared,
             credentials: &ready.credentials,
@@ -156,27 +192,13 @@ impl Job {
             trail: Trail::default(),
             has_above: false,
         };
-        tokio::select! {
-            biased;
-            () = pursuit.run(&steps) => {}
-            is_read = up(ready.settings.max_duration, &self.events) => {
-                self.last_word.send(out_of_time(decision, is_read));
-            }
-            () = self.unsettled.shared.shutdown.closing() => {
-                self.last_word.send(refused(decision, Refusal::Ending));
-            }
-            () = self.events.closed() => {}
-        }
-        let mut state = decision.state();
+        pursuit.run(&steps).await;
         if let (Some(conversation), Outcome::Answered { tier, .. }) =
-            (ready.conversation, &state.outcome)
+            (ready.conversation, &decision.state().outcome)
             && steps.first().is_some_and(|first| first.name() != tier)
         {
             let raised = &self.unsettled.shared.raised;
             raised.raise(conversation, tier, Instant::now());
-        }
-        if state.outcome == Outcome::Broken && self.events.is_closed() {
-            state.outcome = Outcome::Disconnected;
         }
     }
 }

@@ -26,6 +26,7 @@ struct Written<'a> {
     deployments: Vec<&'a SLMDeployment>,
     last_good: &'a BTreeMap<String, LastGood>,
     replicas: &'a Replicas,
+    routers: usize,
 }
 
 #[derive(Deserialize)]
@@ -34,6 +35,9 @@ struct Read {
     deployments: Vec<SLMDeployment>,
     last_good: BTreeMap<String, LastGood>,
     replicas: Replicas,
+    /// Not in files of earlier versions.
+    #[serde(default)]
+    routers: usize,
 }
 
 /// What the file says; nothing where there is none, or where it was written by another version and
@@ -48,6 +52,7 @@ pub(super) fn read(path: &Path) -> Option<World> {
         deployments: read.deployments.into_iter().map(Arc::new).collect(),
         last_good: read.last_good,
         replicas: read.replicas,
+        routers: read.routers,
     })
 }
 
@@ -75,6 +80,7 @@ fn write(path: &Path, world: &World) -> anyhow::Result<()> {
         deployments: world.deployments.iter().map(Arc::as_ref).collect(),
         last_good: &world.last_good,
         replicas: &world.replicas,
+        routers: world.routers,
     };
     let json = serde_json::to_vec(&written).context("write the world as JSON")?;
     let new = path.with_extension("new");

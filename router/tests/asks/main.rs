@@ -4,6 +4,7 @@
 
 mod access;
 mod answers;
+mod cache;
 mod circuits;
 mod clients;
 mod completions;
@@ -16,6 +17,7 @@ mod hold;
 mod idempotency;
 mod inputs;
 mod leaving;
+mod limits;
 mod log;
 mod privacy;
 #[path = "../../../worker/sources/tests/sources/programs.rs"]

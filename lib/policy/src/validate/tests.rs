@@ -61,6 +61,18 @@ fn every_fault_is_named_by_its_field() {
         ),
         ("/timeout", json!("soon"), "spec.timeout", "\"soon\""),
         (
+            "/cache",
+            json!({ "exact": "0s" }),
+            "spec.cache.exact",
+            "above zero",
+        ),
+        (
+            "/limits",
+            json!({ "perTenant": { "tokensPerMinute": 0 } }),
+            "spec.limits.perTenant.tokensPerMinute",
+            "at least 1",
+        ),
+        (
             "/maxDuration",
             json!("0s"),
             "spec.maxDuration",
@@ -309,7 +321,6 @@ fn what_nobody_honours_yet_is_refused_by_name() {
             json!([{ "period": "Month", "limit": "5" }]),
             "spec.budget",
         ),
-        ("/cache", json!({ "exact": "10m" }), "spec.cache"),
     ] {
         let problems = validate(&with(at, value));
         let found = problems.iter().find(|problem| problem.field == field);
