@@ -5,6 +5,7 @@
 //! laptop has no API server, and because what RE2 takes as a regular expression is not quite what
 //! we take.
 
+mod budget;
 mod endpoint;
 mod records;
 mod rules;
@@ -22,6 +23,7 @@ use weir_crds::{
     is_object_name, reasons, value,
 };
 
+use crate::budget::Budget;
 use crate::honoured::Honoured;
 use crate::plan::Egress;
 use crate::records::Records;
@@ -62,6 +64,8 @@ pub struct Settings {
     pub classifier: Option<Classifier>,
     /// Who may name a tier in a request.
     pub pin_tenants: BTreeSet<String>,
+    /// What endpoints may cost, each period once; all of them hold. Endpoints have prices where there is any.
+    pub budgets: Vec<Budget>,
     pub records: Records,
 }
 
@@ -107,6 +111,7 @@ pub const HONOURED: Honoured = Honoured {
         "spec.privacy.redact",
         "spec.auth",
         "spec.pin",
+        "spec.budget",
         "spec.rules",
         "spec.classifier.deployment",
         "spec.classifier.labels",
@@ -165,6 +170,7 @@ pub fn settings(spec: &RoutePolicySpec) -> Result<Settings, Vec<Problem>> {
         rules: check.rules(spec),
         classifier: check.classifier(spec),
         pin_tenants: check.pins(spec),
+        budgets: check.budgets(spec),
         records: check.records(spec),
     };
     match check.problems.is_empty() {
