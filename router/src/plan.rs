@@ -78,7 +78,7 @@ pub(crate) fn carries(headers: &HeaderMap, wanted: &HeaderValues) -> bool {
 }
 
 /// The field that the tier cannot serve and that must not be left out.
-fn can_serve(tier: &Tier, ask: &Ask) -> Result<(), String> {
+pub(crate) fn can_serve(tier: &Tier, ask: &Ask) -> Result<(), String> {
     let upstream = Upstream::of(tier);
     if let Some(field) = ask.beyond(upstream).required.into_iter().next() {
         return Err(field);

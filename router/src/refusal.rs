@@ -9,7 +9,10 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use http::StatusCode;
+use weir_crds::Period;
+use weir_policy::budget::period::word;
 
+use crate::money::Short;
 pub(crate) use wire::Family;
 
 /// SDKs refuse to wait longer than this for a retry.
@@ -66,6 +69,8 @@ pub(crate) enum Refusal {
     },
     #[error("the router has as many asks in hand as it may: {limit}")]
     TooManyAsks { limit: usize },
+    #[error("the policy's budget for this {} is exhausted", word(*.period))]
+    BudgetExhausted { period: Period },
     #[error("{}{}", .last, history(.attempts))]
     Failed {
         last: Failure,
@@ -123,6 +128,8 @@ pub(crate) enum Failure {
     CannotRedact { tier: String, field: String },
     #[error("tier {tier:?} did not answer within its time")]
     TooSlow { tier: String },
+    #[error("the policy's budget has too little left for tier {tier:?}")]
+    OverBudget { tier: String, short: Short },
 }
 
 impl Failure {
@@ -145,6 +152,7 @@ impl Failure {
             Failure::Broken { .. } => "broken",
             Failure::CannotRedact { .. } => "cannot_redact",
             Failure::TooSlow { .. } => "too_slow",
+            Failure::OverBudget { .. } => "budget",
         }
     }
 
@@ -154,7 +162,9 @@ impl Failure {
             | Failure::NoCredential { .. }
             | Failure::NoBundle { .. }
             | Failure::CircuitOpen { .. } => StatusCode::SERVICE_UNAVAILABLE,
-            Failure::Overloaded { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Failure::Overloaded { .. } | Failure::OverBudget { .. } => {
+                StatusCode::TOO_MANY_REQUESTS
+            }
             Failure::Refused { .. } | Failure::TooLong { .. } | Failure::Unsupported { .. } => {
                 StatusCode::BAD_REQUEST
             }
@@ -199,9 +209,9 @@ impl Refusal {
             | Refusal::PrivateWithoutTier
             | Refusal::PinNotAllowed
             | Refusal::Rejected { .. } => StatusCode::FORBIDDEN,
-            Refusal::TooManyAsks { .. } | Refusal::BodiesTooLarge { .. } => {
-                StatusCode::TOO_MANY_REQUESTS
-            }
+            Refusal::TooManyAsks { .. }
+            | Refusal::BodiesTooLarge { .. }
+            | Refusal::BudgetExhausted { .. } => StatusCode::TOO_MANY_REQUESTS,
             Refusal::Failed { last, .. } => last.status(),
             Refusal::AllUnsure { .. } | Refusal::AnswerTooLarge { .. } => StatusCode::BAD_GATEWAY,
             Refusal::InHand => StatusCode::CONFLICT,
@@ -252,6 +262,7 @@ impl Refusal {
                     | Failure::TooLong { .. }
                     | Failure::Unsupported { .. }
                     | Failure::CannotRedact { .. }
+                    | Failure::OverBudget { .. }
             ),
             _ => false,
         };

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 use weir_crds::{RoutePolicy, SLMDeployment};
+use weir_policy::budget::ledger::Ledgers;
 use weir_policy::last_good::LastGood;
 use weir_policy::{Table, compile};
 use weir_process::Tasks;
@@ -20,6 +21,8 @@ pub struct World {
     /// The last valid spec of each policy, by name.
     pub last_good: BTreeMap<String, LastGood>,
     pub replicas: Replicas,
+    /// What the leader granted of budgets, by policy.
+    pub ledgers: BTreeMap<String, Ledgers>,
 }
 
 /// The addresses of ready replicas, by deployment and revision.

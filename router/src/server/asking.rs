@@ -15,6 +15,8 @@ use super::betas;
 use super::boarding::{self, Boarded};
 use super::ready::Ready;
 use crate::ask::Ask;
+use crate::attempt::Frugality;
+use crate::counterfactual::Reference;
 use crate::decision::Outcome;
 use crate::decode::{Held, Incoming};
 use crate::flights;
@@ -26,7 +28,7 @@ use crate::settle::Unsettled;
 use crate::shared::hashed;
 use crate::text::Text;
 use crate::wire::Wire;
-use crate::{admit, decode, matching, plan};
+use crate::{admit, decode, matching, money, plan};
 
 /// Takes an ask through all phases, and answers it.
 pub(super) async fn answer(
@@ -66,13 +68,14 @@ pub(super) async fn answer(
         headers,
         until: commit_by,
     };
-    let plan = planned(&unsettled, crossing).await?;
+    let (plan, frugality) = planned(&unsettled, crossing).await?;
     keep_text(&unsettled, &settings, ask);
     let ready = Ready {
         commit_by,
         ask: heard.ask,
         settings,
         plan,
+        frugality,
         credentials: view.credentials.clone(),
         _permit: heard.permit,
         _held: heard.held,
@@ -136,11 +139,15 @@ fn write_down(unsettled: &Unsettled, matched: &Matched, (ask, headers): (&Ask, &
     }
     state.tenant = matched.tenant.as_deref().map(hashed).unwrap_or_default();
     state.is_streamed = ask.stream;
+    state.reference = Reference::of(settings);
     state.routed.by = "order";
 }
 
-/// The tiers for the ask.
-async fn planned(unsettled: &Unsettled, crossing: Crossing<'_>) -> Result<Plan, Refusal> {
+/// The tiers for the ask that there is money for.
+async fn planned(
+    unsettled: &Unsettled,
+    crossing: Crossing<'_>,
+) -> Result<(Plan, Frugality), Refusal> {
     let plan = meanwhile(unsettled, crossing.plan()).await?;
     let plan = match crossing.ask.wire {
         // Vectors of two models have nothing in common.
@@ -150,7 +157,8 @@ async fn planned(unsettled: &Unsettled, crossing: Crossing<'_>) -> Result<Plan, 
     let settings = &crossing.matched.route.settings;
     let steps = plan::steps(settings, &plan, crossing.ask);
     unsettled.decision.planned(steps);
-    Ok(plan)
+    let (shared, decision) = (&unsettled.shared, &unsettled.decision);
+    money::within(shared, decision, settings, (plan, crossing.ask))
 }
 
 /// Keeps what was asked, where the policy wants texts in its records.

@@ -15,7 +15,7 @@ use weir_policy::validate::Settings;
 use super::boarding;
 use crate::answer::Event;
 use crate::ask::Ask;
-use crate::attempt::Pursuit;
+use crate::attempt::{Frugality, Pursuit};
 use crate::credentials::Credentials;
 use crate::decision::{COMMITTED, Decision, Outcome, UNFINISHED};
 use crate::decode::Held;
@@ -36,6 +36,7 @@ pub(super) struct Ready {
     pub(super) credentials: Arc<Credentials>,
     /// When the first byte must have been committed.
     pub(super) commit_by: Instant,
+    pub(super) frugality: Frugality,
     pub(super) _permit: OwnedSemaphorePermit,
     pub(super) _held: Held,
 }
@@ -141,6 +142,7 @@ impl Job {
             decision,
             out: &self.events,
             commit_by: ready.commit_by,
+            frugality: ready.frugality.clone(),
         };
         tokio::select! {
             biased;

@@ -48,6 +48,8 @@ pub(super) fn read(path: &Path) -> Option<World> {
         deployments: read.deployments.into_iter().map(Arc::new).collect(),
         last_good: read.last_good,
         replicas: read.replicas,
+        // A run has no slice but its own.
+        ..World::default()
     })
 }
 

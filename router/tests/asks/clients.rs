@@ -26,8 +26,8 @@ async fn a_client_that_reads_late_is_told_that_the_time_was_over_and_not_of_a_de
     rig.until_counted("weir_router_asks_total{policy=\"support\",outcome=\"refused\"} 1")
         .await;
     let id = header(&response, "x-weir-decision");
-    let record = rig.get(&format!("/v1/decisions/{id}"), HeaderMap::new());
-    let record = json_of(record.await).await;
+    let path = format!("/v1/decisions/{id}");
+    let record = json_of(rig.get(&path, HeaderMap::new()).await).await;
     assert_eq!(record["attempts"][0]["outcome"], "committed", "it kept up");
     let late = streamed(response).await;
     assert!(!late.text.is_empty() && late.text.len() < 200 * page.len());

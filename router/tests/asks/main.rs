@@ -16,6 +16,7 @@ mod idempotency;
 mod inputs;
 mod leaving;
 mod log;
+mod money;
 mod privacy;
 #[path = "../../../worker/sources/tests/sources/programs.rs"]
 mod programs;
