@@ -77,12 +77,9 @@ fn observed(
     Observed {
         namespace: "ns".into(),
         policies: vec![policy.clone()],
-        unreadable: std::collections::BTreeSet::new(),
         deployments: serde_json::from_value(triage).unwrap(),
-        owned: Vec::new(),
-        last_good: BTreeMap::new(),
-        last_good_version: None,
         routers,
+        ..Observed::default()
     }
 }
 
