@@ -51,7 +51,7 @@ pub fn verdict(observed: &Observed, table: &Table, policy: &str) -> Option<Verdi
     let limits = budgets.iter();
     let limits = limits.map(|budget| format!("{} a {}", budget.limit, word(budget.period)));
     let limits: Vec<String> = limits.collect();
-    let message = format!("within {} US dollars", limits.join(" and "));
+    let message = format!("within {}, in US dollars", limits.join(" and "));
     Some((true, reasons::WITHIN_LIMIT, message))
 }
 

@@ -39,7 +39,7 @@ pub struct Observed {
 impl Observed {
     pub fn look(cache: &Cache, loads: &Loads, namespace: &str) -> Self {
         let owned = cache.owned(namespace, |live| live.label(labels::DEPLOYMENT).is_none());
-        let config = config(&owned, labels::LAST_GOOD_POLICIES);
+        let kept = config(&owned, labels::LAST_GOOD_POLICIES);
         let budgets = config(&owned, labels::BUDGETS);
         let mut policies = cache.policies(namespace);
         let mut deployments = cache.deployments(namespace);
@@ -52,10 +52,10 @@ impl Observed {
             policies,
             unreadable: cache.unreadable_policies(namespace),
             deployments,
-            last_good_version: config
+            last_good_version: kept
                 .as_ref()
                 .and_then(|config| config.metadata.resource_version.clone()),
-            last_good: config
+            last_good: kept
                 .and_then(|config| config.data)
                 .map(|data| last_good::read(&data))
                 .unwrap_or_default(),

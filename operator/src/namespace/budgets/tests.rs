@@ -66,7 +66,7 @@ fn routers_are_granted_and_what_they_spend_is_said_to_the_cent() {
     let ((holds, reason, message), spend) = pass(&mut observed);
     assert!(holds);
     assert_eq!(reason, reasons::WITHIN_LIMIT);
-    assert_eq!(message, "within 500.00 a month US dollars");
+    assert_eq!(message, "within 500.00 a month, in US dollars");
     assert_eq!(
         (spend.month.as_str(), spend.frontier.as_str()),
         ("2026-11", "0.12")

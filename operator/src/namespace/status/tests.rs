@@ -1,7 +1,5 @@
 //! What a policy's status says, one story each.
 
-use std::collections::BTreeMap;
-
 use serde_json::json;
 
 use super::*;
