@@ -61,6 +61,7 @@ async fn demo(args: DemoArgs, process: Process) -> anyhow::Result<()> {
         adapters: folder.path().join("adapters"),
         templates: folder.path().join("templates"),
         config_maps: folder.path().join("config-maps"),
+        budgets: folder.path().join("budgets.json"),
         // Nothing is left behind.
         kept: None,
     };

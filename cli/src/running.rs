@@ -33,6 +33,8 @@ pub(crate) struct Setup {
     pub(crate) templates: PathBuf,
     /// Where ConfigMaps lie that hold endpoints' CA bundles, a folder for each.
     pub(crate) config_maps: PathBuf,
+    /// The ledger of what may be spent at endpoints, which outlives the run.
+    pub(crate) budgets: PathBuf,
     /// Where replicas keep downloads and packed weights for their next start.
     pub(crate) kept: Option<PathBuf>,
 }
@@ -82,6 +84,7 @@ pub(crate) async fn start(
     let router = weir_router::Args {
         listen: setup.listen,
         config_maps_root: setup.config_maps.clone(),
+        ledger_file: Some(setup.budgets.clone()),
         ..weir_router::Args::embedded(&setup.secrets)
     };
     let address = weir_router::serve(process, &router, watched).await?;

@@ -43,6 +43,7 @@ async fn up(args: UpArgs, process: Process) -> anyhow::Result<()> {
         adapters: args.state.join("adapters"),
         templates: args.state.join("templates"),
         config_maps: args.state.join("config-maps"),
+        budgets: args.state.join("budgets.json"),
         kept: Some(args.state.clone()),
     };
     secrets::lay_out(&setup.secrets, &args.secrets, |name| {

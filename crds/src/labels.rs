@@ -33,6 +33,8 @@ pub const ROUTER_NAME: &str = "weir-router";
 pub const WORKER_SERVICE_ACCOUNT: &str = "weir-worker";
 /// The ConfigMap of the last good policies: one key per policy.
 pub const LAST_GOOD_POLICIES: &str = "weir-policies";
+/// The ConfigMap of what is granted of budgets: one key per policy that has any.
+pub const BUDGETS: &str = "weir-budgets";
 
 /// A worker's port, for gRPC and HTTP alike.
 pub const WORKER_PORT: u16 = 8000;

@@ -8,6 +8,7 @@ use crate::entries::Entries;
 use crate::load::Loads;
 use crate::reach::Reaches;
 use crate::settings::Settings;
+use crate::spends::Spends;
 
 /// Read from the cache, write through the writer; `client` is only for the rare question that a
 /// cache must not answer.
@@ -17,6 +18,7 @@ pub struct Context {
     pub entries: Entries,
     pub loads: Loads,
     pub reaches: Reaches,
+    pub spends: Spends,
     pub writer: Writer,
     pub settings: Settings,
     pub client: Client,

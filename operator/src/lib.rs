@@ -25,6 +25,7 @@ mod pod;
 mod queue;
 mod reach;
 pub mod settings;
+mod spends;
 
 use std::sync::Arc;
 
@@ -45,6 +46,7 @@ use metrics::OperatorMetrics;
 use queue::Queue;
 use reach::Reaches;
 use settings::Settings;
+use spends::Spends;
 
 /// Makes what SLMDeployments and RoutePolicies ask for.
 #[derive(Clone, Debug, Parser)]
@@ -96,6 +98,7 @@ pub async fn run(args: Args, process: Process) -> anyhow::Result<()> {
         entries,
         loads: Loads::default(),
         reaches: Reaches::default(),
+        spends: Spends::default(),
         writer: Writer::new(
             client.clone(),
             leadership.clone(),

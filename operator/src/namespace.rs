@@ -1,16 +1,21 @@
-//! The reconcile of what a namespace shares: its routers, its last good policies, and the status
-//! of each policy.
+//! The reconcile of what a namespace shares: its routers, its last good policies, what is granted of
+//! budgets, and the status of each policy.
 //!
 //! Policies are looked at together because they depend on each other: a model name belongs to the
 //! oldest that claims it, and all of them are served by the same routers.
 
+pub mod budgets;
 pub mod desired;
 pub mod last_good;
 pub mod observe;
 pub mod status;
 
+use std::time::Duration;
+
 use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
 use kube::api::{Api, ListParams};
+use tokio::time::Instant;
 use weir_crds::{RoutePolicy, SLMDeployment};
 use weir_policy::table::{self, Table};
 
@@ -23,13 +28,14 @@ use observe::Observed;
 /// One pass over a namespace.
 pub async fn reconcile(ctx: &Context, namespace: &str) -> Result<Outcome, ApplyError> {
     let now = Timestamp::now();
-    let observed = Observed::look(&ctx.cache, &ctx.loads, namespace);
+    let mut observed = Observed::look(&ctx.cache, &ctx.loads, namespace);
     ctx.reaches.found(namespace, observed.routers.len());
     let table = table::compile(
         &observed.policies,
         &observed.deployments,
         &observed.last_good,
     );
+    observed.budgets = budgets::next(&observed, &table, now);
     let last_good = last_good::next(
         &observed.last_good,
         &observed.policies,
@@ -46,37 +52,45 @@ pub async fn reconcile(ctx: &Context, namespace: &str) -> Result<Outcome, ApplyE
         .apply(&desired, &observed.owned, |_| false)
         .await?;
     ctx.reaches.taken(namespace, &applied.taken);
-    tell(ctx, &observed, &table, &applied, now).await?;
-    Ok(outcome(&applied))
+    let again = tell(ctx, &observed, &table, &applied, now).await?;
+    Ok(outcome(&applied, again))
 }
 
-fn outcome(applied: &Applied) -> Outcome {
+fn outcome(applied: &Applied, again: Option<Duration>) -> Outcome {
     // What is in the way belongs to somebody else, so that no watch of ours tells when it goes.
     let in_the_way = !applied.taken.is_empty() || !applied.refused.is_empty() || applied.leaving;
     if in_the_way {
         Outcome::Failed
     } else {
-        Outcome::Settled
+        again.map_or(Outcome::Settled, Outcome::Again)
     }
 }
 
+/// Says when to look again, where a figure was changed too soon to be said.
 async fn tell(
     ctx: &Context,
     observed: &Observed,
     table: &Table,
     applied: &Applied,
     now: Timestamp,
-) -> Result<(), ApplyError> {
+) -> Result<Option<Duration>, ApplyError> {
+    let mut again: Option<Duration> = None;
     for policy in &observed.policies {
         let before = policy.status.as_ref();
-        let status = status::status(policy, observed, table, applied, now);
+        let mut status = status::status(policy, observed, table, applied, now);
+        let name = policy.name_any();
+        let of = (observed.namespace.as_str(), name.as_str());
+        let said = before.and_then(|before| before.spend.as_ref());
+        let (spend, later) = ctx.spends.paced(of, said, status.spend, Instant::now());
+        status.spend = spend;
+        again = again.into_iter().chain(later).min();
         ctx.writer.status(policy, before, &status).await?;
         let conditions = before.map_or(&[][..], |before| &before.conditions);
         if let Some(event) = condition::event(conditions, &status.conditions) {
             ctx.writer.event(policy, event).await;
         }
     }
-    Ok(())
+    Ok(again)
 }
 
 /// Whether the API server itself, not the cache, knows of a deployment or a policy here.

@@ -148,6 +148,15 @@ pub struct Args {
     #[arg(long, env = "WEIR_REPLICA_WAIT", value_name = "DURATION", value_parser = parse_duration, default_value = "2s")]
     pub replica_wait: Duration,
 
+    /// How long an ask waits for the next slice of a budget where the last one is used up.
+    #[arg(long, env = "WEIR_SLICE_WAIT", value_name = "DURATION", value_parser = parse_duration, default_value = "5s")]
+    pub slice_wait: Duration,
+
+    /// File with the ledger of budgets, out of which the router grants itself what it may spend: where no
+    /// operator does. For one router alone.
+    #[arg(long, env = "WEIR_LEDGER_FILE", value_name = "FILE")]
+    pub ledger_file: Option<PathBuf>,
+
     /// Endpoints may be on this machine: for a laptop and for tests.
     #[arg(long, env = "WEIR_ALLOW_LOOPBACK")]
     pub allow_loopback: bool,
@@ -185,6 +194,8 @@ impl Default for Args {
             reader_patience: Duration::from_secs(60),
             connection_patience: Duration::from_secs(120),
             replica_wait: Duration::from_secs(2),
+            slice_wait: Duration::from_secs(5),
+            ledger_file: None,
             allow_loopback: false,
         }
     }

@@ -10,6 +10,7 @@ mod endpoint;
 mod flow;
 mod gate;
 mod ledger;
+mod paying;
 mod resume;
 mod tries;
 mod worker;
@@ -113,6 +114,17 @@ pub(crate) struct Pursuit<'a> {
     pub trail: Trail,
     /// A tier is left that can be asked after this one.
     pub has_above: bool,
+    /// Where a budget has too little left.
+    pub frugality: Frugality,
+}
+
+/// What becomes of an ask that there is no money for.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Frugality {
+    /// A tier was passed over, so that the answer of the last one left counts whatever its score.
+    pub is_bound: bool,
+    /// Who answers where nobody has.
+    pub local: Option<Tier>,
 }
 
 impl Pursuit<'_> {
@@ -132,7 +144,7 @@ impl Pursuit<'_> {
             match self.on_tier(tier, config, false).await {
                 Ok(()) | Err(Ended::Unheard) => return,
                 Err(Ended::Cut(failure)) => return self.fail(self.failed(failure)).await,
-                Err(Ended::Failed(reason)) => failure = Some(reason),
+                Err(Ended::Failed(reason)) => failure = Some(self.heeded(reason)),
                 Err(Ended::Dropped { score, kept }) => {
                     let score = score.unwrap_or(0.0);
                     if best.as_ref().is_none_or(|best| score > best.score) {
@@ -145,9 +157,13 @@ impl Pursuit<'_> {
                 }
             }
         }
-        match (best, self.settings.on_all_unsure) {
+        if let Some(Failure::OverBudget { short, .. }) = &failure {
+            let short = *short;
+            return self.without_money(short, best).await;
+        }
+        match (best, self.gives_best()) {
             // One that has to be asked for again needs time.
-            (Some(best), OnAllUnsure::Best) if best.kept.is_some() || !self.is_late() => {
+            (Some(best), true) if best.kept.is_some() || !self.is_late() => {
                 self.give(best).await;
             }
             (best, _) => {
@@ -175,18 +191,23 @@ impl Pursuit<'_> {
             hold_back: HoldBack::Off,
             ..Config::default()
         });
-        match (is_last, self.settings.on_all_unsure) {
+        match (is_last, self.gives_best()) {
             // Where nothing is written there is nothing to be unsure of.
             _ if self.ask.is_read_only() => Config {
                 hold_back: HoldBack::Off,
                 ..accept
             },
-            (true, OnAllUnsure::Best) => Config {
+            (true, true) => Config {
                 hold_back: HoldBack::Off,
                 ..accept
             },
             _ => accept,
         }
+    }
+
+    /// Whether an answer that nobody is sure of is better than none.
+    fn gives_best(&self) -> bool {
+        self.frugality.is_bound || self.settings.on_all_unsure == OnAllUnsure::Best
     }
 
     /// The best of the dropped answers, flagged: from memory where it was written to its end, by

@@ -10,13 +10,15 @@ use jiff::Timestamp;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use weir_cascade::AttemptRecord;
-use weir_crds::{Money, Provider};
+use weir_crds::{Money, Period, Provider};
 use weir_policy::tier::{Tier, model_name};
 
 use crate::answer::{Event, Usage};
 use crate::balance::first_number;
 use crate::cache::{Lookup, Recording};
+use crate::counterfactual::Reference;
 use crate::feedback::Label;
+use crate::money::Short;
 use crate::record::{Record, Since};
 use crate::text::Text;
 
@@ -56,6 +58,10 @@ pub(crate) struct State {
     /// The policy's other tiers.
     pub passed_over: Vec<Step>,
     pub dropped: Vec<String>,
+    /// Nothing where the policy has no budget, or nothing was to be spent.
+    pub budget: Option<BudgetNote>,
+    /// What the answer's cost is compared with.
+    pub reference: Option<Reference>,
     pub attempts: Vec<AttemptLine>,
     /// Whether an earlier answer was found; nothing where none was looked for.
     pub lookup: Option<Lookup>,
@@ -66,6 +72,18 @@ pub(crate) struct State {
     pub finish: Vec<&'static str>,
     /// Verdicts that came while it was worked on.
     pub labels: Vec<Label>,
+}
+
+impl State {
+    /// What the answer would have cost at the reference.
+    pub fn counterfactual(&self) -> Option<Money> {
+        let Outcome::Answered { tier, .. } = &self.outcome else {
+            return None;
+        };
+        let mut attempts = self.attempts.iter().rev();
+        let answering = attempts.find(|attempt| attempt.tier == *tier)?;
+        Some(self.reference.as_ref()?.cost(answering))
+    }
 }
 
 /// A tier, and why it is in a plan or is not: one of a closed set of words, or a field's name.
@@ -80,6 +98,37 @@ impl Step {
         Self {
             tier: tier.to_owned(),
             reason: reason.to_owned(),
+        }
+    }
+}
+
+/// The budget of a policy that an ask met.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct BudgetNote {
+    pub period: Period,
+    /// What this router had at hand of it, without what was put aside for the ask.
+    pub left: String,
+    /// A tier was passed over, or the ask refused, because of it.
+    #[serde(rename = "bound")]
+    pub has_bound: bool,
+}
+
+impl From<Short> for BudgetNote {
+    fn from(short: Short) -> Self {
+        Self {
+            period: short.period,
+            left: short.left.to_string(),
+            has_bound: true,
+        }
+    }
+}
+
+impl From<(Period, Money)> for BudgetNote {
+    fn from((period, left): (Period, Money)) -> Self {
+        Self {
+            period,
+            left: left.to_string(),
+            has_bound: false,
         }
     }
 }
@@ -374,6 +423,24 @@ impl Decision {
             .chain_update(tries.to_le_bytes())
             .finalize();
         [first_number(&digest), first_number(&digest[8..])]
+    }
+
+    /// There is no money for the tier.
+    pub fn pass_over(&self, tier: &str) {
+        let mut state = self.state();
+        state.plan.retain(|step| step.tier != tier);
+        state.passed_over.retain(|step| step.tier != tier);
+        state.passed_over.push(Step::new(tier, "budget"));
+        if let Some(first) = state.plan.first_mut() {
+            first.reason = "first".to_owned();
+        }
+    }
+
+    /// The tier is to answer in the place of others that there is no money for.
+    pub fn instead(&self, tier: &str) {
+        let mut state = self.state();
+        state.passed_over.retain(|step| step.tier != tier);
+        state.plan.push(Step::new(tier, "local"));
     }
 
     /// Of all attempts so far.

@@ -16,8 +16,10 @@
 //! and `bundle` (what files hold), `dial` (which addresses), `endpoints` (whether one may be asked,
 //! by `circuit` and `throttle`), `replicas` (connections, least busy first), `load` (what is in
 //! hand), `wire` (what upstreams understand of what clients say), `language` (of a text), `refusal`
-//! (every way not to answer), `flights` (asks under one key), `cache` (answers that are given again), `kept` (what can be asked about
-//! decisions), `feedback`, `store` (records on their way out), `spans`, `shared` and `metrics`; `phases` is for measuring alone.
+//! (every way not to answer), `money` (what may be spent at endpoints, and what is), `flights` (asks under one key), `cache` (answers
+//! that are given again), `balance` (which replica), `hold` (while there is none), `sticky` (conversations that were raised), `kept` (what
+//! can be asked about decisions), `counterfactual` (what an answer would have cost elsewhere), `feedback`, `store` (records on their way
+//! out), `spans`, `shared` and `metrics`; `phases` is for measuring alone.
 
 mod admit;
 mod answer;
@@ -28,6 +30,7 @@ mod balance;
 mod bundle;
 mod cache;
 mod circuit;
+mod counterfactual;
 mod credentials;
 mod decision;
 mod decode;
@@ -45,6 +48,7 @@ mod limits;
 mod load;
 mod matching;
 mod metrics;
+mod money;
 #[doc(hidden)]
 pub mod phases;
 mod plan;
@@ -100,7 +104,7 @@ pub async fn serve(
     let address = listener.local_addr().context("read the client port")?;
     let api_servers = dial::api_servers(args.api_server.as_deref()).await;
     let dialler = dial::Dialler::new(args, api_servers);
-    let shared = shared::Shared::start(process, args, dialler, worlds);
+    let shared = shared::Shared::start(process, args, dialler, worlds)?;
     port::open(process, args, listener, server::routes(shared));
     tracing::info!(%address, namespace = args.namespace, "serving clients");
     Ok(address)

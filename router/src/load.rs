@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Query, State};
+use axum::extract::Query;
 use axum::routing::get;
 use axum::{Json, Router};
 use serde::Deserialize;
 use tokio::sync::watch;
 use weir_policy::load::{DeploymentLoad, Load, MissingCredential, RouterLoad};
 
+use crate::money::Purses;
 use crate::world::View;
 
 /// Longer than any caller waits between two questions, shorter than what balancers cut.
@@ -80,11 +81,11 @@ impl Book {
         });
     }
 
-    /// The route to mount on the admin port.
-    pub fn route(&self) -> Router {
-        Router::new()
-            .route("/load", get(load))
-            .with_state(self.clone())
+    /// The route to mount on the admin port. What is spent is looked up when somebody asks.
+    pub fn route(&self, purses: Purses) -> Router {
+        let book = self.clone();
+        let load = move |query| load(book.clone(), purses.clone(), query);
+        Router::new().route("/load", get(load))
     }
 
     fn change(&self, change: impl FnOnce(&mut RouterLoad)) {
@@ -119,18 +120,26 @@ struct After {
     after: Option<u64>,
 }
 
-async fn load(State(book): State<Book>, Query(query): Query<After>) -> Json<Load> {
+async fn load(book: Book, purses: Purses, Query(query): Query<After>) -> Json<Load> {
     let mut loads = book.load.subscribe();
     // Another version, not a later one: a router that began anew counts from the beginning.
     let news = loads.wait_for(|load| query.after.is_none_or(|after| load.version != after));
     // Neither running out of time nor the sender's end takes away what there is to say.
     let _ = tokio::time::timeout(LONGEST_POLL, news).await;
-    Json(book.load.borrow().clone())
+    let mut load = book.load.borrow().clone();
+    let router = load.router.get_or_insert_default();
+    purses.run().clone_into(&mut router.run);
+    router.purses = purses.report();
+    Json(load)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn purses() -> Purses {
+        Purses::new("a".into(), Duration::ZERO)
+    }
 
     fn now(book: &Book) -> (u64, DeploymentLoad) {
         let load = book.load.borrow();
@@ -163,7 +172,7 @@ mod tests {
     async fn a_poll_is_answered_by_the_next_change() {
         let book = Book::new();
         let after = Query(After { after: Some(1) });
-        let poll = load(State(book.clone()), after);
+        let poll = load(book.clone(), purses(), after);
         let change = async { drop(book.count("triage", Doing::Held)) };
         let (Json(load), ()) = tokio::join!(poll, change);
         assert!(load.version > 1);
@@ -172,7 +181,7 @@ mod tests {
     #[tokio::test]
     async fn a_router_that_began_anew_answers_at_once_whoever_knew_the_old_one() {
         let after = Query(After { after: Some(99) });
-        let poll = load(State(Book::new()), after);
+        let poll = load(Book::new(), purses(), after);
         let soon = tokio::time::timeout(Duration::from_secs(5), poll).await;
         assert_eq!(soon.unwrap().0.version, 1);
     }

@@ -7,6 +7,11 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+use weir_crds::{Money, Period};
+use weir_policy::budget::period::word;
+
+use crate::money::Short;
 
 /// From a cached answer to the longest that a policy allows by default.
 const SECONDS: [f64; 12] = [
@@ -70,6 +75,18 @@ pub(crate) struct LimitLabels {
     pub limit: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct PolicyLabels {
+    pub policy: String,
+}
+
+/// `period` is `hour`, `day` or `month`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct BudgetLabels {
+    pub policy: String,
+    pub period: &'static str,
+}
+
 #[derive(Clone)]
 pub(crate) struct Metrics {
     pub asks: Family<AskLabels, Counter>,
@@ -77,6 +94,9 @@ pub(crate) struct Metrics {
     pub attempts: Family<AttemptLabels, Counter>,
     pub tokens: Family<TierLabels, Counter>,
     pub cost_dollars: Family<TierLabels, Counter<f64, AtomicU64>>,
+    counterfactual_dollars: Family<PolicyLabels, Counter<f64, AtomicU64>>,
+    budget_left_dollars: Family<BudgetLabels, Gauge<f64, AtomicU64>>,
+    budget_short: Family<BudgetLabels, Counter>,
     pub endpoint_circuit: Family<TierLabels, Gauge>,
     pub feedback: Family<FeedbackLabels, Counter>,
     pub records: Family<RecordLabels, Counter>,
@@ -96,6 +116,9 @@ impl Metrics {
             attempts: Family::default(),
             tokens: Family::default(),
             cost_dollars: Family::default(),
+            counterfactual_dollars: Family::default(),
+            budget_left_dollars: Family::default(),
+            budget_short: Family::default(),
             endpoint_circuit: Family::default(),
             feedback: Family::default(),
             records: Family::default(),
@@ -108,6 +131,7 @@ impl Metrics {
         };
         let mine = &ours;
         metrics.register(|registry| {
+            mine.register_money(registry);
             registry.register("asks", "Asks that ended, by how", mine.asks.clone());
             registry.register(
                 "routes",
@@ -123,11 +147,6 @@ impl Metrics {
                 "tokens",
                 "Tokens written by tiers, used or not",
                 mine.tokens.clone(),
-            );
-            registry.register(
-                "cost_dollars",
-                "What tiers cost: endpoints by tokens, replicas by time",
-                mine.cost_dollars.clone(),
             );
             registry.register(
                 "endpoint_circuit",
@@ -173,4 +192,59 @@ impl Metrics {
         });
         ours
     }
+
+    fn register_money(&self, registry: &mut Registry) {
+        registry.register(
+            "cost_dollars",
+            "What tiers cost: endpoints by tokens, replicas by time",
+            self.cost_dollars.clone(),
+        );
+        registry.register(
+            "counterfactual_dollars",
+            "What answers would have cost at their policy's last endpoint that has a price",
+            self.counterfactual_dollars.clone(),
+        );
+        registry.register(
+            "budget_left_dollars",
+            "What this router may still spend of the slice that it was granted",
+            self.budget_left_dollars.clone(),
+        );
+        registry.register(
+            "budget_short",
+            "Calls of endpoints that were not made because a budget had too little left",
+            self.budget_short.clone(),
+        );
+    }
+
+    /// An answer of the policy would have cost so much at the reference.
+    pub fn counterfactual(&self, policy: &str, cost: Money) {
+        let policy = policy.to_owned();
+        let labels = PolicyLabels { policy };
+        let counter = self.counterfactual_dollars.get_or_create(&labels);
+        counter.inc_by(dollars(cost));
+    }
+
+    /// A call was not made.
+    pub fn short(&self, policy: &str, short: Short) {
+        let labels = BudgetLabels {
+            policy: policy.to_owned(),
+            period: word(short.period),
+        };
+        self.budget_short.get_or_create(&labels).inc();
+    }
+
+    /// What is left of every slice, and nothing of budgets that are gone.
+    pub fn budgets_left(&self, left: impl Iterator<Item = (String, Period, Money)>) {
+        self.budget_left_dollars.clear();
+        for (policy, period, left) in left {
+            let period = word(period);
+            let labels = BudgetLabels { policy, period };
+            let gauge = self.budget_left_dollars.get_or_create(&labels);
+            gauge.set(dollars(left));
+        }
+    }
+}
+
+fn dollars(amount: Money) -> f64 {
+    f64::try_from(amount.amount()).unwrap_or_default()
 }

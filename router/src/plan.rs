@@ -77,7 +77,7 @@ pub(crate) fn carries(headers: &HeaderMap, wanted: &HeaderValues) -> bool {
 }
 
 /// The field that the tier cannot serve and that must not be left out.
-fn can_serve(tier: &Tier, ask: &Ask) -> Result<(), String> {
+pub(crate) fn can_serve(tier: &Tier, ask: &Ask) -> Result<(), String> {
     let mut missed = ask.beyond_at(tier).required.into_iter();
     missed.next().map_or(Ok(()), Err)
 }

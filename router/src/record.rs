@@ -11,7 +11,7 @@ use serde::Serialize;
 use weir_cascade::Task;
 use weir_crds::Money;
 
-use crate::decision::{AttemptLine, Outcome, Routed, State, Step};
+use crate::decision::{AttemptLine, BudgetNote, Outcome, Routed, State, Step};
 
 /// A model's name is the client's, and may be anything.
 const LONGEST_MODEL: usize = 256;
@@ -51,8 +51,9 @@ pub(crate) struct Record {
     pub coin: Option<bool>,
     pub attempts: Vec<AttemptLine>,
     pub dropped: Vec<String>,
-    /// Of the policy's budget; nothing where it has none.
-    pub budget: Option<String>,
+    /// The tightest of the policy's budgets, or the one that bound; nothing where there is none, or no
+    /// endpoint was to be asked.
+    pub budget: Option<BudgetNote>,
     /// `running`, `answered`, `answered_unsure`, `refused`, `disconnected`, `joined`, `cached` or
     /// `broken`.
     pub outcome: &'static str,
@@ -64,6 +65,9 @@ pub(crate) struct Record {
     pub finish: Vec<&'static str>,
     /// In US dollars, of all attempts.
     pub cost: String,
+    /// What the answer would have cost at the policy's last endpoint that has a price; nothing where there is
+    /// none, or no answer.
+    pub counterfactual_cost: Option<String>,
     pub first_byte_ms: Option<u64>,
     pub total_ms: u64,
 }
@@ -113,12 +117,13 @@ impl Record {
             coin: None,
             attempts: state.attempts.clone(),
             dropped: state.dropped.clone(),
-            budget: None,
+            budget: state.budget.clone(),
             outcome,
             tier,
             status,
             finish: state.finish.clone(),
             cost: cost.to_string(),
+            counterfactual_cost: state.counterfactual().map(|cost| cost.to_string()),
             first_byte_ms: state.first_byte.map(millis),
             total_ms: millis(since.elapsed),
         }

@@ -9,8 +9,11 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use http::StatusCode;
+use weir_crds::Period;
+use weir_policy::budget::period::word;
 
 use crate::limits::{Measure, Whose};
+use crate::money::Short;
 pub(crate) use wire::Family;
 
 /// Nobody who is told to come back comes back at once.
@@ -80,6 +83,8 @@ pub(crate) enum Refusal {
         limit: u64,
         wait: Duration,
     },
+    #[error("the policy's budget for this {} is exhausted", word(*.period))]
+    BudgetExhausted { period: Period },
     #[error("{}{}", .last, history(.attempts))]
     Failed {
         last: Failure,
@@ -141,6 +146,8 @@ pub(crate) enum Failure {
     CannotRedact { tier: String, field: String },
     #[error("tier {tier:?} did not answer within its time")]
     TooSlow { tier: String },
+    #[error("the policy's budget has too little left for tier {tier:?}")]
+    OverBudget { tier: String, short: Short },
 }
 
 impl Failure {
@@ -164,6 +171,7 @@ impl Failure {
             Failure::Broken { .. } => "broken",
             Failure::CannotRedact { .. } => "cannot_redact",
             Failure::TooSlow { .. } => "too_slow",
+            Failure::OverBudget { .. } => "budget",
         }
     }
 
@@ -173,7 +181,9 @@ impl Failure {
             | Failure::NoCredential { .. }
             | Failure::NoBundle { .. }
             | Failure::CircuitOpen { .. } => StatusCode::SERVICE_UNAVAILABLE,
-            Failure::Overloaded { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Failure::Overloaded { .. } | Failure::OverBudget { .. } => {
+                StatusCode::TOO_MANY_REQUESTS
+            }
             Failure::Refused { .. } | Failure::TooLong { .. } | Failure::Unsupported { .. } => {
                 StatusCode::BAD_REQUEST
             }
@@ -223,7 +233,8 @@ impl Refusal {
             | Refusal::TooManyOfOne { .. }
             | Refusal::Limited { .. }
             | Refusal::BodiesTooLarge { .. }
-            | Refusal::AnswersTooLarge { .. } => StatusCode::TOO_MANY_REQUESTS,
+            | Refusal::AnswersTooLarge { .. }
+            | Refusal::BudgetExhausted { .. } => StatusCode::TOO_MANY_REQUESTS,
             Refusal::Failed { last, .. } => last.status(),
             Refusal::AllUnsure { .. } | Refusal::AnswerTooLarge { .. } => StatusCode::BAD_GATEWAY,
             Refusal::InHand => StatusCode::CONFLICT,
@@ -292,6 +303,7 @@ impl Refusal {
                     | Failure::TooLong { .. }
                     | Failure::Unsupported { .. }
                     | Failure::CannotRedact { .. }
+                    | Failure::OverBudget { .. }
             ),
             _ => false,
         };

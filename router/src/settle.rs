@@ -84,6 +84,9 @@ impl Unsettled {
             };
             metrics.routes.get_or_create(&labels).inc();
         }
+        if let Some(cost) = state.counterfactual() {
+            metrics.counterfactual(policy, cost);
+        }
         for attempt in &state.attempts {
             let (policy, tier, outcome) = (policy.clone(), attempt.tier.clone(), attempt.outcome);
             let labels = TierLabels {

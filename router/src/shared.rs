@@ -26,6 +26,7 @@ use crate::kept::Kept;
 use crate::limits::Limits;
 use crate::load::Book;
 use crate::metrics::Metrics;
+use crate::money::{self, Purses};
 use crate::refusal::Refusal;
 use crate::replicas::Pool;
 use crate::room::Room;
@@ -46,6 +47,7 @@ pub(crate) struct Shared {
     /// Asks that wait for a replica to exist.
     pub holds: Holds,
     pub book: Book,
+    pub purses: Purses,
     pub metrics: Metrics,
     pub tasks: Tasks,
     pub shutdown: Shutdown,
@@ -80,8 +82,8 @@ impl Shared {
         args: &Args,
         dialler: Dialler,
         worlds: watch::Receiver<Arc<World>>,
-    ) -> Arc<Self> {
-        let views = compiled(process.tasks(), worlds);
+    ) -> anyhow::Result<Arc<Self>> {
+        let views = compiled(process.tasks(), worlds.clone());
         let mut first = View::clone(&views.borrow());
         first.credentials = Credentials::read(&roots(args), &first.table).into();
         let (to_stores, credentials) = watch::channel(first.credentials.clone());
@@ -96,6 +98,7 @@ impl Shared {
             counts: metrics.records.clone(),
             tag: ids.next()[..8].to_owned(),
         });
+        let purses = Purses::new(ids.next()[..16].to_owned(), args.slice_wait);
         let shared = Arc::new(Self {
             args: args.clone(),
             view,
@@ -104,6 +107,7 @@ impl Shared {
             pool: Pool::default(),
             holds: Holds::default(),
             book: Book::new(),
+            purses: purses.clone(),
             metrics,
             tasks: process.tasks().clone(),
             shutdown: process.shutdown().clone(),
@@ -120,11 +124,12 @@ impl Shared {
             answers: Room::of(args.max_answers_bytes),
             stores,
         });
-        process.mount(shared.book.route());
+        process.mount(shared.book.route(purses));
+        money::start(process, &shared, worlds)?;
         let told = Told { to_asks, to_stores };
         let follow = follow(Arc::downgrade(&shared), views, told);
         process.tasks().spawn("follow", follow);
-        shared
+        Ok(shared)
     }
 
     /// Lets asks go that wait for the deployment, as many as its replicas have room for.
@@ -210,6 +215,10 @@ async fn follow(shared: Weak<Shared>, mut views: watch::Receiver<Arc<View>>, tol
             // What is said to be followed is.
             shared.book.follow(&view, missing);
             shared.stores.keep(&view.table);
+            shared.purses.keep(&view.table);
+            shared
+                .metrics
+                .budgets_left(shared.purses.left().into_iter());
         }
         let revisions = view.replicas.values().flat_map(BTreeMap::values);
         let present: BTreeSet<SocketAddr> = revisions.flatten().copied().collect();

@@ -1,5 +1,5 @@
 //! Feeds the [`World`] from the API server, in one namespace, reading only: policies,
-//! deployments, EndpointSlices of workers and of routers, and the ConfigMap of last good policies.
+//! deployments, EndpointSlices of workers and of routers, and the ConfigMaps of last good policies and of budgets.
 //!
 //! Needs nothing of the operator. While the API server cannot be reached, the world stays as it
 //! was last seen, also across a restart where there is a file to keep it in. An object that cannot
@@ -26,6 +26,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tokio::time::sleep;
 use weir_crds::{RoutePolicy, SLMDeployment, labels};
+use weir_policy::budget::ledger::Book;
 use weir_policy::last_good;
 use weir_process::{Process, Readiness};
 
@@ -62,13 +63,14 @@ const GATE: &str = "world";
 /// An API server that is there has listed a namespace by then.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// One event of one of the five watches.
+/// One event of one of the watches.
 enum Change {
     Policy(Event<DynamicObject>),
     Deployment(Event<DynamicObject>),
     Slice(Event<EndpointSlice>),
     RouterSlice(Event<EndpointSlice>),
     LastGood(Event<ConfigMap>),
+    Budgets(Event<ConfigMap>),
     Failed(&'static str, Error),
 }
 
@@ -82,7 +84,7 @@ fn changes(client: Client, namespace: &str) -> BoxStream<'static, Change> {
     let workers = format!("{}={}", labels::COMPONENT, labels::WORKER);
     let routers = format!("{}={}", labels::SERVICE, labels::ROUTER_NAME);
     let maps = Api::<ConfigMap>::namespaced(client, namespace);
-    let last_good = format!("metadata.name={}", labels::LAST_GOOD_POLICIES);
+    let named = |name: &str| Config::default().fields(&format!("metadata.name={name}"));
     let all = [
         watched(policies, Config::default(), "policies", Change::Policy),
         watched(
@@ -104,11 +106,12 @@ fn changes(client: Client, namespace: &str) -> BoxStream<'static, Change> {
             Change::RouterSlice,
         ),
         watched(
-            maps,
-            Config::default().fields(&last_good),
+            maps.clone(),
+            named(labels::LAST_GOOD_POLICIES),
             "last good policies",
             Change::LastGood,
         ),
+        watched(maps, named(labels::BUDGETS), "budgets", Change::Budgets),
     ];
     stream::select_all(all).boxed()
 }
@@ -207,6 +210,7 @@ struct Seen {
     slices: Kept<EndpointSlice>,
     router_slices: Kept<EndpointSlice>,
     last_good: Kept<ConfigMap>,
+    budgets: Kept<ConfigMap>,
 }
 
 struct Follow {
@@ -257,13 +261,15 @@ impl Seen {
             Change::Slice(event) => self.slices.take(event, Ok),
             Change::RouterSlice(event) => self.router_slices.take(event, Ok),
             Change::LastGood(event) => self.last_good.take(event, Ok),
+            Change::Budgets(event) => self.budgets.take(event, Ok),
             Change::Failed(what, error) => {
                 tracing::warn!(what, error = %error, "watch failed, trying again");
             }
         }
     }
 
-    /// Whether everything was listed once. What is being listed again stays as it was until that is done.
+    /// Whether everything was listed once; but for budgets, without which nothing is spent and all else is served.
+    /// What is being listed again stays as it was until that is done.
     fn is_listed(&self) -> bool {
         self.policies.was_listed
             && self.deployments.was_listed
@@ -273,16 +279,23 @@ impl Seen {
     }
 
     fn world(&self) -> World {
-        let maps = self.last_good.objects.values();
-        let entries = maps.filter_map(|map| map.data.as_ref()).next();
+        let policies = entries(&self.last_good);
+        let budgets = entries(&self.budgets).map(Book::read).unwrap_or_default();
         World {
             policies: self.policies.objects.values().cloned().collect(),
             deployments: self.deployments.objects.values().cloned().collect(),
-            last_good: entries.map(last_good::read).unwrap_or_default(),
+            last_good: policies.map(last_good::read).unwrap_or_default(),
             replicas: replicas(self.slices.objects.values().map(Arc::as_ref)),
             routers: routers(self.router_slices.objects.values().map(Arc::as_ref)),
+            ledgers: budgets.policies,
         }
     }
+}
+
+/// Those of the one ConfigMap that was asked for.
+fn entries(maps: &Kept<ConfigMap>) -> Option<&BTreeMap<String, String>> {
+    let mut maps = maps.objects.values();
+    maps.find_map(|map| map.data.as_ref())
 }
 
 fn parse<K: DeserializeOwned>(object: DynamicObject) -> Result<K, String> {

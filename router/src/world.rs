@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 use weir_crds::{RoutePolicy, SLMDeployment};
+use weir_policy::budget::ledger::Ledgers;
 use weir_policy::last_good::LastGood;
 use weir_policy::{Table, compile};
 use weir_process::Tasks;
@@ -22,6 +23,8 @@ pub struct World {
     pub replicas: Replicas,
     /// How many routers of this namespace are ready; what is not known counts as one.
     pub routers: usize,
+    /// What the leader granted of budgets, by policy.
+    pub ledgers: BTreeMap<String, Ledgers>,
 }
 
 /// The addresses of ready replicas, by deployment and revision.

@@ -34,6 +34,22 @@ impl Money {
         self.0
     }
 
+    /// What is left of it after `other`; never below zero.
+    #[must_use]
+    pub fn less(self, other: Money) -> Money {
+        Money::from(self.0 - other.0)
+    }
+
+    /// So many times as much, or the most that there is.
+    #[must_use]
+    pub fn times(self, factor: Decimal) -> Money {
+        Money::from(self.0.saturating_mul(factor))
+    }
+
+    pub fn is_zero(self) -> bool {
+        self.0.is_zero()
+    }
+
     /// What `tokens` cost at this price per million.
     pub fn per_million(self, tokens: u64) -> Money {
         Money(self.0 * Decimal::from(tokens) / Decimal::from(1_000_000))
@@ -118,6 +134,8 @@ mod tests {
         let dime: Money = "0.1".parse().unwrap();
         let sum: Money = std::iter::repeat_n(dime, 3).sum();
         assert_eq!(sum.to_string(), "0.3");
+        assert_eq!(sum.less(dime).to_string(), "0.2");
+        assert!(dime.less(sum).is_zero());
         let price: Money = "3".parse().unwrap();
         assert_eq!(price.per_million(41).to_string(), "0.000123");
     }

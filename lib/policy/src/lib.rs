@@ -8,11 +8,13 @@
 //! * [`last_good`]: how the last valid policies are kept.
 //! * [`tier`] and [`plan`]: what may answer an ask; inside and outside the cluster are different
 //!   types, and a private plan holds only the first.
+//! * [`budget`]: what endpoints may cost, and how much of that each router may spend.
 //! * [`cidr`]: the networks that count as the cluster's.
 //! * [`load`]: the shape of a report of load.
 //! * [`redact`]: private values out of what leaves the cluster, and back into the answer.
 //! * [`source`]: where the files of a model source lie.
 
+pub mod budget;
 pub mod cidr;
 pub mod honoured;
 pub mod json;

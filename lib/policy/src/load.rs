@@ -8,6 +8,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use weir_crds::Period;
+
+use crate::budget::PurseLoad;
 
 /// One report. Unknown fields are ignored, so that an older reader understands a newer writer.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -141,6 +144,12 @@ pub struct RouterLoad {
     /// one is refused.
     #[serde(default)]
     pub policies: BTreeMap<String, i64>,
+    /// The name of this run, which no other has, not even of the same pod.
+    #[serde(default)]
+    pub run: String,
+    /// By policy and period: what is needed and spent of its budgets.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub purses: BTreeMap<String, BTreeMap<Period, PurseLoad>>,
 }
 
 /// Asks at one deployment, seen from one router.
@@ -177,6 +186,11 @@ mod tests {
 
     #[test]
     fn a_report_survives_the_way_through_json() {
+        let purse = PurseLoad {
+            begins: Some("2026-11-22T00:00:00Z".parse().unwrap()),
+            granted: "1.50".parse().unwrap(),
+            ..PurseLoad::default()
+        };
         let load = Load {
             version: 7,
             router: Some(RouterLoad {
@@ -197,11 +211,14 @@ mod tests {
                     is_for_records: false,
                 }],
                 policies: [("support".into(), 3)].into(),
+                run: "9f3c".into(),
+                purses: [("support".into(), [(Period::Day, purse)].into())].into(),
             }),
             worker: None,
         };
         let json = serde_json::to_value(&load).unwrap();
         assert_eq!(json["router"]["deployments"]["triage"]["running"], 2);
+        assert_eq!(json["router"]["purses"]["support"]["Day"]["granted"], "1.5");
         assert!(json.get("worker").is_none());
         assert_eq!(serde_json::from_value::<Load>(json).unwrap(), load);
     }

@@ -55,6 +55,21 @@ impl Plan {
         }
     }
 
+    /// The same without the tiers that `keeps` does not keep.
+    #[must_use]
+    pub fn keeping(self, keeps: impl Fn(&Tier) -> bool) -> Self {
+        match self {
+            Plan::Private(mut inside) => {
+                inside.retain(|inside| keeps(&Tier::Inside(inside.clone())));
+                Plan::Private(inside)
+            }
+            Plan::Open(mut tiers) => {
+                tiers.retain(keeps);
+                Plan::Open(tiers)
+            }
+        }
+    }
+
     /// The steps, the first to be tried first.
     pub fn steps(&self) -> Vec<Tier> {
         match self {
@@ -87,5 +102,8 @@ mod tests {
         let private = Plan::over(settings.tiers.clone(), Egress::Denied);
         assert_eq!(names(&private), ["small"]);
         assert!(matches!(private, Plan::Private(_)));
+        let without = |plan: Plan| names(&plan.keeping(|tier| tier.name() != "small"));
+        assert_eq!(without(open), ["frontier"]);
+        assert!(without(private).is_empty());
     }
 }

@@ -5,6 +5,7 @@
 //! laptop has no API server, and because what RE2 takes as a regular expression is not quite what
 //! we take.
 
+mod budget;
 mod endpoint;
 mod limits;
 mod records;
@@ -23,6 +24,7 @@ use weir_crds::{
     is_entry_name, is_object_name, reasons, value,
 };
 
+use crate::budget::Budget;
 use crate::honoured::Honoured;
 use crate::plan::Egress;
 use crate::records::Records;
@@ -67,6 +69,8 @@ pub struct Settings {
     pub limits: Option<Limits>,
     /// How long the answer to the very same ask is given again.
     pub cache: Option<Duration>,
+    /// What endpoints may cost, each period once; all of them hold. Endpoints have prices where there is any.
+    pub budgets: Vec<Budget>,
     pub records: Records,
     /// A conversation that was raised to a tier begins there the next time.
     pub is_sticky: bool,
@@ -116,6 +120,7 @@ pub const HONOURED: Honoured = Honoured {
         "spec.pin",
         "spec.limits",
         "spec.cache",
+        "spec.budget",
         "spec.rules",
         "spec.classifier.deployment",
         "spec.classifier.labels",
@@ -179,6 +184,7 @@ pub fn settings(spec: &RoutePolicySpec) -> Result<Settings, Vec<Problem>> {
             .cache
             .as_ref()
             .map(|cache| check.duration("spec.cache.exact", &cache.exact)),
+        budgets: check.budgets(spec),
         records: check.records(spec),
         is_sticky: spec.sticky == Sticky::Conversation,
     };

@@ -78,6 +78,7 @@ async fn control(client: Client, leadership: Leadership, process: &Process) -> C
             entries: Entries::new(client.clone()).0,
             loads: Loads::default(),
             reaches: Reaches::default(),
+            spends: crate::spends::Spends::default(),
             writer: Writer::new(
                 client.clone(),
                 leadership.clone(),

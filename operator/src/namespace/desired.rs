@@ -37,18 +37,33 @@ pub fn desired(
     if shared.owners.is_empty() {
         return Vec::new();
     }
-    let mut ledger = Wanted::new(&shared.last_good(last_good));
-    ledger.onto_version.clone_from(&observed.last_good_version);
-    vec![
+    let kept = Wanted::new(&shared.config(labels::LAST_GOOD_POLICIES, last_good::write(last_good)));
+    let mut wanted = vec![
         Wanted::new(&shared.worker_account()),
         Wanted::new(&shared.router_account()),
         Wanted::new(&shared.role()),
         Wanted::new(&shared.role_binding()),
-        ledger,
+        onto(kept, &observed.last_good_version),
+    ];
+    let budgets = observed.budgets.write();
+    if !budgets.is_empty() {
+        let ledger = Wanted::new(&shared.config(labels::BUDGETS, budgets));
+        wanted.push(onto(ledger, &observed.budgets_version));
+    }
+    wanted.extend([
         Wanted::new(&shared.service()),
         Wanted::new(&shared.routers(last_good, settings)),
         Wanted::new(&shared.disruption_budget()),
-    ]
+    ]);
+    wanted
+}
+
+/// What must not overwrite a change that it has not seen.
+fn onto(wanted: Wanted, version: &Option<String>) -> Wanted {
+    Wanted {
+        onto_version: version.clone(),
+        ..wanted
+    }
 }
 
 /// Port 80 of every router of the namespace.
@@ -132,7 +147,11 @@ impl Shared<'_> {
             rules: Some(vec![
                 read(weir_crds::GROUP, &["slmdeployments", "routepolicies"], &[]),
                 read("discovery.k8s.io", &["endpointslices"], &[]),
-                read("", &["configmaps"], &[labels::LAST_GOOD_POLICIES]),
+                read(
+                    "",
+                    &["configmaps"],
+                    &[labels::LAST_GOOD_POLICIES, labels::BUDGETS],
+                ),
             ]),
         }
     }
@@ -154,10 +173,10 @@ impl Shared<'_> {
         }
     }
 
-    fn last_good(&self, last_good: &BTreeMap<String, LastGood>) -> ConfigMap {
+    fn config(&self, name: &str, data: BTreeMap<String, String>) -> ConfigMap {
         ConfigMap {
-            metadata: self.of_routers(labels::LAST_GOOD_POLICIES),
-            data: Some(last_good::write(last_good)),
+            metadata: self.of_routers(name),
+            data: Some(data),
             ..ConfigMap::default()
         }
     }

@@ -9,6 +9,7 @@ use weir_crds::{
 use weir_policy::load::MissingCredential;
 use weir_policy::table::Table;
 
+use super::budgets;
 use super::observe::Observed;
 use crate::apply::Applied;
 use crate::condition::{Conditions, Verdict, refused, said};
@@ -47,9 +48,9 @@ pub fn status(
                 ..TierStatus::default()
             })
             .collect(),
-        // Nobody learns or counts these yet.
+        // Nobody learns this yet.
         calibration: None,
-        spend: None,
+        spend: budgets::spend(observed, &policy.name_any()),
     }
 }
 
@@ -94,6 +95,9 @@ impl Facts<'_> {
         conditions.say(conditions::READY, &ready);
         if let Some(credentials) = self.credentials() {
             conditions.say(conditions::CREDENTIALS_READY, &credentials);
+        }
+        if let Some(within) = budgets::verdict(self.observed, self.table, &self.name) {
+            conditions.say(conditions::WITHIN_BUDGET, &within);
         }
         if stalled {
             conditions.set(conditions::STALLED, true, ready.1, ready.2);

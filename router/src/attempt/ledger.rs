@@ -13,6 +13,7 @@ use weir_policy::tier::{Price, Taken};
 
 use crate::answer::Usage;
 use crate::decision::{AttemptLine, Decision, UNFINISHED, Whom};
+use crate::money::Reservation;
 use crate::spans;
 
 const SECONDS_PER_HOUR: i64 = 3600;
@@ -34,6 +35,8 @@ pub(crate) struct Line<'a> {
     line: AttemptLine,
     index: usize,
     has_usage: bool,
+    /// What it is paid from.
+    reservation: Option<Reservation>,
     span: Span,
 }
 
@@ -73,8 +76,14 @@ impl<'a> Line<'a> {
             line,
             index,
             has_usage: false,
+            reservation: None,
             span,
         }
+    }
+
+    /// So much was put aside for it: what it did not cost goes back when it is over.
+    pub fn paid_from(&mut self, reservation: Reservation) {
+        self.reservation = Some(reservation);
     }
 
     /// Of the attempt: what whoever is asked does belongs to it.
@@ -137,6 +146,18 @@ impl<'a> Line<'a> {
         self.decision.state().attempts[self.index] = self.line.clone();
     }
 
+    /// Where nobody said how much there was of it, it has cost what was put aside.
+    fn settle(&mut self) {
+        let Some(reservation) = self.reservation.take() else {
+            return;
+        };
+        match (self.line.was_paid(), self.has_usage) {
+            (false, _) => reservation.settle(Money::default()),
+            (true, true) => reservation.settle(self.line.amount),
+            (true, false) => drop(reservation),
+        }
+    }
+
     fn amount(&self, usage: Usage) -> Money {
         match self.rate {
             Rate::Tokens(price) => price.of(Taken {
@@ -166,6 +187,7 @@ impl<'a> Line<'a> {
 impl Drop for Line<'_> {
     fn drop(&mut self) {
         self.write();
+        self.settle();
         spans::attempted(&self.span, &self.line);
     }
 }

@@ -314,6 +314,10 @@ impl Pursuit<'_> {
             Ok(entered) => entered,
             Err(failure) => return Err(self.not_begun(tier, failure)),
         };
+        let reservation = match self.reserve(tier, endpoint).await {
+            Ok(reservation) => reservation,
+            Err(failure) => return Err(self.not_begun(tier, failure)),
+        };
         let mut line = Line::begin(
             self.decision,
             Place {
@@ -325,6 +329,7 @@ impl Pursuit<'_> {
                 prompt_estimate: self.ask.prompt_estimate(),
             },
         );
+        line.paid_from(reservation);
         let call = endpoint::Call {
             tier: tier.name(),
             endpoint,

@@ -24,6 +24,8 @@ impl From<Wire> for Family {
 
 /// Anthropic's own: more is asked than can be done now.
 const OVERLOADED: u16 = 529;
+/// OpenAI's own, as type and as code: whoever pays has to do something.
+const INSUFFICIENT_QUOTA: &str = "insufficient_quota";
 
 impl Refusal {
     pub fn status_on(&self, family: Family) -> StatusCode {
@@ -31,6 +33,9 @@ impl Refusal {
         match family {
             // A limit of the client's own is no overload.
             _ if matches!(self, Refusal::Limited { .. }) => status,
+            Family::Anthropic if matches!(self, Refusal::BudgetExhausted { .. }) => {
+                StatusCode::PAYMENT_REQUIRED
+            }
             Family::Anthropic if status == StatusCode::TOO_MANY_REQUESTS => {
                 StatusCode::from_u16(OVERLOADED).unwrap_or(status)
             }
@@ -50,6 +55,7 @@ impl Refusal {
     pub fn openai(&self) -> Value {
         let kind = match (self, self.status()) {
             (Refusal::Limited { measure, .. }, _) => measure.on_wire(),
+            (Refusal::BudgetExhausted { .. }, _) => INSUFFICIENT_QUOTA,
             (_, StatusCode::TOO_MANY_REQUESTS) => "rate_limit_error",
             (_, status) if status.is_server_error() => "server_error",
             _ => "invalid_request_error",
@@ -128,6 +134,7 @@ impl Refusal {
             | Refusal::Limited { .. }
             | Refusal::BodiesTooLarge { .. }
             | Refusal::AnswersTooLarge { .. } => Some("rate_limit_exceeded"),
+            Refusal::BudgetExhausted { .. } => Some(INSUFFICIENT_QUOTA),
             Refusal::NoTierFor { .. } => Some("unsupported_parameter"),
             Refusal::AllUnsure { .. } => Some("all_unsure"),
             Refusal::InHand => Some("idempotency_key_in_use"),
@@ -183,5 +190,22 @@ mod tests {
             (refusal.retry_after_seconds(), refusal.retry_after_millis()),
             (Some(1), Some(2))
         );
+    }
+
+    #[test]
+    fn an_exhausted_budget_is_told_as_each_provider_tells_it_and_not_tried_again() {
+        let period = weir_crds::Period::Month;
+        let refusal = Refusal::BudgetExhausted { period };
+        assert_eq!(refusal.status_on(Family::OpenAI).as_u16(), 429);
+        assert_eq!(refusal.status_on(Family::Anthropic).as_u16(), 402);
+        let body = refusal.body_on(Family::OpenAI);
+        assert_eq!(body["error"]["type"], "insufficient_quota");
+        assert_eq!(body["error"]["code"], "insufficient_quota");
+        let message = &body["error"]["message"];
+        assert_eq!(message, "the policy's budget for this month is exhausted");
+        let body = refusal.body_on(Family::Anthropic);
+        assert_eq!(body["error"]["type"], "billing_error");
+        assert!(!refusal.should_retry(false));
+        assert_eq!(refusal.retry_after_seconds(), None);
     }
 }

@@ -17,6 +17,8 @@ use super::caching::Caching;
 use super::limiting::{self, Limiting};
 use super::ready::{Ready, Source};
 use crate::ask::Ask;
+use crate::attempt::Frugality;
+use crate::counterfactual::Reference;
 use crate::decision::Outcome;
 use crate::decode::{Held, Incoming};
 use crate::flights;
@@ -28,7 +30,7 @@ use crate::settle::Unsettled;
 use crate::shared::hashed;
 use crate::text::Text;
 use crate::wire::Wire;
-use crate::{admit, decode, matching, plan};
+use crate::{admit, decode, matching, money, plan};
 
 /// Takes an ask through all phases, and answers it.
 pub(super) async fn answer(
@@ -80,9 +82,12 @@ pub(super) async fn answer(
         until: commit_by,
     };
     let conversation = crossing.conversation();
-    let source = match earlier {
-        Some(answer) => Source::Earlier(answer),
-        None => Source::Tiers(planned(&unsettled, crossing).await?),
+    let (source, frugality) = match earlier {
+        Some(answer) => (Source::Earlier(answer), Frugality::default()),
+        None => {
+            let (plan, frugality) = planned(&unsettled, crossing).await?;
+            (Source::Tiers(plan), frugality)
+        }
     };
     keep_text(&unsettled, &settings, ask);
     let ready = Ready {
@@ -91,6 +96,7 @@ pub(super) async fn answer(
         settings,
         source,
         conversation,
+        frugality,
         credentials: view.credentials.clone(),
         _permit: heard.permit,
         _place: place,
@@ -155,11 +161,15 @@ fn write_down(unsettled: &Unsettled, matched: &Matched, (ask, headers): (&Ask, &
     }
     state.tenant = matched.tenant.as_deref().map(hashed).unwrap_or_default();
     state.is_streamed = ask.stream;
+    state.reference = Reference::of(settings);
     state.routed.by = "order";
 }
 
-/// The tiers for the ask.
-async fn planned(unsettled: &Unsettled, crossing: Crossing<'_>) -> Result<Plan, Refusal> {
+/// The tiers for the ask that there is money for.
+async fn planned(
+    unsettled: &Unsettled,
+    crossing: Crossing<'_>,
+) -> Result<(Plan, Frugality), Refusal> {
     let plan = meanwhile(unsettled, crossing.plan()).await?;
     let plan = match crossing.ask.wire {
         // Vectors of two models have nothing in common.
@@ -169,7 +179,8 @@ async fn planned(unsettled: &Unsettled, crossing: Crossing<'_>) -> Result<Plan, 
     let settings = &crossing.matched.route.settings;
     let steps = plan::steps(settings, &plan, crossing.ask);
     unsettled.decision.planned(steps);
-    Ok(plan)
+    let (shared, decision) = (&unsettled.shared, &unsettled.decision);
+    money::within(shared, decision, settings, (plan, crossing.ask))
 }
 
 /// Keeps what was asked, where the policy wants texts in its records.

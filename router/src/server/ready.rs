@@ -16,7 +16,7 @@ use super::boarding;
 use crate::admit::Place;
 use crate::answer::Event;
 use crate::ask::Ask;
-use crate::attempt::{Pursuit, Trail};
+use crate::attempt::{Frugality, Pursuit, Trail};
 use crate::cache::{Answer, replay};
 use crate::credentials::Credentials;
 use crate::decision::{COMMITTED, Decision, Outcome, UNFINISHED};
@@ -49,6 +49,7 @@ pub(super) struct Ready {
     pub(super) credentials: Arc<Credentials>,
     /// When the first byte must have been committed.
     pub(super) commit_by: Instant,
+    pub(super) frugality: Frugality,
     pub(super) _permit: OwnedSemaphorePermit,
     pub(super) _place: Place,
     pub(super) _held: Held,
@@ -191,6 +192,7 @@ impl Job {
             commit_by: ready.commit_by,
             trail: Trail::default(),
             has_above: false,
+            frugality: ready.frugality.clone(),
         };
         pursuit.run(&steps).await;
         if let (Some(conversation), Outcome::Answered { tier, .. }) =

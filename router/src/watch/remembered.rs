@@ -53,6 +53,8 @@ pub(super) fn read(path: &Path) -> Option<World> {
         last_good: read.last_good,
         replicas: read.replicas,
         routers: read.routers,
+        // A run has no slice but its own.
+        ..World::default()
     })
 }
 

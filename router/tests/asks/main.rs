@@ -19,6 +19,7 @@ mod inputs;
 mod leaving;
 mod limits;
 mod log;
+mod money;
 mod privacy;
 #[path = "../../../worker/sources/tests/sources/programs.rs"]
 mod programs;

@@ -73,6 +73,18 @@ fn every_fault_is_named_by_its_field() {
             "at least 1",
         ),
         (
+            "/budget",
+            json!([{ "period": "Day", "limit": "ten" }]),
+            "spec.budget[0].limit",
+            "\"ten\"",
+        ),
+        (
+            "/budget",
+            json!([{ "period": "Day", "limit": "1" }, { "period": "Day", "limit": "2" }]),
+            "spec.budget[1].period",
+            "Day is there twice",
+        ),
+        (
             "/maxDuration",
             json!("0s"),
             "spec.maxDuration",
@@ -317,9 +329,9 @@ fn what_nobody_honours_yet_is_refused_by_name() {
             "spec.quality",
         ),
         (
-            "/budget",
-            json!([{ "period": "Month", "limit": "5" }]),
-            "spec.budget",
+            "/classifier",
+            json!({ "learned": {} }),
+            "spec.classifier.learned",
         ),
     ] {
         let problems = validate(&with(at, value));
@@ -384,4 +396,18 @@ fn the_honoured_fields_are_fields_of_the_schema() {
     for field in HONOURED.missing(spec) {
         println!("not implemented yet: {field}");
     }
+}
+
+#[test]
+fn an_endpoint_of_a_policy_with_a_budget_has_a_price() {
+    let mut spec = with("/budget", json!([{ "period": "Month", "limit": "500.00" }]));
+    assert_eq!(validate(&spec), []);
+    let settings = settings(&spec).unwrap();
+    assert_eq!(settings.budgets[0].limit.to_string(), "500.00");
+    spec.tiers[1].endpoint.as_mut().unwrap().price = None;
+    let problems = validate(&spec);
+    assert_eq!(problems.len(), 1);
+    assert_eq!(problems[0].field, "spec.tiers[1].endpoint.price");
+    spec.budget.clear();
+    assert_eq!(validate(&spec), []);
 }

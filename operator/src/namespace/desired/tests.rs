@@ -13,11 +13,9 @@ fn observed(policies: serde_json::Value, deployments: serde_json::Value) -> Obse
         namespace: "support".into(),
         policies: serde_json::from_value(policies).unwrap(),
         deployments: serde_json::from_value(deployments).unwrap(),
-        unreadable: std::collections::BTreeSet::new(),
-        owned: Vec::new(),
-        last_good: BTreeMap::new(),
         last_good_version: Some("7".into()),
-        routers: Vec::new(),
+        budgets_version: Some("8".into()),
+        ..Observed::default()
     }
 }
 
@@ -106,13 +104,15 @@ fn a_namespace_that_nobody_uses_has_nothing() {
 }
 
 #[test]
-fn the_ledger_is_applied_onto_the_version_that_was_read_and_nothing_else_is() {
-    let objects = objects(&observed(json!([]), triage()), &Settings::default());
+fn what_is_kept_is_applied_onto_the_version_that_was_read_and_nothing_else_is() {
+    let mut observed = observed(json!([]), triage());
+    observed.budgets.unreadable = [("support".into(), "{".into())].into();
+    let objects = objects(&observed, &Settings::default());
     let versions: Vec<_> = objects
         .iter()
         .filter_map(|wanted| Some((wanted.name.as_str(), wanted.onto_version.as_deref()?)))
         .collect();
-    assert_eq!(versions, [("weir-policies", "7")]);
+    assert_eq!(versions, [("weir-policies", "7"), ("weir-budgets", "8")]);
 }
 
 #[test]

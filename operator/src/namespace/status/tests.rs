@@ -1,7 +1,5 @@
 //! What a policy's status says, one story each.
 
-use std::collections::BTreeMap;
-
 use serde_json::json;
 
 use super::*;
@@ -77,12 +75,9 @@ fn observed(
     Observed {
         namespace: "ns".into(),
         policies: vec![policy.clone()],
-        unreadable: std::collections::BTreeSet::new(),
         deployments: serde_json::from_value(triage).unwrap(),
-        owned: Vec::new(),
-        last_good: BTreeMap::new(),
-        last_good_version: None,
         routers,
+        ..Observed::default()
     }
 }
 

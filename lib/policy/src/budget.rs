@@ -1,0 +1,97 @@
+//! Money that may be spent at endpoints: a policy's budgets, what the leader has granted of them, and
+//! what a router has of that.
+//!
+//! * [`period`]: the hours, days and months of UTC.
+//! * [`ledger`]: what is granted of one budget in one period, as it is kept.
+//! * [`mod@deal`]: the leader's part: from a ledger and what routers report to the next ledger.
+//! * [`mod@round`]: that for all policies at once.
+//! * [`account`]: a router's part: from a slice to reservations and what is spent.
+//! * [`estimate`]: the most that one call may cost.
+//!
+//! All amounts in a ledger and in a report are sums since the period began, so that whoever hears of them
+//! twice, late or out of order has the same in the end. Of each slice the leader knows at least as much
+//! granted and at most as much returned as its router does. So what all routers may spend is never more
+//! than the limit, whoever stops, dies or is not heard of.
+
+pub mod account;
+pub mod deal;
+pub mod estimate;
+pub mod ledger;
+pub mod period;
+pub mod round;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use weir_crds::{Money, OnExhausted, Period};
+
+/// What all endpoints of a policy together may cost in a period.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budget {
+    pub period: Period,
+    pub limit: Money,
+    pub on_exhausted: OnExhausted,
+}
+
+/// A moment: by the clock, which people set, for periods; and since a start, which only goes on, for rates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    pub time: Timestamp,
+    pub up: Duration,
+}
+
+/// What a router reports of one of a policy's budgets.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PurseLoad {
+    /// When the period of its slice began; nothing while it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub begins: Option<Timestamp>,
+    /// In that period: what it was granted as far as it has heard, what of that it gave back and does not
+    /// spend any more, what was spent, and what calls in flight may still cost.
+    #[serde(with = "text")]
+    pub granted: Money,
+    #[serde(with = "text")]
+    pub returned: Money,
+    #[serde(with = "text")]
+    pub spent: Money,
+    #[serde(with = "text")]
+    pub reserved: Money,
+    /// How fast it spends.
+    #[serde(with = "text")]
+    pub per_minute: Money,
+    /// The most that a call of the last minutes might have cost.
+    #[serde(with = "text")]
+    pub call: Money,
+    /// What calls may cost that wait for the next slice.
+    #[serde(with = "text")]
+    pub waiting: Money,
+}
+
+impl PurseLoad {
+    /// What may still be reserved.
+    pub fn left(&self) -> Money {
+        self.granted
+            .less(self.returned)
+            .less(self.spent)
+            .less(self.reserved)
+    }
+}
+
+/// Money as text, as everywhere else.
+mod text {
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serializer};
+    use weir_crds::Money;
+
+    pub fn serialize<S: Serializer>(money: &Money, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&money.amount().normalize())
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Money, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(D::Error::custom)
+    }
+}

@@ -1,0 +1,158 @@
+//! One round of the leader over all policies of a namespace.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use weir_crds::Period;
+
+use super::Budget;
+use super::deal::{Router, deal};
+use super::ledger::{Book, Ledgers};
+use crate::load::RouterLoad;
+use crate::table::Table;
+
+/// A router that exists, and what it reported last.
+#[derive(Clone, Copy, Debug)]
+pub struct Reported<'a> {
+    pub pod: &'a str,
+    pub load: Option<&'a RouterLoad>,
+}
+
+/// The book that follows `book` at `now`. Every budget of the policies that `table` serves is dealt. What
+/// was granted of others is kept to the end of its period, as long as their policies are among `known`:
+/// a budget that is taken out and put back is no fresh one.
+pub fn round(
+    book: &Book,
+    (table, known): (&Table, &BTreeSet<String>),
+    routers: &[Reported<'_>],
+    now: Timestamp,
+) -> Book {
+    let mut next = book.clone().of(known);
+    for policy in table.policies() {
+        let is_readable = !next.unreadable.contains_key(&policy.name);
+        let budgets = &policy.settings.budgets;
+        if budgets.is_empty() || !is_readable {
+            continue;
+        }
+        let ledgers = next.policies.entry(policy.name.clone()).or_default();
+        for budget in budgets {
+            let seen = |of: &Reported<'_>| seen(*of, &policy.name, budget.period);
+            let routers: Vec<Router> = routers.iter().map(seen).collect();
+            let limit = (budget.period, budget.limit);
+            let ledger = deal(ledgers.get(&budget.period), limit, &routers, now);
+            ledgers.insert(budget.period, ledger);
+        }
+    }
+    for (policy, ledgers) in &mut next.policies {
+        let served = table.policy(policy);
+        let budgets = served.map_or(&[][..], |policy| &policy.settings.budgets);
+        forget(ledgers, budgets, now);
+    }
+    next.policies.retain(|_, ledgers| !ledgers.is_empty());
+    next
+}
+
+fn seen(reported: Reported<'_>, policy: &str, period: Period) -> Router {
+    let run = reported.load.map(|load| load.run.clone());
+    let purses = reported.load.and_then(|load| load.purses.get(policy));
+    Router {
+        pod: reported.pod.to_owned(),
+        // One of a version that knows of no budgets has no name for its run.
+        run: run.filter(|run| !run.is_empty()),
+        purse: purses.and_then(|purses| purses.get(&period)).cloned(),
+    }
+}
+
+fn forget(ledgers: &mut Ledgers, budgets: &[Budget], now: Timestamp) {
+    ledgers.retain(|period, ledger| {
+        let is_dealt = budgets.iter().any(|budget| budget.period == *period);
+        is_dealt || now < ledger.ends
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::budget::PurseLoad;
+    use crate::compile;
+    use crate::testing;
+    use serde_json::{Value, json};
+    use std::collections::BTreeMap;
+
+    const NOON: &str = "2026-11-22T12:00:00Z";
+
+    fn table(budget: Value) -> Table {
+        let mut policy = testing::policy("support");
+        policy.spec.budget = serde_json::from_value(budget).unwrap();
+        compile([&policy], [], &BTreeMap::new())
+    }
+
+    fn load() -> RouterLoad {
+        let purse = PurseLoad {
+            call: "0.1".parse().unwrap(),
+            ..PurseLoad::default()
+        };
+        let purses = [(Period::Hour, purse.clone()), (Period::Day, purse)];
+        RouterLoad {
+            run: "9f3c".into(),
+            purses: [("support".into(), purses.into())].into(),
+            ..RouterLoad::default()
+        }
+    }
+
+    fn after(book: &Book, budget: Value, time: &str) -> Book {
+        let known = ["support".to_owned()].into();
+        let load = load();
+        let router = Reported {
+            pod: "a",
+            load: Some(&load),
+        };
+        round(
+            book,
+            (&table(budget), &known),
+            &[router],
+            time.parse().unwrap(),
+        )
+    }
+
+    fn both() -> Value {
+        json!([{ "period": "Hour", "limit": "1" }, { "period": "Day", "limit": "10" }])
+    }
+
+    #[test]
+    fn every_budget_of_a_policy_is_dealt() {
+        let book = after(&Book::default(), both(), NOON);
+        let ledgers = &book.policies["support"];
+        let granted = |period| ledgers[&period].slices["9f3c"].granted;
+        assert_eq!(granted(Period::Hour), "0.1".parse().unwrap());
+        assert_eq!(granted(Period::Day), "0.2".parse().unwrap());
+        assert_eq!(after(&book, both(), NOON).policies["support"].len(), 2);
+    }
+
+    #[test]
+    fn a_budget_that_is_taken_out_is_kept_to_the_end_of_its_period() {
+        let book = after(&Book::default(), both(), NOON);
+        let kept = after(&book, json!([]), "2026-11-22T12:59:59Z");
+        assert_eq!(kept, book);
+        let later = after(&kept, json!([]), "2026-11-22T13:00:00Z");
+        let periods: Vec<_> = later.policies["support"].keys().collect();
+        assert_eq!(periods, [&Period::Day]);
+        assert_eq!(
+            after(&later, json!([]), "2026-11-23T00:00:00Z"),
+            Book::default()
+        );
+    }
+
+    #[test]
+    fn nothing_is_granted_of_what_cannot_be_read_nor_kept_of_what_is_gone() {
+        let odd = Book {
+            unreadable: [("support".into(), "odd".into())].into(),
+            ..Book::default()
+        };
+        assert_eq!(after(&odd, both(), NOON), odd);
+        let book = after(&Book::default(), both(), NOON);
+        let now = NOON.parse().unwrap();
+        let gone = round(&book, (&Table::default(), &BTreeSet::new()), &[], now);
+        assert_eq!(gone, Book::default());
+    }
+}

@@ -1,0 +1,123 @@
+//! The budgets of a namespace's policies: what routers are granted of them, and what a status says of
+//! that. Pure.
+
+use std::collections::BTreeSet;
+
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
+use weir_crds::{Money, OnExhausted, Period, SpendStatus, reasons};
+use weir_policy::budget::ledger::{Book, Ledger};
+use weir_policy::budget::period::{name, word};
+use weir_policy::budget::round::{Reported, round};
+use weir_policy::budget::{Budget, PurseLoad};
+use weir_policy::table::Table;
+
+use super::observe::Observed;
+use crate::condition::Verdict;
+
+/// What is granted now, given what routers report. It counts once it is written.
+pub fn next(observed: &Observed, table: &Table, now: Timestamp) -> Book {
+    let named = observed.policies.iter().map(ResourceExt::name_any);
+    let known: BTreeSet<String> = named.chain(observed.unreadable.clone()).collect();
+    let routers = observed.spenders.iter();
+    let routers = routers.map(|(pod, load)| Reported {
+        pod,
+        load: load.as_ref(),
+    });
+    let routers: Vec<Reported<'_>> = routers.collect();
+    round(&observed.budgets, (table, &known), &routers, now)
+}
+
+/// Whether no budget of the policy is exhausted; nothing where it has none.
+pub fn verdict(observed: &Observed, table: &Table, policy: &str) -> Option<Verdict> {
+    let budgets = &table.policy(policy)?.settings.budgets;
+    if budgets.is_empty() {
+        return None;
+    }
+    if observed.budgets.unreadable.contains_key(policy) {
+        let message = format!(
+            "nothing is granted: the entry {policy} of ConfigMap weir-budgets cannot be read; delete it \
+             if what was spent may be forgotten"
+        );
+        return Some((false, reasons::BUDGET_EXHAUSTED, message));
+    }
+    let exhausted: Vec<String> = budgets
+        .iter()
+        .filter_map(|budget| exhausted(observed, policy, budget))
+        .collect();
+    if !exhausted.is_empty() {
+        return Some((false, reasons::BUDGET_EXHAUSTED, exhausted.join("; ")));
+    }
+    let limits = budgets.iter();
+    let limits = limits.map(|budget| format!("{} a {}", budget.limit, word(budget.period)));
+    let limits: Vec<String> = limits.collect();
+    let message = format!("within {}, in US dollars", limits.join(" and "));
+    Some((true, reasons::WITHIN_LIMIT, message))
+}
+
+/// Why nothing more is spent of the budget: neither the leader nor any router has enough for a call.
+fn exhausted(observed: &Observed, policy: &str, budget: &Budget) -> Option<String> {
+    let ledger = observed.budgets.policies.get(policy)?.get(&budget.period)?;
+    let remaining = budget.limit.less(ledger.committed());
+    let purses: Vec<&PurseLoad> = purses(observed, policy, budget.period).collect();
+    let call = purses.iter().map(|purse| purse.call).min();
+    let of_period = |purse: &&PurseLoad| purse.begins == Some(ledger.begins);
+    let mut holders = purses.iter().filter(|purse| of_period(purse));
+    let is_short = |have: Money| have.is_zero() || call.is_some_and(|call| have < call);
+    if !is_short(remaining) || !holders.all(|purse| is_short(purse.left())) {
+        return None;
+    }
+    let instead = match budget.on_exhausted {
+        OnExhausted::Local => "small answers are given",
+        OnExhausted::Reject => "asks that need an endpoint are refused",
+    };
+    Some(format!(
+        "the budget of {} US dollars for the {} {} is spent: {instead} until {}",
+        budget.limit,
+        word(budget.period),
+        name(budget.period, ledger.begins),
+        ledger.ends,
+    ))
+}
+
+fn purses<'a>(
+    observed: &'a Observed,
+    policy: &'a str,
+    period: Period,
+) -> impl Iterator<Item = &'a PurseLoad> {
+    let loads = observed.spenders.iter();
+    let loads = loads.filter_map(|(_, load)| load.as_ref());
+    loads.filter_map(move |load| load.purses.get(policy)?.get(&period))
+}
+
+/// What was spent at endpoints this month, to the cent; nothing where no budget is by the month, because
+/// nobody counts it then.
+pub fn spend(observed: &Observed, policy: &str) -> Option<SpendStatus> {
+    let ledgers = observed.budgets.policies.get(policy)?;
+    let ledger = ledgers.get(&Period::Month)?;
+    let frontier = spent(observed, policy, ledger).amount().round_dp(2);
+    Some(SpendStatus {
+        month: name(Period::Month, ledger.begins),
+        frontier: format!("{frontier:.2}"),
+        ..SpendStatus::default()
+    })
+}
+
+/// By routers that report, as they say; by others, all that they were granted and did not return.
+fn spent(observed: &Observed, policy: &str, ledger: &Ledger) -> Money {
+    let of_run = |run: &str| {
+        let mut loads = observed.spenders.iter();
+        let load = loads.find_map(|(_, load)| load.as_ref().filter(|load| load.run == run))?;
+        let purse = load.purses.get(policy)?.get(&Period::Month)?;
+        Some(match purse.begins == Some(ledger.begins) {
+            true => purse.spent,
+            false => Money::default(),
+        })
+    };
+    let slices = ledger.slices.iter();
+    let slices = slices.map(|(run, slice)| of_run(run).unwrap_or_else(|| slice.held()));
+    ledger.spent + slices.sum::<Money>()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,116 @@
+//! What is granted and what is said of it, one story each.
+
+use serde_json::{Value, json};
+use weir_policy::load::RouterLoad;
+use weir_policy::table::compile;
+
+use super::*;
+
+const NOON: &str = "2026-11-22T12:00:00Z";
+
+fn observed(limit: &str, routers: &[(&str, Value)]) -> Observed {
+    let policy = json!([{
+        "apiVersion": "weir.dev/v1alpha1", "kind": "RoutePolicy",
+        "metadata": { "name": "support", "namespace": "ns", "uid": "p", "generation": 1 },
+        "spec": {
+            "models": ["assistant"],
+            "tiers": [
+                { "name": "small", "deployment": { "name": "triage" } },
+                { "name": "frontier", "endpoint": {
+                    "provider": "OpenAI", "model": "big",
+                    "price": { "inputPerMillion": "3", "outputPerMillion": "15" },
+                } },
+            ],
+            "budget": [{ "period": "Month", "limit": limit }],
+        },
+    }]);
+    Observed {
+        namespace: "ns".into(),
+        policies: serde_json::from_value(policy).unwrap(),
+        spenders: routers
+            .iter()
+            .map(|(run, purse)| ((*run).to_owned(), Some(load(run, purse))))
+            .collect(),
+        ..Observed::default()
+    }
+}
+
+fn load(run: &str, purse: &Value) -> RouterLoad {
+    let mut whole = json!({
+        "granted": "0", "returned": "0", "spent": "0", "reserved": "0",
+        "per_minute": "0", "call": "0.1", "waiting": "0",
+    });
+    for (field, value) in purse.as_object().unwrap() {
+        whole[field] = value.clone();
+    }
+    let purse: PurseLoad = serde_json::from_value(whole).unwrap();
+    RouterLoad {
+        run: run.into(),
+        purses: [("support".into(), [(Period::Month, purse)].into())].into(),
+        ..RouterLoad::default()
+    }
+}
+
+/// As a pass does it: deals, and looks at what came of that.
+fn pass(observed: &mut Observed) -> (Verdict, SpendStatus) {
+    let table = compile(&observed.policies, [], &Default::default());
+    observed.budgets = next(observed, &table, NOON.parse().unwrap());
+    let verdict = verdict(observed, &table, "support").unwrap();
+    (verdict, spend(observed, "support").unwrap())
+}
+
+#[test]
+fn routers_are_granted_and_what_they_spend_is_said_to_the_cent() {
+    let spending = json!({ "begins": "2026-11-01T00:00:00Z", "granted": "1", "spent": "0.125" });
+    let mut observed = observed("500.00", &[("a", spending), ("b", json!({}))]);
+    let ((holds, reason, message), spend) = pass(&mut observed);
+    assert!(holds);
+    assert_eq!(reason, reasons::WITHIN_LIMIT);
+    assert_eq!(message, "within 500.00 a month, in US dollars");
+    assert_eq!(
+        (spend.month.as_str(), spend.frontier.as_str()),
+        ("2026-11", "0.12")
+    );
+    let ledger = &observed.budgets.policies["support"][&Period::Month];
+    assert_eq!(ledger.slices["b"].granted, "0.4".parse().unwrap());
+}
+
+#[test]
+fn a_budget_is_exhausted_when_nobody_has_enough_for_a_call() {
+    let spent = |left: &str| json!({ "begins": "2026-11-01T00:00:00Z", "granted": "1", "spent": "0.95", "returned": left });
+    let mut over = observed("1", &[("a", spent("0"))]);
+    let ((holds, reason, message), spend) = pass(&mut over);
+    assert!(!holds);
+    assert_eq!(reason, reasons::BUDGET_EXHAUSTED);
+    assert_eq!(
+        message,
+        "the budget of 1 US dollars for the month 2026-11 is spent: small answers are given until \
+         2026-12-01T00:00:00Z"
+    );
+    assert_eq!(spend.frontier, "0.95");
+    let mut enough = observed("1.2", &[("a", spent("0"))]);
+    assert!(pass(&mut enough).0.0);
+}
+
+#[test]
+fn what_a_router_that_is_gone_had_counts_as_spent() {
+    let mut observed = observed("500", &[("a", json!({}))]);
+    pass(&mut observed);
+    observed.spenders.clear();
+    let (_, spend) = pass(&mut observed);
+    assert_eq!(spend.frontier, "0.40");
+}
+
+#[test]
+fn an_entry_that_cannot_be_read_grants_nothing_and_is_named() {
+    let mut observed = observed("500", &[("a", json!({}))]);
+    observed.budgets.unreadable = [("support".into(), "odd".into())].into();
+    let table = compile(&observed.policies, [], &Default::default());
+    observed.budgets = next(&observed, &table, NOON.parse().unwrap());
+    let (holds, _, message) = verdict(&observed, &table, "support").unwrap();
+    assert!(
+        !holds && message.contains("entry support of ConfigMap weir-budgets"),
+        "{message}"
+    );
+    assert_eq!(observed.budgets.unreadable["support"], "odd");
+}

@@ -1,0 +1,73 @@
+//! An attempt that costs money: what it may cost is put aside first, and what follows where a budget has
+//! not so much.
+
+use weir_crds::OnExhausted;
+use weir_policy::tier::{Endpoint, Tier};
+
+use super::{Best, Ended, Pursuit};
+use crate::money::{Reservation, Short, most_of};
+use crate::refusal::{Failure, Refusal};
+
+impl Pursuit<'_> {
+    /// Puts aside what the endpoint may take for the ask; waits a little for the next slice where this one
+    /// is used up.
+    pub(super) async fn reserve(
+        &self,
+        tier: &Tier,
+        endpoint: &Endpoint,
+    ) -> Result<Reservation, Failure> {
+        let purses = &self.shared.purses;
+        let policy = self.decision.state().policy.clone();
+        let amount = most_of(self.ask, endpoint);
+        let of = (policy.as_str(), self.settings);
+        let reserved = purses.reserve(of, amount, self.commit_by).await;
+        match reserved {
+            Ok(reservation) => {
+                let tightest = purses.tightest(&policy);
+                self.decision.state().budget = tightest.map(Into::into);
+                Ok(reservation)
+            }
+            Err(short) => Err(Failure::OverBudget {
+                tier: tier.name().to_owned(),
+                short,
+            }),
+        }
+    }
+
+    /// Writes down that there was no money for a tier, if that is why it failed.
+    pub(super) fn heeded(&mut self, failure: Failure) -> Failure {
+        if let Failure::OverBudget { tier, short } = &failure {
+            self.decision.pass_over(tier);
+            self.decision.state().budget = Some((*short).into());
+            let policy = self.decision.state().policy.clone();
+            self.shared.metrics.short(&policy, *short);
+            self.frugality.is_bound |= short.on_exhausted == OnExhausted::Local;
+        }
+        failure
+    }
+
+    /// No tier has answered, and there was no money for the last of them: does what the policy says.
+    pub(super) async fn without_money(&mut self, short: Short, best: Option<Best>) {
+        let period = short.period;
+        let refusal = Refusal::BudgetExhausted { period };
+        if short.on_exhausted == OnExhausted::Reject {
+            return self.fail(refusal).await;
+        }
+        if let Some(best) = best {
+            return self.give(best).await;
+        }
+        let Some(local) = self.frugality.local.take() else {
+            return self.fail(refusal).await;
+        };
+        self.decision.instead(local.name());
+        let config = self.judge(&local, true);
+        match self.on_tier(&local, config, false).await {
+            Ok(()) | Err(Ended::Unheard) => {}
+            Err(Ended::Failed(failure) | Ended::Cut(failure)) => {
+                self.fail(self.failed(failure)).await;
+            }
+            // What is not held back is not dropped.
+            Err(Ended::Dropped { .. }) => self.fail(Refusal::Defect).await,
+        }
+    }
+}

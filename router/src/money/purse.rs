@@ -1,0 +1,100 @@
+//! What a router has of all budgets of one policy.
+
+use tokio::time::Instant;
+use weir_crds::{Money, OnExhausted, Period};
+use weir_policy::budget::Moment;
+use weir_policy::budget::account::Account;
+use weir_policy::budget::estimate::{Call, most};
+use weir_policy::budget::ledger::Ledgers;
+use weir_policy::tier::Tier;
+use weir_policy::validate::Settings;
+
+/// Of one policy.
+pub(super) struct Purse {
+    /// One for each budget.
+    pub accounts: Vec<Account>,
+    /// Of budgets that were taken out of the policy: should they come back, they are no fresh ones.
+    pub dormant: Vec<Account>,
+    /// The policy is there.
+    pub is_served: bool,
+    /// Nobody waits for a slice before then.
+    pub silent_until: Option<Instant>,
+    /// Calls in flight.
+    pub calls: usize,
+}
+
+/// A budget that has too little left for a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Short {
+    pub period: Period,
+    pub on_exhausted: OnExhausted,
+    pub left: Money,
+    /// The next slice may have enough.
+    pub may_come: bool,
+}
+
+impl Purse {
+    pub fn new(settings: &Settings) -> Self {
+        let ordinary = settings.tiers.iter().filter_map(Tier::endpoint);
+        let ordinary = ordinary.map(|endpoint| most(endpoint, Call::ordinary()));
+        let ordinary = ordinary.max().unwrap_or_default();
+        let accounts = settings.budgets.iter();
+        Self {
+            accounts: accounts
+                .map(|budget| Account::new(*budget, ordinary))
+                .collect(),
+            dormant: Vec::new(),
+            is_served: true,
+            silent_until: None,
+            calls: 0,
+        }
+    }
+
+    /// Follows the budgets of a policy that may have changed. What was spent stays spent.
+    pub fn follow(&mut self, settings: &Settings) {
+        let mut known = std::mem::take(&mut self.accounts);
+        known.append(&mut self.dormant);
+        for account in Self::new(settings).accounts {
+            let period = account.budget.period;
+            let place = known.iter().position(|known| known.budget.period == period);
+            let before = place.map(|place| known.swap_remove(place));
+            let mut followed = before.unwrap_or_else(|| account.clone());
+            followed.budget = account.budget;
+            self.accounts.push(followed);
+        }
+        self.dormant = known;
+        self.is_served = true;
+    }
+
+    /// Whether something is out that must not be forgotten.
+    pub fn is_live(&self, now: Moment) -> bool {
+        let mut all = self.accounts.iter().chain(&self.dormant);
+        self.is_served || self.calls > 0 || all.any(|account| account.has_slice(now))
+    }
+
+    pub fn hear(&mut self, ledgers: &Ledgers, run: &str) {
+        for account in &mut self.accounts {
+            if let Some(ledger) = ledgers.get(&account.budget.period) {
+                account.hear(ledger, run);
+            }
+        }
+    }
+
+    /// The first budget that has not so much.
+    pub fn short(&self, amount: Money, now: Moment) -> Option<Short> {
+        let account = self
+            .accounts
+            .iter()
+            .find(|account| !amount.is_zero() && account.left(now) < amount)?;
+        let mut all = self.accounts.iter();
+        let is_silent = self
+            .silent_until
+            .is_some_and(|until| Instant::now() < until);
+        Some(Short {
+            period: account.budget.period,
+            on_exhausted: account.budget.on_exhausted,
+            left: account.left(now),
+            may_come: !is_silent && all.all(|account| account.may_have(amount, now)),
+        })
+    }
+}

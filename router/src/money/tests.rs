@@ -1,0 +1,202 @@
+//! Purses by themselves: the test grants.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use serde_json::{Value, json};
+use weir_policy::budget::ledger::{Ledger, Slice};
+use weir_policy::budget::period::Span;
+
+use weir_crds::OnExhausted;
+
+use super::*;
+
+const RUN: &str = "9f3c";
+
+pub(super) fn settings(budget: Value) -> Settings {
+    let spec = json!({
+        "models": ["m"],
+        "tiers": [
+            { "name": "small", "deployment": { "name": "triage" } },
+            { "name": "big", "endpoint": {
+                "provider": "OpenAI", "model": "big",
+                "price": { "inputPerMillion": "3", "outputPerMillion": "15" },
+            } },
+        ],
+        "budget": budget,
+    });
+    weir_policy::validate::settings(&serde_json::from_value(spec).unwrap()).unwrap()
+}
+
+fn both() -> Settings {
+    settings(json!([
+        { "period": "Hour", "limit": "1" },
+        { "period": "Month", "limit": "10", "onExhausted": "Reject" },
+    ]))
+}
+
+fn money(text: &str) -> Money {
+    text.parse().unwrap()
+}
+
+pub(super) fn purses() -> Purses {
+    Purses::new(RUN.into(), Duration::ZERO)
+}
+
+/// Ledgers in which so much is granted, and nothing but `remaining` is left to grant.
+pub(super) fn granted(of: &[(Period, &str, &str)], limits: &Settings) -> BTreeMap<String, Ledgers> {
+    let ledgers = of.iter().map(|(period, granted, remaining)| {
+        let mut budgets = limits.budgets.iter();
+        let budget = budgets.find(|budget| budget.period == *period).unwrap();
+        let slice = Slice {
+            granted: money(granted),
+            ..Slice::default()
+        };
+        let mut ledger = Ledger::new(Span::holding(*period, Timestamp::now()));
+        ledger.spent = budget.limit.less(slice.granted).less(money(remaining));
+        ledger.slices.insert(RUN.into(), slice);
+        (*period, ledger)
+    });
+    [("support".to_owned(), ledgers.collect())].into()
+}
+
+async fn reserve(purses: &Purses, settings: &Settings, amount: &str) -> Result<Reservation, Short> {
+    let until = Instant::now() + Duration::from_secs(60);
+    purses
+        .reserve(("support", settings), money(amount), until)
+        .await
+}
+
+fn left(purses: &Purses) -> Vec<String> {
+    let left = purses.left().into_iter();
+    left.map(|(_, _, left)| left.amount().normalize().to_string())
+        .collect()
+}
+
+#[tokio::test]
+async fn a_call_is_paid_from_every_budget_or_from_none() {
+    let (settings, purses) = (both(), purses());
+    let slices = [(Period::Hour, "0.5", "0"), (Period::Month, "0.3", "0")];
+    purses.hear(&granted(&slices, &settings));
+    // Heard before the policy was known.
+    let short = reserve(&purses, &settings, "0.4").await.err().unwrap();
+    assert_eq!(
+        (short.period, short.on_exhausted),
+        (Period::Month, OnExhausted::Reject)
+    );
+    assert_eq!(left(&purses), ["0.5", "0.3"]);
+    let reservation = reserve(&purses, &settings, "0.2").await.unwrap();
+    assert_eq!(left(&purses), ["0.3", "0.1"]);
+    assert_eq!(
+        purses.tightest("support"),
+        Some((Period::Month, money("0.1")))
+    );
+    reservation.settle(money("0.05"));
+    assert_eq!(left(&purses), ["0.45", "0.25"]);
+    drop(reserve(&purses, &settings, "0.2").await.unwrap());
+    assert_eq!(left(&purses), ["0.25", "0.05"], "nobody said what it cost");
+}
+
+#[tokio::test]
+async fn a_policy_without_a_budget_pays_from_nothing() {
+    let (settings, purses) = (settings(json!([])), purses());
+    let reservation = reserve(&purses, &settings, "1000").await.unwrap();
+    assert_eq!(purses.short("support", &settings, money("1000")), None);
+    reservation.settle(money("1000"));
+    assert!(purses.report().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_waited_in_vain_is_followed_by_asks_that_do_not_wait_until_something_is_heard() {
+    let settings = settings(json!([{ "period": "Month", "limit": "10" }]));
+    let purses = Purses::new(RUN.into(), Duration::from_secs(5));
+    let began = Instant::now();
+    let waited = async |seconds: u64| {
+        let before = Instant::now();
+        let short = reserve(&purses, &settings, "1").await.err();
+        assert!(short.is_some());
+        assert_eq!(
+            before.elapsed().as_secs(),
+            seconds,
+            "after {:?}",
+            began.elapsed()
+        );
+    };
+    waited(5).await;
+    waited(0).await;
+    assert!(
+        !purses
+            .short("support", &settings, money("1"))
+            .unwrap()
+            .may_come
+    );
+    purses.hear(&granted(&[(Period::Month, "0.5", "9.5")], &settings));
+    waited(5).await;
+    tokio::time::advance(SILENCE).await;
+    waited(5).await;
+    purses.hear(&granted(&[(Period::Month, "0.6", "0")], &settings));
+    waited(0).await;
+}
+
+#[tokio::test]
+async fn a_call_that_waits_is_told_of_and_gets_the_next_slice() {
+    let settings = settings(json!([{ "period": "Month", "limit": "10" }]));
+    let purses = Purses::new(RUN.into(), Duration::from_secs(60));
+    let granting = async {
+        purses.0.need.notified().await;
+        let waiting = purses.report()["support"][&Period::Month].waiting;
+        assert_eq!(waiting, money("1"));
+        purses.hear(&granted(&[(Period::Month, "1", "9")], &settings));
+    };
+    let (reserved, ()) = tokio::join!(reserve(&purses, &settings, "1"), granting);
+    let load = purses.report()["support"][&Period::Month].clone();
+    assert_eq!(
+        (load.reserved, load.waiting),
+        (money("1"), Money::default())
+    );
+    drop(reserved.unwrap());
+}
+
+#[test]
+fn however_many_put_money_aside_at_once_it_is_never_more_than_the_slice() {
+    let (settings, purses) = (both(), purses());
+    let slices = [(Period::Hour, "0.55", "0"), (Period::Month, "5", "0")];
+    purses.hear(&granted(&slices, &settings));
+    let count = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            let (purses, settings, count) = (&purses, &settings, &count);
+            scope.spawn(move || {
+                let mut runtime = tokio::runtime::Builder::new_current_thread();
+                let runtime = runtime.enable_time().build().unwrap();
+                runtime.block_on(async {
+                    for _ in 0..10 {
+                        if let Ok(reserved) = reserve(purses, settings, "0.1").await {
+                            count.fetch_add(1, Ordering::SeqCst);
+                            std::mem::forget(reserved);
+                        }
+                    }
+                });
+            });
+        }
+    });
+    assert_eq!(count.load(Ordering::SeqCst), 5);
+    assert_eq!(left(&purses)[0], "0.05");
+}
+
+#[tokio::test]
+async fn what_was_spent_stays_spent_when_the_policy_changes() {
+    let (settings, purses) = (both(), purses());
+    let slices = [(Period::Hour, "0.5", "0"), (Period::Month, "3", "0")];
+    purses.hear(&granted(&slices, &settings));
+    let reserved = reserve(&purses, &settings, "0.4").await.unwrap();
+    reserved.settle(money("0.4"));
+    {
+        let mut state = purses.state();
+        let purse = state.policies.get_mut("support").unwrap();
+        purse.follow(&self::settings(
+            json!([{ "period": "Month", "limit": "5" }]),
+        ));
+        purse.follow(&both());
+    }
+    assert_eq!(left(&purses), ["0.1", "2.6"]);
+}

@@ -1,0 +1,68 @@
+//! What is left of a plan, given what is at hand.
+
+use serde_json::json;
+use weir_crds::Period;
+
+use super::*;
+use crate::money::tests::{granted, purses, settings};
+
+fn ask(extra: serde_json::Value) -> Ask {
+    let mut body = json!({ "model": "m", "messages": [{ "role": "user", "content": "hi" }] });
+    for (field, value) in extra.as_object().unwrap() {
+        body[field] = value.clone();
+    }
+    crate::decode::decode(Wire::Chat, body.to_string().as_bytes()).unwrap()
+}
+
+/// The tiers that are left and those that are passed over, with so much at hand and so much to come.
+fn left(on_exhausted: &str, at_hand: &str, to_come: &str) -> (Vec<String>, Vec<String>) {
+    let budget = json!([{ "period": "Day", "limit": "10", "onExhausted": on_exhausted }]);
+    let (settings, purses) = (settings(budget), purses());
+    purses.hear(&granted(&[(Period::Day, at_hand, to_come)], &settings));
+    let plan = Plan::over(settings.tiers.clone(), Egress::Allowed);
+    let ask = ask(json!({ "max_tokens": 10_000 }));
+    let within = bound(&purses, ("support", &settings), plan, (&ask, false));
+    let names = |plan: &Plan| -> Vec<String> {
+        let steps = plan.steps();
+        steps.iter().map(|tier| tier.name().to_owned()).collect()
+    };
+    let passed_over = within.passed_over.iter().map(|(tier, _)| tier.clone());
+    (names(&within.plan), passed_over.collect())
+}
+
+#[test]
+fn a_tier_is_passed_over_where_there_is_no_money_for_it_nor_will_be() {
+    let both = (vec!["small".to_owned(), "big".to_owned()], vec![]);
+    let small = (vec!["small".to_owned()], vec!["big".to_owned()]);
+    // Ten thousand tokens at 15 dollars a million, and a short prompt.
+    assert_eq!(left("Local", "0.16", "0"), both);
+    assert_eq!(left("Local", "0.15", "0"), small);
+    assert_eq!(
+        left("Local", "0", "0.16"),
+        both,
+        "it is waited for when it is needed"
+    );
+    assert_eq!(
+        left("Reject", "0", "0"),
+        both,
+        "it is refused when it is needed"
+    );
+}
+
+#[test]
+fn who_answers_in_the_place_of_an_endpoint_is_the_last_deployment_that_can() {
+    let settings = settings(json!([{ "period": "Day", "limit": "10" }]));
+    let name = |ask: &Ask| local(&settings, ask).map(|tier| tier.name().to_owned());
+    assert_eq!(name(&ask(json!({}))).as_deref(), Some("small"));
+    assert_eq!(
+        name(&ask(json!({ "functions": [{}] }))),
+        None,
+        "it cannot serve that"
+    );
+    let plan = || Plan::over(settings.tiers.clone(), Egress::Allowed);
+    let pinned = |is_pinned| {
+        let of = ("support", &settings);
+        bound(&purses(), of, plan(), (&ask(json!({})), is_pinned)).local
+    };
+    assert!(pinned(false).is_some() && pinned(true).is_none());
+}
