@@ -132,6 +132,7 @@ impl Metrics {
         let mine = &ours;
         metrics.register(|registry| {
             mine.register_money(registry);
+            mine.register_spared(registry);
             registry.register("asks", "Asks that ended, by how", mine.asks.clone());
             registry.register(
                 "routes",
@@ -163,21 +164,6 @@ impl Metrics {
                 "Lines for object storage, by what became of them",
                 mine.records.clone(),
             );
-            registry.register(
-                "limited",
-                "Asks refused by a limit of their policy, by which",
-                mine.limited.clone(),
-            );
-            registry.register(
-                "cache_lookups",
-                "Asks for which an earlier answer was looked for, by whether there was one",
-                mine.cache_lookups.clone(),
-            );
-            registry.register(
-                "cache_bytes",
-                "Memory that answers take that may be given again",
-                mine.cache_bytes.clone(),
-            );
             registry.register("asks_running", "Asks in hand", mine.running.clone());
             registry.register(
                 "first_byte_seconds",
@@ -191,6 +177,25 @@ impl Metrics {
             );
         });
         ours
+    }
+
+    /// Of asks that no tier was asked for.
+    fn register_spared(&self, registry: &mut Registry) {
+        registry.register(
+            "limited",
+            "Asks refused by a limit of their policy, by which",
+            self.limited.clone(),
+        );
+        registry.register(
+            "cache_lookups",
+            "Asks for which an earlier answer was looked for, by whether there was one",
+            self.cache_lookups.clone(),
+        );
+        registry.register(
+            "cache_bytes",
+            "Memory that answers take that may be given again",
+            self.cache_bytes.clone(),
+        );
     }
 
     fn register_money(&self, registry: &mut Registry) {
