@@ -213,9 +213,16 @@ impl Purses {
     ) -> Result<Reservation, Short> {
         let now = self.now();
         let mut state = self.state();
+        let is_closed = state.is_closed;
         let Some(purse) = state.purse((policy, settings), &self.0.run) else {
             return Ok(Reservation::of_nothing());
         };
+        if is_closed
+            && !amount.is_zero()
+            && let Some(short) = purse.closed()
+        {
+            return Err(short);
+        }
         if let Some(short) = purse.short(amount, now) {
             return Err(short);
         }

@@ -248,10 +248,8 @@ fn credentials(stage: &Stage) -> Result<[String; 3]> {
 
 /// How many records of the policy had this end.
 fn records(stage: &Stage, outcome: &str) -> Result<u64> {
-    let pods = format!("get pods --selector=weir.dev/component=router --namespace {NAMESPACE}");
-    let pod = stage.kubectl(&format!(
-        "{pods} --output=jsonpath={{.items[0].metadata.name}}"
-    ))?;
+    let routers = stage.routers(NAMESPACE)?;
+    let pod = routers.first().context("there is a router")?;
     let metrics = stage.kubectl(&format!(
         "get --raw /api/v1/namespaces/{NAMESPACE}/pods/{pod}:9090/proxy/metrics"
     ))?;

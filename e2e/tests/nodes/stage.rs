@@ -102,6 +102,18 @@ impl Stage {
         serde_json::from_str(&text).context("reading the record of a decision")
     }
 
+    /// The names of a namespace's routers that are not leaving.
+    pub fn routers(&self, namespace: &str) -> Result<Vec<String>> {
+        let chosen = format!("--selector=weir.dev/component=router --namespace {namespace}");
+        let pods = self.json(&format!("get pods {chosen}"))?;
+        let pods = pods["items"].as_array().cloned().unwrap_or_default();
+        let staying = pods
+            .iter()
+            .filter(|pod| pod["metadata"]["deletionTimestamp"].is_null());
+        let names = staying.filter_map(|pod| pod["metadata"]["name"].as_str());
+        Ok(names.map(str::to_owned).collect())
+    }
+
     /// Makes a namespace that enforces *restricted* Pod Security, and waits until pods may be made there.
     pub fn restricted_namespace(&self, name: &str) -> Result<()> {
         self.kubectl(&format!("create namespace {name}"))?;

@@ -241,6 +241,30 @@ mod tests {
     }
 
     #[test]
+    fn an_endpoint_that_is_overloaded_in_the_middle_of_its_answer_is_paid_for_what_came() {
+        let price = Price {
+            output: "15".parse().unwrap(),
+            ..Price::default()
+        };
+        let decision = Decision::new("1".into(), Instant::now(), jiff::Timestamp::UNIX_EPOCH);
+        let place = Place {
+            tier: "frontier",
+            whom: Whom::default(),
+            replica: None,
+            revision: "",
+            rate: Rate::Tokens(price),
+            prompt_estimate: 1000,
+        };
+        let mut line = Line::begin(&decision, place);
+        line.sent();
+        line.arrived(2000);
+        line.outcome("overloaded");
+        drop(line);
+        assert!(decision.money_was_spent());
+        assert_eq!(decision.cost(), "0.03".parse().unwrap());
+    }
+
+    #[test]
     fn an_endpoint_without_a_price_is_paid_by_somebody_all_the_same() {
         assert!(after(Some("lost"), true, Price::default()).money_was_spent());
     }

@@ -96,7 +96,8 @@ impl Whom {
     }
 }
 
-/// The outcomes of attempts that no endpoint takes money for: it was not reached, or it refused.
+/// The outcomes of attempts that no endpoint takes money for, unless something of an answer had come: it was
+/// not reached, or it refused.
 const FREE: [&str; 9] = [
     "cannot_redact",
     "connect",
@@ -124,6 +125,7 @@ impl AttemptLine {
 
     /// Whether an endpoint takes money for it, as far as can be known from here.
     pub fn was_paid(&self) -> bool {
-        self.is_endpoint && self.was_sent && !FREE.contains(&self.outcome)
+        let is_free = FREE.contains(&self.outcome) && self.first_token_ms.is_none();
+        self.is_endpoint && self.was_sent && !is_free
     }
 }

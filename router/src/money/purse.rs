@@ -80,6 +80,18 @@ impl Purse {
         }
     }
 
+    /// What is left is on its way back to whoever granted it: nothing may be spent any more, if there is a
+    /// budget at all.
+    pub fn closed(&self) -> Option<Short> {
+        let account = self.accounts.first()?;
+        Some(Short {
+            period: account.budget.period,
+            on_exhausted: account.budget.on_exhausted,
+            left: Money::default(),
+            may_come: false,
+        })
+    }
+
     /// The first budget that has not so much.
     pub fn short(&self, amount: Money, now: Moment) -> Option<Short> {
         let account = self

@@ -197,8 +197,13 @@ impl Job {
         pursuit.run(&steps).await;
         if let (Some(conversation), Outcome::Answered { tier, .. }) =
             (ready.conversation, &decision.state().outcome)
-            && steps.first().is_some_and(|first| first.name() != tier)
+            && let Some(first) = steps.first()
         {
+            let tiers = &ready.settings.tiers;
+            let place = |name: &str| tiers.iter().position(|of| of.name() == name);
+            if place(tier) <= place(first.name()) {
+                return;
+            }
             let raised = &self.unsettled.shared.raised;
             raised.raise(conversation, tier, Instant::now());
         }
