@@ -196,17 +196,24 @@ impl Drop for Line<'_> {
 mod tests {
     use super::*;
 
-    fn after(outcome: Option<&'static str>, is_sent: bool, price: Price) -> Decision {
-        let decision = Decision::new("1".into(), Instant::now(), jiff::Timestamp::UNIX_EPOCH);
-        let place = Place {
+    fn decision() -> Decision {
+        Decision::new("1".into(), Instant::now(), jiff::Timestamp::UNIX_EPOCH)
+    }
+
+    fn place(price: Price) -> Place<'static> {
+        Place {
             tier: "frontier",
             whom: Whom::default(),
             replica: None,
             revision: "",
             rate: Rate::Tokens(price),
             prompt_estimate: 1000,
-        };
-        let mut line = Line::begin(&decision, place);
+        }
+    }
+
+    fn after(outcome: Option<&'static str>, is_sent: bool, price: Price) -> Decision {
+        let decision = decision();
+        let mut line = Line::begin(&decision, place(price));
         if is_sent {
             line.sent();
         }
@@ -246,16 +253,8 @@ mod tests {
             output: "15".parse().unwrap(),
             ..Price::default()
         };
-        let decision = Decision::new("1".into(), Instant::now(), jiff::Timestamp::UNIX_EPOCH);
-        let place = Place {
-            tier: "frontier",
-            whom: Whom::default(),
-            replica: None,
-            revision: "",
-            rate: Rate::Tokens(price),
-            prompt_estimate: 1000,
-        };
-        let mut line = Line::begin(&decision, place);
+        let decision = decision();
+        let mut line = Line::begin(&decision, place(price));
         line.sent();
         line.arrived(2000);
         line.outcome("overloaded");
