@@ -7,6 +7,7 @@
 mod beyond;
 mod content;
 mod form;
+mod hosted;
 mod tools;
 
 use std::collections::BTreeMap;

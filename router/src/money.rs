@@ -338,7 +338,7 @@ pub(crate) fn start(
 /// The most that the ask may cost at the endpoint.
 pub(crate) fn most_of(ask: &Ask, endpoint: &Endpoint) -> Money {
     let call = Call {
-        prompt_tokens: prompt::most_tokens(ask),
+        prompt_tokens: prompt::most_tokens(ask, endpoint),
         max_tokens: ask.max_tokens,
         is_read_only: ask.is_read_only() || ask.wire == Wire::Embeddings,
         choices: ask.choices,
