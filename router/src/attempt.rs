@@ -295,6 +295,7 @@ impl Pursuit<'_> {
         Begin {
             tier: tier.name().to_owned(),
             attempts,
+            is_local: self.frugality.is_bound && !self.has_above,
             dropped,
             ..Begin::default()
         }

@@ -437,3 +437,29 @@ async fn rig_has_taken_over(rig: &Rig, ledger: &PathBuf, granted: Money) {
     let book = Book::read(&entries);
     assert_eq!(book.policies["support"][&Period::Month].spent, granted);
 }
+
+#[tokio::test]
+async fn an_answer_in_the_place_of_another_is_marked_however_sure_it_is_and_is_not_kept() {
+    let mut policy = within("Local");
+    policy["cache"] = json!({ "exact": "10m" });
+    policy["rules"] = json!([{ "name": "all", "when": {}, "then": { "start": "frontier" } }]);
+    let rig = Rig::start(Setup {
+        policy,
+        workers: vec![Scripted::start([sure()]).await],
+        args: impatient,
+        ..Setup::default()
+    })
+    .await;
+    for stream in [false, true, false] {
+        let response = rig.ask(json!({ "stream": stream })).await;
+        assert_eq!(header(&response, "x-weir-tier"), "small");
+        assert_eq!(header(&response, "x-weir-local"), "true");
+        assert_eq!(header(&response, "x-weir-unsure"), "");
+        assert_eq!(header(&response, "x-weir-cache"), "miss");
+        response.text().await.unwrap();
+    }
+    grant(&rig, "1".parse().unwrap(), Money::default()).await;
+    let response = rig.ask(json!({})).await;
+    assert_eq!(header(&response, "x-weir-tier"), "frontier");
+    assert_eq!(header(&response, "x-weir-local"), "");
+}
