@@ -36,7 +36,7 @@ use crate::wire::Wire;
 use crate::world::World;
 use purse::Purse;
 pub(crate) use purse::Short;
-pub(crate) use reservation::Reservation;
+pub(crate) use reservation::{Aside, Reservation};
 pub(crate) use within::within;
 
 /// Whoever grants and has let an ask wait in vain is not waited for again until it is heard, or so long.
@@ -53,7 +53,7 @@ struct Inner {
     /// How long a call may wait for the next slice.
     patience: Duration,
     state: Mutex<State>,
-    /// Something was granted.
+    /// Something was granted, or given back by a call.
     news: watch::Sender<()>,
     /// A call waits, somebody has a purse that had none, or nothing more is spent.
     need: Notify,
@@ -178,20 +178,20 @@ impl Purses {
         all.collect()
     }
 
-    /// Puts `amount` aside in every budget of the policy, or in none. Where the next slice may have
-    /// enough it is waited for, until `until` at the latest.
+    /// Puts `amount` aside in every budget of the policy, or in none. Where the next slice, or what calls in
+    /// flight give back, may be enough, that is waited for, until `until` at the latest.
     pub async fn reserve(
         &self,
         (policy, settings): (&str, &Settings),
         amount: Money,
         until: Instant,
-    ) -> Result<Reservation, Short> {
+    ) -> Result<Aside, Short> {
         let until = until.min(Instant::now() + self.0.patience);
         let mut news = self.0.news.subscribe();
         let mut waiting = None;
         loop {
             let short = match self.try_reserve(policy, settings, amount) {
-                Ok(reservation) => return Ok(reservation),
+                Ok(reservation) => return Ok(Aside::new(reservation)),
                 Err(short) if !short.may_come => return Err(short),
                 Err(short) => short,
             };

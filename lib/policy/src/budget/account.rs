@@ -116,13 +116,15 @@ impl Account {
         purse.is_some_and(|purse| now.time < purse.ends)
     }
 
-    /// Whether so much may be there once the leader has been heard again.
+    /// Whether so much may be there once the leader has been heard again, or calls in flight are settled.
     pub fn may_have(&self, amount: Money, now: Moment) -> bool {
         let remaining = match self.remaining {
             Some((remaining, ends)) if now.time < ends => remaining,
             _ => self.budget.limit,
         };
-        !self.is_closed && amount <= remaining + self.left(now)
+        let purse = self.purse.as_ref().filter(|purse| now.time < purse.ends);
+        let reserved = purse.map(|purse| purse.reserved).unwrap_or_default();
+        !self.is_closed && amount <= remaining + self.left(now) + reserved
     }
 
     /// Puts `amount` aside for a call; nothing where there is not so much.
