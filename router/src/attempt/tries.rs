@@ -181,6 +181,7 @@ impl Pursuit<'_> {
         self.trail.tried.insert(lease.address);
         self.trail.at = Some(At {
             address: lease.address,
+            began: lease.began,
             revision: revision.clone(),
             resumes: 0,
         });
@@ -223,10 +224,11 @@ impl Pursuit<'_> {
         // One more can be taken.
         self.shared.release(deployment);
         if let Some(at) = &self.trail.at {
+            let attempt = (at.address, at.began);
             match &ended {
-                Ok(()) | Err(Ended::Dropped { .. }) => self.shared.pool.answered(at.address),
+                Ok(()) | Err(Ended::Dropped { .. }) => self.shared.pool.answered(attempt),
                 Err(Ended::Failed(failure) | Ended::Cut(failure)) => {
-                    self.shared.pool.failed(at.address, failure);
+                    self.shared.pool.failed(attempt, failure);
                 }
                 Err(Ended::Unheard) => {}
             }
@@ -303,6 +305,11 @@ impl Pursuit<'_> {
         (endpoint, reach): (&Endpoint, Reach),
         gate: Gate,
     ) -> Result<(), Ended> {
+        // Whoever waits for money keeps nobody from a place at the endpoint.
+        let aside = match self.reserve(tier, endpoint).await {
+            Ok(aside) => aside,
+            Err(failure) => return Err(self.not_begun(tier, failure)),
+        };
         let entered = enter(
             self.shared,
             self.credentials,
@@ -312,10 +319,6 @@ impl Pursuit<'_> {
         .await;
         let Entered { key, bundle, pass } = match entered {
             Ok(entered) => entered,
-            Err(failure) => return Err(self.not_begun(tier, failure)),
-        };
-        let reservation = match self.reserve(tier, endpoint).await {
-            Ok(reservation) => reservation,
             Err(failure) => return Err(self.not_begun(tier, failure)),
         };
         let mut line = Line::begin(
@@ -329,7 +332,7 @@ impl Pursuit<'_> {
                 prompt_estimate: self.ask.prompt_estimate(),
             },
         );
-        line.paid_from(reservation);
+        line.paid_from(aside.spend());
         let call = endpoint::Call {
             tier: tier.name(),
             endpoint,
