@@ -10,7 +10,7 @@ use std::panic;
 use std::sync::OnceLock;
 
 use anyhow::{Context, anyhow};
-use tracing::Level;
+use tracing::{Level, Metadata};
 use tracing_subscriber::filter::{FilterFn, LevelFilter, filter_fn};
 use tracing_subscriber::fmt::format::{DefaultFields, JsonFields};
 use tracing_subscriber::layer::SubscriberExt;
@@ -65,7 +65,7 @@ pub(crate) fn install(component: &'static str, args: &ProcessArgs) -> anyhow::Re
 }
 
 /// Spans, and of the lines in them those that somebody should look into.
-fn traced() -> FilterFn {
+fn traced() -> FilterFn<impl Fn(&Metadata<'_>) -> bool> {
     filter_fn(|what| what.is_span() || *what.level() <= Level::WARN)
         .with_max_level_hint(LevelFilter::INFO)
 }
