@@ -37,6 +37,9 @@ pub(crate) fn ask(wire: Wire, id: &str) -> Span {
 
 /// Says on the span of an ask what its record says.
 pub(crate) fn tell(span: &Span, record: &Record) {
+    if !traces::is_seen(span) {
+        return;
+    }
     span.record("weir.policy", &record.policy);
     span.record("weir.generation", record.generation);
     span.record("weir.route", record.route.line());
@@ -82,6 +85,9 @@ pub(crate) fn attempt(tier: &str, whom: &Whom) -> Span {
 
 /// Says on the span of an attempt how it ended.
 pub(crate) fn attempted(span: &Span, line: &AttemptLine) {
+    if !traces::is_seen(span) {
+        return;
+    }
     if let Some(replica) = line.replica {
         span.record("server.address", replica.ip().to_string());
     }
