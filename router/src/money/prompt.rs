@@ -57,6 +57,41 @@ fn image(endpoint: &Endpoint) -> u64 {
     }
 }
 
+/// Whether a part of this kind is text, or holds others.
+fn is_said(kind: &str) -> bool {
+    const ENDS: [&str; 4] = ["_call", "_output", "tool_use", "tool_result"];
+    const KINDS: [&str; 11] = [
+        "",
+        "text",
+        "input_text",
+        "output_text",
+        "refusal",
+        "thinking",
+        "redacted_thinking",
+        "reasoning",
+        "message",
+        "search_result",
+        "tool_reference",
+    ];
+    KINDS.contains(&kind) || ENDS.iter().any(|end| kind.ends_with(end))
+}
+
+/// Whether a part that nobody here knows names something that lies elsewhere, or is no text.
+fn refers(part: &Map<String, Value>) -> bool {
+    const NAMES: [&str; 7] = [
+        "url",
+        "uri",
+        "data",
+        "file_id",
+        "file_url",
+        "file_data",
+        "image_url",
+    ];
+    part.iter().any(|(name, value)| {
+        NAMES.contains(&name.as_str()) || value.as_object().is_some_and(refers)
+    })
+}
+
 struct Count {
     /// Of each.
     image: u64,
@@ -103,7 +138,10 @@ impl Count {
             "document" => self.document(part),
             "file" | "input_file" | "video_url" | "input_video" | "video" | "audio_url"
             | "container_upload" | "item_reference" => self.has_unseen = true,
-            _ => self.members(part),
+            kind => {
+                self.has_unseen |= !is_said(kind) && refers(part);
+                self.members(part);
+            }
         }
     }
 

@@ -87,6 +87,21 @@ fn what_cannot_be_seen_is_as_long_as_the_longest_prompt() {
 }
 
 #[test]
+fn a_part_that_nobody_knows_is_text_unless_it_names_something_else() {
+    let of = |part: Value| {
+        let body = json!({ "model": "m", "input": [{ "role": "user", "content": [part] }] });
+        at(Provider::OpenAI, Wire::Responses, &body)
+    };
+    let odd = json!({ "type": "input_odd", "odd": { "url": "https://documents.example.com/1" } });
+    assert_eq!(of(odd), LONGEST_PROMPT);
+    assert!(of(json!({ "type": "input_odd", "odd": "some words" })) < 300);
+    let call = json!([{ "type": "tool_use", "id": "1", "name": "f", "input": {
+        "type": "file", "url": "https://documents.example.com/1",
+    } }]);
+    assert!(tokens(call) < 300, "what a tool is called with is text");
+}
+
+#[test]
 fn a_document_that_is_text_counts_as_text() {
     let text = "y".repeat(3000);
     let plain = json!({ "type": "text", "media_type": "text/plain", "data": text });
