@@ -66,8 +66,11 @@ pub(crate) fn install(component: &'static str, args: &ProcessArgs) -> anyhow::Re
 
 /// Spans, and of the lines in them those that somebody should look into.
 fn traced() -> FilterFn<impl Fn(&Metadata<'_>) -> bool> {
-    filter_fn(|what| what.is_span() || *what.level() <= Level::WARN)
-        .with_max_level_hint(LevelFilter::INFO)
+    let is_traced = |what: &Metadata<'_>| match what.is_span() {
+        true => *what.level() <= Level::INFO,
+        false => *what.level() <= Level::WARN,
+    };
+    filter_fn(is_traced).with_max_level_hint(LevelFilter::INFO)
 }
 
 /// The directives in force.
