@@ -39,9 +39,6 @@ pub(crate) use purse::Short;
 pub(crate) use reservation::{Aside, Reservation};
 pub(crate) use within::within;
 
-/// Whoever grants and has let an ask wait in vain is not waited for again until it is heard, or so long.
-const SILENCE: Duration = Duration::from_secs(30);
-
 /// The purses of all policies with budgets; clones are the same.
 #[derive(Clone)]
 pub(crate) struct Purses(Arc<Inner>);
@@ -127,6 +124,7 @@ impl Purses {
             if let Some(ledgers) = ledgers.get(policy) {
                 purse.hear(ledgers, &self.0.run);
                 purse.silent_until = None;
+                purse.still_until = None;
             }
         }
         drop(state);
@@ -197,8 +195,9 @@ impl Purses {
             };
             waiting.get_or_insert_with(|| self.wait(policy, amount));
             if timeout_at(until, news.changed()).await.is_err() {
+                let now = self.now();
                 if let Some(purse) = self.state().policies.get_mut(policy) {
-                    purse.silent_until = Some(Instant::now() + SILENCE);
+                    purse.waited(amount, now);
                 }
                 return Err(short);
             }

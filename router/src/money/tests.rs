@@ -8,6 +8,7 @@ use weir_policy::budget::period::Span;
 
 use weir_crds::OnExhausted;
 
+use super::purse::SILENCE;
 use super::*;
 
 const RUN: &str = "9f3c";
@@ -235,4 +236,26 @@ async fn whoever_waits_gets_what_a_call_in_flight_gives_back() {
     let short = reserve(&purses, &settings, "0.95").await.err().unwrap();
     assert!(!short.may_come, "no call in flight has so much");
     assert_eq!(began.elapsed(), Duration::from_secs(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_waited_in_vain_for_calls_in_flight_keeps_nobody_from_waiting_for_a_slice() {
+    let settings = settings(json!([{ "period": "Month", "limit": "10" }]));
+    let purses = Purses::new(RUN.into(), Duration::from_secs(5));
+    purses.hear(&granted(&[(Period::Month, "3", "0.4")], &settings));
+    let first = reserve(&purses, &settings, "3").await.unwrap();
+    let waited = async |amount: &str, seconds: u64| {
+        let before = Instant::now();
+        let short = reserve(&purses, &settings, amount).await.err();
+        assert!(short.is_some());
+        assert_eq!(before.elapsed().as_secs(), seconds, "{amount}");
+    };
+    // More than can be granted: only the first may give back so much.
+    waited("2.5", 5).await;
+    waited("2.5", 0).await;
+    waited("0.3", 5).await;
+    waited("0.3", 0).await;
+    drop(aside(&purses, &settings, "0").await.unwrap());
+    waited("2.5", 5).await;
+    drop(first);
 }
