@@ -304,7 +304,11 @@ impl Pursuit<'_> {
         gate: Gate,
     ) -> Result<(), Ended> {
         // Whoever waits for money keeps nobody from a place at the endpoint.
-        let aside = match self.reserve(tier, endpoint).await {
+        let aside = match self.shared.endpoints.may_enter(endpoint, tier.name()) {
+            Ok(()) => self.reserve(tier, endpoint).await,
+            Err(failure) => Err(failure),
+        };
+        let aside = match aside {
             Ok(aside) => aside,
             Err(failure) => return Err(self.not_begun(tier, failure)),
         };

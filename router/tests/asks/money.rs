@@ -439,6 +439,23 @@ async fn rig_has_taken_over(rig: &Rig, ledger: &PathBuf, granted: Money) {
 }
 
 #[tokio::test]
+async fn nobody_waits_for_money_for_an_endpoint_that_wants_to_be_left_alone() {
+    let rig = rig(within("Local"), patient).await;
+    let call_cost = {
+        let load = rig.load().await;
+        money(&purse(&load)["call"])
+    };
+    grant(&rig, call_cost, "50".parse().unwrap()).await;
+    rig.frontier_fault("throttle=60s").await;
+    rig.ask(json!({ "max_tokens": 10 })).await;
+    // There is a slice to wait for, but nothing to pay.
+    let response = rig.ask(json!({ "max_tokens": 1_000_000 }));
+    let response = tokio::time::timeout(Duration::from_secs(60), response).await;
+    let attempts = header(&response.expect("no wait"), "x-weir-attempts");
+    assert!(attempts.contains("frontier;overloaded"), "{attempts}");
+}
+
+#[tokio::test]
 async fn an_answer_in_the_place_of_another_is_marked_however_sure_it_is_and_is_not_kept() {
     let mut policy = within("Local");
     policy["cache"] = json!({ "exact": "10m" });
