@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::evidence::{Evidence, Snapshot, Token};
 use crate::score::{bound, score};
-use crate::signals::{Signal, Signals, Text};
+use crate::signals::{Signal, Signals, Text, doubt};
 use crate::task::{Asked, SHORT_TOKENS, Task};
 
 /// Token counts at which a text is judged: 1, 4, 16, 32, and then twice as many each time.
@@ -49,6 +49,8 @@ pub enum FinishReason {
     Length,
     /// It wants tools to be called.
     ToolCalls,
+    /// The model, or whoever watches over it, will not say.
+    Refusal,
 }
 
 /// What to do with the tokens that are held back. Anything but `Wait` is final.
@@ -67,6 +69,8 @@ pub enum Verdict {
 pub enum CommitReason {
     /// The score reached the threshold.
     Sure { score: f64, threshold: f64 },
+    /// The tier says too little about its tokens for a score, and nothing in its words speaks against them.
+    Plausible,
     /// The policy holds nothing back.
     NotHeld,
 }
@@ -132,6 +136,8 @@ pub struct Attempt {
     /// What the evidence says, before the text was looked at.
     due: Verdict,
     verdict: Verdict,
+    has_declined: bool,
+    is_misfit: bool,
 }
 
 impl Attempt {
@@ -151,6 +157,8 @@ impl Attempt {
             checkpoints: Vec::new(),
             due: Verdict::Wait,
             verdict,
+            has_declined: false,
+            is_misfit: false,
         }
     }
 
@@ -163,11 +171,13 @@ impl Attempt {
         let at_checkpoint = self.evidence.tokens() == self.next_checkpoint;
         if at_checkpoint {
             self.next_checkpoint = checkpoint_after(self.next_checkpoint);
-            self.checkpoints.push(Checkpoint {
-                tokens: self.evidence.tokens(),
-                score: self.score().unwrap_or(0.0),
-                bound: bound(self.task, &self.evidence),
-            });
+            // Where nothing is known of the tokens there is nothing to write down.
+            self.checkpoints
+                .extend(self.score().map(|score| Checkpoint {
+                    tokens: self.evidence.tokens(),
+                    score,
+                    bound: bound(self.task, &self.evidence),
+                }));
         }
         if self.due == Verdict::Wait && self.verdict == Verdict::Wait {
             self.due = self.weigh(at_checkpoint);
@@ -181,12 +191,22 @@ impl Attempt {
         }
     }
 
+    /// The tier says by other means than its words that it will not answer.
+    pub fn declined(&mut self) {
+        self.has_declined = true;
+    }
+
+    /// The answer, all of which is there, does not have the form that was asked for.
+    pub fn misfits(&mut self) {
+        self.is_misfit = true;
+    }
+
     /// The verdict now.
     pub fn checkpoint(&mut self) -> Verdict {
         if self.verdict == Verdict::Wait {
             self.verdict = match &self.due {
                 // The text is looked at before anything of it goes out.
-                Verdict::Commit(_) => match self.config.signals.while_writing(&self.text) {
+                Verdict::Commit(_) => match self.signal_so_far() {
                     Some(signal) => Verdict::Abort(AbortReason::Signal(signal)),
                     None => self.due.clone(),
                 },
@@ -201,6 +221,7 @@ impl Attempt {
         if self.checkpoint() != Verdict::Wait {
             return self.verdict.clone();
         }
+        self.has_declined |= reason == FinishReason::Refusal;
         if self.config.task.is_none()
             && self.task == Task::Text
             && self.evidence.tokens() <= SHORT_TOKENS
@@ -261,6 +282,8 @@ impl Attempt {
         let tokens = self.evidence.tokens();
         match self.config.hold_back {
             HoldBack::Tokens(number) if tokens >= number => self.by_score(),
+            // What words say against an answer they may say at its end.
+            HoldBack::Auto if self.evidence.is_patchy() => Verdict::Wait,
             // Only a text may be let go before its end: half a label is no label.
             HoldBack::Auto
                 if at_checkpoint && self.task == Task::Text && tokens >= EARLIEST_COMMIT =>
@@ -277,6 +300,7 @@ impl Attempt {
     fn by_score(&self) -> Verdict {
         let threshold = self.threshold();
         match self.score() {
+            None if self.evidence.has_unseen() => Verdict::Commit(CommitReason::Plausible),
             None => Verdict::Abort(AbortReason::NoEvidence),
             Some(score) if score >= threshold => {
                 Verdict::Commit(CommitReason::Sure { score, threshold })
@@ -287,30 +311,42 @@ impl Attempt {
 
     fn last_signal(&self, reason: FinishReason) -> Option<Signal> {
         let calls_tools = reason == FinishReason::ToolCalls;
-        if self.text.is_blank() && !calls_tools {
+        let declines = self.has_declined && self.config.signals.refusal;
+        if self.text.is_blank() && !calls_tools && !declines {
             return Some(Signal::Empty);
         }
         // An answer that fills what the client asked for is as long as any tier's would be. A
         // document or a label that was cut is none, though.
         let is_whole_or_nothing = self.asked.json || matches!(self.task, Task::Choice | Task::Json);
+        // Where tokens were not counted but guessed, whoever says that a limit was reached knows better.
         let within_limit = self
             .asked
             .max_tokens
-            .is_none_or(|most| self.evidence.tokens() < most);
+            .is_none_or(|most| self.evidence.tokens() < most && !self.evidence.has_unseen());
         if reason == FinishReason::Length && (within_limit || is_whole_or_nothing) {
             return Some(Signal::Truncated);
         }
         if self.evidence.answer_tokens() < self.config.signals.min_tokens && !calls_tools {
             return Some(Signal::TooShort);
         }
-        if self.config.signals.schema_failure
-            && self.asked.json
-            && !calls_tools
-            && !self.text.is_json()
-        {
+        let is_no_json = self.asked.json && !calls_tools && !self.text.is_json();
+        if self.config.signals.schema_failure && !declines && (self.is_misfit || is_no_json) {
             return Some(Signal::SchemaFailure);
         }
-        self.config.signals.while_writing(&self.text)
+        self.signal_so_far()
+    }
+
+    /// What the words so far say against the answer.
+    fn signal_so_far(&self) -> Option<Signal> {
+        if self.has_declined && self.config.signals.refusal {
+            return Some(Signal::Refusal);
+        }
+        let signal = self.config.signals.while_writing(&self.text);
+        let has_score = self.score().is_some() || !self.evidence.has_unseen();
+        signal.or_else(|| match has_score {
+            true => None,
+            false => doubt(&self.text, self.task, self.evidence.answer_tokens()),
+        })
     }
 }
 
@@ -321,6 +357,7 @@ impl Verdict {
         let rank = |verdict: &Self| match verdict {
             Self::Abort(_) => (0, 0.0),
             Self::Wait => (1, 0.0),
+            Self::Commit(CommitReason::Plausible) => (2, -1.0),
             Self::Commit(CommitReason::Sure { score, .. }) => (2, *score),
             Self::Commit(CommitReason::NotHeld) => (3, 0.0),
         };

@@ -9,7 +9,7 @@
 //!
 //! let config = Config { task: Some(Task::Choice), threshold: Some(0.9), ..Config::default() };
 //! let mut attempt = Attempt::new(config, Asked::default());
-//! attempt.observe(&Token { logprob: -0.01, margin: 4.6, entropy: 0.05, ..Token::default() });
+//! attempt.observe(&Token { logprob: -0.01, margin: 4.6, entropy: Some(0.05), ..Token::default() });
 //! attempt.text("billing");
 //! assert_eq!(attempt.checkpoint(), Verdict::Wait);
 //! assert!(matches!(attempt.finish(FinishReason::Stop), Verdict::Commit(_)));
