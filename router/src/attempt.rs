@@ -254,7 +254,7 @@ impl Pursuit<'_> {
         self.trail = Trail::default();
         let mut tries = 0;
         loop {
-            let attempt = Attempt::new(config.clone(), self.asked());
+            let attempt = Attempt::new(config.clone(), self.asked(tier));
             let room = self.shared.answers.part();
             let gate = Gate::new(attempt, self.ask.choices, is_last_resort, room);
             let ended = match self.once(tier, gate).await {
@@ -346,15 +346,20 @@ impl Pursuit<'_> {
         send(self.out, event).await.map_err(|_| Ended::Unheard)
     }
 
-    fn asked(&self) -> Asked {
+    fn asked(&self, tier: &Tier) -> Asked {
         let ask = self.ask;
+        let most = tier
+            .endpoint()
+            .and_then(|endpoint| endpoint.max_output_tokens);
+        // What fills less than the client asked for is cut, by the policy.
+        let is_capped = |asked: u32| most.is_some_and(|most| most < asked);
         Asked {
             json: ask.form.is_json(),
             tools: !ask.tools.is_empty() && ask.tool_choice != ToolChoice::None,
             options: matches!(ask.form, Form::Choice(_)),
             thinking: false,
             choices: ask.choices,
-            max_tokens: ask.max_tokens,
+            max_tokens: ask.max_tokens.filter(|asked| !is_capped(*asked)),
         }
     }
 }

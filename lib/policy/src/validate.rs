@@ -85,6 +85,9 @@ impl Settings {
     }
 }
 
+/// As many as the schema takes.
+const MOST_TIERS: usize = 8;
+
 /// The fields of a RoutePolicy that are honoured; every other is refused with `NotImplemented`.
 pub const HONOURED: Honoured = Honoured {
     fields: &[
@@ -268,6 +271,12 @@ impl Check {
     }
 
     fn tiers(&mut self, spec: &RoutePolicySpec) -> Vec<Tier> {
+        if spec.tiers.len() > MOST_TIERS {
+            self.invalid(
+                "spec.tiers",
+                format_args!("has more than {MOST_TIERS} tiers"),
+            );
+        }
         let last = spec.tiers.len().saturating_sub(1);
         let mut tiers = Vec::new();
         for (index, tier) in spec.tiers.iter().enumerate() {
@@ -287,15 +296,6 @@ impl Check {
                     accept,
                 }))),
                 (None, Some(endpoint)) => {
-                    if index != last {
-                        self.problems.push(Problem {
-                            reason: reasons::NOT_IMPLEMENTED,
-                            field: format!("{at}.endpoint"),
-                            message: format!(
-                                "{at}.endpoint: an endpoint before the last tier is not implemented yet"
-                            ),
-                        });
-                    }
                     tiers.extend(self.endpoint_tier(&at, tier.name.clone(), endpoint, accept));
                 }
                 _ => self.invalid(at, "must have one of deployment and endpoint"),

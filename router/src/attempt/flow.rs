@@ -104,7 +104,7 @@ fn weigh(arrival: Arrival, gate: &mut Gate, line: &mut Line<'_>) -> (Step, Optio
             (gate.finish(&finish.stops), Some(finish))
         }
     };
-    if gate.score().is_some() {
+    if gate.has_evidence() {
         line.judged(gate.record());
     }
     weighed

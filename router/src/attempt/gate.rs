@@ -1,6 +1,6 @@
 //! Holds an answer back until the cascade lets it go.
 
-use weir_cascade::{Attempt, AttemptRecord, Token, Verdict};
+use weir_cascade::{Attempt, AttemptRecord, FinishReason, Token, Verdict};
 
 use crate::answer::{Piece, Stop};
 use crate::room::Part;
@@ -63,6 +63,9 @@ impl Gate {
             }
             // What is said in place of an answer is judged as one.
             attempt.text(&piece.refusal);
+            if !piece.refusal.is_empty() {
+                attempt.declined();
+            }
             self.verdicts[choice] = attempt.checkpoint();
         }
         if !piece.is_empty() {
@@ -77,7 +80,14 @@ impl Gate {
         let ends = self.attempts.iter_mut().zip(&mut self.verdicts).enumerate();
         for (choice, (attempt, verdict)) in ends {
             let stop = stops.get(choice).unwrap_or(&Stop::Turn);
-            *verdict = attempt.finish(stop.reason());
+            let mut pieces = self.held.iter();
+            // Some servers say of an answer that calls tools that it just ends.
+            let calls =
+                pieces.any(|piece| piece.choice as usize == choice && !piece.calls.is_empty());
+            *verdict = attempt.finish(match stop.reason() {
+                FinishReason::Stop if calls => FinishReason::ToolCalls,
+                reason => reason,
+            });
         }
         self.step()
     }
@@ -98,9 +108,19 @@ impl Gate {
             .is_some_and(|score| score < self.attempts[0].threshold())
     }
 
-    /// Of the choice that is least sure.
+    /// Whether anything is known of what has come, if only that it came.
+    pub fn has_evidence(&self) -> bool {
+        let mut attempts = self.attempts.iter();
+        attempts.any(|attempt| attempt.evidence().tokens() > 0)
+    }
+
+    /// Of the choice for which all were dropped, if one was, else of the one that is least sure.
     pub fn record(&self) -> AttemptRecord {
-        self.least_sure().unwrap_or(&self.attempts[0]).record()
+        let mut verdicts = self.verdicts.iter();
+        let dropped = verdicts.position(|verdict| matches!(verdict, Verdict::Abort(_)));
+        let dropped = dropped.map(|choice| &self.attempts[choice]);
+        let decides = dropped.or_else(|| self.least_sure());
+        decides.unwrap_or(&self.attempts[0]).record()
     }
 
     fn least_sure(&self) -> Option<&Attempt> {

@@ -34,6 +34,7 @@ mod secrets;
 mod silence;
 mod sticky;
 mod stores;
+mod tiers;
 mod tls;
 mod unsupported;
 mod upstreams;
