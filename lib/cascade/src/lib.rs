@@ -24,6 +24,7 @@
 mod attempt;
 mod evidence;
 mod histogram;
+mod schema;
 mod score;
 mod signals;
 mod task;
@@ -34,6 +35,7 @@ pub use attempt::{
     Verdict,
 };
 pub use evidence::{Evidence, Snapshot, Spread, Token};
+pub use schema::fits;
 pub use score::{bound, score};
 pub use signals::{Signal, Signals};
 pub use task::{Asked, Task};

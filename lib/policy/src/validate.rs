@@ -99,6 +99,7 @@ pub const HONOURED: Honoured = Honoured {
         "spec.tiers[].accept.threshold",
         "spec.tiers[].accept.escalateOn.patterns",
         "spec.tiers[].accept.escalateOn.minTokens",
+        "spec.tiers[].accept.escalateOn.schemaFailure",
         "spec.tiers[].accept.escalateOn.refusal",
         "spec.tiers[].endpoint.provider",
         "spec.tiers[].endpoint.model",
@@ -136,10 +137,7 @@ pub const HONOURED: Honoured = Honoured {
         "spec.records",
         "spec.sticky",
     ],
-    values: &[
-        // What a worker writes keeps to the form that was asked for, so nothing looks at that again.
-        ("spec.tiers[].accept.escalateOn.schemaFailure", &["true"]),
-    ],
+    values: &[],
 };
 
 /// Every problem of `spec`; none means that [`settings`] succeeds.

@@ -7,8 +7,10 @@ use super::ledger::Line;
 use super::tries::Source;
 use super::{Arrival, Ended, Finish, Kept, Pursuit};
 use crate::answer::{Begin, Event, Piece, Usage};
+use crate::ask::Ask;
 use crate::decision::COMMITTED;
 use crate::refusal::Failure;
+use crate::shape::Shape;
 
 impl Pursuit<'_> {
     /// Lets the answer of `source` flow until it ends, is dropped, or breaks.
@@ -34,7 +36,7 @@ impl Pursuit<'_> {
                     return Err(self.broken(failure, has_begun).await);
                 }
             };
-            let (step, finish) = weigh(arrival, &mut gate, line);
+            let (step, finish) = weigh(arrival, &mut gate, line, self.ask);
             match step {
                 Step::Hold => {}
                 Step::Drop => {
@@ -93,7 +95,12 @@ impl Pursuit<'_> {
 }
 
 /// Puts what has arrived before the gate and into the record.
-fn weigh(arrival: Arrival, gate: &mut Gate, line: &mut Line<'_>) -> (Step, Option<Finish>) {
+fn weigh(
+    arrival: Arrival,
+    gate: &mut Gate,
+    line: &mut Line<'_>,
+    ask: &Ask,
+) -> (Step, Option<Finish>) {
     let weighed = match arrival {
         Arrival::Tokens { evidence, piece } => {
             line.arrived(count(evidence.len(), &piece));
@@ -101,7 +108,7 @@ fn weigh(arrival: Arrival, gate: &mut Gate, line: &mut Line<'_>) -> (Step, Optio
         }
         Arrival::Finished(finish) => {
             line.ended(finish.usage);
-            (gate.finish(&finish.stops), Some(finish))
+            (gate.finish(&finish.stops, Shape::of(ask)), Some(finish))
         }
     };
     if gate.has_evidence() {

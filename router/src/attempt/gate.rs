@@ -3,7 +3,9 @@
 use weir_cascade::{Attempt, AttemptRecord, FinishReason, Token, Verdict};
 
 use crate::answer::{Piece, Stop};
+use crate::encode::Gathered;
 use crate::room::Part;
+use crate::shape::Shape;
 
 /// The most that is held of one answer. More than any answer that is judged whole; beyond it, or where all
 /// that are held take as much as they may, the attempt is dropped: memory is not for the client to fill.
@@ -75,8 +77,11 @@ impl Gate {
         self.step()
     }
 
-    /// The tier has ended its answer, each choice like this. Never `Hold`.
-    pub fn finish(&mut self, stops: &[Stop]) -> Step {
+    /// The tier has ended its answer, each choice like this; what is held of it should have this `shape`.
+    /// Never `Hold`.
+    pub fn finish(&mut self, stops: &[Stop], shape: Option<Shape<'_>>) -> Step {
+        let shape = shape.filter(|_| self.verdicts.contains(&Verdict::Wait));
+        let whole = shape.map(|shape| (shape, self.gathered()));
         let ends = self.attempts.iter_mut().zip(&mut self.verdicts).enumerate();
         for (choice, (attempt, verdict)) in ends {
             let stop = stops.get(choice).unwrap_or(&Stop::Turn);
@@ -84,12 +89,28 @@ impl Gate {
             // Some servers say of an answer that calls tools that it just ends.
             let calls =
                 pieces.any(|piece| piece.choice as usize == choice && !piece.calls.is_empty());
+            let whole = whole.as_ref();
+            if whole.is_some_and(|(shape, whole)| !shape.fits(&whole.choices[choice])) {
+                attempt.misfits();
+            }
             *verdict = attempt.finish(match stop.reason() {
                 FinishReason::Stop if calls => FinishReason::ToolCalls,
                 reason => reason,
             });
         }
         self.step()
+    }
+
+    fn gathered(&self) -> Gathered {
+        let mut gathered = Gathered::of(self.attempts.len() as u32);
+        for piece in &self.held {
+            gathered.add(Piece {
+                native: None,
+                logprobs: Vec::new(),
+                ..piece.clone()
+            });
+        }
+        gathered
     }
 
     /// What was held of an answer that was dropped, and the room that it takes.
@@ -188,7 +209,7 @@ mod tests {
         let mut gate = gate();
         assert_eq!(gate.arrive(&[token(-0.01)], piece("bil")), Step::Hold);
         assert_eq!(gate.arrive(&[token(-0.01)], piece("ling")), Step::Hold);
-        let released = gate.finish(&[Stop::Turn]);
+        let released = gate.finish(&[Stop::Turn], None);
         assert_eq!(released, Step::Release(vec![piece("bil"), piece("ling")]));
     }
 
@@ -268,7 +289,7 @@ mod tests {
         assert_eq!(gate.arrive(&[token(-0.01)], piece("billing")), Step::Hold);
         assert_eq!(gate.score(), None);
         assert_eq!(gate.arrive(&[token(-0.05)], second.clone()), Step::Hold);
-        let released = gate.finish(&[Stop::Turn, Stop::Turn]);
+        let released = gate.finish(&[Stop::Turn, Stop::Turn], None);
         assert_eq!(released, Step::Release(vec![piece("billing"), second]));
         let least = gate.score().unwrap();
         assert!((0.94..0.96).contains(&least), "{least}");

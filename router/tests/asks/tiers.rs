@@ -317,3 +317,70 @@ async fn a_private_ask_climbs_only_tiers_inside() {
     assert_eq!(header(&response, "x-weir-unsure"), "true");
     assert!(rig.sent_to_frontier().await.is_empty());
 }
+
+/// An answer that does not fit: the stand-in fills the schema that it was given, and the small tier says this.
+fn misfit() -> Vec<Play> {
+    vec![Play::Say("{\"tem\":\"x\"}", -0.001), Play::End]
+}
+
+fn form() -> Value {
+    let schema = json!({
+        "type": "object", "required": ["team"], "additionalProperties": false,
+        "properties": { "team": { "type": "string" } },
+    });
+    let schema = json!({ "name": "route", "schema": schema });
+    json!({ "response_format": { "type": "json_schema", "json_schema": schema } })
+}
+
+#[tokio::test]
+async fn an_answer_without_the_form_that_was_asked_for_goes_up_unless_the_policy_lets_it() {
+    for (goes_up, tier) in [(true, "last"), (false, "small")] {
+        let worker = Scripted::start([misfit()]).await;
+        let mut small = small();
+        small["accept"]["escalateOn"] = json!({ "schemaFailure": goes_up });
+        let rig = rig(vec![small, endpoint("last", "", "")], json!({}), &[&worker]).await;
+        let response = rig.ask(form()).await;
+        assert_eq!(tier_of(&response), tier);
+        let id = header(&response, "x-weir-decision");
+        response.text().await.unwrap();
+        let record = record(&rig, &id).await;
+        let verdict = &record["attempts"][0]["judged"]["verdict"];
+        let has_failed = verdict["Abort"]["Signal"] == "SchemaFailure";
+        assert_eq!(has_failed, goes_up, "{verdict}");
+    }
+}
+
+#[tokio::test]
+async fn an_endpoint_s_document_and_its_calls_are_held_against_what_was_asked() {
+    let first = judged(
+        endpoint("first", "-0.001", ""),
+        json!({ "threshold": "0.5" }),
+    );
+    let rig = rig(vec![first, endpoint("last", "", "")], json!({}), &[]).await;
+    let verdict = async |extra: Value| {
+        let response = rig.ask(extra).await;
+        let tier = tier_of(&response);
+        let id = header(&response, "x-weir-decision");
+        response.text().await.unwrap();
+        let record = record(&rig, &id).await;
+        (tier, record["attempts"][0]["judged"]["verdict"].clone())
+    };
+    let (tier, _) = verdict(form()).await;
+    assert_eq!(tier, "first");
+    let tool = |parameters: Value| {
+        let function = json!({ "name": "route", "parameters": parameters });
+        json!({ "tools": [{ "type": "function", "function": function }] })
+    };
+    let team = json!({ "type": "object", "required": ["team"], "properties": { "team": { "type": "string" } } });
+    let (tier, kind) = verdict(tool(team.clone())).await;
+    assert_eq!(
+        (tier.as_str(), kind),
+        ("first", json!({ "Commit": "Plausible" }))
+    );
+    // The stand-in knows no patterns.
+    let mut spelled = team;
+    spelled["properties"]["team"]["pattern"] = "^[0-9]+$".into();
+    let (tier, kind) = verdict(tool(spelled)).await;
+    let failed = json!({ "Abort": { "Signal": "SchemaFailure" } });
+    assert_eq!((tier.as_str(), kind), ("last", failed));
+}

@@ -1,3 +1,5 @@
+//! What is heard of each wire, and what its client sees of that.
+
 use serde_json::json;
 
 use super::*;
