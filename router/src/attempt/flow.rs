@@ -2,6 +2,7 @@
 
 use weir_policy::tier::Tier;
 
+use super::dropped::Worth;
 use super::gate::{Gate, Step};
 use super::ledger::Line;
 use super::tries::Source;
@@ -41,14 +42,14 @@ impl Pursuit<'_> {
                 Step::Hold => {}
                 Step::Drop => {
                     line.outcome("dropped");
-                    let score = gate.score();
+                    let worth = Worth::of(&gate.record(), gate.score());
                     let (pieces, room) = gate.into_held();
                     let kept = finish.map(|finish| Kept {
                         pieces,
                         finish,
                         _room: room,
                     });
-                    return Err(Ended::Dropped { score, kept });
+                    return Err(Ended::Dropped { worth, kept });
                 }
                 Step::Release(pieces) => {
                     line.outcome(COMMITTED);

@@ -37,6 +37,7 @@ mod stores;
 mod tiers;
 mod tls;
 mod unsupported;
+mod unsure;
 mod upstreams;
 mod wires;
 mod worker;

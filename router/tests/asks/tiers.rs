@@ -13,7 +13,7 @@ use crate::worker::{Play, Scripted, unsure};
 const STAND_IN: &str = "http://127.0.0.1:1/v1";
 
 /// An endpoint that tells this of its tokens, and fails like this.
-fn endpoint(name: &str, told: &str, fault: &str) -> Value {
+pub fn endpoint(name: &str, told: &str, fault: &str) -> Value {
     let mut headers = json!({ "x-stand-in-logprobs": told, "x-tier": name });
     if !fault.is_empty() {
         headers["x-stand-in-fault"] = fault.into();
@@ -33,12 +33,12 @@ fn endpoint(name: &str, told: &str, fault: &str) -> Value {
     })
 }
 
-fn judged(mut tier: Value, accept: Value) -> Value {
+pub fn judged(mut tier: Value, accept: Value) -> Value {
     tier["accept"] = accept;
     tier
 }
 
-fn small() -> Value {
+pub fn small() -> Value {
     let accept = json!({ "task": "Choice", "threshold": "0.9" });
     judged(
         json!({ "name": "small", "deployment": { "name": "triage" } }),
@@ -47,7 +47,7 @@ fn small() -> Value {
 }
 
 /// A policy with these tiers.
-async fn rig(tiers: Vec<Value>, policy: Value, workers: &[&Scripted]) -> Rig {
+pub async fn rig(tiers: Vec<Value>, policy: Value, workers: &[&Scripted]) -> Rig {
     let rig = Rig::with(json!({}), workers).await;
     let mut world = (**rig.world.borrow()).clone();
     let mut object = serde_json::to_value(&*world.policies[0]).unwrap();
@@ -61,7 +61,7 @@ async fn rig(tiers: Vec<Value>, policy: Value, workers: &[&Scripted]) -> Rig {
     rig
 }
 
-async fn record(rig: &Rig, id: &str) -> Value {
+pub async fn record(rig: &Rig, id: &str) -> Value {
     rig.until_counted("weir_router_asks_running 0").await;
     let path = format!("/v1/decisions/{id}");
     json_of(rig.get(&path, HeaderMap::new()).await).await
@@ -84,7 +84,7 @@ async fn until_left(rig: &Rig, tiers: &[&str]) {
     panic!("left are {seen:?} and not {tiers:?}");
 }
 
-fn tier_of(response: &Response) -> String {
+pub fn tier_of(response: &Response) -> String {
     header(response, "x-weir-tier")
 }
 
