@@ -349,6 +349,7 @@ impl Pursuit<'_> {
             options: matches!(ask.form, Form::Choice(_)),
             thinking: false,
             choices: ask.choices,
+            prompt_tokens: ask.prompt_estimate(),
             max_tokens: ask.max_tokens.filter(|asked| !is_capped(*asked)),
         }
     }

@@ -1,8 +1,11 @@
 //! One attempt: tokens in, a verdict out.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::evidence::{Evidence, Snapshot, Token};
+use crate::fitted::Fitted;
 use crate::score::{bound, score};
 use crate::signals::{Signal, Signals, Text, doubt};
 use crate::task::{Asked, SHORT_TOKENS, Task};
@@ -21,6 +24,9 @@ pub struct Config {
     pub task: Option<Task>,
     /// Scores from here on are kept; `None` takes the task's own.
     pub threshold: Option<f64>,
+    /// A score that was fitted on this tier's answers, with its threshold, where it is in place of the
+    /// built-in one.
+    pub fitted: Option<Arc<Fitted>>,
     /// How much of the answer is kept from the client until there is a verdict.
     pub hold_back: HoldBack,
     /// What escalates whatever the score.
@@ -237,7 +243,18 @@ impl Attempt {
 
     /// How sure the tier is of what it has written so far; `None` before the first token.
     pub fn score(&self) -> Option<f64> {
-        score(self.task, &self.evidence)
+        let fitted = self.fitted_score().map(|(_, score)| score);
+        fitted.or_else(|| score(self.task, &self.evidence))
+    }
+
+    /// The fitted score and what it is held against, where there is one and all that it needs is known.
+    fn fitted_score(&self) -> Option<(&Fitted, f64)> {
+        let fitted = self.config.fitted.as_deref()?;
+        if self.evidence.is_patchy() {
+            return None;
+        }
+        let score = fitted.score(&self.evidence.snapshot(), self.asked.prompt_tokens);
+        Some((fitted, score?))
     }
 
     /// The kind of answer it is judged as.
@@ -247,6 +264,9 @@ impl Attempt {
 
     /// The line it is held against.
     pub fn threshold(&self) -> f64 {
+        if let Some((fitted, _)) = self.fitted_score() {
+            return fitted.threshold();
+        }
         self.config
             .threshold
             .unwrap_or_else(|| self.task.built_in_threshold())
@@ -271,10 +291,13 @@ impl Attempt {
 
     /// What the evidence says after a token, whatever the text is.
     fn weigh(&self, at_checkpoint: bool) -> Verdict {
-        let threshold = self.threshold();
-        let bound = bound(self.task, &self.evidence);
-        if bound < threshold {
-            return Verdict::Abort(AbortReason::Hopeless { bound, threshold });
+        // A fitted score may rise with what follows, however it begins.
+        if self.config.fitted.is_none() {
+            let threshold = self.threshold();
+            let bound = bound(self.task, &self.evidence);
+            if bound < threshold {
+                return Verdict::Abort(AbortReason::Hopeless { bound, threshold });
+            }
         }
         if self.asked.is_whole() {
             return Verdict::Wait;

@@ -23,6 +23,7 @@
 
 mod attempt;
 mod evidence;
+mod fitted;
 mod histogram;
 mod schema;
 mod score;
@@ -35,6 +36,7 @@ pub use attempt::{
     Verdict,
 };
 pub use evidence::{Evidence, Snapshot, Spread, Token};
+pub use fitted::{FEATURES, Fitted, Unfit, WEIGHTS};
 pub use schema::fits;
 pub use score::{bound, score};
 pub use signals::{Signal, Signals};

@@ -74,6 +74,8 @@ pub struct Settings {
     pub records: Records,
     /// A conversation that was raised to a tier begins there the next time.
     pub is_sticky: bool,
+    /// The tier whose score was found to tell nothing.
+    pub useless: Option<String>,
 }
 
 impl Settings {
@@ -188,6 +190,7 @@ pub fn settings(spec: &RoutePolicySpec) -> Result<Settings, Vec<Problem>> {
         budgets: check.budgets(spec),
         records: check.records(spec),
         is_sticky: spec.sticky == Sticky::Conversation,
+        useless: None,
     };
     match check.problems.is_empty() {
         true => Ok(settings),
@@ -369,6 +372,7 @@ impl Check {
         Config {
             task: task(accept.task),
             threshold,
+            fitted: None,
             hold_back,
             signals: Signals {
                 patterns,

@@ -384,3 +384,43 @@ async fn an_endpoint_s_document_and_its_calls_are_held_against_what_was_asked() 
     let failed = json!({ "Abort": { "Signal": "SchemaFailure" } });
     assert_eq!((tier.as_str(), kind), ("last", failed));
 }
+
+/// The same with what was learnt in the policy's status.
+async fn learnt(rig: &Rig, calibration: Value) {
+    let mut world = (**rig.world.borrow()).clone();
+    let mut object = serde_json::to_value(&*world.policies[0]).unwrap();
+    object["status"] = json!({ "calibration": calibration });
+    world.policies = vec![std::sync::Arc::new(serde_json::from_value(object).unwrap())];
+    rig.follow(world).await;
+}
+
+#[tokio::test]
+async fn a_threshold_is_taken_from_what_was_learnt_and_a_useless_tier_is_passed_over() {
+    let mut first = judged(endpoint("first", "-0.2", ""), json!({ "task": "Choice" }));
+    first["accept"]["escalateOn"] = json!({ "refusal": false });
+    let rig = rig(vec![first, endpoint("last", "", "")], json!({}), &[]).await;
+    let ask = async || {
+        let said = json!([{ "role": "user", "content": "Say: to billing then" }]);
+        let response = rig.ask(json!({ "messages": said })).await;
+        let id = header(&response, "x-weir-decision");
+        response.text().await.unwrap();
+        record(&rig, &id).await
+    };
+    assert_eq!(
+        ask().await["tier"],
+        "last",
+        "the built-in threshold is higher"
+    );
+    learnt(&rig, json!({ "state": "Certified", "threshold": "0.3" })).await;
+    let record = ask().await;
+    assert_eq!(record["tier"], "first");
+    assert_eq!(record["attempts"][0]["judged"]["threshold"], 0.3);
+    let wrong = json!({ "threshold": "0.3", "weights": ["NaN", "1"] });
+    learnt(&rig, wrong).await;
+    assert_eq!(ask().await["tier"], "last", "the built-in one is back");
+    learnt(&rig, json!({ "state": "Useless", "threshold": "0.3" })).await;
+    let record = ask().await;
+    assert_eq!(record["attempts"].as_array().unwrap().len(), 1);
+    let passed_over = json!([{ "tier": "first", "reason": "useless" }]);
+    assert_eq!(record["passedOver"], passed_over);
+}
