@@ -162,19 +162,16 @@ impl Pursuit<'_> {
     }
 
     pub(super) async fn once(&mut self, tier: &Tier, gate: Gate) -> Result<(), Ended> {
-        match tier {
+        let call = match tier {
             Tier::Inside(inside) => match inside.target() {
-                Target::Deployment { name, .. } => self.at_replica(tier, name, gate).await,
-                Target::Endpoint(endpoint) => {
-                    let call = (endpoint.as_ref(), Reach::Inside);
-                    self.at_endpoint(tier, call, gate).await
+                Target::Deployment { name, .. } => {
+                    return Box::pin(self.at_replica(tier, name, gate)).await;
                 }
+                Target::Endpoint(endpoint) => (endpoint.as_ref(), Reach::Inside),
             },
-            Tier::Outside(outside) => {
-                let call = (outside.endpoint(), Reach::Outside);
-                self.at_endpoint(tier, call, gate).await
-            }
-        }
+            Tier::Outside(outside) => (outside.endpoint(), Reach::Outside),
+        };
+        Box::pin(self.at_endpoint(tier, call, gate)).await
     }
 
     async fn at_replica(&mut self, tier: &Tier, deployment: &str, gate: Gate) -> Result<(), Ended> {
@@ -216,7 +213,7 @@ impl Pursuit<'_> {
                 _ => Source::Worker(Box::new(worker::open(lease, call, self.ask).await?)),
             })
         };
-        let opening = opening.instrument(line.span());
+        let opening = Box::pin(opening.instrument(line.span()));
         let ended = match self.within(tier, false, opening).await {
             Ok(source) => self.flow(tier, source, gate, &mut line).await,
             Err(failure) => {
@@ -242,7 +239,7 @@ impl Pursuit<'_> {
     async fn replica(&mut self, tier: &Tier, deployment: &str) -> Result<(Lease, String), Failure> {
         let has_replica = self.shared.view.borrow().has_replica(deployment);
         if !has_replica || self.shared.holds.is_holding(deployment) {
-            self.hold(tier, deployment).await?;
+            Box::pin(self.hold(tier, deployment)).await?;
         }
         let view = self.shared.view.borrow().clone();
         let wish = self.wish(tier);
@@ -359,7 +356,7 @@ impl Pursuit<'_> {
             pass.opened(&opened);
             opened
         };
-        let opening = opening.instrument(line.span());
+        let opening = Box::pin(opening.instrument(line.span()));
         match self.within(tier, false, opening).await {
             Ok(mut source) => {
                 if let Source::Endpoint(_, kept) = &mut source {
