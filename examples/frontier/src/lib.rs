@@ -55,7 +55,8 @@
 //! - `compressed`: as gzip, though nobody asked.
 //!
 //! **Proof.** `GET /control/requests` shows the last 256 requests with headers and body as they
-//! came, credentials included: never give it a real key. `DELETE` forgets them.
+//! came, credentials included: never give it a real key. `DELETE` forgets them. `GET /control/bill` shows how many
+//! chats and messages were answered since the start, and for how many tokens a provider would charge.
 //!
 //! **What providers give away.** Every answer has their headers for rate limits, organisation and
 //! time taken; `POST /control/limits {"remaining_requests": 0}` sets what they say, and nothing is
@@ -88,6 +89,7 @@ use weir_process::{Process, ProcessArgs, parse_duration};
 mod answer;
 mod anthropic;
 mod ask;
+mod bill;
 mod control;
 mod delivery;
 mod events;
@@ -180,6 +182,7 @@ pub async fn serve(args: &Args, process: &Process) -> anyhow::Result<SocketAddr>
         prompts: prompt::PromptCache::default(),
         conversations: kept::Conversations::default(),
         limits: limits::Told::default(),
+        bill: bill::Bill::default(),
         answered: AtomicU64::new(0),
     });
     let listener = TcpListener::bind(args.listen)
@@ -207,6 +210,7 @@ struct StandIn {
     prompts: prompt::PromptCache,
     conversations: kept::Conversations,
     limits: limits::Told,
+    bill: bill::Bill,
     answered: AtomicU64,
 }
 
@@ -238,6 +242,7 @@ fn routes(stand_in: Arc<StandIn>) -> Router {
             post(control::plan).delete(control::clear_faults),
         )
         .route("/control/limits", post(control::limit))
+        .route("/control/bill", get(control::bill))
         .route(
             "/control/requests",
             get(control::requests).delete(control::clear_requests),
