@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod apart;
+mod api_server;
+mod crash;
 mod drained;
 mod frontier;
 mod gone;
@@ -9,6 +12,7 @@ mod judging;
 mod killed;
 mod leader;
 mod length;
+mod program;
 mod question;
 mod replica;
 mod silent;

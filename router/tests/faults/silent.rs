@@ -22,14 +22,14 @@ async fn stage() -> (Stage, Vec<Replica>) {
     (stage, replicas)
 }
 
-/// Six seconds of traffic, in the second of which something happens.
+/// Five seconds of traffic, in the second of which something happens.
 async fn while_asked(stage: &Stage, happens: impl Future<Output = ()>) -> Answers {
     let traffic = stage.traffic();
     let happens = async {
         sleep(Duration::from_secs(1)).await;
         happens.await;
     };
-    tokio::join!(traffic.run(0..600 * times()), happens).0
+    tokio::join!(traffic.run(0..500 * times()), happens).0
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -61,7 +61,7 @@ async fn whoever_writes_nothing_and_says_that_all_is_well_is_replaced_under_its_
     let answers = while_asked(&stage, async {
         replicas[0].stick();
         // The first of them fell silent two seconds later.
-        sleep(Duration::from_secs(3)).await;
+        sleep(Duration::from_millis(2500)).await;
         begun = replicas[0].begun();
     })
     .await;

@@ -8,7 +8,7 @@ use reqwest::Client;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::{Mutex, OwnedMutexGuard, watch};
-use weir_crds::SLMDeployment;
+use weir_crds::{RoutePolicy, SLMDeployment};
 use weir_process::{Process, ProcessArgs};
 use weir_router::{Args, World};
 
@@ -18,11 +18,11 @@ use crate::traffic::Traffic;
 /// A minute, for a machine that is busy.
 const LOOKS: usize = 3000;
 /// Between two pieces of the stand-in's answers.
-const PACE: Duration = Duration::from_millis(10);
+pub const PACE: Duration = Duration::from_millis(10);
 const LOOK: Duration = Duration::from_millis(20);
 
 /// One fault at a time: what machine there is, is for its traffic.
-static TURN: LazyLock<Arc<Mutex<()>>> = LazyLock::new(Arc::default);
+pub static TURN: LazyLock<Arc<Mutex<()>>> = LazyLock::new(Arc::default);
 
 pub struct Stage {
     pub client: Client,
@@ -183,20 +183,24 @@ pub fn endpoint(frontier: &str) -> Value {
     } })
 }
 
-fn world(mut spec: Value) -> World {
-    spec["models"] = json!(["assistant"]);
-    let policy = json!({
-        "apiVersion": "weir.dev/v1alpha1", "kind": "RoutePolicy",
-        "metadata": { "name": "support", "generation": 1 }, "spec": spec,
-    });
+fn world(spec: Value) -> World {
     World {
-        policies: vec![Arc::new(serde_json::from_value(policy).unwrap())],
+        policies: vec![policy(spec)],
         deployments: vec![deployment(json!({}), json!({}))],
         ..World::default()
     }
 }
 
-fn deployment(mut spec: Value, status: Value) -> Arc<SLMDeployment> {
+pub fn policy(mut spec: Value) -> Arc<RoutePolicy> {
+    spec["models"] = json!(["assistant"]);
+    let policy = json!({
+        "apiVersion": "weir.dev/v1alpha1", "kind": "RoutePolicy",
+        "metadata": { "name": "support", "generation": 1 }, "spec": spec,
+    });
+    Arc::new(serde_json::from_value(policy).unwrap())
+}
+
+pub fn deployment(mut spec: Value, status: Value) -> Arc<SLMDeployment> {
     spec["model"] = json!({ "source": "file:///models/triage" });
     let deployment = json!({
         "apiVersion": "weir.dev/v1alpha1", "kind": "SLMDeployment",
