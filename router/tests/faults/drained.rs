@@ -11,7 +11,7 @@ use crate::question::Dice;
 use crate::replica::Replica;
 use crate::stage::{Stage, addresses, small};
 
-const DRAINED: u64 = 15;
+const DRAINED: u64 = 12;
 /// Less than most answers take: the rest goes on elsewhere.
 const GRACE: Duration = Duration::from_millis(150);
 

@@ -26,7 +26,7 @@ const FAULTS: [&str; 9] = [
 const REQUESTS: usize = 4;
 /// Of which a slice, 2 %, is for two seconds: a leader that is late on a busy machine lets nobody wait too long.
 const LIMIT: &str = "20";
-const EACH: Duration = Duration::from_millis(900);
+const EACH: Duration = Duration::from_millis(700);
 
 /// The codes of failures and of overload, on both wires.
 const CODES: [&str; 10] = [
@@ -71,7 +71,7 @@ async fn whatever_an_endpoint_does_answers_are_whole_or_one_error_and_all_of_it_
         }
     };
     let traffic = stage.traffic();
-    let asks = times() * FAULTS.len() as u64 * 90;
+    let asks = times() * FAULTS.len() as u64 * 70;
     let story = async { tokio::join!(traffic.run(0..asks), failing).0 };
     let ended = async {
         let answers = story.await;

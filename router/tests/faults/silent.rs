@@ -22,14 +22,14 @@ async fn stage() -> (Stage, Vec<Replica>) {
     (stage, replicas)
 }
 
-/// Five seconds of traffic, in the second of which something happens.
+/// Some seconds of traffic, in the first of which something happens.
 async fn while_asked(stage: &Stage, happens: impl Future<Output = ()>) -> Answers {
     let traffic = stage.traffic();
     let happens = async {
-        sleep(Duration::from_secs(1)).await;
+        sleep(Duration::from_millis(500)).await;
         happens.await;
     };
-    tokio::join!(traffic.run(0..500 * times()), happens).0
+    tokio::join!(traffic.run(0..450 * times()), happens).0
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
