@@ -204,6 +204,7 @@ impl Replica {
             room: self.said.room(),
             age: now - self.since,
             is_out: self.health.is_out(now) || self.said.is_out(now),
+            is_unknown: self.said.kind().is_none(),
             was_tried,
         }
     }

@@ -81,10 +81,28 @@ impl Up {
     }
 }
 
-impl Drop for Up {
-    fn drop(&mut self) {
+impl Up {
+    /// The answers of one provider take their time from now on.
+    pub async fn drip(&self, provider: &str) {
+        let mut names = PROVIDERS.iter().map(|(name, ..)| *name);
+        let place = names.position(|name| name == provider).unwrap();
+        let faults = format!("http://{}/control/faults", self.stand_ins[place]);
+        let plan = r#"{"fault": "drip=1ms", "count": 100}"#;
+        let request = reqwest::Client::new().post(faults).body(plan);
+        let request = request.header("content-type", "application/json");
+        assert!(request.send().await.unwrap().status().is_success());
+    }
+
+    /// Ends the router without a word.
+    pub fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+impl Drop for Up {
+    fn drop(&mut self) {
+        self.kill();
     }
 }
 

@@ -7,6 +7,7 @@ use axum::response::Response;
 use serde_json::{Map, Value, json};
 
 use self::spell::Envelope;
+use super::logprobs::Logprobs;
 use super::tools::{self, Nesting};
 use super::{check_length, said, server_error};
 use crate::StandIn;
@@ -44,7 +45,7 @@ fn complete(stand_in: &StandIn, received: &Received) -> Result<Response, Refusal
         created: stand_in.now(),
         model: model.to_owned(),
         tier: tier(body)?,
-        top: top_logprobs(body)?,
+        logprobs: Logprobs::of(top_logprobs(body)?, &received.headers)?,
         has_usage: options["include_usage"] == true,
         is_obfuscated: options["include_obfuscation"] == true,
         input: stand_in.prompts.unmarked(&ask.prompt),
@@ -52,14 +53,18 @@ fn complete(stand_in: &StandIn, received: &Received) -> Result<Response, Refusal
     let answer = Answer::to(&ask, &stand_in.desk);
     let answers: Vec<Answer> = (0..count).map(|index| answer.choice(index, &ask)).collect();
     let error = server_error(received.trouble());
-    if fields::flag(body, "stream")? == Some(true) {
+    let response = if fields::flag(body, "stream")? == Some(true) {
         let events = envelope.events(&answers, error);
-        return Ok(received.stream(events, stand_in.pace));
-    }
-    received.whole(Whole {
-        body: envelope.whole(&answers),
-        error,
-    })
+        received.stream(events, stand_in.pace)
+    } else {
+        received.whole(Whole {
+            body: envelope.whole(&answers),
+            error,
+        })?
+    };
+    let written = answers.iter().map(Answer::tokens).sum();
+    stand_in.bill.charge(ask.prompt.tokens(), written);
+    Ok(response)
 }
 
 fn read(body: &Map<String, Value>) -> Result<Ask, Refusal> {
