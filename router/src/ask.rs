@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
+use weir_cascade::Asked;
 
 use crate::balance::first_number;
 use crate::record::clipped;
@@ -168,6 +169,19 @@ impl Ask {
         match &self.input {
             Input::Chat(messages) => messages,
             Input::Text(_) | Input::Tokens(_) | Input::Many(_) => &[],
+        }
+    }
+
+    /// What the cascade wants to know of it.
+    pub fn asked(&self) -> Asked {
+        Asked {
+            json: self.form.is_json(),
+            tools: !self.tools.is_empty() && self.tool_choice != ToolChoice::None,
+            options: matches!(self.form, Form::Choice(_)),
+            thinking: false,
+            choices: self.choices,
+            max_tokens: self.max_tokens,
+            prompt_tokens: self.prompt_estimate(),
         }
     }
 
