@@ -6,7 +6,8 @@
 //! - No further than its load allows: a replica with much more than its share is passed over for the
 //!   next in the conversation's order.
 //! - Any other ask goes to the less busy of two that are drawn.
-//! - A replica that is new takes a growing share; one that failed of late takes none, unless most did.
+//! - A replica that is new takes a growing share, once it has said what it is; one that failed of late takes
+//!   none, unless most did.
 
 #[cfg(test)]
 mod simulation;
@@ -35,6 +36,8 @@ pub(crate) struct Candidate {
     pub age: Duration,
     /// It failed of late, or has said that it leaves.
     pub is_out: bool,
+    /// It has not said what it is, so that nobody could go on with what it begins.
+    pub is_unknown: bool,
     /// This ask has been there already.
     pub was_tried: bool,
 }
@@ -62,8 +65,8 @@ pub(crate) fn choose(candidates: &[Candidate], wish: Wish) -> Option<usize> {
     }
 }
 
-/// The places that are left when those are passed over that have had the ask, and those that are out:
-/// unless most of them are, which says more of the way to them than of themselves.
+/// The places that are left when those are passed over that have had the ask, those that are out, unless most
+/// of them are, which says more of the way to them than of themselves; and those that nothing is known of.
 fn open(candidates: &[Candidate]) -> Vec<usize> {
     let out = candidates.iter().filter(|replica| replica.is_out).count();
     let are_trusted = 2 * out > candidates.len();
@@ -73,7 +76,12 @@ fn open(candidates: &[Candidate]) -> Vec<usize> {
         places.map(|(place, _)| place).collect()
     };
     let is_in = |replica: &Candidate| are_trusted || !replica.is_out;
-    let fresh = places(&|replica| !replica.was_tried && is_in(replica));
+    let is_fresh = |replica: &Candidate| !replica.was_tried && is_in(replica);
+    let known = places(&|replica| is_fresh(replica) && !replica.is_unknown);
+    if !known.is_empty() {
+        return known;
+    }
+    let fresh = places(&is_fresh);
     if !fresh.is_empty() {
         return fresh;
     }
@@ -274,6 +282,19 @@ mod tests {
         known[first].was_tried = true;
         assert!(choose(&known, begins(1)).is_some());
         assert_eq!(choose(&[], begins(1)), None);
+    }
+
+    #[test]
+    fn one_that_has_not_said_what_it_is_begins_nothing_while_there_are_others() {
+        let mut known = replicas(2);
+        let first = choose(&known, begins(1)).unwrap();
+        known[first].is_unknown = true;
+        assert_eq!(choose(&known, begins(1)), Some(1 - first));
+        known[1 - first].was_tried = true;
+        assert_eq!(choose(&known, begins(1)), Some(first));
+        known[1 - first].is_unknown = true;
+        known[1 - first].was_tried = false;
+        assert_eq!(choose(&known, begins(1)), Some(first), "nobody is known");
     }
 
     #[test]

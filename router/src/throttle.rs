@@ -204,4 +204,24 @@ mod tests {
         }
         assert_eq!(waits(301, &[("retry-after", "5")]), None);
     }
+
+    #[test]
+    fn a_clock_that_has_stepped_makes_no_wait_longer_than_the_step_or_the_longest() {
+        let told: Timestamp = "2026-11-22T10:00:00Z".parse().unwrap();
+        let reset = (told + Duration::from_secs(20)).to_string();
+        for hours in [-24, -1, 0, 1, 24] {
+            let now = told + jiff::SignedDuration::from_hours(hours);
+            let mut headers = HeaderMap::new();
+            headers.insert("anthropic-ratelimit-tokens-remaining", "0".parse().unwrap());
+            headers.insert("anthropic-ratelimit-tokens-reset", reset.parse().unwrap());
+            let waits = wait(StatusCode::OK, &headers, now);
+            // In the past it is over.
+            let expected = match hours {
+                0 => Some(Duration::from_secs(20)),
+                1.. => None,
+                _ => Some(LONGEST),
+            };
+            assert_eq!(waits, expected, "{hours}");
+        }
+    }
 }

@@ -20,7 +20,7 @@ use serde_json::{Map, Value};
 use weir_crds::Provider;
 use weir_policy::tier::{Endpoint, Tier};
 
-pub(crate) use chat::limit_field;
+pub(crate) use chat::{LIMITS, limit_field};
 pub(crate) use messages::{anthropic_effort, is_blank};
 pub(crate) use row::{Row, Treatment};
 pub(crate) use same::{row_of, said, spelled};

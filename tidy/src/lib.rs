@@ -4,6 +4,7 @@
 //! that a check can be shown a tree that is wrong. The tests in `tests/tidy.rs` show each of them
 //! one, and then the repository.
 
+pub mod clocks;
 pub mod graph;
 pub mod licences;
 pub mod manifests;

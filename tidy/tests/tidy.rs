@@ -7,6 +7,7 @@
 
 use std::sync::LazyLock;
 
+use weir_tidy::clocks::{self, Look};
 use weir_tidy::graph::{Arrows, Metadata, strays};
 use weir_tidy::sizes::Exception;
 use weir_tidy::{Tree, graph, licences, manifests, names, project, reach, sizes, tree, words};
@@ -19,6 +20,33 @@ const LONG_FUNCTIONS: &[Exception] = &[(
     "lib/policy/src/validate/tests.rs::every_fault_is_named_by_its_field",
     "a table of faults, a few lines each, and one loop over it",
 )];
+
+/// Who looks at the clock that people set: for periods of budgets, for what is told to others, and for what others
+/// tell as a time.
+const LOOKS: &[Look] = &[
+    ("operator/src/deployment.rs", "told: conditions"),
+    (
+        "operator/src/lease.rs",
+        "told: the renewal, which nobody here trusts",
+    ),
+    (
+        "operator/src/namespace.rs",
+        "periods of budgets, and told: conditions",
+    ),
+    ("router/src/attempt/endpoint.rs", "dates of Retry-After"),
+    (
+        "router/src/endpoints.rs",
+        "dates of Retry-After and of limits",
+    ),
+    ("router/src/money.rs", "periods of budgets"),
+    ("router/src/money/own.rs", "periods of budgets"),
+    ("router/src/phases.rs", "told: in a record"),
+    ("router/src/server.rs", "told: in a record"),
+    ("router/src/server/counting.rs", "told: in a record"),
+    ("router/src/server/decisions.rs", "told: in a label"),
+    ("router/src/server/ready.rs", "told: in a list of models"),
+    ("router/src/store/upload.rs", "told: in a name"),
+];
 
 /// The crate graph of ARCHITECTURE.md.
 const MAP: &[Arrows] = &[
@@ -134,6 +162,28 @@ fn every_function_fits_on_a_screen() {
         ]
     );
     none(sizes::long_functions(&TREE, LONG_FUNCTIONS));
+}
+
+#[test]
+fn only_periods_and_what_is_told_follow_the_clock_that_people_set() {
+    let wrong = Tree::of(&[
+        ("router/src/a.rs", "let now = Timestamp::now();"),
+        (
+            "router/src/b.rs",
+            "#[cfg(test)]\nmod tests {\n Timestamp::now() }",
+        ),
+        ("router/src/c.rs", "std::time::SystemTime::now()"),
+        ("bench/d.rs", "SystemTime::now()"),
+    ]);
+    let known: &[Look] = &[("router/src/c.rs", "told"), ("router/src/d.rs", "told")];
+    assert_eq!(
+        clocks::looks(&wrong, known),
+        [
+            "router/src/a.rs: looks at a clock that steps; take an `Instant`, or the time as an argument",
+            "router/src/d.rs: is known to look at the clock and does not"
+        ]
+    );
+    none(clocks::looks(&TREE, LOOKS));
 }
 
 #[test]

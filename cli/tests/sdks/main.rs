@@ -7,6 +7,7 @@
     reason = "a test fails by panicking, in its helpers too"
 )]
 
+mod killed;
 mod packages;
 mod page;
 mod up;

@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 /// Releases that the tests speak to, so that a new one does not surprise them.
 const PYTHON: [&str; 5] = [
@@ -15,6 +16,9 @@ const PYTHON: [&str; 5] = [
 ];
 /// The last that run on the Node of Debian 12.
 const NODE: [&str; 2] = ["openai@6.49", "@anthropic-ai/sdk@1.12"];
+
+/// Of setting packages up.
+static TURN: Mutex<()> = Mutex::new(());
 
 /// Where packages of these versions are kept.
 fn build_folder(packages: &[&str]) -> PathBuf {
@@ -31,6 +35,8 @@ fn build_folder(packages: &[&str]) -> PathBuf {
 /// # Panics
 /// Where they cannot be had, since a check that is skipped in silence is none.
 pub fn python() -> Command {
+    // Whoever comes second finds it whole.
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let folder = build_folder(&PYTHON);
     let python = folder.join("bin/python");
     let whole = folder.join("whole");

@@ -109,11 +109,15 @@ fn complete(stand_in: &StandIn, received: &Received) -> Result<Response, Refusal
     let whole = envelope.whole(&answer);
     let id = whole["id"].as_str().unwrap_or_default();
     threads::keep(body, id, whole["content"].clone(), &stand_in.conversations);
-    if fields::flag(body, "stream")? == Some(true) {
+    let response = if fields::flag(body, "stream")? == Some(true) {
         let events = envelope.events(&answer, error);
-        return Ok(received.stream(events, stand_in.pace));
-    }
-    received.whole(Whole { body: whole, error })
+        received.stream(events, stand_in.pace)
+    } else {
+        received.whole(Whole { body: whole, error })?
+    };
+    let prompt = ask.prompt.tokens();
+    stand_in.bill.charge(prompt, answer.tokens());
+    Ok(response)
 }
 
 fn read(body: &Map<String, Value>, is_strict: bool) -> Result<Read, Refusal> {

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::StandIn;
+use crate::bill::Charged;
 use crate::fault::Fault;
 use crate::journal::Kept;
 use crate::limits::Limits;
@@ -52,6 +53,10 @@ pub(crate) async fn requests(State(stand_in): State<Arc<StandIn>>) -> Json<Kept>
 pub(crate) async fn clear_requests(State(stand_in): State<Arc<StandIn>>) -> StatusCode {
     stand_in.journal.clear();
     StatusCode::NO_CONTENT
+}
+
+pub(crate) async fn bill(State(stand_in): State<Arc<StandIn>>) -> Json<Charged> {
+    Json(stand_in.bill.read())
 }
 
 /// Sets what rate-limit headers say; what is not named is as it is at first.

@@ -60,7 +60,8 @@
 //!
 //! **Proof.** `GET /control/requests` shows the last 256 requests with headers and body as they
 //! came, credentials included: never give it a real key. `left` says that the client went away
-//! before a stream had ended. `DELETE` forgets them.
+//! before a stream had ended. `DELETE` forgets them. `GET /control/bill` shows how many chats and
+//! messages were answered since the start, and for how many tokens a provider would charge.
 //!
 //! **What providers give away.** Every answer has their headers for rate limits, organisation and
 //! time taken; `POST /control/limits {"remaining_requests": 0}` sets what they say, and nothing is
@@ -93,6 +94,7 @@ use weir_process::{Process, ProcessArgs, parse_duration};
 mod answer;
 mod anthropic;
 mod ask;
+mod bill;
 mod control;
 mod delivery;
 mod events;
@@ -185,6 +187,7 @@ pub async fn serve(args: &Args, process: &Process) -> anyhow::Result<SocketAddr>
         prompts: prompt::PromptCache::default(),
         conversations: kept::Conversations::default(),
         limits: limits::Told::default(),
+        bill: bill::Bill::default(),
         answered: AtomicU64::new(0),
     });
     let listener = TcpListener::bind(args.listen)
@@ -212,6 +215,7 @@ struct StandIn {
     prompts: prompt::PromptCache,
     conversations: kept::Conversations,
     limits: limits::Told,
+    bill: bill::Bill,
     answered: AtomicU64,
 }
 
@@ -243,6 +247,7 @@ fn routes(stand_in: Arc<StandIn>) -> Router {
             post(control::plan).delete(control::clear_faults),
         )
         .route("/control/limits", post(control::limit))
+        .route("/control/bill", get(control::bill))
         .route(
             "/control/requests",
             get(control::requests).delete(control::clear_requests),

@@ -14,6 +14,8 @@
 //! than the limit, whoever stops, dies or is not heard of.
 
 pub mod account;
+#[cfg(test)]
+mod clock;
 pub mod deal;
 pub mod estimate;
 pub mod ledger;

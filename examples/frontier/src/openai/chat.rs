@@ -53,14 +53,18 @@ fn complete(stand_in: &StandIn, received: &Received) -> Result<Response, Refusal
     let answer = Answer::to(&ask, &stand_in.desk);
     let answers: Vec<Answer> = (0..count).map(|index| answer.choice(index, &ask)).collect();
     let error = server_error(received.trouble());
-    if fields::flag(body, "stream")? == Some(true) {
+    let response = if fields::flag(body, "stream")? == Some(true) {
         let events = envelope.events(&answers, error);
-        return Ok(received.stream(events, stand_in.pace));
-    }
-    received.whole(Whole {
-        body: envelope.whole(&answers),
-        error,
-    })
+        received.stream(events, stand_in.pace)
+    } else {
+        received.whole(Whole {
+            body: envelope.whole(&answers),
+            error,
+        })?
+    };
+    let written = answers.iter().map(Answer::tokens).sum();
+    stand_in.bill.charge(ask.prompt.tokens(), written);
+    Ok(response)
 }
 
 fn read(body: &Map<String, Value>) -> Result<Ask, Refusal> {

@@ -54,6 +54,26 @@ async fn what_came_is_shown_with_headers_and_body_until_it_is_forgotten() {
 }
 
 #[tokio::test]
+async fn what_was_answered_is_charged_for_and_what_was_refused_is_not() {
+    let provider = Provider::start().await;
+    let plan = json!({"fault": "status=500"});
+    assert_eq!(answer(provider.post("/control/faults", &plan)).await.0, 200);
+    assert_eq!(answer(provider.chat(&ask(CLEAR))).await.0, 500);
+    let (_, chat) = answer(provider.chat(&ask(CLEAR))).await;
+    let (_, message) = answer(provider.messages(&ask(CLEAR))).await;
+    let (_, bill) = answer(provider.client.get(provider.url("/control/bill"))).await;
+    assert_eq!(bill["answers"], 2);
+    let sum = |chat: &Value, message: &Value| chat.as_u64().unwrap() + message.as_u64().unwrap();
+    let (chat, message) = (&chat["usage"], &message["usage"]);
+    let input = sum(&chat["prompt_tokens"], &message["input_tokens"]);
+    let output = sum(&chat["completion_tokens"], &message["output_tokens"]);
+    assert_eq!(
+        (&bill["input_tokens"], &bill["output_tokens"]),
+        (&json!(input), &json!(output))
+    );
+}
+
+#[tokio::test]
 async fn what_limits_headers_tell_can_be_set() {
     let provider = Provider::start().await;
     let limits = json!({"remaining_requests": 0, "reset_tokens_ms": 1500});
