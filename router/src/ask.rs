@@ -14,6 +14,7 @@ mod tools;
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
+use weir_cascade::Asked;
 
 use crate::wire::Wire;
 pub(crate) use content::{Image, Message, Part, Role};
@@ -137,6 +138,19 @@ impl Ask {
         match &self.input {
             Input::Chat(messages) => messages,
             Input::Text(_) | Input::Tokens(_) | Input::Many(_) => &[],
+        }
+    }
+
+    /// What the cascade wants to know of it.
+    pub fn asked(&self) -> Asked {
+        Asked {
+            json: self.form.is_json(),
+            tools: !self.tools.is_empty() && self.tool_choice != ToolChoice::None,
+            options: matches!(self.form, Form::Choice(_)),
+            thinking: false,
+            choices: self.choices,
+            max_tokens: self.max_tokens,
+            prompt_tokens: self.prompt_estimate(),
         }
     }
 

@@ -30,7 +30,7 @@ use weir_policy::tier::Tier;
 use weir_policy::validate::Settings;
 
 use crate::answer::{Begin, End, Event, Piece, Stop, Usage};
-use crate::ask::{Ask, Form, ToolChoice};
+use crate::ask::Ask;
 use crate::balance::mixed;
 use crate::credentials::Credentials;
 use crate::decision::{Decision, Outcome};
@@ -354,13 +354,8 @@ impl Pursuit<'_> {
         // What fills less than the client asked for is cut, by the policy.
         let is_capped = |asked: u32| most.is_some_and(|most| most < asked);
         Asked {
-            json: ask.form.is_json(),
-            tools: !ask.tools.is_empty() && ask.tool_choice != ToolChoice::None,
-            options: matches!(ask.form, Form::Choice(_)),
-            thinking: false,
-            choices: ask.choices,
-            prompt_tokens: ask.prompt_estimate(),
             max_tokens: ask.max_tokens.filter(|asked| !is_capped(*asked)),
+            ..ask.asked()
         }
     }
 }

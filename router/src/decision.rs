@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
+use weir_cascade::Skipping;
 use weir_crds::{Money, Period};
 
 use crate::answer::Event;
@@ -53,6 +54,8 @@ pub(crate) struct State {
     pub redacted: Option<u32>,
     /// How the tiers were chosen.
     pub routed: Routed,
+    /// Whether the first tier is worth trying; nothing where nobody has learnt to tell.
+    pub skipping: Option<Skipping>,
     /// The tiers in the order of the plan.
     pub plan: Vec<Step>,
     /// The policy's other tiers.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Serialize;
-use weir_cascade::Task;
+use weir_cascade::{Skipping, Task};
 use weir_crds::Money;
 
 use crate::decision::{AttemptLine, BudgetNote, Outcome, Routed, State, Step};
@@ -46,6 +46,9 @@ pub(crate) struct Record {
     pub plan: Vec<Step>,
     /// The policy's other tiers.
     pub passed_over: Vec<Step>,
+    /// Whether the first tier was worth trying, by the prompt alone, and what was drawn; nothing where nobody has learnt
+    /// to tell.
+    pub skipping: Option<Skipping>,
     /// The chance of a shadow, and whether there is one; nothing where no coin is thrown.
     pub pi: Option<f64>,
     pub coin: Option<bool>,
@@ -113,6 +116,7 @@ impl Record {
             route: state.routed.clone(),
             plan: state.plan.clone(),
             passed_over: state.passed_over.clone(),
+            skipping: state.skipping,
             pi: None,
             coin: None,
             attempts: state.attempts.clone(),

@@ -6,6 +6,7 @@
 
 pub(crate) mod facts;
 mod pin;
+mod skipping;
 
 use std::time::Duration;
 
@@ -29,6 +30,7 @@ use crate::sticky::Conversation;
 use crate::wire::Wire;
 use facts::Gathered;
 pub(crate) use pin::PIN;
+use skipping::skipped;
 
 /// A worker tokenizes megabytes in less; one that is too busy for that is not waited for.
 const LONGEST_COUNT: Duration = Duration::from_millis(500);
@@ -76,8 +78,22 @@ impl Crossing<'_> {
         match all.steps().len() {
             0 | 1 => Ok(all),
             _ if self.ask.wire == Wire::Embeddings => Ok(all),
-            _ => Ok(Box::pin(self.classified()).await.unwrap_or(all)),
+            _ => match Box::pin(self.classified()).await {
+                Some(plan) => Ok(plan),
+                None => Ok(self.skipping(all)),
+            },
         }
+    }
+
+    /// Where nothing else says where to begin: not with a tier that is not worth trying.
+    fn skipping(&self, plan: Plan) -> Plan {
+        let Some(skip) = &self.settings().skip else {
+            return plan;
+        };
+        let coin = draw(&format!("skip {}", self.decision.id));
+        let (plan, skipping) = skipped(skip, plan, self.ask, coin);
+        self.decision.state().skipping = skipping;
+        plan
     }
 
     /// The first rule that matches, and why. Where none does, what was estimated goes into the record.

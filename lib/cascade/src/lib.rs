@@ -28,6 +28,7 @@ mod histogram;
 mod schema;
 mod score;
 mod signals;
+mod skip;
 mod task;
 mod window;
 
@@ -40,4 +41,5 @@ pub use fitted::{FEATURES, Fitted, Unfit, WEIGHTS};
 pub use schema::fits;
 pub use score::{bound, score};
 pub use signals::{Signal, Signals};
+pub use skip::{SKIP_FEATURES, SKIP_WEIGHTS, Skip, Skipping};
 pub use task::{Asked, Task};

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use regex::Regex;
 use serde_json::Value;
-use weir_cascade::{Config, HoldBack, Signals};
+use weir_cascade::{Config, HoldBack, Signals, Skip};
 use weir_crds::{
     Fraction, HeaderValues, HoldBackMode, Limits, OnAllUnsure, Retries, RoutePolicySpec, Sticky,
     is_entry_name, is_object_name, reasons, value,
@@ -76,6 +76,8 @@ pub struct Settings {
     pub is_sticky: bool,
     /// The tier whose score was found to tell nothing.
     pub useless: Option<String>,
+    /// By which the first tier is passed over for some prompts; nothing until its weights were learnt.
+    pub skip: Option<Skip>,
 }
 
 impl Settings {
@@ -194,6 +196,7 @@ pub fn settings(spec: &RoutePolicySpec) -> Result<Settings, Vec<Problem>> {
         records: check.records(spec),
         is_sticky: spec.sticky == Sticky::Conversation,
         useless: None,
+        skip: None,
     };
     match check.problems.is_empty() {
         true => Ok(settings),

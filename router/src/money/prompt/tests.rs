@@ -1,3 +1,5 @@
+//! What prompts are taken to come to at most, by what is in them.
+
 use super::*;
 use crate::attempt::test_endpoint;
 use crate::decode::decode;
