@@ -44,16 +44,15 @@ class Ours:
         """`endpoints`: the name of a model, its provider and its port on this machine. There it is called otherwise."""
         self.endpoints, self.asks_for = endpoints, asks_for
 
+    def policy(self, model, provider, at):
+        endpoint = {"provider": provider, "model": self.asks_for, "baseUrl": f"http://127.0.0.1:{at}{PROVIDERS[provider]}"}
+        return {
+            "apiVersion": "weir.dev/v1alpha1", "kind": "RoutePolicy", "metadata": {"name": model.lower(), "generation": 1},
+            "spec": {"models": [model], "tiers": [{"name": "one", "endpoint": endpoint}]},
+        }
+
     def command(self, port, folder):
-        policies = [
-            {
-                "apiVersion": "weir.dev/v1alpha1", "kind": "RoutePolicy", "metadata": {"name": model.lower(), "generation": 1},
-                "spec": {"models": [model], "tiers": [{"name": "one", "endpoint": {
-                    "provider": provider, "model": self.asks_for, "baseUrl": f"http://127.0.0.1:{at}{PROVIDERS[provider]}",
-                }}]},
-            }
-            for model, provider, at in self.endpoints
-        ]
+        policies = [self.policy(*endpoint) for endpoint in self.endpoints]
         (folder / "world").write_text(json.dumps({"policies": policies, "deployments": [], "last_good": {}, "replicas": {}}))
         (folder / "kubeconfig").write_text(json.dumps({
             "apiVersion": "v1", "kind": "Config", "current-context": "none", "users": [],
@@ -68,7 +67,8 @@ class Ours:
 
     def is_there(self, port):
         """It listens before it knows what to serve."""
-        with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/v1/models", timeout=5) as models:
+        asked = urllib.request.Request(f"http://127.0.0.1:{port}/v1/models", headers={"authorization": "Bearer none"})
+        with contextlib.suppress(OSError), urllib.request.urlopen(asked, timeout=5) as models:
             return len(json.load(models)["data"]) == len(self.endpoints)
         return False
 

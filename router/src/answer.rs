@@ -31,6 +31,8 @@ pub(crate) struct Begin {
     pub attempts: String,
     /// Given although the tier was not sure, because those above failed.
     pub is_unsure: bool,
+    /// It stands in the place of another, for which a budget had too little left.
+    pub is_local: bool,
     /// Request fields that were left out.
     pub dropped: Vec<String>,
     /// What is known of the prompt by then; nothing where the tier counts at the end only.

@@ -4,18 +4,17 @@
 //! is said here. So nothing is lost on the same wire, and what another wire cannot say is named in
 //! [`Ask::beyond_at`].
 
+mod beginning;
 mod beyond;
 mod content;
 mod form;
+mod hosted;
 mod tools;
 
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
-use sha2::{Digest, Sha256};
 
-use crate::balance::first_number;
-use crate::record::clipped;
 use crate::wire::Wire;
 pub(crate) use content::{Image, Message, Part, Role};
 pub(crate) use form::Form;
@@ -127,36 +126,6 @@ impl Ask {
     pub fn choices_each(&self) -> u32 {
         let prompts = u32::try_from(self.prompts().len()).unwrap_or(u32::MAX);
         (self.choices / prompts.max(1)).max(1)
-    }
-
-    /// What a replica may remember of the conversation: a number for its beginning, the first words of the
-    /// user included, which stays as it goes on. Nothing where every prompt stands alone.
-    pub fn beginning(&self) -> Option<u64> {
-        /// Of a text without turns.
-        const FIRST_BYTES: usize = 1024;
-        if self.wire == Wire::Embeddings {
-            return None;
-        }
-        let mut digest = Sha256::new();
-        match &self.input {
-            Input::Chat(messages) => {
-                for message in messages {
-                    digest.update(message.role.word());
-                    digest.update(message.text());
-                    if message.role == Role::User {
-                        break;
-                    }
-                }
-            }
-            Input::Text(text) => digest.update(clipped(text, FIRST_BYTES)),
-            Input::Tokens(tokens) => {
-                for token in tokens.iter().take(FIRST_BYTES / 4) {
-                    digest.update(token.to_le_bytes());
-                }
-            }
-            Input::Many(_) => return None,
-        }
-        Some(first_number(&digest.finalize()))
     }
 
     /// Whether nothing is to be written: the prompt is only read.

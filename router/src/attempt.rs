@@ -30,6 +30,7 @@ use weir_policy::validate::Settings;
 
 use crate::answer::{Begin, End, Event, Piece, Stop, Usage};
 use crate::ask::{Ask, Form, ToolChoice};
+use crate::balance::mixed;
 use crate::credentials::Credentials;
 use crate::decision::{Decision, Outcome};
 use crate::refusal::{Failure, Refusal};
@@ -253,6 +254,9 @@ impl Pursuit<'_> {
         let retries = &self.settings.retries;
         self.trail = Trail::default();
         let mut tries = 0;
+        let policy = self.decision.state().policy.clone();
+        let of = (policy.as_str(), tier.name());
+        self.shared.dampers.ask(of, Instant::now());
         loop {
             let attempt = Attempt::new(config.clone(), self.asked());
             let room = self.shared.answers.part();
@@ -266,7 +270,8 @@ impl Pursuit<'_> {
             // Whoever asked for time is not asked again where somebody else can be.
             let is_fresh = self.has_fresh_replica(tier);
             let wait = wait.map(|wait| if is_fresh { Duration::ZERO } else { wait });
-            let pause = wait.and_then(|wait| pause(wait, tries));
+            let [_, draw] = self.decision.draws(tries as usize);
+            let pause = wait.and_then(|wait| pause(wait, tries, mixed(draw)));
             let needed = match &ended {
                 // It would hang again; and another silence must leave time for the tier above.
                 Failure::Silent { .. } if !is_fresh => return Err(Ended::Failed(ended)),
@@ -280,6 +285,10 @@ impl Pursuit<'_> {
             else {
                 return Err(Ended::Failed(ended));
             };
+            if !self.shared.dampers.try_again(of, Instant::now()) {
+                self.shared.metrics.damped(of);
+                return Err(Ended::Failed(ended));
+            }
             sleep_until(until).await;
         }
     }
@@ -295,6 +304,7 @@ impl Pursuit<'_> {
         Begin {
             tier: tier.name().to_owned(),
             attempts,
+            is_local: self.frugality.is_bound && !self.has_above,
             dropped,
             ..Begin::default()
         }

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::answer::{Begin, End, Piece};
+use crate::answer::{Begin, End, Piece, Stop, weight};
 use crate::room::Room;
 pub(crate) use key::{Key, Models, key};
 pub(crate) use recording::{Recording, Terms};
@@ -191,7 +191,21 @@ impl Answer {
     /// About how much memory it takes.
     fn bytes(&self) -> usize {
         let pieces: usize = self.pieces.iter().map(Piece::bytes).sum();
-        size_of::<Self>() + size_of::<Kept>() + pieces
+        let Begin {
+            tier,
+            attempts,
+            dropped,
+            ..
+        } = &self.begin;
+        let told = dropped.iter().chain([tier, attempts, &self.decision]);
+        let told: usize = told.map(|text| size_of::<String>() + text.len()).sum();
+        let stops = self.end.stops.iter().map(|stop| match stop {
+            Stop::Sequence(Some(text)) => size_of::<Stop>() + text.len(),
+            _ => size_of::<Stop>(),
+        });
+        let native = self.end.native.as_ref().map_or(0, weight);
+        let end = native + stops.sum::<usize>();
+        size_of::<Self>() + size_of::<Kept>() + told + pieces + end
     }
 }
 

@@ -17,6 +17,7 @@ use std::time::Duration;
 use axum::body::Body;
 use bytes::Bytes;
 use futures::stream;
+use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
@@ -307,8 +308,13 @@ fn append(list: &mut String, value: &Value) -> usize {
 }
 
 /// One event of a stream that has no names for its events.
-fn data(value: &Value) -> String {
-    format!("data: {value}\n\n")
+fn data(value: &impl Serialize) -> String {
+    format!("data: {}\n\n", text(value))
+}
+
+/// Of what is ours and can be written.
+fn text(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -112,6 +112,14 @@ impl Endpoints {
         })
     }
 
+    /// Fails while [`Self::enter`] would be refused at once.
+    pub fn may_enter(&self, endpoint: &Endpoint, tier: &str) -> Result<(), Failure> {
+        let now = Instant::now();
+        let known = self.known(endpoint, now);
+        let at = (tier, endpoint.model.as_str());
+        known.record().is_closed(now, at)
+    }
+
     fn known(&self, endpoint: &Endpoint, now: Instant) -> Arc<Known> {
         let key = key_of(endpoint);
         let mut all = lock(&self.known);

@@ -17,7 +17,7 @@
 //! by `circuit` and `throttle`), `replicas` (connections, least busy first), `load` (what is in
 //! hand), `wire` (what upstreams understand of what clients say), `language` (of a text), `refusal`
 //! (every way not to answer), `money` (what may be spent at endpoints, and what is), `flights` (asks under one key), `cache` (answers
-//! that are given again), `balance` (which replica), `hold` (while there is none), `sticky` (conversations that were raised), `kept` (what
+//! that are given again), `balance` (which replica), `damper` (how often one is tried again), `hold` (while there is none), `sticky` (conversations that were raised), `kept` (what
 //! can be asked about decisions), `counterfactual` (what an answer would have cost elsewhere), `feedback`, `store` (records on their way
 //! out), `spans`, `shared` and `metrics`; `phases` is for measuring alone.
 
@@ -32,6 +32,7 @@ mod cache;
 mod circuit;
 mod counterfactual;
 mod credentials;
+mod damper;
 mod decision;
 mod decode;
 mod dial;

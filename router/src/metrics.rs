@@ -101,6 +101,7 @@ pub(crate) struct Metrics {
     pub feedback: Family<FeedbackLabels, Counter>,
     pub records: Family<RecordLabels, Counter>,
     pub limited: Family<LimitLabels, Counter>,
+    retries_damped: Family<TierLabels, Counter>,
     pub cache_lookups: Family<LookupLabels, Counter>,
     pub cache_bytes: Gauge,
     pub running: Gauge,
@@ -123,6 +124,7 @@ impl Metrics {
             feedback: Family::default(),
             records: Family::default(),
             limited: Family::default(),
+            retries_damped: Family::default(),
             cache_lookups: Family::default(),
             cache_bytes: Gauge::default(),
             running: Gauge::default(),
@@ -179,12 +181,26 @@ impl Metrics {
         ours
     }
 
+    /// A tier is not tried again, because too many are.
+    pub fn damped(&self, (policy, tier): (&str, &str)) {
+        let labels = TierLabels {
+            policy: policy.to_owned(),
+            tier: tier.to_owned(),
+        };
+        self.retries_damped.get_or_create(&labels).inc();
+    }
+
     /// Of asks that no tier was asked for.
     fn register_spared(&self, registry: &mut Registry) {
         registry.register(
             "limited",
             "Asks refused by a limit of their policy, by which",
             self.limited.clone(),
+        );
+        registry.register(
+            "retries_damped",
+            "Tries again that a tier did not get because it had too many",
+            self.retries_damped.clone(),
         );
         registry.register(
             "cache_lookups",

@@ -36,11 +36,8 @@ use crate::wire::Wire;
 use crate::world::World;
 use purse::Purse;
 pub(crate) use purse::Short;
-pub(crate) use reservation::Reservation;
+pub(crate) use reservation::{Aside, Reservation};
 pub(crate) use within::within;
-
-/// Whoever grants and has let an ask wait in vain is not waited for again until it is heard, or so long.
-const SILENCE: Duration = Duration::from_secs(30);
 
 /// The purses of all policies with budgets; clones are the same.
 #[derive(Clone)]
@@ -53,7 +50,7 @@ struct Inner {
     /// How long a call may wait for the next slice.
     patience: Duration,
     state: Mutex<State>,
-    /// Something was granted.
+    /// Something was granted, or given back by a call.
     news: watch::Sender<()>,
     /// A call waits, somebody has a purse that had none, or nothing more is spent.
     need: Notify,
@@ -127,6 +124,7 @@ impl Purses {
             if let Some(ledgers) = ledgers.get(policy) {
                 purse.hear(ledgers, &self.0.run);
                 purse.silent_until = None;
+                purse.still_until = None;
             }
         }
         drop(state);
@@ -178,27 +176,28 @@ impl Purses {
         all.collect()
     }
 
-    /// Puts `amount` aside in every budget of the policy, or in none. Where the next slice may have
-    /// enough it is waited for, until `until` at the latest.
+    /// Puts `amount` aside in every budget of the policy, or in none. Where the next slice, or what calls in
+    /// flight give back, may be enough, that is waited for, until `until` at the latest.
     pub async fn reserve(
         &self,
         (policy, settings): (&str, &Settings),
         amount: Money,
         until: Instant,
-    ) -> Result<Reservation, Short> {
+    ) -> Result<Aside, Short> {
         let until = until.min(Instant::now() + self.0.patience);
         let mut news = self.0.news.subscribe();
         let mut waiting = None;
         loop {
             let short = match self.try_reserve(policy, settings, amount) {
-                Ok(reservation) => return Ok(reservation),
+                Ok(reservation) => return Ok(Aside::new(reservation)),
                 Err(short) if !short.may_come => return Err(short),
                 Err(short) => short,
             };
             waiting.get_or_insert_with(|| self.wait(policy, amount));
             if timeout_at(until, news.changed()).await.is_err() {
+                let now = self.now();
                 if let Some(purse) = self.state().policies.get_mut(policy) {
-                    purse.silent_until = Some(Instant::now() + SILENCE);
+                    purse.waited(amount, now);
                 }
                 return Err(short);
             }
@@ -338,7 +337,7 @@ pub(crate) fn start(
 /// The most that the ask may cost at the endpoint.
 pub(crate) fn most_of(ask: &Ask, endpoint: &Endpoint) -> Money {
     let call = Call {
-        prompt_tokens: prompt::most_tokens(ask),
+        prompt_tokens: prompt::most_tokens(ask, endpoint),
         max_tokens: ask.max_tokens,
         is_read_only: ask.is_read_only() || ask.wire == Wire::Embeddings,
         choices: ask.choices,

@@ -65,6 +65,7 @@ pub(crate) struct Wanted<'a> {
 pub(crate) struct Lease {
     pub address: SocketAddr,
     pub channel: Channel,
+    pub began: Instant,
     pool: Pool,
 }
 
@@ -111,6 +112,7 @@ impl Pool {
         Some(Lease {
             address,
             channel: replica.channel.clone(),
+            began: Instant::now(),
             pool: self.clone(),
         })
     }
@@ -158,16 +160,16 @@ impl Pool {
             .sum()
     }
 
-    /// What came of an attempt.
-    pub fn failed(&self, address: SocketAddr, failure: &Failure) {
+    /// What came of an attempt that began then. To say it twice is to say it once.
+    pub fn failed(&self, (address, began): (SocketAddr, Instant), failure: &Failure) {
         if let Some(replica) = self.lock().get_mut(&address) {
-            replica.health.failed(failure, Instant::now());
+            replica.health.failed(failure, (began, Instant::now()));
         }
     }
 
-    pub fn answered(&self, address: SocketAddr) {
+    pub fn answered(&self, (address, began): (SocketAddr, Instant)) {
         if let Some(replica) = self.lock().get_mut(&address) {
-            replica.health.answered();
+            replica.health.answered(began);
         }
     }
 
@@ -290,10 +292,10 @@ mod tests {
         let (pool, [one, two]) = (Pool::default(), addresses());
         assert_eq!(pick(&pool, &[one]), two);
         assert_eq!(pick(&pool, &[two]), one);
-        pool.failed(one, &Failure::Lost { tier: "t".into() });
+        pool.failed((one, Instant::now()), &Failure::Lost { tier: "t".into() });
         assert_eq!(pick(&pool, &[]), two);
         assert_eq!(pick(&pool, &[two]), one, "it was not tried");
-        pool.answered(one);
+        pool.answered((one, Instant::now()));
         let none = pool.pick(&[], &BTreeSet::new(), Wanted::default());
         assert!(none.is_none());
     }

@@ -76,7 +76,7 @@ impl Crossing<'_> {
         match all.steps().len() {
             0 | 1 => Ok(all),
             _ if self.ask.wire == Wire::Embeddings => Ok(all),
-            _ => Ok(self.classified().await.unwrap_or(all)),
+            _ => Ok(Box::pin(self.classified()).await.unwrap_or(all)),
         }
     }
 
@@ -95,7 +95,7 @@ impl Crossing<'_> {
                     until: self.until.min(Instant::now() + LONGEST_COUNT),
                     ..self.inquiry()
                 };
-                let length = match inquiry.tokens(&self.settings().tiers[0]).await {
+                let length = match Box::pin(inquiry.tokens(&self.settings().tiers[0])).await {
                     Ok(tokens) => Length::Tokens(tokens),
                     Err(unanswered) => {
                         note = format!("prompt estimated, {unanswered}");

@@ -65,7 +65,8 @@ async fn ask(State(shared): State<Arc<Shared>>, wire: Wire, request: Request) ->
     // Kept until the outcome of a refusal is written.
     let (parts, body) = request.into_parts();
     let mut body = Incoming::new(body, &parts);
-    let answered = asking::answer(wire, &parts, &mut body, unsettled.clone());
+    // In a place of its own: on its way through the layers of the server it is moved often.
+    let answered = Box::pin(asking::answer(wire, &parts, &mut body, unsettled.clone()));
     let answered = answered.instrument(span).await;
     let standings = unsettled.standings.get().cloned().unwrap_or_default();
     let mut response = match answered {

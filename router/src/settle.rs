@@ -128,36 +128,41 @@ impl Unsettled {
 
     /// One log line, and attributes of the ask's span.
     fn tell(&self, record: &Record) {
-        let attempts = serde_json::to_string(&record.attempts).unwrap_or_default();
-        let route = record.route.line();
-        let tier = record.tier.as_deref().unwrap_or_default();
-        let entered = self.span.enter();
-        tracing::info!(
-            target: "weir_router::decision",
-            id = record.id,
-            model = record.model,
-            policy = record.policy,
-            generation = record.generation,
-            tenant = record.tenant,
-            wire = record.wire,
-            streamed = record.streamed,
-            private = record.private,
-            route,
-            plan = names(&record.plan),
-            dropped = record.dropped.join(","),
-            attempts,
-            outcome = record.outcome,
-            tier,
-            status = record.status.unwrap_or(200),
-            cost = record.cost,
-            first_byte_ms = record.first_byte_ms,
-            total_ms = record.total_ms,
-            "decided"
-        );
-        drop(entered);
-        // After the line, which would say everything twice otherwise.
+        if tracing::enabled!(target: "weir_router::decision", tracing::Level::INFO) {
+            say(record);
+        }
         spans::tell(&self.span, record);
     }
+}
+
+/// One log line. It says all of the ask itself, and not once more by its span.
+fn say(record: &Record) {
+    let attempts = serde_json::to_string(&record.attempts).unwrap_or_default();
+    let route = record.route.line();
+    let tier = record.tier.as_deref().unwrap_or_default();
+    tracing::info!(
+        target: "weir_router::decision",
+        parent: None,
+        id = record.id,
+        model = record.model,
+        policy = record.policy,
+        generation = record.generation,
+        tenant = record.tenant,
+        wire = record.wire,
+        streamed = record.streamed,
+        private = record.private,
+        route,
+        plan = names(&record.plan),
+        dropped = record.dropped.join(","),
+        attempts,
+        outcome = record.outcome,
+        tier,
+        status = record.status.unwrap_or(200),
+        cost = record.cost,
+        first_byte_ms = record.first_byte_ms,
+        total_ms = record.total_ms,
+        "decided"
+    );
 }
 
 fn names(steps: &[Step]) -> String {

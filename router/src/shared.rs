@@ -17,6 +17,7 @@ use crate::admit::Places;
 use crate::args::Args;
 use crate::cache::Cache;
 use crate::credentials::{Credentials, Roots};
+use crate::damper::Dampers;
 use crate::decode::Bounds;
 use crate::dial::Dialler;
 use crate::endpoints::Endpoints;
@@ -57,6 +58,8 @@ pub(crate) struct Shared {
     pub places: Arc<Places>,
     /// What was asked in the last minute.
     pub limits: Arc<Limits>,
+    /// Of tries again.
+    pub dampers: Dampers,
     /// Answers that may be given again.
     pub cache: Arc<Cache>,
     pub bodies: Bounds,
@@ -114,6 +117,7 @@ impl Shared {
             asks: Arc::new(Semaphore::new(args.max_asks)),
             places: Arc::default(),
             limits: Arc::default(),
+            dampers: Dampers::default(),
             cache: Arc::new(Cache::new(args.max_cache_bytes)),
             bodies: Bounds::new(args),
             ids,
@@ -227,6 +231,7 @@ async fn follow(shared: Weak<Shared>, mut views: watch::Receiver<Arc<View>>, tol
             shared.release(deployment);
         }
         shared.limits.keep(&view.table);
+        shared.dampers.sweep(Instant::now());
         shared.cache.sweep(Instant::now());
         let kept = i64::try_from(shared.cache.bytes()).unwrap_or(i64::MAX);
         shared.metrics.cache_bytes.set(kept);
@@ -276,5 +281,8 @@ pub(crate) fn hashed(name: &str) -> String {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    digits
+        .filter_map(|digit| char::from_digit(digit.into(), 16))
+        .collect()
 }

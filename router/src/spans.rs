@@ -19,12 +19,12 @@ pub(crate) fn ask(wire: Wire, id: &str) -> Span {
         gen_ai.operation.name = operation(wire),
         gen_ai.provider.name = field::Empty,
         gen_ai.request.model = field::Empty,
-        gen_ai.response.id = id,
+        gen_ai.response.id = field::Empty,
         gen_ai.response.model = field::Empty,
         gen_ai.usage.input_tokens = field::Empty,
         gen_ai.usage.output_tokens = field::Empty,
         weir.decision = id,
-        weir.wire = wire.word(),
+        weir.wire = field::Empty,
         weir.policy = field::Empty,
         weir.generation = field::Empty,
         weir.route = field::Empty,
@@ -37,6 +37,11 @@ pub(crate) fn ask(wire: Wire, id: &str) -> Span {
 
 /// Says on the span of an ask what its record says.
 pub(crate) fn tell(span: &Span, record: &Record) {
+    if !traces::is_seen(span) {
+        return;
+    }
+    span.record("gen_ai.response.id", &record.id);
+    span.record("weir.wire", record.wire);
     span.record("weir.policy", &record.policy);
     span.record("weir.generation", record.generation);
     span.record("weir.route", record.route.line());
@@ -82,6 +87,9 @@ pub(crate) fn attempt(tier: &str, whom: &Whom) -> Span {
 
 /// Says on the span of an attempt how it ended.
 pub(crate) fn attempted(span: &Span, line: &AttemptLine) {
+    if !traces::is_seen(span) {
+        return;
+    }
     if let Some(replica) = line.replica {
         span.record("server.address", replica.ip().to_string());
     }

@@ -14,11 +14,13 @@ mod responses;
 mod row;
 mod same;
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value};
 use weir_crds::Provider;
 use weir_policy::tier::{Endpoint, Tier};
 
-pub(crate) use chat::limit_field;
+pub(crate) use chat::{LIMITS, limit_field};
 pub(crate) use messages::{anthropic_effort, is_blank};
 pub(crate) use row::{Row, Treatment};
 pub(crate) use same::{row_of, said, spelled};
@@ -144,8 +146,8 @@ pub(crate) fn beyond(wire: Wire, body: &Map<String, Value>, upstream: Upstream) 
             continue;
         }
         match row.map_or(unknown, |row| row.at(upstream)) {
-            Treatment::Required => beyond.required.push(field),
-            Treatment::Advisory => beyond.advisory.push(field),
+            Treatment::Required => beyond.required.push(field.into_owned()),
+            Treatment::Advisory => beyond.advisory.push(field.into_owned()),
             Treatment::Carry | Treatment::Map => {}
         }
     }
@@ -154,18 +156,21 @@ pub(crate) fn beyond(wire: Wire, body: &Map<String, Value>, upstream: Upstream) 
 
 /// The fields that are there and not null. Of those whose members have rows of their own, the
 /// members by their dotted names.
-fn flat(wire: Wire, body: &Map<String, Value>) -> Vec<(String, &Value)> {
+fn flat(wire: Wire, body: &Map<String, Value>) -> Vec<(Cow<'_, str>, &Value)> {
+    let has_members = |field: &str| {
+        let mut rows = wire.rows().iter();
+        rows.any(|row| matches!(row.field.strip_prefix(field), Some(rest) if rest.starts_with('.')))
+    };
     let present = body.iter().filter(|(_, value)| !value.is_null());
     let mut fields = Vec::new();
     for (field, value) in present {
-        let prefix = format!("{field}.");
-        let has_members = wire.rows().iter().any(|row| row.field.starts_with(&prefix));
-        match (value, has_members) {
-            (Value::Object(members), true) => {
+        match value {
+            Value::Object(members) if has_members(field) => {
                 let present = members.iter().filter(|(_, value)| !value.is_null());
-                fields.extend(present.map(|(member, value)| (format!("{prefix}{member}"), value)));
+                let dotted = |member: &String| Cow::Owned(format!("{field}.{member}"));
+                fields.extend(present.map(|(member, value)| (dotted(member), value)));
             }
-            _ => fields.push((field.clone(), value)),
+            _ => fields.push((Cow::Borrowed(field.as_str()), value)),
         }
     }
     fields

@@ -14,6 +14,7 @@ from openai import AsyncOpenAI, OpenAI
 
 import chat  # noqa: F401
 import errors  # noqa: F401
+import bounds  # noqa: F401
 import frameworks  # noqa: F401
 import messages  # noqa: F401
 import older  # noqa: F401

@@ -18,6 +18,26 @@ const PROVIDERS: [(&str, &str, &str); 3] = [
 /// The key of the one policy that asks for one.
 const KEY: &str = "sk-of-this-test";
 
+const PRICE: &str = "price: { inputPerMillion: '3', outputPerMillion: '15' }";
+/// What policies are called, what stands before their endpoint, and what else they say.
+const POLICIES: [(&str, &str, &str); 6] = [
+    ("by", "", ""),
+    ("keyed", "", "auth: { keysSecretRef: { name: keys } }, "),
+    ("limited", "", "limits: { asksPerMinute: 20 }, "),
+    ("cached", "", "cache: { exact: 10m }, "),
+    (
+        "broke",
+        "",
+        "budget: [{ period: Month, limit: '0.000001', onExhausted: Reject }], ",
+    ),
+    (
+        "thrifty",
+        "{ name: small, deployment: { name: triage } }, ",
+        "budget: [{ period: Month, limit: '0.000001' }], \
+         rules: [{ name: all, when: {}, then: { start: one } }], ",
+    ),
+];
+
 /// Everything that runs; killed if the test fails before it ended.
 pub struct Up {
     child: Child,
@@ -92,12 +112,14 @@ fn files(stand_ins: &[SocketAddr]) -> String {
                      spec: { model: { source: 'file:///models/triage' } }\n"
             .to_owned();
     for ((name, provider, base), at) in PROVIDERS.iter().zip(stand_ins) {
-        let keyed = "auth: { keysSecretRef: { name: keys } }, ";
-        for (policy, auth) in [(format!("by-{name}"), ""), (format!("keyed-{name}"), keyed)] {
+        let endpoint = format!(
+            "{{ name: one, endpoint: {{ provider: {provider}, model: any, baseUrl: 'http://{at}{base}', {PRICE} }} }}"
+        );
+        for (policy, before, more) in POLICIES {
+            let policy = format!("{policy}-{name}");
             files.push_str(&format!(
                 "---\napiVersion: weir.dev/v1alpha1\nkind: RoutePolicy\nmetadata: {{ name: {policy} }}\n\
-                 spec: {{ models: [{policy}], {auth}tiers: [{{ name: one, endpoint: {{ provider: {provider}, \
-                 model: any, baseUrl: 'http://{at}{base}' }} }}] }}\n"
+                 spec: {{ models: [{policy}], {more}tiers: [{before}{endpoint}] }}\n"
             ));
         }
     }

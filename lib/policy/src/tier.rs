@@ -70,6 +70,8 @@ pub struct Endpoint {
     /// Where the client named none.
     pub default_output_tokens: Option<u32>,
     pub max_output_tokens: Option<u32>,
+    /// Its policy has one, so that every call must be told how long its answer may be.
+    pub has_budget: bool,
     pub price: Price,
     pub timeouts: Timeouts,
 }
@@ -113,6 +115,11 @@ pub const ANTHROPIC_WITHOUT_SAMPLING: &str = "2026-10-21";
 const ANTHROPIC_VERSION: &str = ANTHROPIC_WITHOUT_SAMPLING;
 
 impl Endpoint {
+    /// Whether a budget pays for what is asked of it.
+    pub fn is_counted(&self) -> bool {
+        self.has_budget && self.price != Price::default()
+    }
+
     /// What an Anthropic endpoint is asked for as its `anthropic-version`.
     pub fn anthropic_version(&self) -> &str {
         self.api_version.as_deref().unwrap_or(ANTHROPIC_VERSION)

@@ -146,7 +146,10 @@ pub fn validate(spec: &RoutePolicySpec) -> Vec<Problem> {
 
 /// What `spec` means, or every problem of it.
 pub fn settings(spec: &RoutePolicySpec) -> Result<Settings, Vec<Problem>> {
-    let mut check = Check::default();
+    let mut check = Check {
+        has_budget: !spec.budget.is_empty(),
+        ..Check::default()
+    };
     let json = serde_json::to_value(spec).unwrap_or(Value::Null);
     check.problems.extend(HONOURED.problems(&json));
     check.names("spec.models", spec.models.iter());
@@ -198,6 +201,7 @@ pub fn settings(spec: &RoutePolicySpec) -> Result<Settings, Vec<Problem>> {
 #[derive(Default)]
 struct Check {
     problems: Vec<Problem>,
+    has_budget: bool,
 }
 
 impl Check {

@@ -3,18 +3,23 @@
 //! The subscriber is the operating system process's: the first to start decides format and
 //! collector, the level is everybody's.
 
+mod once;
+
 use std::io::{IsTerminal, stderr};
 use std::panic;
 use std::sync::OnceLock;
 
 use anyhow::{Context, anyhow};
-use tracing_subscriber::filter::LevelFilter;
+use tracing::{Level, Metadata};
+use tracing_subscriber::filter::{FilterFn, LevelFilter, filter_fn};
+use tracing_subscriber::fmt::format::{DefaultFields, JsonFields};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
 
 use crate::args::{LogFormat, ProcessArgs};
 use crate::traces;
+use once::Once;
 
 static LEVEL: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
 
@@ -37,24 +42,35 @@ pub(crate) fn install(component: &'static str, args: &ProcessArgs) -> anyhow::Re
         fmt::layer()
             .with_writer(stderr)
             .with_ansi(stderr().is_terminal())
+            .fmt_fields(Once(DefaultFields::new()))
             .boxed()
     } else {
         let json = fmt::layer()
             .json()
             .flatten_event(true)
-            .with_span_list(false);
+            .with_span_list(false)
+            .fmt_fields(Once(JsonFields::new()));
         json.with_writer(stderr).boxed()
     };
     // Each layer has its own filter: who wants few lines still wants whole traces.
     let spans = traces::layer(component, args.otlp_endpoint.as_deref())?;
     let installed = tracing_subscriber::registry()
         .with(lines.with_filter(filter))
-        .with(spans.with_filter(LevelFilter::INFO))
+        .with(spans.with_filter(traced()))
         .try_init();
     if installed.is_ok() && LEVEL.set(handle).is_ok() {
         log_panics();
     }
     Ok(())
+}
+
+/// Spans, and of the lines in them those that somebody should look into.
+fn traced() -> FilterFn<impl Fn(&Metadata<'_>) -> bool> {
+    let is_traced = |what: &Metadata<'_>| match what.is_span() {
+        true => *what.level() <= Level::INFO,
+        false => *what.level() <= Level::WARN,
+    };
+    filter_fn(is_traced).with_max_level_hint(LevelFilter::INFO)
 }
 
 /// The directives in force.

@@ -37,9 +37,11 @@ impl Tasks {
         F: Future<Output = ()> + Send + 'static,
     {
         let shutdown = self.shutdown.clone();
+        // In a place of its own: what is moved into another future is in that twice.
+        let task = AssertUnwindSafe(Box::pin(task)).catch_unwind();
         let owned = async move {
             tokio::select! {
-                ended = AssertUnwindSafe(task).catch_unwind() => if let Err(panic) = ended {
+                ended = task => if let Err(panic) = ended {
                     tracing::error!(task = name, panic = panic_message(&*panic), "task panicked");
                 },
                 () = shutdown.over() => {}
@@ -55,9 +57,10 @@ impl Tasks {
         F: Future<Output = anyhow::Result<()>> + Send + 'static,
     {
         let tasks = self.clone();
+        let task = AssertUnwindSafe(Box::pin(task)).catch_unwind();
         let owned = async move {
             let ended = tokio::select! {
-                ended = AssertUnwindSafe(task).catch_unwind() => ended,
+                ended = task => ended,
                 () = tasks.shutdown.over() => return,
             };
             match ended {

@@ -42,6 +42,11 @@ pub fn inject(span: &Span, headers: &mut HeaderMap) {
     TraceContextPropagator::new().inject_context(&span.context(), &mut Outgoing(headers));
 }
 
+/// Whether anybody sees what is recorded of `span`.
+pub fn is_seen(span: &Span) -> bool {
+    span.context().span().is_recording()
+}
+
 /// Sets an attribute of `span` that is a list of words, which a field of `tracing` cannot be.
 pub fn set_words(span: &Span, name: &'static str, words: &[&'static str]) {
     let words = words.iter().map(|word| StringValue::from(*word)).collect();
@@ -80,7 +85,13 @@ where
     let tracer = provider.tracer("weir");
     // Lost only if another thread was first, and then its subscriber is the one installed.
     let _ = PROVIDER.set(provider);
-    Ok(tracing_opentelemetry::layer().with_tracer(tracer))
+    // Nothing asks for the context of the thread, and times and places are in the lines.
+    Ok(tracing_opentelemetry::layer()
+        .with_context_activation(false)
+        .with_tracked_inactivity(false)
+        .with_threads(false)
+        .with_location(false)
+        .with_tracer(tracer))
 }
 
 fn exporter(endpoint: &str) -> anyhow::Result<SpanExporter> {

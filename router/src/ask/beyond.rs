@@ -4,7 +4,7 @@ use serde_json::Value;
 use weir_policy::tier::{ANTHROPIC_WITHOUT_SAMPLING, Endpoint, Tier};
 
 use super::{Ask, Needed, Part, Role};
-use crate::wire::{self, Beyond, Upstream, Wire};
+use crate::wire::{self, Beyond, LIMITS, Upstream, Wire};
 
 /// What the list of an endpoint that is blind may call it: any wire's word for an image.
 const IMAGES: [&str; 4] = ["images", "image", "image_url", "input_image"];
@@ -16,6 +16,9 @@ impl Ask {
         let mut beyond = self.beyond(Upstream::of(tier));
         if let Some(endpoint) = tier.endpoint() {
             self.add_unsupported(endpoint, &mut beyond);
+            if endpoint.is_counted() {
+                beyond.required.extend(self.run_by_providers());
+            }
         }
         beyond
     }
@@ -54,7 +57,10 @@ impl Ask {
             if LOGPROBS.contains(&entry) && sent != self.wire && self.includes_logprobs() {
                 beyond.required.push("include".to_owned());
             }
-            for name in wire::spelled(entry, (upstream, sent)) {
+            let is_bound = |name: &&str| LIMITS.contains(name) || *name == "max_output_tokens";
+            let names = wire::spelled(entry, (upstream, sent)).into_iter();
+            // What a call may cost follows from it, so it goes out all the same.
+            for name in names.filter(|name| !(endpoint.has_budget && is_bound(name))) {
                 for (field, value) in wire::said((self.wire, &self.body), name, sent) {
                     let all = [&beyond.required, &beyond.advisory];
                     if all.into_iter().any(|known| known.contains(&field)) {

@@ -23,7 +23,9 @@ impl Pursuit<'_> {
         loop {
             let arrival = match self.within(tier, has_begun, source.next()).await {
                 Ok(arrival) => arrival,
-                Err(failure) if self.resume(tier, &mut source, &failure, has_begun).await => {
+                Err(failure)
+                    if Box::pin(self.resume(tier, &mut source, &failure, has_begun)).await =>
+                {
                     if let Some(at) = &self.trail.at {
                         line.moved(at.address);
                     }

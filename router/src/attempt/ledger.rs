@@ -131,6 +131,11 @@ impl<'a> Line<'a> {
 
     /// Writes the line as it is now.
     pub fn write(&mut self) {
+        self.count_up();
+        self.decision.state().attempts[self.index] = self.line.clone();
+    }
+
+    fn count_up(&mut self) {
         self.line.millis = self.millis();
         if !self.has_usage {
             // An endpoint that took the ask has read the prompt, whatever came of that.
@@ -143,7 +148,6 @@ impl<'a> Line<'a> {
             self.line.amount = self.amount(usage);
         }
         self.line.cost = self.line.amount.to_string();
-        self.decision.state().attempts[self.index] = self.line.clone();
     }
 
     /// Where nobody said how much there was of it, it has cost what was put aside.
@@ -186,9 +190,10 @@ impl<'a> Line<'a> {
 
 impl Drop for Line<'_> {
     fn drop(&mut self) {
-        self.write();
+        self.count_up();
         self.settle();
         spans::attempted(&self.span, &self.line);
+        self.decision.state().attempts[self.index] = std::mem::take(&mut self.line);
     }
 }
 

@@ -5,17 +5,13 @@ use weir_crds::OnExhausted;
 use weir_policy::tier::{Endpoint, Tier};
 
 use super::{Best, Ended, Pursuit};
-use crate::money::{Reservation, Short, most_of};
+use crate::money::{Aside, Short, most_of};
 use crate::refusal::{Failure, Refusal};
 
 impl Pursuit<'_> {
     /// Puts aside what the endpoint may take for the ask; waits a little for the next slice where this one
     /// is used up.
-    pub(super) async fn reserve(
-        &self,
-        tier: &Tier,
-        endpoint: &Endpoint,
-    ) -> Result<Reservation, Failure> {
+    pub(super) async fn reserve(&self, tier: &Tier, endpoint: &Endpoint) -> Result<Aside, Failure> {
         let purses = &self.shared.purses;
         let policy = self.decision.state().policy.clone();
         let amount = most_of(self.ask, endpoint);

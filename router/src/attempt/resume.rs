@@ -23,6 +23,7 @@ const LOOKED_FOR_EVERY: Duration = Duration::from_millis(100);
 /// Where the answer of a replica is being written.
 pub(super) struct At {
     pub address: SocketAddr,
+    pub began: Instant,
     pub revision: String,
     pub resumes: u32,
 }
@@ -48,7 +49,9 @@ impl Pursuit<'_> {
         let Some(kind) = self.shared.pool.kind(lost) else {
             return false;
         };
-        self.shared.pool.failed(lost, failure);
+        if let Some(at) = &self.trail.at {
+            self.shared.pool.failed((at.address, at.began), failure);
+        }
         let until = match has_begun {
             true => Instant::now() + self.settings.idle_timeout,
             false => Instant::now(),
@@ -73,16 +76,17 @@ impl Pursuit<'_> {
                 sleep(LOOKED_FOR_EVERY).await;
                 continue;
             };
-            let address = lease.address;
+            let (address, began) = (lease.address, lease.began);
             if let Some(at) = &mut self.trail.at {
                 at.address = address;
+                at.began = began;
                 at.resumes += 1;
             }
             self.trail.tried.insert(address);
             let going_on = source.go_on(lease, &kind, (&call, tier.adapter()), self.ask);
             match self.within(tier, has_begun, going_on).await {
                 Ok(()) => return true,
-                Err(failure) => self.shared.pool.failed(address, &failure),
+                Err(failure) => self.shared.pool.failed((address, began), &failure),
             }
         }
         false

@@ -84,11 +84,12 @@ impl Source {
 }
 
 /// How long to wait before try number `tries`, counted from 1; nothing where more was asked for
-/// than is worth a wait.
-pub(super) fn pause(asked_for: Duration, tries: u32) -> Option<Duration> {
+/// than is worth a wait. Half of the pause is by lot, so that those who failed together come back apart.
+pub(super) fn pause(asked_for: Duration, tries: u32, draw: u64) -> Option<Duration> {
     let doublings = 2_u32.saturating_pow(tries.saturating_sub(1));
-    let backoff = FIRST_PAUSE.saturating_mul(doublings).min(LONGEST_PAUSE);
-    (asked_for <= LONGEST_PAUSE).then(|| asked_for.max(backoff))
+    let half = FIRST_PAUSE.saturating_mul(doublings).min(LONGEST_PAUSE) / 2;
+    let lot = half.mul_f64(draw as f64 / u64::MAX as f64);
+    (asked_for <= LONGEST_PAUSE).then(|| asked_for.max(half) + lot)
 }
 
 /// What is needed to ask an endpoint, and the leave to do so.
@@ -158,19 +159,16 @@ impl Pursuit<'_> {
     }
 
     pub(super) async fn once(&mut self, tier: &Tier, gate: Gate) -> Result<(), Ended> {
-        match tier {
+        let call = match tier {
             Tier::Inside(inside) => match inside.target() {
-                Target::Deployment { name, .. } => self.at_replica(tier, name, gate).await,
-                Target::Endpoint(endpoint) => {
-                    let call = (endpoint.as_ref(), Reach::Inside);
-                    self.at_endpoint(tier, call, gate).await
+                Target::Deployment { name, .. } => {
+                    return Box::pin(self.at_replica(tier, name, gate)).await;
                 }
+                Target::Endpoint(endpoint) => (endpoint.as_ref(), Reach::Inside),
             },
-            Tier::Outside(outside) => {
-                let call = (outside.endpoint(), Reach::Outside);
-                self.at_endpoint(tier, call, gate).await
-            }
-        }
+            Tier::Outside(outside) => (outside.endpoint(), Reach::Outside),
+        };
+        Box::pin(self.at_endpoint(tier, call, gate)).await
     }
 
     async fn at_replica(&mut self, tier: &Tier, deployment: &str, gate: Gate) -> Result<(), Ended> {
@@ -181,6 +179,7 @@ impl Pursuit<'_> {
         self.trail.tried.insert(lease.address);
         self.trail.at = Some(At {
             address: lease.address,
+            began: lease.began,
             revision: revision.clone(),
             resumes: 0,
         });
@@ -212,7 +211,7 @@ impl Pursuit<'_> {
                 _ => Source::Worker(Box::new(worker::open(lease, call, self.ask).await?)),
             })
         };
-        let opening = opening.instrument(line.span());
+        let opening = Box::pin(opening.instrument(line.span()));
         let ended = match self.within(tier, false, opening).await {
             Ok(source) => self.flow(tier, source, gate, &mut line).await,
             Err(failure) => {
@@ -223,10 +222,11 @@ impl Pursuit<'_> {
         // One more can be taken.
         self.shared.release(deployment);
         if let Some(at) = &self.trail.at {
+            let attempt = (at.address, at.began);
             match &ended {
-                Ok(()) | Err(Ended::Dropped { .. }) => self.shared.pool.answered(at.address),
+                Ok(()) | Err(Ended::Dropped { .. }) => self.shared.pool.answered(attempt),
                 Err(Ended::Failed(failure) | Ended::Cut(failure)) => {
-                    self.shared.pool.failed(at.address, failure);
+                    self.shared.pool.failed(attempt, failure);
                 }
                 Err(Ended::Unheard) => {}
             }
@@ -238,7 +238,7 @@ impl Pursuit<'_> {
     async fn replica(&mut self, tier: &Tier, deployment: &str) -> Result<(Lease, String), Failure> {
         let has_replica = self.shared.view.borrow().has_replica(deployment);
         if !has_replica || self.shared.holds.is_holding(deployment) {
-            self.hold(tier, deployment).await?;
+            Box::pin(self.hold(tier, deployment)).await?;
         }
         let view = self.shared.view.borrow().clone();
         let wish = self.wish(tier);
@@ -303,6 +303,15 @@ impl Pursuit<'_> {
         (endpoint, reach): (&Endpoint, Reach),
         gate: Gate,
     ) -> Result<(), Ended> {
+        // Whoever waits for money keeps nobody from a place at the endpoint.
+        let aside = match self.shared.endpoints.may_enter(endpoint, tier.name()) {
+            Ok(()) => self.reserve(tier, endpoint).await,
+            Err(failure) => Err(failure),
+        };
+        let aside = match aside {
+            Ok(aside) => aside,
+            Err(failure) => return Err(self.not_begun(tier, failure)),
+        };
         let entered = enter(
             self.shared,
             self.credentials,
@@ -312,10 +321,6 @@ impl Pursuit<'_> {
         .await;
         let Entered { key, bundle, pass } = match entered {
             Ok(entered) => entered,
-            Err(failure) => return Err(self.not_begun(tier, failure)),
-        };
-        let reservation = match self.reserve(tier, endpoint).await {
-            Ok(reservation) => reservation,
             Err(failure) => return Err(self.not_begun(tier, failure)),
         };
         let mut line = Line::begin(
@@ -329,7 +334,7 @@ impl Pursuit<'_> {
                 prompt_estimate: self.ask.prompt_estimate(),
             },
         );
-        line.paid_from(reservation);
+        line.paid_from(aside.spend());
         let call = endpoint::Call {
             tier: tier.name(),
             endpoint,
@@ -354,7 +359,7 @@ impl Pursuit<'_> {
             pass.opened(&opened);
             opened
         };
-        let opening = opening.instrument(line.span());
+        let opening = Box::pin(opening.instrument(line.span()));
         match self.within(tier, false, opening).await {
             Ok(mut source) => {
                 if let Source::Endpoint(_, kept) = &mut source {
@@ -418,15 +423,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pause_doubles_and_is_as_long_as_was_asked_for_within_reason() {
-        let millis = |asked_for, tries| {
-            let pause = pause(Duration::from_millis(asked_for), tries);
+    fn a_pause_doubles_and_is_at_least_as_long_as_was_asked_for_within_reason() {
+        let millis = |asked_for, tries, draw| {
+            let pause = pause(Duration::from_millis(asked_for), tries, draw);
             pause.map(|pause| pause.as_millis())
         };
-        assert_eq!(millis(0, 1), Some(50));
-        assert_eq!(millis(0, 3), Some(200));
-        assert_eq!(millis(0, 60), Some(2000));
-        assert_eq!(millis(1500, 1), Some(1500));
-        assert_eq!(millis(2001, 1), None);
+        assert_eq!(millis(0, 1, u64::MAX), Some(50));
+        assert_eq!(millis(0, 3, u64::MAX), Some(200));
+        assert_eq!(millis(0, 60, u64::MAX), Some(2000));
+        assert_eq!(millis(1500, 1, 0), Some(1500));
+        assert_eq!(millis(2001, 1, 0), None);
+    }
+
+    #[test]
+    fn those_who_failed_together_come_back_apart() {
+        let at = |draw| pause(Duration::from_secs(1), 4, draw).unwrap();
+        let draws = [0, u64::MAX / 2, u64::MAX].map(at);
+        let millis = draws.map(|pause| pause.as_millis());
+        assert_eq!(millis, [1000, 1100, 1200]);
     }
 }

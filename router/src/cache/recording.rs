@@ -103,12 +103,13 @@ impl Recording {
     }
 }
 
-/// Only what is sure, whole and an answer is worth being said again.
+/// Only what is sure, whole and an answer is worth being said again; and what was given in the place of
+/// another only as long as there is no money for that.
 fn may_be_kept(begin: &Begin, pieces: &[Piece], end: &End) -> bool {
     let is_sure = !begin.is_unsure && !end.is_unsure;
     let is_whole = |stop: &Stop| matches!(stop, Stop::Turn | Stop::Sequence(_) | Stop::Calls);
     let is_answer = pieces.iter().all(|piece| piece.refusal.is_empty());
-    is_sure && is_answer && end.stops.iter().all(is_whole)
+    is_sure && !begin.is_local && is_answer && end.stops.iter().all(is_whole)
 }
 
 #[cfg(test)]
@@ -186,6 +187,10 @@ mod tests {
             is_unsure: true,
             ..Begin::default()
         };
+        let local = Begin {
+            is_local: true,
+            ..Begin::default()
+        };
         let unsure_end = End {
             is_unsure: true,
             ..end(Stop::Turn)
@@ -197,6 +202,7 @@ mod tests {
         let (sure, said) = (Begin::default(), || piece("a"));
         for (events, revision) in [
             (answer(unsure, said(), end(Stop::Turn)), "1"),
+            (answer(local, said(), end(Stop::Turn)), "1"),
             (answer(sure.clone(), said(), unsure_end), "1"),
             (answer(sure.clone(), said(), end(Stop::Length)), "1"),
             (answer(sure.clone(), said(), end(Stop::Context)), "1"),

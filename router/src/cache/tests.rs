@@ -74,3 +74,18 @@ fn what_is_too_old_is_thrown_away_although_nobody_asks() {
     cache.sweep(now + 3 * MINUTE);
     assert_eq!(cache.bytes(), 0);
 }
+
+#[test]
+fn all_that_an_answer_holds_counts() {
+    let (cache, now) = (Cache::new(1 << 20), Instant::now());
+    cache.put(key(1), answer("a"), MINUTE, now);
+    let one = cache.bytes();
+    let mut native = answer("a");
+    native.end.native = Some("x".repeat(100_000).into());
+    cache.put(key(2), native, MINUTE, now);
+    assert!(cache.bytes() - one > 100_000);
+    let mut huge = answer("a");
+    huge.end.native = Some("x".repeat(MOST_ANSWER_BYTES).into());
+    cache.put(key(3), huge, MINUTE, now);
+    assert!(cache.find(&key(3), MINUTE, now).is_none());
+}

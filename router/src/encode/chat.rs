@@ -1,9 +1,10 @@
 //! A chat completion, whole or in chunks.
 
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::gathered::{Choice, Gathered, merge};
-use super::{About, Content, Voice, append, data};
+use super::{About, Content, Voice, append, data, text};
 use crate::answer::{Begin, CallPiece, End, Piece, Stop, Usage, weight};
 use crate::record::line;
 use crate::refusal::{Family, Refusal};
@@ -41,42 +42,72 @@ const KNOWN: [&str; 6] = [
     "reasoning",
 ];
 
+/// What stands around the choices of a chunk and of a whole answer.
+#[derive(Serialize)]
+struct Envelope<'a, C> {
+    id: &'a str,
+    object: &'static str,
+    created: i64,
+    model: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    choices: Option<C>,
+    #[serde(flatten)]
+    said: &'a Map<String, Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    usage: Option<Value>,
+}
+
+/// Of one choice of a chunk.
+#[derive(Serialize)]
+struct Said<'a> {
+    index: u32,
+    delta: &'a Value,
+    logprobs: &'a Value,
+    finish_reason: Option<&'a str>,
+}
+
 impl Chat {
     pub fn new(about: About) -> Self {
         Self {
-            about,
+            about: About {
+                id: format!("chatcmpl-{}", about.id),
+                ..about
+            },
             said: Map::new(),
             begun: Vec::new(),
             others: Vec::new(),
         }
     }
 
-    fn chunk(&self, choice: u32, delta: Value, logprobs: Value, finish_reason: Value) -> String {
-        let choice = json!({
-            "index": choice,
-            "delta": delta,
-            "logprobs": logprobs,
-            "finish_reason": finish_reason,
-        });
-        let mut chunk = self.envelope("chat.completion.chunk", json!([choice]));
-        if self.about.include_usage {
-            chunk["usage"] = Value::Null;
-        }
-        data(&chunk)
+    fn chunk(
+        &self,
+        choice: u32,
+        (delta, logprobs): (&Value, &Value),
+        finish_reason: Option<&str>,
+    ) -> String {
+        let choice = Said {
+            index: choice,
+            delta,
+            logprobs,
+            finish_reason,
+        };
+        data(&Envelope {
+            choices: Some([choice]),
+            usage: self.about.include_usage.then_some(Value::Null),
+            ..self.envelope("chat.completion.chunk")
+        })
     }
 
-    fn envelope(&self, object: &str, choices: Value) -> Value {
-        let mut envelope = json!({
-            "id": format!("chatcmpl-{}", self.about.id),
-            "object": object,
-            "created": self.about.created,
-            "model": self.about.model,
-            "choices": choices,
-        });
-        for (field, value) in &self.said {
-            envelope[field] = value.clone();
+    fn envelope<C>(&self, object: &'static str) -> Envelope<'_, C> {
+        Envelope {
+            id: &self.about.id,
+            object,
+            created: self.about.created,
+            model: &self.about.model,
+            choices: None,
+            said: &self.said,
+            usage: None,
         }
-        envelope
     }
 
     /// A chunk says nothing again but what holds for the whole answer.
@@ -86,13 +117,16 @@ impl Chat {
     }
 
     /// Takes over what an upstream says beside its choices; gives how much memory more that takes.
-    fn learn(&mut self, native: &Value) -> usize {
+    fn learn(&mut self, native: Value) -> usize {
+        let Value::Object(members) = native else {
+            return 0;
+        };
         let mut bytes = 0;
-        let members = native.as_object().into_iter().flatten();
         for (field, value) in members {
             if !OURS.contains(&field.as_str()) && field != "obfuscation" {
-                let before = self.said.insert(field.clone(), value.clone());
-                bytes += weight(value).saturating_sub(before.as_ref().map_or(0, weight));
+                let weighs = weight(&value);
+                let before = self.said.insert(field, value);
+                bytes += weighs.saturating_sub(before.as_ref().map_or(0, weight));
             }
         }
         bytes
@@ -112,7 +146,7 @@ impl Chat {
         }
         self.begun.push(choice);
         let delta = json!({ "role": "assistant", "content": "" });
-        self.chunk(choice, delta, Value::Null, Value::Null)
+        self.chunk(choice, (&delta, &Value::Null), None)
     }
 }
 
@@ -127,8 +161,8 @@ impl Voice for Chat {
         let (delta, logprobs) = match piece.native {
             Some(mut native) => {
                 self.forget();
-                self.learn(&native);
                 let mut said = native["choices"][0].take();
+                self.learn(native);
                 if let Some(delta) = said["delta"].as_object_mut() {
                     delta.shift_remove("role");
                 }
@@ -141,7 +175,7 @@ impl Voice for Chat {
         };
         let says_something = delta.as_object().is_some_and(|delta| !delta.is_empty());
         if says_something || !logprobs.is_null() {
-            text.push_str(&self.chunk(choice, delta, logprobs, Value::Null));
+            text.push_str(&self.chunk(choice, (&delta, &logprobs), None));
         }
         text
     }
@@ -152,13 +186,16 @@ impl Voice for Chat {
         for (choice, stop) in end.stops.iter().enumerate() {
             let choice = choice as u32;
             text.push_str(&self.first(choice));
-            let reason = finish_reason(stop).into();
-            text.push_str(&self.chunk(choice, json!({}), Value::Null, reason));
+            let said = (&json!({}), &Value::Null);
+            text.push_str(&self.chunk(choice, said, Some(finish_reason(stop))));
         }
         if self.about.include_usage {
-            let mut chunk = self.envelope("chat.completion.chunk", json!([]));
-            chunk["usage"] = usage(end.usage);
-            text.push_str(&data(&chunk));
+            let none: Option<[Said<'_>; 0]> = Some([]);
+            text.push_str(&data(&Envelope {
+                choices: none,
+                usage: Some(usage(end.usage)),
+                ..self.envelope("chat.completion.chunk")
+            }));
         }
         text.push_str("data: [DONE]\n\n");
         text
@@ -175,9 +212,10 @@ impl Voice for Chat {
     fn gather(&mut self, piece: &mut Piece) -> usize {
         let choice = piece.choice as usize;
         let mut bytes = 0;
-        if let Some(native) = piece.native.take() {
-            bytes += self.learn(&native);
-            if let Some(delta) = native["choices"][0]["delta"].as_object() {
+        if let Some(mut native) = piece.native.take() {
+            let delta = native["choices"][0]["delta"].take();
+            bytes += self.learn(native);
+            if let Some(delta) = delta.as_object() {
                 bytes += merge(&mut self.others(choice).members, delta, &KNOWN);
             }
         }
@@ -210,12 +248,13 @@ impl Voice for Chat {
             line(&head.to_string(), &[("logprobs", logprobs)])
         });
         let choices = format!("[{}]", choices.collect::<Vec<_>>().join(","));
-        let mut envelope = self.envelope("chat.completion", Value::Null);
-        envelope["usage"] = usage(end.usage);
-        if let Some(envelope) = envelope.as_object_mut() {
-            envelope.shift_remove("choices");
-        }
-        Content::Text(line(&envelope.to_string(), &[("choices", choices)]))
+        let none: Option<[Said<'_>; 0]> = None;
+        let envelope = text(&Envelope {
+            choices: none,
+            usage: Some(usage(end.usage)),
+            ..self.envelope("chat.completion")
+        });
+        Content::Text(line(&envelope, &[("choices", choices)]))
     }
 }
 

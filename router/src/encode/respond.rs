@@ -26,6 +26,9 @@ pub(crate) fn begin_headers(begin: &Begin, headers: &mut HeaderMap) {
     if begin.is_unsure {
         set("x-weir-unsure", "true".into());
     }
+    if begin.is_local {
+        set("x-weir-local", "true".into());
+    }
     if !begin.dropped.is_empty() {
         set("x-weir-dropped", begin.dropped.join(", "));
     }

@@ -118,7 +118,10 @@ impl Own {
     }
 
     fn next(&self, table: &Table, (purses, now): (&Purses, Timestamp)) -> Book {
-        let known: BTreeSet<String> = table.policies().map(|policy| policy.name.clone()).collect();
+        let served = table.policies().map(|policy| &policy.name);
+        // A policy that this run does not serve may be served by the next one: what was spent stays spent.
+        let kept = self.book.policies.keys().chain(self.book.unreadable.keys());
+        let known: BTreeSet<String> = served.chain(kept).cloned().collect();
         let load = RouterLoad {
             run: purses.run().to_owned(),
             purses: purses.report(),
@@ -141,12 +144,22 @@ fn write(path: &Path, entries: &BTreeMap<String, String>) -> anyhow::Result<()> 
         file.sync_all()
     });
     written.with_context(|| format!("write {}", new.display()))?;
-    fs::rename(&new, path).with_context(|| format!("rename to {}", path.display()))
+    fs::rename(&new, path).with_context(|| format!("rename to {}", path.display()))?;
+    // Else the old one may be there again after a loss of power.
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let written = File::open(folder).and_then(|folder| folder.sync_all());
+    written.with_context(|| format!("write the folder {}", folder.display()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::money::tests::{granted, purses, settings};
+    use serde_json::json;
+    use weir_crds::Period;
 
     #[test]
     fn a_ledger_is_one_routers_at_a_time_and_not_begun_anew_where_it_cannot_be_read() {
@@ -164,5 +177,20 @@ mod tests {
         fs::write(&path, "{").unwrap();
         let error = Own::open(&path).err().unwrap().to_string();
         assert!(error.contains("delete it"), "{error}");
+    }
+
+    #[test]
+    fn what_was_spent_of_a_policy_that_is_not_served_now_is_known_to_the_next_run() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("budgets.json");
+        let mut own = Own::open(&path).unwrap();
+        let limits = settings(json!([{ "period": "Month", "limit": "10" }]));
+        own.book.policies = granted(&[(Period::Month, "2", "3")], &limits);
+        own.book.unreadable = [("odd".to_owned(), "odd".to_owned())].into();
+        let next = own.next(&Table::default(), (&purses(), Timestamp::now()));
+        assert_eq!(next, own.book);
+        write(&path, &next.write()).unwrap();
+        drop(own);
+        assert_eq!(Own::open(&path).unwrap().book, next);
     }
 }

@@ -1,5 +1,7 @@
 //! What a router has of all budgets of one policy.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 use weir_crds::{Money, OnExhausted, Period};
 use weir_policy::budget::Moment;
@@ -8,6 +10,10 @@ use weir_policy::budget::estimate::{Call, most};
 use weir_policy::budget::ledger::Ledgers;
 use weir_policy::tier::Tier;
 use weir_policy::validate::Settings;
+
+/// Whoever grants and has let an ask wait in vain is not waited for again until it is heard, or so long; nor
+/// are calls in flight, until one gives something back.
+pub(super) const SILENCE: Duration = Duration::from_secs(30);
 
 /// Of one policy.
 pub(super) struct Purse {
@@ -19,6 +25,8 @@ pub(super) struct Purse {
     pub is_served: bool,
     /// Nobody waits for a slice before then.
     pub silent_until: Option<Instant>,
+    /// Nor for calls in flight.
+    pub still_until: Option<Instant>,
     /// Calls in flight.
     pub calls: usize,
 }
@@ -46,6 +54,7 @@ impl Purse {
             dormant: Vec::new(),
             is_served: true,
             silent_until: None,
+            still_until: None,
             calls: 0,
         }
     }
@@ -98,15 +107,32 @@ impl Purse {
             .accounts
             .iter()
             .find(|account| !amount.is_zero() && account.left(now) < amount)?;
+        let is_over = |until: Option<Instant>| until.is_none_or(|until| Instant::now() >= until);
+        let (hears, frees) = (is_over(self.silent_until), is_over(self.still_until));
         let mut all = self.accounts.iter();
-        let is_silent = self
-            .silent_until
-            .is_some_and(|until| Instant::now() < until);
+        let may_come = all.all(|account| {
+            (hears && account.may_be_granted(amount, now))
+                || (frees && account.may_be_freed(amount, now))
+        });
         Some(Short {
             period: account.budget.period,
             on_exhausted: account.budget.on_exhausted,
             left: account.left(now),
-            may_come: !is_silent && all.all(|account| account.may_have(amount, now)),
+            may_come,
         })
+    }
+
+    /// A call has waited in vain until now: for a while nobody waits for the same.
+    pub fn waited(&mut self, amount: Money, now: Moment) {
+        let until = Some(Instant::now() + SILENCE);
+        match self.may_be_granted(amount, now) {
+            true => self.silent_until = until,
+            false => self.still_until = until,
+        }
+    }
+
+    fn may_be_granted(&self, amount: Money, now: Moment) -> bool {
+        let mut all = self.accounts.iter();
+        all.all(|account| account.may_be_granted(amount, now))
     }
 }

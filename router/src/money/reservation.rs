@@ -18,6 +18,28 @@ struct Of {
     parts: Vec<(Period, Reserved)>,
 }
 
+/// Put aside for a call that is not made yet. Dropped, all of it is free again.
+pub(crate) struct Aside(Option<Reservation>);
+
+impl Aside {
+    pub(super) fn new(reservation: Reservation) -> Self {
+        Self(Some(reservation))
+    }
+
+    /// The call is about to be made.
+    pub fn spend(mut self) -> Reservation {
+        self.0.take().unwrap_or_else(Reservation::of_nothing)
+    }
+}
+
+impl Drop for Aside {
+    fn drop(&mut self) {
+        if let Some(reservation) = self.0.take() {
+            reservation.settle(Money::default());
+        }
+    }
+}
+
 impl Reservation {
     pub(super) fn new(
         purses: Purses,
@@ -60,6 +82,7 @@ impl Reservation {
             return;
         };
         purse.calls = purse.calls.saturating_sub(1);
+        purse.still_until = None;
         for (period, reserved) in of.parts {
             // The budget may have been taken out meanwhile.
             let mut accounts = purse.accounts.iter_mut().chain(&mut purse.dormant);
@@ -68,6 +91,9 @@ impl Reservation {
                 account.settle(reserved, cost, now);
             }
         }
+        drop(state);
+        // Whoever waits may have some of it.
+        of.purses.0.news.send_replace(());
     }
 }
 

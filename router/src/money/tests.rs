@@ -8,6 +8,7 @@ use weir_policy::budget::period::Span;
 
 use weir_crds::OnExhausted;
 
+use super::purse::SILENCE;
 use super::*;
 
 const RUN: &str = "9f3c";
@@ -59,11 +60,16 @@ pub(super) fn granted(of: &[(Period, &str, &str)], limits: &Settings) -> BTreeMa
     [("support".to_owned(), ledgers.collect())].into()
 }
 
-async fn reserve(purses: &Purses, settings: &Settings, amount: &str) -> Result<Reservation, Short> {
+async fn aside(purses: &Purses, settings: &Settings, amount: &str) -> Result<Aside, Short> {
     let until = Instant::now() + Duration::from_secs(60);
     purses
         .reserve(("support", settings), money(amount), until)
         .await
+}
+
+/// Puts aside for a call that is made.
+async fn reserve(purses: &Purses, settings: &Settings, amount: &str) -> Result<Reservation, Short> {
+    aside(purses, settings, amount).await.map(Aside::spend)
 }
 
 fn left(purses: &Purses) -> Vec<String> {
@@ -199,4 +205,57 @@ async fn what_was_spent_stays_spent_when_the_policy_changes() {
         purse.follow(&both());
     }
     assert_eq!(left(&purses), ["0.1", "2.6"]);
+}
+
+#[tokio::test]
+async fn what_is_put_aside_for_a_call_that_is_never_made_is_free_again() {
+    let (settings, purses) = (both(), purses());
+    let slices = [(Period::Hour, "0.5", "0"), (Period::Month, "0.5", "0")];
+    purses.hear(&granted(&slices, &settings));
+    let put_aside = aside(&purses, &settings, "0.4").await.unwrap();
+    assert_eq!(left(&purses), ["0.1", "0.1"]);
+    drop(put_aside);
+    assert_eq!(left(&purses), ["0.5", "0.5"]);
+    assert_eq!(purses.state().policies["support"].calls, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_waits_gets_what_a_call_in_flight_gives_back() {
+    let settings = settings(json!([{ "period": "Month", "limit": "10" }]));
+    let purses = Purses::new(RUN.into(), Duration::from_secs(5));
+    purses.hear(&granted(&[(Period::Month, "1", "0")], &settings));
+    let first = reserve(&purses, &settings, "0.8").await.unwrap();
+    let began = Instant::now();
+    let settled = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        first.settle(money("0.1"));
+    };
+    let (second, ()) = tokio::join!(reserve(&purses, &settings, "0.8"), settled);
+    assert!(second.is_ok());
+    assert_eq!(began.elapsed(), Duration::from_secs(1));
+    let short = reserve(&purses, &settings, "0.95").await.err().unwrap();
+    assert!(!short.may_come, "no call in flight has so much");
+    assert_eq!(began.elapsed(), Duration::from_secs(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_waited_in_vain_for_calls_in_flight_keeps_nobody_from_waiting_for_a_slice() {
+    let settings = settings(json!([{ "period": "Month", "limit": "10" }]));
+    let purses = Purses::new(RUN.into(), Duration::from_secs(5));
+    purses.hear(&granted(&[(Period::Month, "3", "0.4")], &settings));
+    let first = reserve(&purses, &settings, "3").await.unwrap();
+    let waited = async |amount: &str, seconds: u64| {
+        let before = Instant::now();
+        let short = reserve(&purses, &settings, amount).await.err();
+        assert!(short.is_some());
+        assert_eq!(before.elapsed().as_secs(), seconds, "{amount}");
+    };
+    // More than can be granted: only the first may give back so much.
+    waited("2.5", 5).await;
+    waited("2.5", 0).await;
+    waited("0.3", 5).await;
+    waited("0.3", 0).await;
+    drop(aside(&purses, &settings, "0").await.unwrap());
+    waited("2.5", 5).await;
+    drop(first);
 }

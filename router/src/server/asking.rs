@@ -50,7 +50,7 @@ pub(super) async fn answer(
     write_down(&unsettled, &matched, (ask, headers));
     let free = shared.asks.available_permits();
     let place = shared.places.take(&limiting::sharer(&matched), free)?;
-    let limiting = Limiting::of(&unsettled, &matched, view.routers);
+    let limiting = Limiting::of(&shared, &matched, view.routers);
     let ticket = key.map(|key| {
         let digest = boarding::digest((wire, &body), headers, &settings);
         boarding::ticket(key, digest, &unsettled.decision, ask.stream)
@@ -62,7 +62,7 @@ pub(super) async fn answer(
         Boarded::Answered(response) => {
             unsettled.decision.state().outcome = boarding::outcome(&response);
             if let Some(limiting) = &limiting {
-                limiting.tell();
+                limiting.tell(&unsettled);
             }
             return Ok(response);
         }
@@ -70,7 +70,7 @@ pub(super) async fn answer(
     let caching = Caching::of(&view, &matched, (ask, headers));
     let earlier = caching.and_then(|caching| caching.answer(&unsettled));
     if let Some(limiting) = &limiting {
-        limiting.reserve(ask, earlier.is_none())?;
+        limiting.reserve(&unsettled, (ask, earlier.is_none()))?;
     }
     let commit_by = admitted + settings.timeout;
     let crossing = Crossing {

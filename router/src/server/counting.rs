@@ -2,19 +2,21 @@
 //!
 //! Counted by the tier that would be asked first: a worker's own tokenizer and template, or the
 //! endpoint where its wire can count. Where it cannot, about four bytes are a token, and the answer
-//! says that it is an estimate.
+//! says that it is an estimate. A count is limited as an ask is, and comes to no tokens.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
 use http::{HeaderValue, Response, StatusCode};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout_at};
 use weir_policy::tier::Tier;
 use weir_policy::validate::Settings;
 
+use super::limiting::{self, Limiting};
 use super::with_request_id;
 use crate::ask::Ask;
 use crate::attempt::counting;
@@ -24,6 +26,7 @@ use crate::decode::{self, Incoming};
 use crate::encode;
 use crate::identify::identify;
 use crate::inquiry::Inquiry;
+use crate::limits::{self, Standing};
 use crate::refusal::Refusal;
 use crate::route::Crossing;
 use crate::shared::{Shared, hashed};
@@ -69,8 +72,9 @@ async fn answer(
 ) -> Response<Body> {
     let (parts, body) = request.into_parts();
     let mut body = Incoming::new(body, &parts);
-    let counted = shared.unless_closing(count(shared, wire, &parts, &mut body));
-    let response = match counted.await {
+    let standings = OnceLock::new();
+    let counted = shared.unless_closing(count((shared, wire), &parts, &mut body, &standings));
+    let mut response = match counted.await {
         Ok((tokens, is_estimate)) => {
             let mut response = encode::json_response(StatusCode::OK, &said(tokens));
             if is_estimate {
@@ -81,15 +85,22 @@ async fn answer(
         }
         Err(refusal) => super::refuse(wire.into(), &refusal, (&parts, &mut body)).await,
     };
+    let standings = standings.into_inner().unwrap_or_default();
+    limits::tell(
+        &standings,
+        wire.into(),
+        Timestamp::now(),
+        response.headers_mut(),
+    );
     with_request_id(shared, response)
 }
 
 /// The tokens of a prompt, and whether that is an estimate.
 async fn count(
-    shared: &Shared,
-    wire: Wire,
+    (shared, wire): (&Shared, Wire),
     parts: &http::request::Parts,
     body: &mut Incoming,
+    standings: &OnceLock<Vec<Standing>>,
 ) -> Result<(u64, bool), Refusal> {
     let identity = identify(&parts.headers)?;
     let view = shared.view.borrow().clone();
@@ -104,10 +115,17 @@ async fn count(
     let mut ask = decode::of_object(wire, object)?;
     ask.betas = super::betas::allowed(&parts.headers);
     let matched = matching::find(&view.table, &ask.model, &identity, &view.credentials)?;
+    let free = shared.asks.available_permits();
+    let _place = shared.places.take(&limiting::sharer(&matched), free)?;
+    if let Some(limiting) = Limiting::of(shared, &matched, view.routers) {
+        let counted = limiting.count_one();
+        let _ = standings.set(limiting.standings());
+        counted?;
+    }
     let settings = &matched.route.settings;
     let until = Instant::now() + LONGEST_COUNT;
-    // A count is no ask: what was decided on the way is not kept.
-    let (began, now) = (std::time::Instant::now(), jiff::Timestamp::now());
+    // What was decided on the way is not kept, as nothing was answered.
+    let (began, now) = (std::time::Instant::now(), Timestamp::now());
     let decision = Decision::new(shared.ids.next(), began, now);
     // Whose beginnings of prompts a classifier may share.
     decision.state().tenant = matched.tenant.as_deref().map(hashed).unwrap_or_default();

@@ -4,22 +4,23 @@ use tokio::time::Instant;
 use weir_policy::table::Owner;
 
 use crate::ask::Ask;
-use crate::limits::{Claim, Estimate};
+use crate::limits::{Claim, Estimate, Reservation, Standing};
 use crate::matching::Matched;
 use crate::metrics::LimitLabels;
 use crate::refusal::Refusal;
 use crate::settle::Unsettled;
+use crate::shared::Shared;
 
 /// An ask of a policy with limits.
 pub(super) struct Limiting<'a> {
-    unsettled: &'a Unsettled,
+    shared: &'a Shared,
     matched: &'a Matched,
     claim: Claim<'a>,
 }
 
 impl<'a> Limiting<'a> {
     /// Nothing where the policy has none. `routers` are ready.
-    pub fn of(unsettled: &'a Unsettled, matched: &'a Matched, routers: usize) -> Option<Self> {
+    pub fn of(shared: &'a Shared, matched: &'a Matched, routers: usize) -> Option<Self> {
         let Owner::Policy(policy) = &matched.route.owner else {
             return None;
         };
@@ -30,41 +31,48 @@ impl<'a> Limiting<'a> {
             routers,
         };
         Some(Self {
-            unsettled,
+            shared,
             matched,
             claim,
         })
     }
 
     /// Counts the ask, and reserves the tokens that it may come to. `asks_a_tier` says whether it may come to any.
-    pub fn reserve(&self, ask: &Ask, asks_a_tier: bool) -> Result<(), Refusal> {
+    pub fn reserve(
+        &self,
+        unsettled: &Unsettled,
+        (ask, asks_a_tier): (&Ask, bool),
+    ) -> Result<(), Refusal> {
         let estimate = Estimate::of(ask, &self.matched.route.settings);
         if let Some(most) = self.claim.most_tokens() {
             estimate.fits(ask, most)?;
         }
-        let limits = &self.unsettled.shared.limits;
-        let estimate = asks_a_tier.then_some(estimate);
-        let reserved = limits.reserve(self.claim, estimate, Instant::now());
-        self.tell();
-        match reserved {
-            Ok(reservation) => {
-                if let Some(reservation) = reservation {
-                    let _ = self.unsettled.reservation.set(reservation);
-                }
-                Ok(())
-            }
-            Err(refusal) => {
-                self.count(&refusal);
-                Err(refusal)
-            }
+        let reserved = self.take(asks_a_tier.then_some(estimate));
+        self.tell(unsettled);
+        if let Some(reservation) = reserved? {
+            let _ = unsettled.reservation.set(reservation);
         }
+        Ok(())
+    }
+
+    /// Counts an ask that comes to no tokens.
+    pub fn count_one(&self) -> Result<(), Refusal> {
+        self.take(None).map(drop)
+    }
+
+    fn take(&self, estimate: Option<Estimate>) -> Result<Option<Reservation>, Refusal> {
+        let limits = &self.shared.limits;
+        let reserved = limits.reserve(self.claim, estimate, Instant::now());
+        reserved.inspect_err(|refusal| self.count(refusal))
     }
 
     /// The client is told where it stands.
-    pub fn tell(&self) {
-        let limits = &self.unsettled.shared.limits;
-        let standings = limits.standings(self.claim, Instant::now());
-        let _ = self.unsettled.standings.set(standings);
+    pub fn tell(&self, unsettled: &Unsettled) {
+        let _ = unsettled.standings.set(self.standings());
+    }
+
+    pub fn standings(&self) -> Vec<Standing> {
+        self.shared.limits.standings(self.claim, Instant::now())
     }
 
     fn count(&self, refusal: &Refusal) {
@@ -74,7 +82,7 @@ impl<'a> Limiting<'a> {
                 whose: whose.word(),
                 limit: measure.word(),
             };
-            let limited = &self.unsettled.shared.metrics.limited;
+            let limited = &self.shared.metrics.limited;
             limited.get_or_create(&labels).inc();
         }
     }

@@ -7,7 +7,6 @@ use axum::body::Body;
 use http::Response;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::{Instant, sleep, timeout};
-use tracing::{Instrument, Span};
 use weir_policy::Plan;
 use weir_policy::tier::Tier;
 use weir_policy::validate::Settings;
@@ -86,9 +85,7 @@ impl Ready {
             _lead: stream_lead,
         };
         // The ask outlives this future, which ends with the client: what it holds is settled there.
-        shared
-            .tasks
-            .spawn("ask", job.run().instrument(Span::current()));
+        shared.tasks.spawn("ask", job.run());
         let delivered = async move {
             let response = deliver(wire, encoder, received, headers_after).await;
             drop(gathered);

@@ -4,7 +4,7 @@ use super::Upstream;
 use super::row::{Row, row};
 
 /// The two names of the longest answer.
-pub(super) const LIMITS: [&str; 2] = ["max_tokens", "max_completion_tokens"];
+pub(crate) const LIMITS: [&str; 2] = ["max_tokens", "max_completion_tokens"];
 
 /// What an upstream is told the longest answer by: the name that OpenAI's own models insist on is
 /// unknown to many that are only compatible.

@@ -88,7 +88,7 @@ pub(crate) fn said<'a>(
     for name in names {
         let within = fields.iter().filter(|(field, _)| covers(name, field));
         let before = found.len();
-        found.extend(within.cloned());
+        found.extend(within.map(|(name, value)| (name.to_string(), *value)));
         if found.len() == before
             && let Some((of, member)) = name.split_once('.')
             && let Some(value) = body.get(of).and_then(|of| of.get(member))

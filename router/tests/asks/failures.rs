@@ -296,3 +296,20 @@ async fn headers_that_come_late_leave_the_first_byte_no_more_time() {
     assert_eq!(response.status(), StatusCode::OK);
     assert_eq!(header(&response, "x-weir-tier"), "small");
 }
+
+#[tokio::test]
+async fn a_tier_that_fails_everything_is_not_stormed_by_those_who_try_again() {
+    let dying = Scripted::start([vec![Play::Die]]).await;
+    let policy = json!({ "retries": { "max": 5, "on": ["WorkerLost"] } });
+    let rig = Rig::with(policy, &[&dying]).await;
+    let asks = (0..40).map(|number| rig.ask(asked(number)));
+    for response in futures::future::join_all(asks).await {
+        assert_eq!(header(&response, "x-weir-tier"), "frontier");
+    }
+    // A fifth of them, ten in any case, and what comes back to be used while they go on.
+    let asked = dying.asked().len();
+    assert!((50..=70).contains(&asked), "{asked} of 40 asks");
+    let metrics = rig.metrics().await;
+    let damped = r#"weir_router_retries_damped_total{policy="support",tier="small"}"#;
+    assert!(metrics.contains(damped), "{metrics}");
+}

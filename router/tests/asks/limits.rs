@@ -9,7 +9,7 @@ use weir_router::World;
 
 use crate::rig::{QUESTION, Rig, Setup, header, json_of, world};
 use crate::wires::Wire;
-use crate::worker::{Play, Scripted, sure};
+use crate::worker::{Play, Reply, Scripted, sure};
 
 fn bearer(key: &str) -> HeaderMap {
     let value = format!("Bearer {key}").parse().unwrap();
@@ -279,4 +279,79 @@ async fn one_tenant_cannot_have_all_places_of_the_router() {
         "{message}"
     );
     assert_eq!(ask("bob").await.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn counts_are_limited_as_asks_are_on_both_wires_and_take_no_tokens() {
+    let limits = json!({ "asksPerMinute": 2, "tokensPerMinute": 1000 });
+    let worker = Scripted::start([sure()]).await.counts(Reply::With(7));
+    let rig = Rig::with(json!({ "limits": limits }), &[&worker]).await;
+    let count = async |path: &str, body: Value| {
+        let request = rig.client.post(format!("{}{path}", rig.url));
+        request.body(body.to_string()).send().await.unwrap()
+    };
+    let messages = json!({
+        "model": "assistant", "messages": [{ "role": "user", "content": QUESTION }],
+    });
+    let responses = json!({ "model": "assistant", "input": QUESTION });
+    let counted = count("/v1/messages/count_tokens", messages.clone()).await;
+    assert_eq!(counted.status(), StatusCode::OK);
+    let left =
+        |response: &Response, of| header(response, &format!("anthropic-ratelimit-{of}-remaining"));
+    assert_eq!(left(&counted, "requests"), "1");
+    assert_eq!(left(&counted, "tokens"), "1000");
+    let counted = count("/v1/responses/input_tokens", responses.clone()).await;
+    assert_eq!(header(&counted, "x-ratelimit-remaining-requests"), "0");
+    for (path, body) in [
+        ("/v1/messages/count_tokens", messages),
+        ("/v1/responses/input_tokens", responses),
+    ] {
+        let refused = count(path, body).await;
+        assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+        assert!((1..=30).contains(&number(&refused, "retry-after")));
+    }
+    assert_eq!(worker.tokenized().len(), 2);
+    rig.until_counted(
+        r#"weir_router_limited_total{policy="support",whose="policy",limit="asks"} 2"#,
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn counts_of_one_tenant_cannot_have_all_places_of_the_router_either() {
+    let worker = Scripted::start([sure()]).await.counts(Reply::Never);
+    let rig = Rig::start(Setup {
+        policy: json!({ "auth": { "keysSecretRef": { "name": "keys" } } }),
+        workers: vec![worker.clone()],
+        args: |args| args.max_asks = 16,
+        secrets: &[
+            ("keys", "alice", "plain:alice"),
+            ("keys", "bob", "plain:bob"),
+        ],
+        ..Setup::default()
+    })
+    .await;
+    let body = json!({
+        "model": "assistant", "messages": [{ "role": "user", "content": QUESTION }],
+    });
+    let count = |key: &str| {
+        let request = rig
+            .client
+            .post(format!("{}/v1/messages/count_tokens", rig.url));
+        let request = request.headers(bearer(key)).body(body.to_string());
+        request.send()
+    };
+    let mut waiting = tokio::task::JoinSet::new();
+    for _ in 0..15 {
+        waiting.spawn(count("alice"));
+    }
+    while worker.tokenized().len() < 15 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let refused = count("alice").await.unwrap();
+    assert_eq!(refused.status().as_u16(), 529);
+    waiting.spawn(count("bob"));
+    while worker.tokenized().len() < 16 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }

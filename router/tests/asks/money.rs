@@ -437,3 +437,46 @@ async fn rig_has_taken_over(rig: &Rig, ledger: &PathBuf, granted: Money) {
     let book = Book::read(&entries);
     assert_eq!(book.policies["support"][&Period::Month].spent, granted);
 }
+
+#[tokio::test]
+async fn nobody_waits_for_money_for_an_endpoint_that_wants_to_be_left_alone() {
+    let rig = rig(within("Local"), patient).await;
+    let call_cost = {
+        let load = rig.load().await;
+        money(&purse(&load)["call"])
+    };
+    grant(&rig, call_cost, "50".parse().unwrap()).await;
+    rig.frontier_fault("throttle=60s").await;
+    rig.ask(json!({ "max_tokens": 10 })).await;
+    // There is a slice to wait for, but nothing to pay.
+    let response = rig.ask(json!({ "max_tokens": 1_000_000 }));
+    let response = tokio::time::timeout(Duration::from_secs(60), response).await;
+    let attempts = header(&response.expect("no wait"), "x-weir-attempts");
+    assert!(attempts.contains("frontier;overloaded"), "{attempts}");
+}
+
+#[tokio::test]
+async fn an_answer_in_the_place_of_another_is_marked_however_sure_it_is_and_is_not_kept() {
+    let mut policy = within("Local");
+    policy["cache"] = json!({ "exact": "10m" });
+    policy["rules"] = json!([{ "name": "all", "when": {}, "then": { "start": "frontier" } }]);
+    let rig = Rig::start(Setup {
+        policy,
+        workers: vec![Scripted::start([sure()]).await],
+        args: impatient,
+        ..Setup::default()
+    })
+    .await;
+    for stream in [false, true, false] {
+        let response = rig.ask(json!({ "stream": stream })).await;
+        assert_eq!(header(&response, "x-weir-tier"), "small");
+        assert_eq!(header(&response, "x-weir-local"), "true");
+        assert_eq!(header(&response, "x-weir-unsure"), "");
+        assert_eq!(header(&response, "x-weir-cache"), "miss");
+        response.text().await.unwrap();
+    }
+    grant(&rig, "1".parse().unwrap(), Money::default()).await;
+    let response = rig.ask(json!({})).await;
+    assert_eq!(header(&response, "x-weir-tier"), "frontier");
+    assert_eq!(header(&response, "x-weir-local"), "");
+}

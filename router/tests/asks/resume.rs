@@ -2,6 +2,7 @@
 
 use http::HeaderMap;
 use serde_json::{Value, json};
+use weir_worker_api::ErrorCode;
 
 use crate::rig::{Rig, Setup, header, json_of, streamed, world};
 use crate::worker::{Play, Scripted, sure};
@@ -124,6 +125,32 @@ async fn a_stream_is_not_continued_by_another_kind_and_ends_in_one_error() {
     let asked = workers.iter().flat_map(Scripted::asked);
     assert!(asked.clone().all(|asked| asked.resume.is_none()));
     assert_eq!(attempt(&rig, &id).await["outcome"], "lost");
+}
+
+#[tokio::test]
+async fn a_prompt_whose_turn_comes_when_its_replica_is_gone_goes_on_elsewhere_under_the_same_stream()
+ {
+    let begin = || vec![Play::Say("bil", -0.01), Play::End];
+    // Eight prompts are worked on at a time, so that the ninth is asked for when something was shown.
+    let mut scripts = vec![begin(); 8];
+    scripts.push(vec![Play::Refuse(ErrorCode::Starting)]);
+    let mut workers = Vec::new();
+    for _ in 0..2 {
+        let worker = Scripted::start(scripts.clone()).await;
+        workers.push(worker.of("avx2", "tickets").goes_on(rest()));
+    }
+    let rig = rig(&workers, unheld()).await;
+    let prompts: Vec<String> = (0..9).map(|index| format!("p{index}")).collect();
+    let body = json!({ "model": "assistant", "prompt": prompts, "stream": true });
+    let request = rig.client.post(format!("{}/v1/completions", rig.url));
+    let response = request.body(body.to_string()).send().await.unwrap();
+    let stream = streamed(response).await;
+    let choices = stream.chunks.iter().map(|chunk| &chunk["choices"][0]);
+    let ended = choices.filter(|choice| choice["finish_reason"] == "stop");
+    assert_eq!(ended.count(), 9, "{:?}", stream.chunks);
+    assert!(stream.chunks.iter().all(|chunk| chunk["error"].is_null()));
+    let refused = |worker: &Scripted| worker.asked().len() == 9;
+    assert!(workers.iter().any(refused));
 }
 
 #[tokio::test]

@@ -42,7 +42,7 @@ async fn without_the_api_server_what_is_there_serves_and_slices_are_spent_and_no
             assert_eq!(served(batch).await, 0, "the slice is used up");
         }
         let spent = charged(&cluster.client, &cluster.frontier).await;
-        let call: Money = "0.002".parse().unwrap();
+        let call: Money = "0.003".parse().unwrap();
         assert!(
             spent <= granted && granted <= spent + call,
             "{spent} of {granted}"

@@ -66,7 +66,7 @@ async fn spent_by(stage: &Stage, is_right: impl Fn(&Came) -> bool) -> usize {
     let traffic = stage.traffic();
     let (answers, least) = tokio::join!(traffic.run(0..200), watching);
     answers.check(is_right, seed());
-    let call: Money = "0.002".parse().unwrap();
+    let call: Money = "0.003".parse().unwrap();
     assert!(
         least < call,
         "streams went on while nothing was left: {least}"

@@ -53,5 +53,6 @@ async fn ask(connection: &mut Connection, request: &[u8]) -> [f64; 2] {
     let began = Instant::now();
     connection.send(request).await;
     let times = connection.read(|_, _| {}).await;
+    assert_eq!(times.status, 200);
     [times.first, times.last].map(|moment| (moment - began).as_secs_f64() * 1e6)
 }

@@ -42,6 +42,7 @@ pub struct Connection {
 
 /// When the first byte of a body came, and the last.
 pub struct Times {
+    pub status: u16,
     pub first: Instant,
     pub last: Instant,
 }
@@ -61,12 +62,12 @@ impl Connection {
     /// Reads an answer to its end, and shows every part of the body to `look`.
     pub async fn read(&mut self, mut look: impl FnMut(&[u8], Instant)) -> Times {
         let mut head = Vec::new();
-        let (length, mut rest) = loop {
+        let ((status, length), mut rest) = loop {
             let count = self.more().await;
             head.extend_from_slice(&self.buffer[..count]);
             if let Some(at) = head.windows(4).position(|four| four == b"\r\n\r\n") {
                 let rest = head.split_off(at + 4);
-                break (length(&head), rest);
+                break (status_and_length(&head), rest);
             }
         };
         let (mut first, mut read, mut tail) = (None, 0, Vec::new());
@@ -81,6 +82,7 @@ impl Connection {
             }
             if length.map_or(tail.ends_with(LAST_CHUNK), |length| read >= length) {
                 return Times {
+                    status,
                     first: first.unwrap_or(now),
                     last: now,
                 };
@@ -100,11 +102,16 @@ impl Connection {
 
 const LAST_CHUNK: &[u8] = b"\r\n0\r\n\r\n";
 
-/// How long the body is; nothing where it comes in chunks.
-fn length(head: &[u8]) -> Option<usize> {
+/// And how long the body is; nothing where it comes in chunks.
+fn status_and_length(head: &[u8]) -> (u16, Option<usize>) {
     let head = std::str::from_utf8(head).unwrap().to_ascii_lowercase();
-    assert!(head.starts_with("http/1.1 200"), "{head}");
+    let status = head
+        .strip_prefix("http/1.1 ")
+        .and_then(|head| head.get(..3));
     let mut lines = head.lines();
     let length = lines.find_map(|line| line.strip_prefix("content-length:"));
-    length.map(|length| length.trim().parse().unwrap())
+    (
+        status.unwrap().parse().unwrap(),
+        length.map(|length| length.trim().parse().unwrap()),
+    )
 }

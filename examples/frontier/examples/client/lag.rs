@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep_until;
 
 use super::http::{Connection, Target};
+use super::mock::{chunk, framed};
 
 #[derive(Deserialize)]
 pub struct Plan {
@@ -174,19 +175,4 @@ async fn request(stream: &mut TcpStream, gathered: &mut Vec<u8>) -> bool {
             Ok(0) | Err(_) => return false,
         }
     }
-}
-
-fn chunk(text: &str, finish: Option<&str>) -> String {
-    let event = json!({
-        "id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "big",
-        "choices": [{
-            "index": 0, "delta": { "role": "assistant", "content": text },
-            "logprobs": null, "finish_reason": finish,
-        }],
-    });
-    framed(&format!("data: {event}\n\n"))
-}
-
-fn framed(text: &str) -> String {
-    format!("{:x}\r\n{text}\r\n", text.len())
 }

@@ -3,6 +3,9 @@
 //!
 //! - `ask`: asks several servers in turn, and says when of each answer the first byte and the last came;
 //! - `lag`: is an endpoint as well, and says how long after it had sent an event that came;
+//! - `load`: clients come at random moments, and an answer counts from when it was due;
+//! - `sink`: takes traces as a collector does;
+//! - `mock`: is an endpoint that has its answers ready;
 //! - `hold`: keeps as many connections or streams as the next line of standard input says.
 //!
 //! `cargo run --release -p weir-stand-in --example client`
@@ -16,6 +19,9 @@ mod ask;
 mod hold;
 mod http;
 mod lag;
+mod load;
+mod mock;
+mod sink;
 
 use serde::Deserialize;
 
@@ -24,6 +30,10 @@ use serde::Deserialize;
 enum Measure {
     Ask(ask::Plan),
     Lag(lag::Plan),
+    Load(load::Plan),
+    /// Answers until standard input ends.
+    Mock(mock::Mock),
+    Sink(sink::Sink),
     Hold(hold::Plan),
 }
 
@@ -36,6 +46,13 @@ fn main() {
     match serde_json::from_str(&line).unwrap() {
         Measure::Ask(plan) => println!("{}", runtime.block_on(plan.run())),
         Measure::Lag(plan) => println!("{}", runtime.block_on(plan.run())),
+        Measure::Load(plan) => println!("{}", runtime.block_on(plan.run())),
+        Measure::Mock(mock) => {
+            mock.start();
+            println!("listens");
+            std::io::stdin().read_line(&mut line).unwrap();
+        }
+        Measure::Sink(sink) => runtime.block_on(sink.run()),
         Measure::Hold(plan) => runtime.block_on(plan.run()),
     }
 }

@@ -117,12 +117,19 @@ impl Account {
     }
 
     /// Whether so much may be there once the leader has been heard again.
-    pub fn may_have(&self, amount: Money, now: Moment) -> bool {
+    pub fn may_be_granted(&self, amount: Money, now: Moment) -> bool {
         let remaining = match self.remaining {
             Some((remaining, ends)) if now.time < ends => remaining,
             _ => self.budget.limit,
         };
         !self.is_closed && amount <= remaining + self.left(now)
+    }
+
+    /// Whether so much may be there once calls in flight are settled.
+    pub fn may_be_freed(&self, amount: Money, now: Moment) -> bool {
+        let purse = self.purse.as_ref().filter(|purse| now.time < purse.ends);
+        let reserved = purse.map(|purse| purse.reserved).unwrap_or_default();
+        !self.is_closed && amount <= self.left(now) + reserved
     }
 
     /// Puts `amount` aside for a call; nothing where there is not so much.
@@ -319,8 +326,8 @@ mod tests {
         let mut account = account("0");
         assert_eq!(account.reserve(money("0.01"), noon()), None);
         assert!(account.reserve(Money::default(), noon()).is_some());
-        assert!(account.may_have(money("10"), noon()));
-        assert!(!account.may_have(money("10.1"), noon()));
+        assert!(account.may_be_granted(money("10"), noon()));
+        assert!(!account.may_be_granted(money("10.1"), noon()));
     }
 
     #[test]
@@ -360,7 +367,7 @@ mod tests {
             Money::default(),
             "its period is over"
         );
-        assert!(account.may_have(money("10"), tomorrow));
+        assert!(account.may_be_granted(money("10"), tomorrow));
         account.hear(&ledger("2026-11-23", "2"), RUN);
         account.settle(call, money("1"), tomorrow);
         assert_eq!(account.left(tomorrow), money("2"));
@@ -408,10 +415,21 @@ mod tests {
             (Money::default(), Money::default())
         );
         assert_eq!(load.returned, money("4.75"));
-        assert!(!account.may_have(money("0.01"), noon()));
+        assert!(!account.may_be_granted(money("0.01"), noon()));
         let mut told = ledger("2026-11-22", "5");
         assert!(!account.is_returned(Some(&told), RUN));
         told.slices.get_mut(RUN).unwrap().returned = money("4.75");
         assert!(account.is_returned(Some(&told), RUN));
+    }
+
+    #[test]
+    fn what_calls_in_flight_may_give_back_is_told_apart_from_what_may_be_granted() {
+        let mut account = account("1");
+        let reserved = account.reserve(money("0.7"), noon()).unwrap();
+        assert!(!account.may_be_granted(money("9.5"), noon()));
+        assert!(account.may_be_freed(money("1"), noon()));
+        assert!(!account.may_be_freed(money("1.1"), noon()));
+        account.settle(reserved, money("0.7"), noon());
+        assert!(!account.may_be_freed(money("0.4"), noon()));
     }
 }

@@ -4,8 +4,7 @@ use weir_crds::{Money, Provider};
 
 use crate::tier::Endpoint;
 
-/// The longest answer that is reckoned with where neither the client nor the policy names one. An
-/// endpoint that nobody tells a bound may write more.
+/// The longest answer where neither the client nor the policy names one.
 pub const DEFAULT_OUTPUT_TOKENS: u32 = 4096;
 /// Nobody asks for more in earnest: the schema's own bound of `maxOutputTokens`.
 const MOST_OUTPUT_TOKENS: u32 = 10_000_000;
@@ -46,17 +45,23 @@ pub fn most(endpoint: &Endpoint, call: Call) -> Money {
     };
     let output = match call.is_read_only {
         true => 0,
-        false => u64::from(output_tokens(endpoint, call.max_tokens)) * u64::from(call.choices),
+        false => {
+            let each = longest_answer(endpoint, call.max_tokens).unwrap_or(DEFAULT_OUTPUT_TOKENS);
+            u64::from(each) * u64::from(call.choices)
+        }
     };
     input.per_million(call.prompt_tokens) + price.output.per_million(output)
 }
 
-/// The longest answer of the endpoint, in tokens.
-fn output_tokens(endpoint: &Endpoint, asked: Option<u32>) -> u32 {
+/// How long a call is told that its answer may be, in tokens; nothing where nobody has to say. What is put
+/// aside for the call is for the same length.
+pub fn longest_answer(endpoint: &Endpoint, asked: Option<u32>) -> Option<u32> {
     let most = endpoint.max_output_tokens;
-    let named = asked.or(endpoint.default_output_tokens);
-    let tokens = named.or(most).unwrap_or(DEFAULT_OUTPUT_TOKENS);
-    tokens.min(most.unwrap_or(MOST_OUTPUT_TOKENS))
+    let named = asked.or(endpoint.default_output_tokens).or(most);
+    // Anthropic's wire wants one.
+    let needs_one = endpoint.has_budget || endpoint.provider == Provider::Anthropic;
+    let named = named.or(needs_one.then_some(DEFAULT_OUTPUT_TOKENS))?;
+    Some(named.min(most.unwrap_or(MOST_OUTPUT_TOKENS)))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use weir_crds::{Money, RoutePolicySpec};
+use weir_crds::{Money, Provider, RoutePolicySpec};
 
 use super::Check;
 use crate::budget::Budget;
@@ -30,6 +30,7 @@ impl Check {
         }
         if !budgets.is_empty() {
             self.prices(spec);
+            self.bounds(spec);
         }
         budgets
     }
@@ -42,6 +43,28 @@ impl Check {
                 let field = format!("spec.tiers[{index}].endpoint.price");
                 let message = "the policy has a budget, and what this endpoint takes could not be \
                                counted: say what it costs, also where that is \"0\"";
+                self.invalid(field, message);
+            }
+        }
+    }
+
+    /// Nobody knows what an answer without a bound may cost.
+    fn bounds(&mut self, spec: &RoutePolicySpec) {
+        for (index, tier) in spec.tiers.iter().enumerate() {
+            let Some(endpoint) = &tier.endpoint else {
+                continue;
+            };
+            let lists = |name: &str| endpoint.unsupported.iter().any(|entry| entry == name);
+            let chat = lists("max_tokens") && lists("max_completion_tokens");
+            let unbounded = match endpoint.provider {
+                Provider::Anthropic => lists("max_tokens"),
+                Provider::OpenAI => chat || lists("max_output_tokens"),
+                Provider::OpenAICompatible => chat,
+            };
+            if unbounded {
+                let field = format!("spec.tiers[{index}].endpoint.unsupported");
+                let message = "the policy has a budget, and what an answer may cost follows from its \
+                               longest length: leave the endpoint one name to be told it by";
                 self.invalid(field, message);
             }
         }

@@ -51,7 +51,7 @@ impl Check {
                 self.invalid(at, "nothing is encrypted without https:// in baseUrl");
             }
         }
-        Some(Endpoint {
+        let mut checked = Endpoint {
             provider: endpoint.provider,
             model: endpoint.model.clone(),
             unsupported: self.unsupported(at, endpoint),
@@ -64,6 +64,7 @@ impl Check {
             api_version: endpoint.api_version.clone(),
             default_output_tokens: endpoint.default_output_tokens,
             max_output_tokens: endpoint.max_output_tokens,
+            has_budget: self.has_budget,
             base_url,
             price: match &endpoint.price {
                 Some(price) => self.price(&format!("{at}.price"), price),
@@ -80,7 +81,12 @@ impl Check {
                 ),
                 idle: self.duration(&format!("{at}.timeouts.idle"), &endpoint.timeouts.idle),
             },
-        })
+        };
+        if checked.is_counted() {
+            let uncounted = uncounted(checked.provider).iter().copied();
+            checked.unsupported.extend(uncounted.map(str::to_owned));
+        }
+        Some(checked)
     }
 
     /// The fields to leave out: those that the policy names, and those that the version of the API
@@ -151,6 +157,28 @@ impl Check {
             self.invalid(field, error);
             Money::default()
         })
+    }
+}
+
+/// Fields by which a call costs more than its own tokens at the endpoint's prices, by how much nobody can
+/// say before.
+fn uncounted(provider: Provider) -> &'static [&'static str] {
+    match provider {
+        Provider::Anthropic => &[
+            "mcp_servers",
+            "container",
+            "compaction",
+            "context_management",
+            "fallbacks",
+            "speed",
+        ],
+        Provider::OpenAI => &[
+            "web_search_options",
+            "prediction",
+            "context_management",
+            "service_tier",
+        ],
+        Provider::OpenAICompatible => &["web_search_options", "prediction"],
     }
 }
 

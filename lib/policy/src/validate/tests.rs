@@ -411,3 +411,31 @@ fn an_endpoint_of_a_policy_with_a_budget_has_a_price() {
     spec.budget.clear();
     assert_eq!(validate(&spec), []);
 }
+
+#[test]
+fn an_endpoint_of_a_policy_with_a_budget_takes_a_bound_of_its_answers() {
+    let fault = |provider: &str, unsupported: Value| {
+        let mut spec = with("/budget", json!([{ "period": "Month", "limit": "500.00" }]));
+        let endpoint = spec.tiers[1].endpoint.as_mut().unwrap();
+        endpoint.provider = serde_json::from_value(json!(provider)).unwrap();
+        endpoint.base_url = Some("https://frontier.example.com/v1".into());
+        endpoint.unsupported = serde_json::from_value(unsupported).unwrap();
+        let fields = validate(&spec).into_iter().map(|problem| problem.field);
+        let fields: Vec<String> = fields.collect();
+        spec.budget.clear();
+        assert_eq!(validate(&spec), []);
+        fields
+    };
+    let both = json!(["max_completion_tokens", "max_tokens"]);
+    let field = ["spec.tiers[1].endpoint.unsupported"];
+    for (provider, unsupported, expected) in [
+        ("OpenAI", both.clone(), &field[..]),
+        ("OpenAICompatible", both, &field),
+        ("OpenAI", json!(["max_output_tokens"]), &field),
+        ("Anthropic", json!(["max_tokens"]), &field),
+        ("OpenAI", json!(["max_tokens"]), &[]),
+        ("OpenAICompatible", json!(["max_tokens"]), &[]),
+    ] {
+        assert_eq!(fault(provider, unsupported), expected, "{provider}");
+    }
+}

@@ -25,13 +25,21 @@ impl Events {
             if std::mem::replace(&mut self.has_return, ends_in_return) && part == b"\n" {
                 continue;
             }
-            self.line.extend_from_slice(part);
-            if self.line.len() + self.data.len() > LONGEST_EVENT {
+            if self.line.len() + part.len() + self.data.len() > LONGEST_EVENT {
                 return (events, true);
             }
-            if ends_in_return || self.line.ends_with(b"\n") {
-                let line = std::mem::take(&mut self.line);
+            let is_whole = ends_in_return || part.ends_with(b"\n");
+            // Most lines come whole, and are looked at where they are.
+            if is_whole && self.line.is_empty() {
+                events.extend(self.take_line(part.trim_ascii_end()));
+                continue;
+            }
+            self.line.extend_from_slice(part);
+            if is_whole {
+                let mut line = std::mem::take(&mut self.line);
                 events.extend(self.take_line(line.trim_ascii_end()));
+                line.clear();
+                self.line = line;
             }
         }
         (events, false)

@@ -1,6 +1,7 @@
 //! What is asked of an endpoint: the request as it came where the client speaks the same wire, and
 //! what our words say of it otherwise. One file for each wire.
 
+mod bound;
 mod chat;
 mod completions;
 mod embeddings;
@@ -22,9 +23,11 @@ pub(super) fn body(sent: Wire, endpoint: &Endpoint, ask: &Ask) -> Value {
         Wire::Messages => messages::body(endpoint, ask),
         Wire::Embeddings => embeddings::body(endpoint, ask),
     };
+    bound::put(&mut body, (sent, endpoint), ask);
     let upstream = Upstream::of_endpoint(endpoint);
     for entry in &endpoint.unsupported {
-        for field in wire::spelled(entry, (upstream, sent)) {
+        let fields = wire::spelled(entry, (upstream, sent)).into_iter();
+        for field in fields.filter(|field| !bound::must_stay(field, (sent, endpoint))) {
             leave_out(&mut body, field);
         }
     }
@@ -42,14 +45,6 @@ fn leave_out(body: &mut Map<String, Value>, field: &str) {
         if members.is_empty() {
             body.shift_remove(of);
         }
-    }
-}
-
-/// The most tokens that the answer may have: what the client said, within what the policy allows.
-fn most_tokens(endpoint: &Endpoint, ask: &Ask) -> Option<u32> {
-    match (ask.max_tokens, endpoint.max_output_tokens) {
-        (Some(asked), Some(most)) => Some(asked.min(most)),
-        (asked, most) => asked.or(endpoint.default_output_tokens).or(most),
     }
 }
 

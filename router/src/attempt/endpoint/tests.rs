@@ -29,6 +29,7 @@ pub(crate) fn endpoint(provider: Provider) -> Endpoint {
         api_version: Some("2023-06-01".into()),
         default_output_tokens: None,
         max_output_tokens: Some(100),
+        has_budget: false,
         price: Default::default(),
         timeouts: Timeouts {
             connect: Duration::from_secs(1),

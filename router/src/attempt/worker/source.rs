@@ -317,7 +317,8 @@ impl OneCall {
         Ok(response.into_inner())
     }
 
-    /// Begins, as soon as the replica has room; how long that may take is for whoever reads.
+    /// Begins, as soon as the replica has room; how long that may take is for whoever reads. The answer has begun
+    /// with the first of the calls: where this one is not taken any more, its replica is lost.
     async fn begin_in_its_turn(&self) -> Result<Streaming<api::GenerateEvent>, Failure> {
         let mut wait = FIRST_WAIT;
         loop {
@@ -325,8 +326,10 @@ impl OneCall {
                 Ok(begun) => return Ok(begun),
                 Err(status) => failure(&self.tier, &status, false),
             };
-            if !matches!(failure, Failure::Overloaded { .. }) {
-                return Err(failure);
+            match failure {
+                Failure::Overloaded { .. } => {}
+                Failure::Connect { tier } => return Err(Failure::Lost { tier }),
+                failure => return Err(failure),
             }
             sleep(wait).await;
             wait = (2 * wait).min(LONGEST_WAIT);

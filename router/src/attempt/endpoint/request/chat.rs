@@ -4,28 +4,22 @@ use serde_json::{Map, Value, json};
 use weir_crds::Provider;
 use weir_policy::tier::Endpoint;
 
-use super::{most_tokens, own};
+use super::own;
 use crate::ask::{Ask, Form, Message, Part, Role, Tool, ToolChoice};
-use crate::wire::{Upstream, Wire, limit_field};
+use crate::wire::{LIMITS, Wire};
 
 pub(super) fn body(endpoint: &Endpoint, ask: &Ask) -> Map<String, Value> {
     let mut body = match ask.wire {
         Wire::Chat => own(ask, endpoint),
         _ => of_ask(endpoint, ask),
     };
-    for field in ["max_tokens", "max_completion_tokens"] {
+    for field in LIMITS {
         body.shift_remove(field);
     }
     body.insert("model".into(), endpoint.model.clone().into());
     body.insert("stream".into(), true.into());
     body.insert("stream_options".into(), json!({ "include_usage": true }));
     let has_developer_role = endpoint.provider == Provider::OpenAI;
-    if let Some(most) = most_tokens(endpoint, ask) {
-        body.insert(
-            limit_field(Upstream::of_endpoint(endpoint)).into(),
-            most.into(),
-        );
-    }
     if !has_developer_role {
         rename_developer(&mut body);
     }

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 use weir_policy::tier::Endpoint;
 
-use super::{most_tokens, own};
+use super::own;
 use crate::ask::Ask;
 
 pub(super) fn body(endpoint: &Endpoint, ask: &Ask) -> Map<String, Value> {
@@ -11,8 +11,5 @@ pub(super) fn body(endpoint: &Endpoint, ask: &Ask) -> Map<String, Value> {
     body.insert("model".into(), endpoint.model.clone().into());
     body.insert("stream".into(), true.into());
     body.insert("stream_options".into(), json!({ "include_usage": true }));
-    if let Some(most) = most_tokens(endpoint, ask) {
-        body.insert("max_tokens".into(), most.into());
-    }
     body
 }

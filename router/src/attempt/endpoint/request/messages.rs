@@ -4,13 +4,10 @@ use serde_json::{Map, Value, json};
 use weir_policy::tier::Endpoint;
 
 use super::chat::rounded;
-use super::{most_tokens, own};
+use super::own;
 use crate::ask::{Ask, Form, Image, Message, Part, Role, Tool, ToolChoice};
 use crate::attempt::endpoint::proof;
 use crate::wire::{Wire, anthropic_effort, is_blank};
-
-/// The longest answer where neither the client nor the policy named one; this wire wants one.
-const DEFAULT_TOKENS: u32 = 4096;
 
 pub(super) fn body(endpoint: &Endpoint, ask: &Ask) -> Map<String, Value> {
     let mut body = match ask.wire {
@@ -19,8 +16,6 @@ pub(super) fn body(endpoint: &Endpoint, ask: &Ask) -> Map<String, Value> {
     };
     body.insert("model".into(), endpoint.model.clone().into());
     body.insert("stream".into(), true.into());
-    let most = most_tokens(endpoint, ask).unwrap_or(DEFAULT_TOKENS);
-    body.insert("max_tokens".into(), most.into());
     body
 }
 

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 use weir_policy::tier::Endpoint;
 
-use super::{most_tokens, own};
+use super::own;
 use crate::ask::Ask;
 use crate::attempt::endpoint::proof;
 
@@ -13,9 +13,6 @@ pub(super) fn body(endpoint: &Endpoint, ask: &Ask) -> Map<String, Value> {
     body.insert("stream".into(), true.into());
     // Nothing is kept there either: what was said can be found nowhere but at the client.
     body.insert("store".into(), false.into());
-    if let Some(most) = most_tokens(endpoint, ask) {
-        body.insert("max_output_tokens".into(), most.into());
-    }
     if let Some(Value::Array(items)) = body.get_mut("input") {
         proof::unmark(&proof::mark(endpoint), items);
     }
