@@ -14,7 +14,7 @@ Both kinds are published whole. A field that no code honours yet is never silent
 out, or keep the value that is given here. A test writes the two lists from the code.
 
 Refused the same way, because of how fields stand to each other: `scaling.min: 0`, and a `scaling.max` above `scaling.min`
-(there is no autoscaler yet: a deployment has `replicas`, or else `scaling.min`); an endpoint before the last tier. A request is
+(there is no autoscaler yet: a deployment has `replicas`, or else `scaling.min`). A request is
 refused with 400 for what would need earlier responses, threads or prompts to be stored.
 
 What defaults do today, where that is less than their name says:

@@ -197,7 +197,8 @@ impl Stop {
         match self {
             Stop::Length | Stop::Context => FinishReason::Length,
             Stop::Calls => FinishReason::ToolCalls,
-            Stop::Turn | Stop::Sequence(_) | Stop::Refusal | Stop::Pause => FinishReason::Stop,
+            Stop::Refusal => FinishReason::Refusal,
+            Stop::Turn | Stop::Sequence(_) | Stop::Pause => FinishReason::Stop,
         }
     }
 }

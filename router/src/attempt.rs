@@ -6,6 +6,7 @@
 //!   ends the answer with one error.
 
 pub(crate) mod counting;
+mod dropped;
 mod endpoint;
 mod flow;
 mod gate;
@@ -37,6 +38,7 @@ use crate::refusal::{Failure, Refusal};
 use crate::room::Part;
 use crate::shared::Shared;
 use crate::wire;
+use dropped::{Candidate, Dropped, Worth};
 pub(crate) use endpoint::phases;
 #[cfg(test)]
 pub(crate) use endpoint::tests::endpoint as test_endpoint;
@@ -71,19 +73,11 @@ struct Kept {
     _room: Part,
 }
 
-/// The best of what was dropped on the way up.
-struct Best {
-    tier: Tier,
-    score: f64,
-    /// Nothing where the attempt was dropped before its end.
-    kept: Option<Kept>,
-}
-
 /// How one attempt ended, if not well.
 enum Ended {
     /// The cascade dropped it.
     Dropped {
-        score: Option<f64>,
+        worth: Worth,
         kept: Option<Kept>,
     },
     Failed(Failure),
@@ -131,7 +125,7 @@ pub(crate) struct Frugality {
 impl Pursuit<'_> {
     /// Walks the tiers. What has been sent when this returns ends in `End` or `Fail`.
     pub async fn run(&mut self, steps: &[Tier]) {
-        let mut best: Option<Best> = None;
+        let mut dropped = Dropped::default();
         let mut failure = None;
         for (index, tier) in steps.iter().enumerate() {
             // What it sent could not be committed any more, and would be paid for.
@@ -146,37 +140,27 @@ impl Pursuit<'_> {
                 Ok(()) | Err(Ended::Unheard) => return,
                 Err(Ended::Cut(failure)) => return self.fail(self.failed(failure)).await,
                 Err(Ended::Failed(reason)) => failure = Some(self.heeded(reason)),
-                Err(Ended::Dropped { score, kept }) => {
-                    let score = score.unwrap_or(0.0);
-                    if best.as_ref().is_none_or(|best| score > best.score) {
-                        best = Some(Best {
-                            tier: tier.clone(),
-                            score,
-                            kept,
-                        });
-                    }
-                }
+                Err(Ended::Dropped { worth, kept }) => dropped.add(Candidate {
+                    tier: tier.clone(),
+                    worth,
+                    kept,
+                }),
             }
         }
         if let Some(Failure::OverBudget { short, .. }) = &failure {
             let short = *short;
-            return self.without_money(short, best).await;
+            return self.without_money(short, dropped).await;
         }
-        match (best, self.gives_best()) {
-            // One that has to be asked for again needs time.
-            (Some(best), true) if best.kept.is_some() || !self.is_late() => {
-                self.give(best).await;
-            }
-            (best, _) => {
-                let refusal = match failure {
-                    Some(failure) => self.failed(failure),
-                    None if best.is_some() => Refusal::AllUnsure {
-                        attempts: self.decision.history(),
-                    },
-                    None => Refusal::Defect,
-                };
-                self.fail(refusal).await;
-            }
+        let refusal = match failure {
+            Some(failure) => self.failed(failure),
+            None if !dropped.is_empty() => Refusal::AllUnsure {
+                attempts: self.decision.history(),
+            },
+            None => Refusal::Defect,
+        };
+        match self.gives_best() {
+            true => self.give(dropped, refusal).await,
+            false => self.fail(refusal).await,
         }
     }
 
@@ -211,37 +195,43 @@ impl Pursuit<'_> {
         self.frugality.is_bound || self.settings.on_all_unsure == OnAllUnsure::Best
     }
 
-    /// The best of the dropped answers, flagged: from memory where it was written to its end, by
-    /// asking again where it was not.
-    async fn give(&mut self, best: Best) {
-        if let Some(kept) = best.kept {
-            let begin = Begin {
-                score: Some(best.score),
-                is_unsure: true,
-                usage: kept.finish.usage,
-                ..self.begin(&best.tier)
-            };
-            let tier = best.tier.name().to_owned();
-            let _ = self.send(Event::Begin(begin)).await;
-            for piece in kept.pieces {
-                let _ = self.send(Event::Piece(piece)).await;
-            }
-            self.end(tier, kept.finish, Some(best.score), true).await;
-            return;
-        }
+    /// The best of the dropped answers, flagged: from memory where it was written to its end, by asking again
+    /// where it was not. Where that fails the next one; where there is none, `refusal`.
+    async fn give(&mut self, mut dropped: Dropped, mut refusal: Refusal) {
         self.has_above = false;
-        let config = Config {
-            hold_back: HoldBack::Off,
-            ..self.judge(&best.tier, true)
-        };
-        match self.on_tier(&best.tier, config, true).await {
-            Ok(()) | Err(Ended::Unheard) => {}
-            Err(Ended::Failed(failure) | Ended::Cut(failure)) => {
-                self.fail(self.failed(failure)).await;
+        // One that has to be asked for again needs time.
+        while let Some(best) = dropped.take_best(self.is_late()) {
+            if let Some(kept) = best.kept {
+                return self.give_kept(&best.tier, best.worth.score, kept).await;
             }
-            // What is not held back is not dropped.
-            Err(Ended::Dropped { .. }) => self.fail(Refusal::Defect).await,
+            let config = Config {
+                hold_back: HoldBack::Off,
+                ..self.judge(&best.tier, true)
+            };
+            match self.on_tier(&best.tier, config, true).await {
+                Ok(()) | Err(Ended::Unheard) => return,
+                Err(Ended::Cut(failure)) => return self.fail(self.failed(failure)).await,
+                Err(Ended::Failed(failure)) => refusal = self.failed(failure),
+                // What is not held back is not dropped.
+                Err(Ended::Dropped { .. }) => refusal = Refusal::Defect,
+            }
         }
+        self.fail(refusal).await;
+    }
+
+    async fn give_kept(&mut self, tier: &Tier, score: Option<f64>, kept: Kept) {
+        let begin = Begin {
+            score,
+            is_unsure: true,
+            usage: kept.finish.usage,
+            ..self.begin(tier)
+        };
+        let _ = self.send(Event::Begin(begin)).await;
+        for piece in kept.pieces {
+            let _ = self.send(Event::Piece(piece)).await;
+        }
+        let tier = tier.name().to_owned();
+        self.end(tier, kept.finish, score, true).await;
     }
 
     /// All tries on one tier.
@@ -258,7 +248,7 @@ impl Pursuit<'_> {
         let of = (policy.as_str(), tier.name());
         self.shared.dampers.ask(of, Instant::now());
         loop {
-            let attempt = Attempt::new(config.clone(), self.asked());
+            let attempt = Attempt::new(config.clone(), self.asked(tier));
             let room = self.shared.answers.part();
             let gate = Gate::new(attempt, self.ask.choices, is_last_resort, room);
             let ended = match self.once(tier, gate).await {
@@ -356,15 +346,21 @@ impl Pursuit<'_> {
         send(self.out, event).await.map_err(|_| Ended::Unheard)
     }
 
-    fn asked(&self) -> Asked {
+    fn asked(&self, tier: &Tier) -> Asked {
         let ask = self.ask;
+        let most = tier
+            .endpoint()
+            .and_then(|endpoint| endpoint.max_output_tokens);
+        // What fills less than the client asked for is cut, by the policy.
+        let is_capped = |asked: u32| most.is_some_and(|most| most < asked);
         Asked {
             json: ask.form.is_json(),
             tools: !ask.tools.is_empty() && ask.tool_choice != ToolChoice::None,
             options: matches!(ask.form, Form::Choice(_)),
             thinking: false,
             choices: ask.choices,
-            max_tokens: ask.max_tokens,
+            prompt_tokens: ask.prompt_estimate(),
+            max_tokens: ask.max_tokens.filter(|asked| !is_capped(*asked)),
         }
     }
 }

@@ -28,7 +28,7 @@ use crate::decision::{Decision, Outcome};
 use crate::refusal::Refusal;
 use crate::room::Part;
 use crate::wire::Wire;
-pub(crate) use gathered::Gathered;
+pub(crate) use gathered::{Choice, Gathered};
 pub(crate) use respond::{
     begin_headers, json_response, json_text, refuse, respond, stream_response,
 };

@@ -24,6 +24,8 @@ const MOST_KNOWN: usize = 1024;
 /// The most models of one endpoint that are left alone at a time: one too many is asked too soon, and
 /// says so again.
 const MOST_LIMITS: usize = 64;
+/// A server that is changed says more then.
+const MUTE_FOR: Duration = Duration::from_secs(600);
 /// After so long nothing is worth remembering: the longest pause is over.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(600);
 
@@ -47,6 +49,8 @@ struct Record {
     circuit: Circuit,
     /// It asked for that, by model.
     not_before: BTreeMap<String, Instant>,
+    /// The models that say nothing of their tokens, and until when nothing is expected of them.
+    mute: BTreeMap<String, Instant>,
     asked: Instant,
 }
 
@@ -132,6 +136,7 @@ impl Endpoints {
             record: Mutex::new(Record {
                 circuit: Circuit::new(now),
                 not_before: BTreeMap::new(),
+                mute: BTreeMap::new(),
                 asked: now,
             }),
         });
@@ -222,16 +227,21 @@ impl Record {
 
     /// The model is not to be asked before `then`.
     fn leave_alone(&mut self, model: &str, now: Instant, then: Instant) {
-        self.not_before.retain(|_, until| now < *until);
-        if self.not_before.len() >= MOST_LIMITS && !self.not_before.contains_key(model) {
-            let soonest = self.not_before.iter().min_by_key(|(_, until)| **until);
-            let soonest = soonest.map(|(model, _)| model.clone());
-            soonest.and_then(|soonest| self.not_before.remove(&soonest));
-        }
-        // What was said of another limit holds as well.
-        let until = self.not_before.entry(model.to_owned()).or_insert(then);
-        *until = then.max(*until);
+        keep_until(&mut self.not_before, model, now, then);
     }
+}
+
+/// Remembers something of a model until `then`, and forgets what is over by now.
+fn keep_until(kept: &mut BTreeMap<String, Instant>, model: &str, now: Instant, then: Instant) {
+    kept.retain(|_, until| now < *until);
+    if kept.len() >= MOST_LIMITS && !kept.contains_key(model) {
+        let soonest = kept.iter().min_by_key(|(_, until)| **until);
+        let soonest = soonest.map(|(model, _)| model.clone());
+        soonest.and_then(|soonest| kept.remove(&soonest));
+    }
+    // What was said before holds as well.
+    let until = kept.entry(model.to_owned()).or_insert(then);
+    *until = then.max(*until);
 }
 
 fn open(tier: &str, wait: Duration) -> Failure {
@@ -242,6 +252,19 @@ fn open(tier: &str, wait: Duration) -> Failure {
 }
 
 impl Pass {
+    /// The model says nothing of its tokens, or will not be asked to: it is not asked for a while.
+    pub fn found_mute(&self) {
+        let now = Instant::now();
+        let mut record = self.known.record();
+        keep_until(&mut record.mute, &self.model, now, now + MUTE_FOR);
+    }
+
+    /// Whether the model was found to say nothing of its tokens.
+    pub fn is_mute(&self) -> bool {
+        let until = self.known.record().mute.get(&self.model).copied();
+        until.is_some_and(|until| Instant::now() < until)
+    }
+
     /// The endpoint has begun to answer.
     pub fn heard(&self, status: StatusCode, headers: &HeaderMap) {
         if let Some(wait) = throttle::wait(status, headers, Timestamp::now()) {

@@ -61,6 +61,7 @@ mod room;
 mod route;
 mod server;
 mod settle;
+mod shape;
 mod shared;
 mod spans;
 mod sticky;

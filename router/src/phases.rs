@@ -148,7 +148,7 @@ fn judged() -> AttemptRecord {
     let token = Token {
         logprob: -0.7,
         margin: 0.4,
-        entropy: 1.1,
+        entropy: Some(1.1),
         ..Token::default()
     };
     for _ in 0..JUDGED_TOKENS {

@@ -9,6 +9,7 @@ use weir_policy::{Egress, Plan};
 use crate::ask::Ask;
 use crate::decision::Step;
 use crate::refusal::Refusal;
+use crate::wire::Wire;
 
 /// Those of `tiers`, which are of `settings`, that can serve `ask`. A private ask gets a plan that holds
 /// no tier outside, by its type.
@@ -21,7 +22,7 @@ pub(crate) fn plan(
     let able = tiers.iter().filter(|tier| can_serve(tier, ask).is_ok());
     let plan = Plan::over(able.cloned(), egress(settings, headers));
     if !plan.is_empty() {
-        return Ok(plan);
+        return Ok(without_useless(settings, plan, ask));
     }
     let unable = tiers.iter().find_map(|tier| can_serve(tier, ask).err());
     let is_private = matches!(plan, Plan::Private(_));
@@ -32,9 +33,24 @@ pub(crate) fn plan(
     }
 }
 
+/// Passes over a tier whose score tells nothing: what it writes would be paid for and judged by a coin. One that
+/// stands alone answers.
+fn without_useless(settings: &Settings, plan: Plan, ask: &Ask) -> Plan {
+    let useless = settings.useless.as_ref();
+    // Vectors have no score, and those of another model mean something else.
+    let Some(useless) = useless.filter(|_| ask.wire != Wire::Embeddings) else {
+        return plan;
+    };
+    let without = plan.clone().keeping(|tier| tier.name() != useless);
+    match without.is_empty() {
+        true => plan,
+        false => without,
+    }
+}
+
 /// Why each of the policy's tiers is in `plan`, or is not: `first`, or `above` those before it, which are
-/// unsure or fail; and `egress` (it must not leave the cluster), `field` (which the tier cannot serve), or
-/// `route` (a pin, a rule or the classifier begins elsewhere).
+/// unsure or fail; and `egress` (it must not leave the cluster), `field` (which the tier cannot serve), `useless`
+/// (its score tells nothing), or `route` (a pin, a rule or the classifier begins elsewhere).
 pub(crate) fn steps(settings: &Settings, plan: &Plan, ask: &Ask) -> (Vec<Step>, Vec<Step>) {
     let planned = plan.steps();
     let steps = planned.iter().enumerate();
@@ -45,9 +61,11 @@ pub(crate) fn steps(settings: &Settings, plan: &Plan, ask: &Ask) -> (Vec<Step>, 
     let is_private = matches!(plan, Plan::Private(_));
     let is_planned = |tier: &&Tier| planned.iter().any(|step| step.name() == tier.name());
     let others = settings.tiers.iter().filter(|tier| !is_planned(tier));
+    let is_useless = |tier: &Tier| settings.useless.as_deref() == Some(tier.name());
     let others = others.map(|tier| match (tier, can_serve(tier, ask)) {
         (Tier::Outside(_), _) if is_private => Step::new(tier.name(), "egress"),
         (_, Err(_)) => Step::new(tier.name(), "field"),
+        (_, Ok(())) if is_useless(tier) => Step::new(tier.name(), "useless"),
         (_, Ok(())) => Step::new(tier.name(), "route"),
     });
     (steps.collect(), others.collect())
@@ -85,7 +103,6 @@ pub(crate) fn can_serve(tier: &Tier, ask: &Ask) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::Wire;
     use http::HeaderValue;
     use serde_json::{Value, json};
     use weir_crds::RoutePolicySpec;
@@ -144,6 +161,23 @@ mod tests {
                 field: "audio".into()
             }
         );
+    }
+
+    #[test]
+    fn a_tier_whose_score_tells_nothing_is_passed_over_unless_it_is_all_there_is() {
+        let mut settings = settings(json!({}));
+        settings.useless = Some("small".into());
+        let all = plan_all(&settings, &ask(json!({})), &HeaderMap::new()).unwrap();
+        let (_, passed_over) = steps(&settings, &all, &ask(json!({})));
+        assert_eq!(passed_over, [Step::new("small", "useless")]);
+        assert_eq!(tiers(Ok(all)), ["big"]);
+        let only = plan(
+            &settings,
+            &settings.tiers[..1],
+            &ask(json!({})),
+            &HeaderMap::new(),
+        );
+        assert_eq!(tiers(only), ["small"]);
     }
 
     #[test]

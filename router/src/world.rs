@@ -180,6 +180,16 @@ fn report(view: &View, before: &View) {
             );
         }
     }
+    for policy in view.table.policies() {
+        let wrong = view.table.miscalibrated(&policy.name);
+        if !wrong.is_empty() && before.table.miscalibrated(&policy.name) != wrong {
+            tracing::warn!(
+                policy = policy.name,
+                ?wrong,
+                "what was learnt of the policy is not valid: its built-in score and threshold stay"
+            );
+        }
+    }
     for (policy, problems) in view.table.refused() {
         if before.table.problems(policy) != problems {
             let problems: Vec<_> = problems.iter().map(|problem| &problem.message).collect();

@@ -8,6 +8,8 @@ use axum::response::Response;
 use futures::{Stream, stream};
 use http::{HeaderValue, header};
 
+use crate::journal::Sending;
+
 /// A response as it is to be played.
 #[derive(Debug)]
 pub(crate) struct Script {
@@ -31,15 +33,18 @@ pub(crate) enum Step {
 }
 
 impl Script {
-    pub(crate) fn play(self) -> Response {
+    pub(crate) fn play(self, mut sending: Sending) -> Response {
         let intact = match self.steps.as_slice() {
             [Step::Send(only)] => Some(only.clone()),
             _ => None,
         };
         // In one piece it goes with its length, as providers send it.
         let mut response = Response::new(match intact {
-            Some(only) => Body::from(only),
-            None => Body::from_stream(play(self.steps)),
+            Some(only) => {
+                sending.over();
+                Body::from(only)
+            }
+            None => Body::from_stream(play(self.steps, sending)),
         });
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(self.kind));
@@ -50,30 +55,38 @@ impl Script {
     }
 }
 
-fn play(steps: Vec<Step>) -> impl Stream<Item = io::Result<Bytes>> {
-    stream::unfold(steps.into_iter(), |mut steps| async move {
-        loop {
-            match steps.next()? {
-                Step::Send(bytes) => return Some((Ok(bytes), steps)),
-                // A timer's shortest pause is a millisecond.
-                Step::Pause(Duration::ZERO) => tokio::task::yield_now().await,
-                Step::Pause(time) => tokio::time::sleep(time).await,
-                Step::Flush => tokio::task::yield_now().await,
-                Step::Cut => {
-                    // Lets the server write what it has before it learns that the body is broken.
-                    tokio::task::yield_now().await;
-                    let cut = io::Error::from(io::ErrorKind::ConnectionAborted);
-                    return Some((Err(cut), steps));
-                }
-                Step::Hang => std::future::pending().await,
-                Step::Forever(bytes, pause) => {
-                    tokio::time::sleep(pause).await;
-                    // It never ends by itself, but other tasks have their turns.
-                    tokio::task::yield_now().await;
-                    let again = vec![Step::Forever(bytes.clone(), pause)];
-                    return Some((Ok(bytes), again.into_iter()));
+fn play(steps: Vec<Step>, sending: Sending) -> impl Stream<Item = io::Result<Bytes>> {
+    stream::unfold(
+        (steps.into_iter(), sending),
+        |(mut steps, mut sending)| async move {
+            loop {
+                let Some(step) = steps.next() else {
+                    sending.over();
+                    return None;
+                };
+                match step {
+                    Step::Send(bytes) => return Some((Ok(bytes), (steps, sending))),
+                    // A timer's shortest pause is a millisecond.
+                    Step::Pause(Duration::ZERO) => tokio::task::yield_now().await,
+                    Step::Pause(time) => tokio::time::sleep(time).await,
+                    Step::Flush => tokio::task::yield_now().await,
+                    Step::Cut => {
+                        // Lets the server write what it has before it learns that the body is broken.
+                        tokio::task::yield_now().await;
+                        let cut = io::Error::from(io::ErrorKind::ConnectionAborted);
+                        sending.over();
+                        return Some((Err(cut), (steps, sending)));
+                    }
+                    Step::Hang => std::future::pending().await,
+                    Step::Forever(bytes, pause) => {
+                        tokio::time::sleep(pause).await;
+                        // It never ends by itself, but other tasks have their turns.
+                        tokio::task::yield_now().await;
+                        let again = vec![Step::Forever(bytes.clone(), pause)];
+                        return Some((Ok(bytes), (again.into_iter(), sending)));
+                    }
                 }
             }
-        }
-    })
+        },
+    )
 }

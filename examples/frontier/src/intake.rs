@@ -1,6 +1,7 @@
 //! What happens to every request before its wire looks at it: it is noted, it meets its fault,
 //! and its key is checked.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::to_bytes;
@@ -12,6 +13,7 @@ use serde_json::{Map, Value};
 use crate::StandIn;
 use crate::events::Events;
 use crate::fault::{self, Break, Damage, Fault};
+use crate::journal::{Journal, Sending};
 use crate::refusal::{ORGANIZATION, Refusal, key_of, key_told};
 use crate::socket::Line;
 use crate::spoil::{self, Whole};
@@ -27,6 +29,7 @@ pub(crate) struct Received {
     /// Empty for a request without a body.
     pub(crate) body: Map<String, Value>,
     damage: Option<Damage>,
+    journal: Arc<Journal>,
 }
 
 impl Received {
@@ -44,12 +47,16 @@ impl Received {
             let status = StatusCode::INTERNAL_SERVER_ERROR;
             return Err(Refusal::new(status, self.trouble()));
         }
-        Ok(spoil::whole(whole, self.damage).play())
+        Ok(spoil::whole(whole, self.damage).play(self.sending()))
     }
 
     /// A streamed answer, with a pause before each piece.
     pub(crate) fn stream(&self, events: Events, pace: Duration) -> Response {
-        spoil::stream(events, pace, self.damage).play()
+        spoil::stream(events, pace, self.damage).play(self.sending())
+    }
+
+    fn sending(&self) -> Sending {
+        Sending::of(self.journal.clone(), self.number)
     }
 }
 
@@ -84,6 +91,7 @@ pub(crate) async fn receive(stand_in: &StandIn, request: Request) -> Result<Rece
         headers: parts.headers,
         body,
         damage,
+        journal: stand_in.journal.clone(),
     })
 }
 

@@ -3,7 +3,7 @@
 //! Invariant: memory is bounded; the oldest requests are forgotten, and long bodies are cut.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::request::Parts;
 use serde::Serialize;
@@ -33,6 +33,39 @@ struct Entry {
     headers: Map<String, Value>,
     /// As JSON where it is JSON, else as text.
     body: Value,
+    /// The client went away before its stream had ended.
+    left: bool,
+}
+
+/// A stream that is being sent. Dropping it before it is over says that the client went away.
+#[derive(Debug)]
+pub(crate) struct Sending {
+    journal: Arc<Journal>,
+    number: u64,
+    is_over: bool,
+}
+
+impl Sending {
+    pub(crate) fn of(journal: Arc<Journal>, number: u64) -> Self {
+        Self {
+            journal,
+            number,
+            is_over: false,
+        }
+    }
+
+    /// All of it was sent.
+    pub(crate) fn over(&mut self) {
+        self.is_over = true;
+    }
+}
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.journal.left(self.number);
+        }
+    }
 }
 
 impl Journal {
@@ -47,12 +80,24 @@ impl Journal {
             query: parts.uri.query().map(str::to_owned),
             headers: headers(parts),
             body: shown(body),
+            left: false,
         };
         if kept.requests.len() == MOST_KEPT {
             kept.requests.pop_front();
         }
         kept.requests.push_back(entry);
         kept.total
+    }
+
+    fn left(&self, number: u64) {
+        let mut kept = self.lock();
+        let entry = kept
+            .requests
+            .iter_mut()
+            .find(|entry| entry.number == number);
+        if let Some(entry) = entry {
+            entry.left = true;
+        }
     }
 
     pub(crate) fn read(&self) -> Kept {
@@ -91,6 +136,22 @@ fn shown(body: &[u8]) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_stream_that_is_dropped_before_its_end_was_left() {
+        let journal = Arc::new(Journal::default());
+        let (parts, ()) = http::Request::post("/").body(()).unwrap().into_parts();
+        for is_over in [true, false] {
+            let number = journal.note(&parts, b"");
+            let mut sending = Sending::of(journal.clone(), number);
+            if is_over {
+                sending.over();
+            }
+        }
+        let kept = journal.read();
+        let left: Vec<bool> = kept.requests.iter().map(|entry| entry.left).collect();
+        assert_eq!(left, [false, true]);
+    }
 
     #[test]
     fn the_oldest_are_forgotten_and_long_bodies_are_cut() {

@@ -54,9 +54,14 @@
 //! - `crlf`: lines end in `\r\n`, with comments, empty lines and empty data lines between;
 //! - `compressed`: as gzip, though nobody asked.
 //!
+//! **Log-probabilities** are made up and always the same. With the header `x-stand-in-logprobs: -2.5`
+//! every token has that one, with `none` there are none though they were asked for, and with
+//! `refused` whoever asks for them gets 400 that names the field.
+//!
 //! **Proof.** `GET /control/requests` shows the last 256 requests with headers and body as they
-//! came, credentials included: never give it a real key. `DELETE` forgets them. `GET /control/bill` shows how many
-//! chats and messages were answered since the start, and for how many tokens a provider would charge.
+//! came, credentials included: never give it a real key. `left` says that the client went away
+//! before a stream had ended. `DELETE` forgets them. `GET /control/bill` shows how many chats and
+//! messages were answered since the start, and for how many tokens a provider would charge.
 //!
 //! **What providers give away.** Every answer has their headers for rate limits, organisation and
 //! time taken; `POST /control/limits {"remaining_requests": 0}` sets what they say, and nothing is
@@ -178,7 +183,7 @@ pub async fn serve(args: &Args, process: &Process) -> anyhow::Result<SocketAddr>
         api_key: args.api_key.clone(),
         pace: args.pace,
         faults: fault::Faults::default(),
-        journal: journal::Journal::default(),
+        journal: Arc::default(),
         prompts: prompt::PromptCache::default(),
         conversations: kept::Conversations::default(),
         limits: limits::Told::default(),
@@ -206,7 +211,7 @@ struct StandIn {
     api_key: Option<String>,
     pace: Duration,
     faults: fault::Faults,
-    journal: journal::Journal,
+    journal: Arc<journal::Journal>,
     prompts: prompt::PromptCache,
     conversations: kept::Conversations,
     limits: limits::Told,

@@ -43,7 +43,7 @@ fn token(place: u32) -> Token {
     Token {
         logprob: -doubt * doubt,
         margin: 4.0 * (1.0 - doubt),
-        entropy: 2.0 * doubt,
+        entropy: Some(2.0 * doubt),
         ..Token::default()
     }
 }

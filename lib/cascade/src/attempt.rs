@@ -1,10 +1,13 @@
 //! One attempt: tokens in, a verdict out.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::evidence::{Evidence, Snapshot, Token};
+use crate::fitted::Fitted;
 use crate::score::{bound, score};
-use crate::signals::{Signal, Signals, Text};
+use crate::signals::{Signal, Signals, Text, doubt};
 use crate::task::{Asked, SHORT_TOKENS, Task};
 
 /// Token counts at which a text is judged: 1, 4, 16, 32, and then twice as many each time.
@@ -21,6 +24,9 @@ pub struct Config {
     pub task: Option<Task>,
     /// Scores from here on are kept; `None` takes the task's own.
     pub threshold: Option<f64>,
+    /// A score that was fitted on this tier's answers, with its threshold, where it is in place of the
+    /// built-in one.
+    pub fitted: Option<Arc<Fitted>>,
     /// How much of the answer is kept from the client until there is a verdict.
     pub hold_back: HoldBack,
     /// What escalates whatever the score.
@@ -49,6 +55,8 @@ pub enum FinishReason {
     Length,
     /// It wants tools to be called.
     ToolCalls,
+    /// The model, or whoever watches over it, will not say.
+    Refusal,
 }
 
 /// What to do with the tokens that are held back. Anything but `Wait` is final.
@@ -67,6 +75,8 @@ pub enum Verdict {
 pub enum CommitReason {
     /// The score reached the threshold.
     Sure { score: f64, threshold: f64 },
+    /// The tier says too little about its tokens for a score, and nothing in its words speaks against them.
+    Plausible,
     /// The policy holds nothing back.
     NotHeld,
 }
@@ -132,6 +142,8 @@ pub struct Attempt {
     /// What the evidence says, before the text was looked at.
     due: Verdict,
     verdict: Verdict,
+    has_declined: bool,
+    is_misfit: bool,
 }
 
 impl Attempt {
@@ -151,6 +163,8 @@ impl Attempt {
             checkpoints: Vec::new(),
             due: Verdict::Wait,
             verdict,
+            has_declined: false,
+            is_misfit: false,
         }
     }
 
@@ -163,11 +177,13 @@ impl Attempt {
         let at_checkpoint = self.evidence.tokens() == self.next_checkpoint;
         if at_checkpoint {
             self.next_checkpoint = checkpoint_after(self.next_checkpoint);
-            self.checkpoints.push(Checkpoint {
-                tokens: self.evidence.tokens(),
-                score: self.score().unwrap_or(0.0),
-                bound: bound(self.task, &self.evidence),
-            });
+            // Where nothing is known of the tokens there is nothing to write down.
+            self.checkpoints
+                .extend(self.score().map(|score| Checkpoint {
+                    tokens: self.evidence.tokens(),
+                    score,
+                    bound: bound(self.task, &self.evidence),
+                }));
         }
         if self.due == Verdict::Wait && self.verdict == Verdict::Wait {
             self.due = self.weigh(at_checkpoint);
@@ -181,12 +197,22 @@ impl Attempt {
         }
     }
 
+    /// The tier says by other means than its words that it will not answer.
+    pub fn declined(&mut self) {
+        self.has_declined = true;
+    }
+
+    /// The answer, all of which is there, does not have the form that was asked for.
+    pub fn misfits(&mut self) {
+        self.is_misfit = true;
+    }
+
     /// The verdict now.
     pub fn checkpoint(&mut self) -> Verdict {
         if self.verdict == Verdict::Wait {
             self.verdict = match &self.due {
                 // The text is looked at before anything of it goes out.
-                Verdict::Commit(_) => match self.config.signals.while_writing(&self.text) {
+                Verdict::Commit(_) => match self.signal_so_far() {
                     Some(signal) => Verdict::Abort(AbortReason::Signal(signal)),
                     None => self.due.clone(),
                 },
@@ -201,6 +227,7 @@ impl Attempt {
         if self.checkpoint() != Verdict::Wait {
             return self.verdict.clone();
         }
+        self.has_declined |= reason == FinishReason::Refusal;
         if self.config.task.is_none()
             && self.task == Task::Text
             && self.evidence.tokens() <= SHORT_TOKENS
@@ -216,7 +243,18 @@ impl Attempt {
 
     /// How sure the tier is of what it has written so far; `None` before the first token.
     pub fn score(&self) -> Option<f64> {
-        score(self.task, &self.evidence)
+        let fitted = self.fitted_score().map(|(_, score)| score);
+        fitted.or_else(|| score(self.task, &self.evidence))
+    }
+
+    /// The fitted score and what it is held against, where there is one and all that it needs is known.
+    fn fitted_score(&self) -> Option<(&Fitted, f64)> {
+        let fitted = self.config.fitted.as_deref()?;
+        if self.evidence.is_patchy() {
+            return None;
+        }
+        let score = fitted.score(&self.evidence.snapshot(), self.asked.prompt_tokens);
+        Some((fitted, score?))
     }
 
     /// The kind of answer it is judged as.
@@ -226,6 +264,9 @@ impl Attempt {
 
     /// The line it is held against.
     pub fn threshold(&self) -> f64 {
+        if let Some((fitted, _)) = self.fitted_score() {
+            return fitted.threshold();
+        }
         self.config
             .threshold
             .unwrap_or_else(|| self.task.built_in_threshold())
@@ -250,10 +291,13 @@ impl Attempt {
 
     /// What the evidence says after a token, whatever the text is.
     fn weigh(&self, at_checkpoint: bool) -> Verdict {
-        let threshold = self.threshold();
-        let bound = bound(self.task, &self.evidence);
-        if bound < threshold {
-            return Verdict::Abort(AbortReason::Hopeless { bound, threshold });
+        // A fitted score may rise with what follows, however it begins.
+        if self.config.fitted.is_none() {
+            let threshold = self.threshold();
+            let bound = bound(self.task, &self.evidence);
+            if bound < threshold {
+                return Verdict::Abort(AbortReason::Hopeless { bound, threshold });
+            }
         }
         if self.asked.is_whole() {
             return Verdict::Wait;
@@ -261,6 +305,8 @@ impl Attempt {
         let tokens = self.evidence.tokens();
         match self.config.hold_back {
             HoldBack::Tokens(number) if tokens >= number => self.by_score(),
+            // What words say against an answer they may say at its end.
+            HoldBack::Auto if self.evidence.is_patchy() => Verdict::Wait,
             // Only a text may be let go before its end: half a label is no label.
             HoldBack::Auto
                 if at_checkpoint && self.task == Task::Text && tokens >= EARLIEST_COMMIT =>
@@ -277,6 +323,7 @@ impl Attempt {
     fn by_score(&self) -> Verdict {
         let threshold = self.threshold();
         match self.score() {
+            None if self.evidence.has_unseen() => Verdict::Commit(CommitReason::Plausible),
             None => Verdict::Abort(AbortReason::NoEvidence),
             Some(score) if score >= threshold => {
                 Verdict::Commit(CommitReason::Sure { score, threshold })
@@ -287,30 +334,42 @@ impl Attempt {
 
     fn last_signal(&self, reason: FinishReason) -> Option<Signal> {
         let calls_tools = reason == FinishReason::ToolCalls;
-        if self.text.is_blank() && !calls_tools {
+        let declines = self.has_declined && self.config.signals.refusal;
+        if self.text.is_blank() && !calls_tools && !declines {
             return Some(Signal::Empty);
         }
         // An answer that fills what the client asked for is as long as any tier's would be. A
         // document or a label that was cut is none, though.
         let is_whole_or_nothing = self.asked.json || matches!(self.task, Task::Choice | Task::Json);
+        // Where tokens were not counted but guessed, whoever says that a limit was reached knows better.
         let within_limit = self
             .asked
             .max_tokens
-            .is_none_or(|most| self.evidence.tokens() < most);
+            .is_none_or(|most| self.evidence.tokens() < most && !self.evidence.has_unseen());
         if reason == FinishReason::Length && (within_limit || is_whole_or_nothing) {
             return Some(Signal::Truncated);
         }
         if self.evidence.answer_tokens() < self.config.signals.min_tokens && !calls_tools {
             return Some(Signal::TooShort);
         }
-        if self.config.signals.schema_failure
-            && self.asked.json
-            && !calls_tools
-            && !self.text.is_json()
-        {
+        let is_no_json = self.asked.json && !calls_tools && !self.text.is_json();
+        if self.config.signals.schema_failure && !declines && (self.is_misfit || is_no_json) {
             return Some(Signal::SchemaFailure);
         }
-        self.config.signals.while_writing(&self.text)
+        self.signal_so_far()
+    }
+
+    /// What the words so far say against the answer.
+    fn signal_so_far(&self) -> Option<Signal> {
+        if self.has_declined && self.config.signals.refusal {
+            return Some(Signal::Refusal);
+        }
+        let signal = self.config.signals.while_writing(&self.text);
+        let has_score = self.score().is_some() || !self.evidence.has_unseen();
+        signal.or_else(|| match has_score {
+            true => None,
+            false => doubt(&self.text, self.task, self.evidence.answer_tokens()),
+        })
     }
 }
 
@@ -321,6 +380,7 @@ impl Verdict {
         let rank = |verdict: &Self| match verdict {
             Self::Abort(_) => (0, 0.0),
             Self::Wait => (1, 0.0),
+            Self::Commit(CommitReason::Plausible) => (2, -1.0),
             Self::Commit(CommitReason::Sure { score, .. }) => (2, *score),
             Self::Commit(CommitReason::NotHeld) => (3, 0.0),
         };

@@ -16,14 +16,27 @@ pub struct Token {
     pub logprob: f32,
     /// Log-probability of the best token minus that of the second best.
     pub margin: f32,
-    /// Entropy of the whole distribution in nats.
-    pub entropy: f32,
+    /// Entropy of the whole distribution in nats, where whoever computed it has said.
+    pub entropy: Option<f32>,
     /// A constraint allowed this token only, so it says nothing about the model.
     pub forced: bool,
     /// The token belongs to a JSON value and not to structure.
     pub value: bool,
     /// The token belongs to the model's thinking and not to its answer.
     pub thinking: bool,
+    /// Nothing is known of it but that it came: it counts, and the rest of this says nothing.
+    pub unseen: bool,
+}
+
+impl Token {
+    /// One of which nothing is known.
+    pub fn unseen(thinking: bool) -> Self {
+        Self {
+            thinking,
+            unseen: true,
+            ..Self::default()
+        }
+    }
 }
 
 /// Everything an attempt's tokens have said so far.
@@ -33,6 +46,9 @@ pub struct Token {
 pub struct Evidence {
     tokens: u32,
     answer_tokens: u32,
+    /// Tokens of any kind, and of the answer, of which nothing is known.
+    unseen: u32,
+    unseen_answer: u32,
     pub(crate) answer: Series,
     pub(crate) values: Series,
     pub(crate) thinking: Series,
@@ -54,6 +70,7 @@ pub(crate) struct Series {
 
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Entropy {
+    count: u32,
     sum: f64,
     histogram: Histogram,
 }
@@ -95,13 +112,20 @@ impl Evidence {
         if !token.thinking {
             self.answer_tokens += 1;
         }
+        if token.unseen {
+            self.unseen += 1;
+            self.unseen_answer += u32::from(!token.thinking);
+            return;
+        }
         if token.forced {
             return;
         }
         let surprise = bounded(-token.logprob);
-        let entropy = bounded(token.entropy);
-        self.entropy.sum += f64::from(entropy);
-        self.entropy.histogram.add(entropy);
+        if let Some(entropy) = token.entropy.map(bounded) {
+            self.entropy.count += 1;
+            self.entropy.sum += f64::from(entropy);
+            self.entropy.histogram.add(entropy);
+        }
         if token.thinking {
             self.thinking.add(surprise);
             return;
@@ -139,16 +163,29 @@ impl Evidence {
         self.answer.is_empty() && self.thinking.is_empty()
     }
 
+    /// Whether something came of which nothing is known.
+    pub fn has_unseen(&self) -> bool {
+        self.unseen > 0
+    }
+
+    /// Whether so much of the answer is unknown that the rest says little of the whole: more than one token
+    /// in ten.
+    pub fn is_patchy(&self) -> bool {
+        u64::from(self.unseen_answer) * 10 > u64::from(self.answer_tokens)
+    }
+
     /// The numbers a record keeps and a fitted score would be fitted on.
     pub fn snapshot(&self) -> Snapshot {
-        let weighed = self.answer.count + self.thinking.count;
+        let entropy = &self.entropy;
         Snapshot {
             tokens: self.tokens,
             answer_tokens: self.answer_tokens,
+            unseen: self.unseen,
             answer: self.answer.spread(),
             values: self.values.spread(),
             thinking: self.thinking.spread(),
-            entropy_mean: (weighed > 0).then(|| (self.entropy.sum / f64::from(weighed)) as f32),
+            entropy_mean: (entropy.count > 0)
+                .then(|| (entropy.sum / f64::from(entropy.count)) as f32),
             entropy_q90: self.entropy.histogram.quantile(0.9),
             answer_margin: self.answer_margin,
             lowest_margin: self.lowest_margin,
@@ -172,6 +209,9 @@ pub struct Snapshot {
     pub tokens: u32,
     /// Tokens of the answer, forced ones included.
     pub answer_tokens: u32,
+    /// Those of any kind of which nothing is known; guessed by their text.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unseen: u32,
     /// Tokens of the answer that were the model's to choose.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answer: Option<Spread>,
@@ -193,6 +233,11 @@ pub struct Snapshot {
     /// Lowest margin in the answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lowest_margin: Option<f32>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde asks it")]
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 /// How surprises of one kind of token are spread, in nats.
@@ -235,7 +280,7 @@ mod tests {
         Token {
             logprob,
             margin: 1.0,
-            entropy: 0.5,
+            entropy: Some(0.5),
             ..Token::default()
         }
     }
@@ -270,13 +315,38 @@ mod tests {
         for logprob in [f32::NAN, f32::NEG_INFINITY, -1e30] {
             let wrong = Token {
                 margin: f32::NAN,
-                entropy: f32::INFINITY,
+                entropy: Some(f32::INFINITY),
                 ..token(logprob)
             };
             let snapshot = observed(&[wrong]).snapshot();
             assert_eq!(snapshot.answer.unwrap().worst, WORST_SURPRISE, "{logprob}");
             assert_eq!(snapshot.answer_margin, Some(0.0));
         }
+    }
+
+    #[test]
+    fn what_is_not_known_is_absent_and_never_certain() {
+        let untold = Token {
+            entropy: None,
+            ..token(-0.5)
+        };
+        let snapshot = observed(&[untold, Token::unseen(false)]).snapshot();
+        assert_eq!((snapshot.tokens, snapshot.unseen), (2, 1));
+        assert_eq!((snapshot.entropy_mean, snapshot.entropy_q90), (None, None));
+        assert_eq!(snapshot.answer.unwrap().tokens, 1);
+        let half = observed(&[untold, token(-0.1)]).snapshot();
+        assert_eq!(half.entropy_mean, Some(0.5), "of those that have one");
+    }
+
+    #[test]
+    fn one_unknown_token_in_ten_is_too_few_to_matter_and_thinking_hides_nothing() {
+        let mut tokens = vec![token(-0.1); 9];
+        tokens.push(Token::unseen(false));
+        tokens.extend([Token::unseen(true); 30]);
+        let mut evidence = observed(&tokens);
+        assert!(!evidence.is_patchy());
+        evidence.observe(&Token::unseen(false));
+        assert!(evidence.is_patchy());
     }
 
     #[test]

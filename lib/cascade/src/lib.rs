@@ -9,7 +9,7 @@
 //!
 //! let config = Config { task: Some(Task::Choice), threshold: Some(0.9), ..Config::default() };
 //! let mut attempt = Attempt::new(config, Asked::default());
-//! attempt.observe(&Token { logprob: -0.01, margin: 4.6, entropy: 0.05, ..Token::default() });
+//! attempt.observe(&Token { logprob: -0.01, margin: 4.6, entropy: Some(0.05), ..Token::default() });
 //! attempt.text("billing");
 //! assert_eq!(attempt.checkpoint(), Verdict::Wait);
 //! assert!(matches!(attempt.finish(FinishReason::Stop), Verdict::Commit(_)));
@@ -23,7 +23,9 @@
 
 mod attempt;
 mod evidence;
+mod fitted;
 mod histogram;
+mod schema;
 mod score;
 mod signals;
 mod task;
@@ -34,6 +36,8 @@ pub use attempt::{
     Verdict,
 };
 pub use evidence::{Evidence, Snapshot, Spread, Token};
+pub use fitted::{FEATURES, Fitted, Unfit, WEIGHTS};
+pub use schema::fits;
 pub use score::{bound, score};
 pub use signals::{Signal, Signals};
 pub use task::{Asked, Task};

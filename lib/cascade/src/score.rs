@@ -15,12 +15,17 @@
 use crate::evidence::{Evidence, Series};
 use crate::task::Task;
 
-/// How sure the model is of its answer, from 0 to 1; `None` where no token has been weighed.
+/// How sure the model is of its answer, from 0 to 1; `None` where no token has been weighed, or too much of
+/// the answer is unknown to weigh the rest.
 ///
 /// An answer of forced tokens only is certain: the model had no say in it.
 pub fn score(task: Task, evidence: &Evidence) -> Option<f64> {
     if evidence.is_empty() {
-        return (evidence.tokens() > 0).then_some(1.0);
+        let has_any = evidence.tokens() > 0 && !evidence.has_unseen();
+        return has_any.then_some(1.0);
+    }
+    if evidence.is_patchy() {
+        return None;
     }
     Some(match task {
         Task::Choice | Task::Short => (-evidence.answer.sum).exp(),
@@ -113,10 +118,10 @@ mod tests {
                 .map(|(logprob, margin, entropy, forced, value)| Token {
                     logprob,
                     margin,
-                    entropy,
+                    entropy: Some(entropy),
                     forced,
                     value,
-                    thinking: false,
+                    ..Token::default()
                 });
             tokens.collect()
         })
@@ -175,6 +180,30 @@ mod tests {
         for task in TASKS {
             assert_eq!(score(task, &Evidence::default()), None);
             assert_eq!(score(task, &observed(&[forced])), Some(1.0));
+        }
+    }
+
+    #[test]
+    fn an_answer_of_which_too_much_is_unknown_has_no_score() {
+        let sure = Token {
+            logprob: -0.01,
+            ..Token::default()
+        };
+        let forced = Token {
+            forced: true,
+            ..sure
+        };
+        for task in TASKS {
+            for tokens in [
+                vec![Token::unseen(false)],
+                vec![Token::unseen(true)],
+                vec![forced, Token::unseen(false)],
+                vec![sure, sure, Token::unseen(false)],
+            ] {
+                assert_eq!(score(task, &observed(&tokens)), None, "{task:?} {tokens:?}");
+            }
+            let thought = [Token::unseen(true), sure];
+            assert!(score(task, &observed(&thought)).is_some(), "{task:?}");
         }
     }
 

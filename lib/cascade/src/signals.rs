@@ -6,6 +6,8 @@ use regex::Regex;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
+use crate::task::Task;
+
 /// How much of an answer's beginning is looked at for patterns; bounds the memory of an attempt.
 const LOOKED_AT_BYTES: usize = 64 * 1024;
 
@@ -23,7 +25,7 @@ pub struct Signals {
     pub patterns: Vec<Regex>,
     /// Fewer tokens are no answer.
     pub min_tokens: u32,
-    /// Whether an answer that had to be JSON and is not goes up.
+    /// Whether an answer goes up that does not have the form which was asked for.
     pub schema_failure: bool,
     /// Whether a refusal goes up.
     pub refusal: bool,
@@ -49,7 +51,7 @@ pub enum Signal {
     Truncated,
     /// Fewer tokens than the policy takes for an answer.
     TooShort,
-    /// It had to be JSON and is not.
+    /// It does not have the form that was asked for.
     SchemaFailure,
     /// The model declined.
     Refusal,
@@ -57,6 +59,10 @@ pub enum Signal {
     Loop,
     /// One of the policy's patterns matched.
     Pattern(String),
+    /// It says itself that it is not sure. Looked for where nothing is known of the tokens.
+    Hedging,
+    /// It is longer than an answer of its kind. Looked for where nothing is known of the tokens.
+    TooLong,
 }
 
 /// The text of an answer, as far as signals need it.
@@ -120,6 +126,39 @@ static REFUSAL: LazyLock<Regex> = LazyLock::new(|| {
     .expect("the pattern is a constant that a test compiles")
 });
 
+/// How models say, in English, that they are not sure.
+static HEDGING: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(
+        r"(?ix)
+        \b(?:i\s*['’]m|i\s+am)\s+(?:not\s+(?:\w+\s+)?(?:sure|certain)|unsure|uncertain)\b
+        | \bi\s+(?:do\s+not|don['’]?t)\s+(?:\w+\s+)?(?:know|have\s+(?:enough|access|(?:any\s+|the\s+)?information))\b
+        | \bi\s+(?:can\s*not|can['’]?t)\s+(?:be\s+(?:sure|certain)|determine|tell|verify|confirm)\b
+        | \bi\s+(?:may|might|could)\s+be\s+(?:wrong|mistaken)\b
+        | \b(?:it\s+is|it['’]s)\s+(?:unclear|hard\s+to\s+(?:say|tell)|impossible\s+to\s+(?:say|tell|know))\b
+        | \bwithout\s+(?:more|further|additional)\s+(?:information|context|details?)\b
+        | \bas\s+of\s+my\s+(?:last|latest|knowledge)\b",
+    )
+    .expect("the pattern is a constant that a test compiles")
+});
+
+/// Longer than this no label and no fact is, in tokens as they are guessed from text.
+const LONGEST_LABEL: u32 = 16;
+const LONGEST_FACT: u32 = 64;
+
+/// What speaks against an answer of so many tokens of which nothing else is known.
+pub(crate) fn doubt(text: &Text, task: Task, tokens: u32) -> Option<Signal> {
+    let longest = match task {
+        Task::Choice => LONGEST_LABEL,
+        Task::Short => LONGEST_FACT,
+        Task::Json | Task::Text | Task::Reasoning => u32::MAX,
+    };
+    if tokens > longest {
+        return Some(Signal::TooLong);
+    }
+    // A document says such things of others.
+    (task != Task::Json && HEDGING.is_match(&text.head)).then_some(Signal::Hedging)
+}
+
 fn loops(tail: &[u8]) -> bool {
     (1..=LOOP_UNIT_BYTES).any(|unit| {
         let needed = LOOP_BYTES.max(unit * LOOP_REPEATS);
@@ -166,6 +205,48 @@ mod tests {
         ] {
             assert_eq!(seen(text), None, "{text}");
         }
+    }
+
+    fn doubted(text: &str, task: Task, tokens: u32) -> Option<Signal> {
+        let mut held = Text::default();
+        held.push(text);
+        doubt(&held, task, tokens)
+    }
+
+    #[test]
+    fn hedging_is_known_by_its_words() {
+        for text in [
+            "Billing, but I'm not entirely sure.",
+            "I don’t really know what this is about.",
+            "I do not have enough information to answer.",
+            "It's hard to say which team this is for.",
+            "Without more context I would say billing.",
+            "I might be mistaken, but it is billing.",
+            "I cannot tell from this ticket.",
+        ] {
+            assert_eq!(
+                doubted(text, Task::Text, 9),
+                Some(Signal::Hedging),
+                "{text}"
+            );
+        }
+        for text in [
+            "Make sure that you know the number of the ticket.",
+            "The customer is not sure which plan he has.",
+            "I know this one: billing.",
+        ] {
+            assert_eq!(doubted(text, Task::Text, 9), None, "{text}");
+        }
+        let quoted = r#"{"said":"I'm not sure"}"#;
+        assert_eq!(doubted(quoted, Task::Json, 9), None);
+    }
+
+    #[test]
+    fn a_label_of_many_words_is_none() {
+        assert_eq!(doubted("billing", Task::Choice, 16), None);
+        assert_eq!(doubted("well", Task::Choice, 17), Some(Signal::TooLong));
+        assert_eq!(doubted("well", Task::Short, 65), Some(Signal::TooLong));
+        assert_eq!(doubted("well", Task::Text, 5000), None);
     }
 
     #[test]

@@ -36,6 +36,8 @@ pub struct Asked {
     pub choices: u32,
     /// The most tokens the client takes.
     pub max_tokens: Option<u32>,
+    /// Of the prompt, about.
+    pub prompt_tokens: u64,
 }
 
 impl Asked {

@@ -12,7 +12,7 @@ fn token(probability: f32) -> Token {
     Token {
         logprob: probability.ln(),
         margin: 2.0,
-        entropy: 0.3,
+        entropy: Some(0.3),
         ..Token::default()
     }
 }

@@ -15,6 +15,7 @@
 //! * [`source`]: where the files of a model source lie.
 
 pub mod budget;
+mod calibration;
 pub mod cidr;
 pub mod honoured;
 pub mod json;

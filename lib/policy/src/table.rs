@@ -15,6 +15,7 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 use weir_crds::{Hold, Money, RoutePolicy, RoutePolicySpec, SLMDeployment, reasons, value};
 
+use crate::calibration;
 use crate::last_good::LastGood;
 use crate::tier::{Inside, Target, Tier, model_name};
 use crate::validate::{self, Problem, Settings};
@@ -26,6 +27,8 @@ pub struct Table {
     policies: BTreeMap<String, Arc<Policy>>,
     deployments: BTreeMap<String, Arc<Deployment>>,
     problems: BTreeMap<String, Vec<Problem>>,
+    /// What is wrong with what was learnt of policies, by their names.
+    miscalibrated: BTreeMap<String, Vec<String>>,
     /// Of the specs that are refused: the deployments that they name and the keys for these.
     refused_keys: Vec<(String, Keys)>,
 }
@@ -194,6 +197,11 @@ impl Table {
         self.problems.get(policy).map_or(&[], Vec::as_slice)
     }
 
+    /// What of a policy's status is not valid, and is not used.
+    pub fn miscalibrated(&self, policy: &str) -> &[String] {
+        self.miscalibrated.get(policy).map_or(&[], Vec::as_slice)
+    }
+
     /// The policies whose live spec is not served, and why.
     pub fn refused(&self) -> impl Iterator<Item = (&str, &[Problem])> {
         let refused = self.problems.iter();
@@ -235,7 +243,10 @@ impl Table {
             .get(&name)
             .map(|last| (last.generation, &last.spec));
         match self.settings(live.1) {
-            Ok(settings) => self.serve(name, live, settings),
+            Ok(settings) => {
+                let settings = self.learnt(object, settings);
+                self.serve(name, live, settings);
+            }
             Err(problems) => {
                 self.problems.insert(name.clone(), problems);
                 self.refused_keys.extend(keys_of_refused(&name, live.1));
@@ -243,10 +254,23 @@ impl Table {
                 if let Some(last) = last
                     && let Ok(settings) = self.settings(last.1)
                 {
+                    let settings = self.learnt(object, settings);
                     self.serve(name, last, settings);
                 }
             }
         }
+    }
+
+    /// The settings with what the object's status says was learnt.
+    fn learnt(&mut self, object: &RoutePolicy, mut settings: Settings) -> Settings {
+        let status = object.status.as_ref();
+        if let Some(learnt) = status.and_then(|status| status.calibration.as_ref()) {
+            let wrong = calibration::apply(&mut settings, learnt);
+            if let (false, Some(name)) = (wrong.is_empty(), &object.metadata.name) {
+                self.miscalibrated.insert(name.clone(), wrong);
+            }
+        }
+        settings
     }
 
     /// What `spec` means beside the policies that are already served.

@@ -187,6 +187,23 @@ impl Tier {
         }
     }
 
+    /// The same tier, whose answers are judged so.
+    pub(crate) fn judged(&self, accept: Config) -> Self {
+        let accept = Some(accept);
+        match self {
+            Tier::Inside(inside) => Tier::Inside(Arc::new(Inside {
+                name: inside.name.clone(),
+                target: inside.target.clone(),
+                accept,
+            })),
+            Tier::Outside(outside) => Tier::Outside(Arc::new(Outside {
+                name: outside.name.clone(),
+                endpoint: outside.endpoint.clone(),
+                accept,
+            })),
+        }
+    }
+
     /// When its answer is good enough; nothing for the last tier of a policy, whose always is.
     pub fn accept(&self) -> Option<&Config> {
         match self {

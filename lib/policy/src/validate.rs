@@ -74,6 +74,8 @@ pub struct Settings {
     pub records: Records,
     /// A conversation that was raised to a tier begins there the next time.
     pub is_sticky: bool,
+    /// The tier whose score was found to tell nothing.
+    pub useless: Option<String>,
 }
 
 impl Settings {
@@ -84,6 +86,9 @@ impl Settings {
         tiers.chain(classifier.map(|classifier| classifier.deployment.as_str()))
     }
 }
+
+/// As many as the schema takes.
+const MOST_TIERS: usize = 8;
 
 /// The fields of a RoutePolicy that are honoured; every other is refused with `NotImplemented`.
 pub const HONOURED: Honoured = Honoured {
@@ -96,6 +101,7 @@ pub const HONOURED: Honoured = Honoured {
         "spec.tiers[].accept.threshold",
         "spec.tiers[].accept.escalateOn.patterns",
         "spec.tiers[].accept.escalateOn.minTokens",
+        "spec.tiers[].accept.escalateOn.schemaFailure",
         "spec.tiers[].accept.escalateOn.refusal",
         "spec.tiers[].endpoint.provider",
         "spec.tiers[].endpoint.model",
@@ -133,10 +139,7 @@ pub const HONOURED: Honoured = Honoured {
         "spec.records",
         "spec.sticky",
     ],
-    values: &[
-        // What a worker writes keeps to the form that was asked for, so nothing looks at that again.
-        ("spec.tiers[].accept.escalateOn.schemaFailure", &["true"]),
-    ],
+    values: &[],
 };
 
 /// Every problem of `spec`; none means that [`settings`] succeeds.
@@ -190,6 +193,7 @@ pub fn settings(spec: &RoutePolicySpec) -> Result<Settings, Vec<Problem>> {
         budgets: check.budgets(spec),
         records: check.records(spec),
         is_sticky: spec.sticky == Sticky::Conversation,
+        useless: None,
     };
     match check.problems.is_empty() {
         true => Ok(settings),
@@ -272,6 +276,12 @@ impl Check {
     }
 
     fn tiers(&mut self, spec: &RoutePolicySpec) -> Vec<Tier> {
+        if spec.tiers.len() > MOST_TIERS {
+            self.invalid(
+                "spec.tiers",
+                format_args!("has more than {MOST_TIERS} tiers"),
+            );
+        }
         let last = spec.tiers.len().saturating_sub(1);
         let mut tiers = Vec::new();
         for (index, tier) in spec.tiers.iter().enumerate() {
@@ -291,15 +301,6 @@ impl Check {
                     accept,
                 }))),
                 (None, Some(endpoint)) => {
-                    if index != last {
-                        self.problems.push(Problem {
-                            reason: reasons::NOT_IMPLEMENTED,
-                            field: format!("{at}.endpoint"),
-                            message: format!(
-                                "{at}.endpoint: an endpoint before the last tier is not implemented yet"
-                            ),
-                        });
-                    }
                     tiers.extend(self.endpoint_tier(&at, tier.name.clone(), endpoint, accept));
                 }
                 _ => self.invalid(at, "must have one of deployment and endpoint"),
@@ -375,6 +376,7 @@ impl Check {
         Config {
             task: task(accept.task),
             threshold,
+            fitted: None,
             hold_back,
             signals: Signals {
                 patterns,

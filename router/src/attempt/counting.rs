@@ -39,6 +39,7 @@ pub(crate) async fn at_endpoint(
         redaction: settings.redaction.as_ref(),
         decision: None,
         pass: &pass,
+        is_judged: false,
     };
     let answer = endpoint::count(call, &shared.dialler, ask, fields).await;
     pass.opened(&answer);

@@ -15,6 +15,7 @@ mod request;
 mod restoring;
 mod source;
 mod vectors;
+mod witness;
 
 use std::sync::Arc;
 
@@ -43,6 +44,7 @@ use crate::wire::{Upstream, Wire};
 use reader::Reader;
 use restoring::Restoring;
 pub(crate) use source::Source;
+use witness::Witness;
 
 /// The most that is read of a count.
 const LONGEST_COUNT: usize = 64 << 10;
@@ -65,6 +67,8 @@ pub(crate) struct Call<'a> {
     pub bundle: Option<Bundle>,
     /// What it is told of the endpoint.
     pub pass: &'a Pass,
+    /// Its answer may not be good enough.
+    pub is_judged: bool,
 }
 
 /// Sends the ask and waits for the first byte of the answer.
@@ -73,9 +77,22 @@ pub(crate) async fn open(call: Call<'_>, dialler: &Dialler, ask: &Ask) -> Result
     let broken = || Failure::Broken { tier: tier.clone() };
     let outgoing = Outgoing::of(&call, ask).await?;
     let wire = outgoing.wire;
-    let redacted = outgoing.redacted.clone();
+    let mut redacted = outgoing.redacted.clone();
+    let mut has_asked = outgoing.asks_logprobs;
     let by = Instant::now() + call.endpoint.timeouts.first_byte;
-    let response = send(&call, dialler, outgoing, by).await?;
+    let response = match send(&call, dialler, outgoing, by).await {
+        // Nobody but the cascade wanted them.
+        Err(failure)
+            if has_asked && refused::is_of_logprobs(&failure) && ask.logprobs.is_none() =>
+        {
+            call.pass.found_mute();
+            let outgoing = Outgoing::of(&call, ask).await?;
+            redacted = outgoing.redacted.clone();
+            has_asked = outgoing.asks_logprobs;
+            send(&call, dialler, outgoing, by).await?
+        }
+        response => response?,
+    };
     if !is_event_stream(response.headers()) {
         tracing::warn!(
             tier,
@@ -83,7 +100,8 @@ pub(crate) async fn open(call: Call<'_>, dialler: &Dialler, ask: &Ask) -> Result
         );
         return Err(broken());
     }
-    let reader = Reader::new(wire, call.endpoint, ask, redacted.is_none());
+    let witness = call.is_judged.then(|| Witness::new(wire, ask, has_asked));
+    let reader = Reader::new(wire, call.endpoint, ask, redacted.is_none()).before(witness);
     let restoring = redacted.map(|redacted| Restoring::new(redacted, ask.form.is_json()));
     let body = response.bytes_stream().boxed();
     let idle = call.endpoint.timeouts.idle;
@@ -172,6 +190,8 @@ struct Outgoing {
     body: Value,
     /// What was taken out of `body`, if anything was.
     redacted: Option<Arc<Redacted>>,
+    /// For the cascade.
+    asks_logprobs: bool,
 }
 
 impl Outgoing {
@@ -183,7 +203,10 @@ impl Outgoing {
         // A tier that cannot be asked is not in the plan.
         let wire = Upstream::of_endpoint(call.endpoint).wire_for(ask.wire);
         let wire = wire.ok_or_else(broken)?;
-        let body = request::body(wire, call.endpoint, ask);
+        let mut body = request::body(wire, call.endpoint, ask);
+        let asks_logprobs = call.is_judged
+            && !call.pass.is_mute()
+            && request::add_logprobs(&mut body, wire, (call.endpoint, ask));
         let (body, redacted) = match (call.reach, call.redaction) {
             (Reach::Outside, Some(redaction)) => redact(call, redaction, body).await?,
             _ => (body, None),
@@ -194,6 +217,7 @@ impl Outgoing {
             headers: headers::of(call, wire, ask),
             body,
             redacted,
+            asks_logprobs,
         })
     }
 }
@@ -280,9 +304,9 @@ async fn well(call: &Call<'_>, response: Response) -> Result<Response, Failure> 
         "the endpoint answered with an error"
     );
     let said = match status {
-        StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE => {
-            whole(call, response, LONGEST_ERROR).await.ok()
-        }
+        StatusCode::BAD_REQUEST
+        | StatusCode::PAYLOAD_TOO_LARGE
+        | StatusCode::UNPROCESSABLE_ENTITY => whole(call, response, LONGEST_ERROR).await.ok(),
         _ => None,
     };
     Err(refused::failure(tier, status, said.as_ref(), retry_after))

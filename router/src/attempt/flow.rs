@@ -2,13 +2,16 @@
 
 use weir_policy::tier::Tier;
 
+use super::dropped::Worth;
 use super::gate::{Gate, Step};
 use super::ledger::Line;
 use super::tries::Source;
 use super::{Arrival, Ended, Finish, Kept, Pursuit};
 use crate::answer::{Begin, Event, Piece, Usage};
+use crate::ask::Ask;
 use crate::decision::COMMITTED;
 use crate::refusal::Failure;
+use crate::shape::Shape;
 
 impl Pursuit<'_> {
     /// Lets the answer of `source` flow until it ends, is dropped, or breaks.
@@ -36,19 +39,19 @@ impl Pursuit<'_> {
                     return Err(self.broken(failure, has_begun).await);
                 }
             };
-            let (step, finish) = weigh(arrival, &mut gate, line);
+            let (step, finish) = weigh(arrival, &mut gate, line, self.ask);
             match step {
                 Step::Hold => {}
                 Step::Drop => {
                     line.outcome("dropped");
-                    let score = gate.score();
+                    let worth = Worth::of(&gate.record(), gate.score());
                     let (pieces, room) = gate.into_held();
                     let kept = finish.map(|finish| Kept {
                         pieces,
                         finish,
                         _room: room,
                     });
-                    return Err(Ended::Dropped { score, kept });
+                    return Err(Ended::Dropped { worth, kept });
                 }
                 Step::Release(pieces) => {
                     line.outcome(COMMITTED);
@@ -95,7 +98,12 @@ impl Pursuit<'_> {
 }
 
 /// Puts what has arrived before the gate and into the record.
-fn weigh(arrival: Arrival, gate: &mut Gate, line: &mut Line<'_>) -> (Step, Option<Finish>) {
+fn weigh(
+    arrival: Arrival,
+    gate: &mut Gate,
+    line: &mut Line<'_>,
+    ask: &Ask,
+) -> (Step, Option<Finish>) {
     let weighed = match arrival {
         Arrival::Tokens { evidence, piece } => {
             line.arrived(count(evidence.len(), &piece));
@@ -103,10 +111,10 @@ fn weigh(arrival: Arrival, gate: &mut Gate, line: &mut Line<'_>) -> (Step, Optio
         }
         Arrival::Finished(finish) => {
             line.ended(finish.usage);
-            (gate.finish(&finish.stops), Some(finish))
+            (gate.finish(&finish.stops, Shape::of(ask)), Some(finish))
         }
     };
-    if gate.score().is_some() {
+    if gate.has_evidence() {
         line.judged(gate.record());
     }
     weighed

@@ -1,9 +1,11 @@
 //! Holds an answer back until the cascade lets it go.
 
-use weir_cascade::{Attempt, AttemptRecord, Token, Verdict};
+use weir_cascade::{Attempt, AttemptRecord, FinishReason, Token, Verdict};
 
 use crate::answer::{Piece, Stop};
+use crate::encode::Gathered;
 use crate::room::Part;
+use crate::shape::Shape;
 
 /// The most that is held of one answer. More than any answer that is judged whole; beyond it, or where all
 /// that are held take as much as they may, the attempt is dropped: memory is not for the client to fill.
@@ -63,6 +65,9 @@ impl Gate {
             }
             // What is said in place of an answer is judged as one.
             attempt.text(&piece.refusal);
+            if !piece.refusal.is_empty() {
+                attempt.declined();
+            }
             self.verdicts[choice] = attempt.checkpoint();
         }
         if !piece.is_empty() {
@@ -72,14 +77,40 @@ impl Gate {
         self.step()
     }
 
-    /// The tier has ended its answer, each choice like this. Never `Hold`.
-    pub fn finish(&mut self, stops: &[Stop]) -> Step {
+    /// The tier has ended its answer, each choice like this; what is held of it should have this `shape`.
+    /// Never `Hold`.
+    pub fn finish(&mut self, stops: &[Stop], shape: Option<Shape<'_>>) -> Step {
+        let shape = shape.filter(|_| self.verdicts.contains(&Verdict::Wait));
+        let whole = shape.map(|shape| (shape, self.gathered()));
         let ends = self.attempts.iter_mut().zip(&mut self.verdicts).enumerate();
         for (choice, (attempt, verdict)) in ends {
             let stop = stops.get(choice).unwrap_or(&Stop::Turn);
-            *verdict = attempt.finish(stop.reason());
+            let mut pieces = self.held.iter();
+            // Some servers say of an answer that calls tools that it just ends.
+            let calls =
+                pieces.any(|piece| piece.choice as usize == choice && !piece.calls.is_empty());
+            let whole = whole.as_ref();
+            if whole.is_some_and(|(shape, whole)| !shape.fits(&whole.choices[choice])) {
+                attempt.misfits();
+            }
+            *verdict = attempt.finish(match stop.reason() {
+                FinishReason::Stop if calls => FinishReason::ToolCalls,
+                reason => reason,
+            });
         }
         self.step()
+    }
+
+    fn gathered(&self) -> Gathered {
+        let mut gathered = Gathered::of(self.attempts.len() as u32);
+        for piece in &self.held {
+            gathered.add(Piece {
+                native: None,
+                logprobs: Vec::new(),
+                ..piece.clone()
+            });
+        }
+        gathered
     }
 
     /// What was held of an answer that was dropped, and the room that it takes.
@@ -98,9 +129,19 @@ impl Gate {
             .is_some_and(|score| score < self.attempts[0].threshold())
     }
 
-    /// Of the choice that is least sure.
+    /// Whether anything is known of what has come, if only that it came.
+    pub fn has_evidence(&self) -> bool {
+        let mut attempts = self.attempts.iter();
+        attempts.any(|attempt| attempt.evidence().tokens() > 0)
+    }
+
+    /// Of the choice for which all were dropped, if one was, else of the one that is least sure.
     pub fn record(&self) -> AttemptRecord {
-        self.least_sure().unwrap_or(&self.attempts[0]).record()
+        let mut verdicts = self.verdicts.iter();
+        let dropped = verdicts.position(|verdict| matches!(verdict, Verdict::Abort(_)));
+        let dropped = dropped.map(|choice| &self.attempts[choice]);
+        let decides = dropped.or_else(|| self.least_sure());
+        decides.unwrap_or(&self.attempts[0]).record()
     }
 
     fn least_sure(&self) -> Option<&Attempt> {
@@ -168,7 +209,7 @@ mod tests {
         let mut gate = gate();
         assert_eq!(gate.arrive(&[token(-0.01)], piece("bil")), Step::Hold);
         assert_eq!(gate.arrive(&[token(-0.01)], piece("ling")), Step::Hold);
-        let released = gate.finish(&[Stop::Turn]);
+        let released = gate.finish(&[Stop::Turn], None);
         assert_eq!(released, Step::Release(vec![piece("bil"), piece("ling")]));
     }
 
@@ -248,7 +289,7 @@ mod tests {
         assert_eq!(gate.arrive(&[token(-0.01)], piece("billing")), Step::Hold);
         assert_eq!(gate.score(), None);
         assert_eq!(gate.arrive(&[token(-0.05)], second.clone()), Step::Hold);
-        let released = gate.finish(&[Stop::Turn, Stop::Turn]);
+        let released = gate.finish(&[Stop::Turn, Stop::Turn], None);
         assert_eq!(released, Step::Release(vec![piece("billing"), second]));
         let least = gate.score().unwrap();
         assert!((0.94..0.96).contains(&least), "{least}");

@@ -4,7 +4,8 @@
 use weir_crds::OnExhausted;
 use weir_policy::tier::{Endpoint, Tier};
 
-use super::{Best, Ended, Pursuit};
+use super::dropped::Dropped;
+use super::{Ended, Pursuit};
 use crate::money::{Aside, Short, most_of};
 use crate::refusal::{Failure, Refusal};
 
@@ -43,14 +44,14 @@ impl Pursuit<'_> {
     }
 
     /// No tier has answered, and there was no money for the last of them: does what the policy says.
-    pub(super) async fn without_money(&mut self, short: Short, best: Option<Best>) {
+    pub(super) async fn without_money(&mut self, short: Short, dropped: Dropped) {
         let period = short.period;
         let refusal = Refusal::BudgetExhausted { period };
         if short.on_exhausted == OnExhausted::Reject {
             return self.fail(refusal).await;
         }
-        if let Some(best) = best {
-            return self.give(best).await;
+        if !dropped.is_empty() {
+            return self.give(dropped, refusal).await;
         }
         let Some(local) = self.frugality.local.take() else {
             return self.fail(refusal).await;

@@ -51,8 +51,12 @@ impl Source {
             Source::Worker(source) => source.next().await,
             Source::Endpoint(source, pass) => {
                 let next = source.next().await;
-                if let (Err(failure), Some(pass)) = (&next, pass) {
-                    pass.failed(failure);
+                match (&next, pass) {
+                    (Err(failure), Some(pass)) => pass.failed(failure),
+                    (Ok(Arrival::Finished(_)), Some(pass)) if source.was_mute() => {
+                        pass.found_mute()
+                    }
+                    _ => {}
                 }
                 next
             }
@@ -344,6 +348,7 @@ impl Pursuit<'_> {
             redaction: self.settings.redaction.as_ref(),
             decision: Some(self.decision),
             pass: &pass,
+            is_judged: tier.accept().is_some() && !self.ask.is_read_only(),
         };
         line.sent();
         let dialler = &self.shared.dialler;

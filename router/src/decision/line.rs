@@ -41,7 +41,8 @@ pub(crate) struct AttemptLine {
     pub first_token_ms: Option<u64>,
     pub millis: u64,
     pub cost: String,
-    /// What the cascade saw and decided; nothing for a tier without evidence.
+    /// What the cascade saw and decided; nothing for a tier whose answer counts in any case, unless it gives
+    /// evidence all the same.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub judged: Option<AttemptRecord>,
     #[serde(skip)]

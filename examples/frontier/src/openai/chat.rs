@@ -7,6 +7,7 @@ use axum::response::Response;
 use serde_json::{Map, Value, json};
 
 use self::spell::Envelope;
+use super::logprobs::Logprobs;
 use super::tools::{self, Nesting};
 use super::{check_length, said, server_error};
 use crate::StandIn;
@@ -44,7 +45,7 @@ fn complete(stand_in: &StandIn, received: &Received) -> Result<Response, Refusal
         created: stand_in.now(),
         model: model.to_owned(),
         tier: tier(body)?,
-        top: top_logprobs(body)?,
+        logprobs: Logprobs::of(top_logprobs(body)?, &received.headers)?,
         has_usage: options["include_usage"] == true,
         is_obfuscated: options["include_obfuscation"] == true,
         input: stand_in.prompts.unmarked(&ask.prompt),

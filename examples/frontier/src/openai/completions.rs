@@ -7,9 +7,10 @@ use axum::response::Response;
 use serde_json::{Map, Value, json};
 
 use super::chat::{MOST_CHOICES, MOST_STOPS};
+use super::logprobs::Logprobs;
 use super::usage::usage;
 use super::{check_length, said, server_error};
-use crate::answer::{Answer, Ending, alternative, logprob};
+use crate::answer::{Answer, Ending, alternative};
 use crate::ask::Ask;
 use crate::events::{Beat, End, Events, Style, in_turns};
 use crate::intake::{self, Received};
@@ -43,8 +44,8 @@ struct Envelope<'a> {
     id: String,
     created: u64,
     model: &'a str,
-    /// How many alternatives log-probabilities have; none where they are not wanted.
-    top: Option<usize>,
+    /// None where they are not wanted.
+    logprobs: Option<Logprobs>,
     has_usage: bool,
     is_echoed: bool,
     usage: Value,
@@ -62,11 +63,12 @@ fn complete(stand_in: &StandIn, received: &Received) -> Result<Response, Refusal
     let options = fields::field(body, "stream_options")
         .cloned()
         .unwrap_or_default();
+    let top = fields::number(body, "logprobs", 0..=5)?;
     let envelope = Envelope {
         id: format!("cmpl-stand-in-{}", received.number),
         created: stand_in.now(),
         model,
-        top: fields::number(body, "logprobs", 0..=5)?.map(|top| top as usize),
+        logprobs: Logprobs::of(top.map(|top| top as usize), &received.headers)?,
         has_usage: options["include_usage"] == true,
         is_echoed: fields::flag(body, "echo")? == Some(true),
         usage: usage(&input, written, 0),
@@ -213,7 +215,7 @@ impl Envelope<'_> {
     /// Log-probabilities of pieces of which the first begins at character `offset`; of a prompt's
     /// first there is none.
     fn logprobs(&self, pieces: &[String], offset: usize) -> Value {
-        let Some(top) = self.top else {
+        let Some(told) = self.logprobs else {
             return Value::Null;
         };
         let offsets = pieces.iter().scan(offset, |at, piece| {
@@ -224,12 +226,12 @@ impl Envelope<'_> {
         let is_first = |at: usize| self.is_echoed && offset == 0 && at == 0;
         let tops = pieces.iter().enumerate().map(|(at, piece)| {
             let ranks =
-                (0..top).map(|rank| (alternative(piece, rank), json!(logprob(piece, rank))));
+                (0..told.top).map(|rank| (alternative(piece, rank), json!(told.at(piece, rank))));
             let ranks: Map<_, _> = ranks.collect();
             (!is_first(at)).then_some(ranks)
         });
         let likely = pieces.iter().enumerate();
-        let likely = likely.map(|(at, piece)| (!is_first(at)).then(|| logprob(piece, 0)));
+        let likely = likely.map(|(at, piece)| (!is_first(at)).then(|| told.at(piece, 0)));
         json!({
             "tokens": pieces,
             "token_logprobs": likely.collect::<Vec<_>>(),

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::response::Response;
+use http::HeaderMap;
 use serde_json::{Map, Value, json};
 
 use self::spell::Envelope;
 use super::chat::{any_object, tier};
+use super::logprobs::Logprobs;
 use super::tools::{self, Nesting};
 use super::{check_length, said, server_error};
 use crate::answer::Answer;
@@ -52,7 +54,7 @@ fn complete(stand_in: &StandIn, received: &Received) -> Result<Response, Refusal
         model,
         tier: tier(body)?,
         request: body,
-        shown: shown(body)?,
+        shown: shown(body, &received.headers)?,
         input: stand_in.prompts.unmarked(&ask.prompt),
     };
     let whole = envelope.whole(&answer);
@@ -137,18 +139,18 @@ pub(super) struct Shown {
     /// Reasoning, so that it can be sent back.
     pub(super) is_reasoning_sealed: bool,
     pub(super) has_summary: bool,
-    /// How many alternatives log-probabilities have.
-    pub(super) top: Option<usize>,
+    pub(super) logprobs: Option<Logprobs>,
 }
 
-fn shown(body: &Map<String, Value>) -> Result<Shown, Refusal> {
+fn shown(body: &Map<String, Value>, headers: &HeaderMap) -> Result<Shown, Refusal> {
     let include = fields::list(body, "include")?;
     let has = |name: &str| include.iter().any(|item| item == name);
     let top = fields::number(body, "top_logprobs", 0..=20)?.unwrap_or(0);
+    let top = has("message.output_text.logprobs").then_some(top as usize);
     let summary = fields::field(body, "reasoning").map(|reasoning| &reasoning["summary"]);
     Ok(Shown {
         is_reasoning_sealed: has("reasoning.encrypted_content"),
         has_summary: summary.is_some_and(Value::is_string),
-        top: has("message.output_text.logprobs").then_some(top as usize),
+        logprobs: Logprobs::of(top, headers)?,
     })
 }

@@ -203,3 +203,25 @@ fn an_adapter_is_a_model_of_its_own_under_the_keys_of_its_deployment() {
     let table = compile([&closed], [&adapted], &BTreeMap::new());
     assert_eq!(table.missing_adapters("support"), ["triage:other"]);
 }
+
+#[test]
+fn what_was_learnt_is_used_and_what_of_it_is_not_valid_refuses_nothing() {
+    let learnt = |calibration: serde_json::Value| {
+        let mut policy = policy("support");
+        policy.spec.tiers[0].accept = None;
+        let status = json!({ "calibration": calibration });
+        policy.status = Some(serde_json::from_value(status).unwrap());
+        compile([&policy], [], &BTreeMap::new())
+    };
+    let threshold = |table: &Table| {
+        let settings = &table.policy("support").unwrap().settings;
+        settings.tiers[0].accept().unwrap().threshold
+    };
+    let table = learnt(json!({ "threshold": "0.7" }));
+    assert_eq!(threshold(&table), Some(0.7));
+    assert!(table.miscalibrated("support").is_empty());
+    let table = learnt(json!({ "threshold": "0.7", "weights": ["1"] }));
+    assert_eq!(threshold(&table), None);
+    assert!(table.problems("support").is_empty());
+    assert!(table.miscalibrated("support")[0].contains("weights"));
+}

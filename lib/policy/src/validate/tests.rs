@@ -362,13 +362,31 @@ fn anthropics_newer_api_takes_no_sampling_and_its_version_is_a_date() {
 }
 
 #[test]
-fn an_endpoint_before_the_last_tier_is_not_implemented_yet() {
+fn endpoints_and_deployments_stand_in_any_order_and_each_but_the_last_is_judged() {
     let mut spec = testing::policy("support").spec;
     spec.tiers.swap(0, 1);
-    spec.tiers[1].accept = None;
-    let problems = validate(&spec);
-    assert_eq!(problems[0].field, "spec.tiers[0].endpoint");
-    assert_eq!(problems[0].reason, reasons::NOT_IMPLEMENTED);
+    spec.tiers[0].accept = spec.tiers[1].accept.take();
+    let settings = settings(&spec).unwrap();
+    assert!(settings.tiers[0].endpoint().is_some());
+    let threshold = settings.tiers[0].accept().unwrap().threshold;
+    assert_eq!(threshold, Some(0.9));
+    assert!(settings.tiers[1].accept().is_none());
+}
+
+#[test]
+fn more_tiers_than_a_cluster_would_take_are_refused_on_a_laptop_too() {
+    let mut spec = testing::policy("support").spec;
+    let middle = spec.tiers[0].clone();
+    for number in 2..8 {
+        let mut tier = middle.clone();
+        tier.name = format!("small-{number}");
+        spec.tiers.insert(1, tier);
+    }
+    assert_eq!(validate(&spec), []);
+    let mut ninth = middle;
+    ninth.name = "ninth".into();
+    spec.tiers.insert(1, ninth);
+    assert_eq!(validate(&spec)[0].field, "spec.tiers");
 }
 
 /// Prints what the documentation lists; fails where a path of the table is not in the schema.

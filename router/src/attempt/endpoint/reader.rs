@@ -8,10 +8,12 @@ mod messages;
 mod responses;
 
 use serde_json::Value;
+use weir_cascade::Token;
 use weir_policy::json::{MOST_VALUES, most_values};
 use weir_policy::tier::Endpoint;
 
 use super::proof;
+use super::witness::{Heard, Witness};
 use crate::answer::{Piece, Usage};
 use crate::ask::Ask;
 use crate::attempt::Finish;
@@ -57,6 +59,10 @@ pub(super) struct Reader {
     mark: String,
     /// The client speaks the same wire: it gets the events as they are.
     is_native: bool,
+    /// Where the answer is judged.
+    witness: Option<Witness>,
+    /// Of what was read last, for each choice.
+    evidence: Vec<(u32, Vec<Token>)>,
 }
 
 enum Voice {
@@ -80,7 +86,24 @@ impl Reader {
             },
             mark: proof::mark(endpoint),
             is_native: may_be && wire == ask.wire,
+            witness: None,
+            evidence: Vec::new(),
         }
+    }
+
+    /// The same, for an answer that is judged.
+    pub fn before(self, witness: Option<Witness>) -> Self {
+        Self { witness, ..self }
+    }
+
+    /// What was said of the tokens since this was asked last.
+    pub fn take_evidence(&mut self) -> Vec<(u32, Vec<Token>)> {
+        std::mem::take(&mut self.evidence)
+    }
+
+    /// Whether it was asked to tell of its tokens and told nothing.
+    pub fn was_mute(&self) -> bool {
+        self.witness.as_ref().is_some_and(Witness::was_mute)
     }
 
     /// Takes the data of one event.
@@ -103,12 +126,20 @@ impl Reader {
             return Err(failed(error));
         }
         proof::mark_all(&self.mark, &mut event);
+        let heard = match &mut self.witness {
+            Some(witness) => witness.hear(&mut event),
+            None => Heard::default(),
+        };
         let is_native = self.is_native;
-        match &mut self.voice {
+        let taken = match &mut self.voice {
             Voice::Chunks(reader) => reader.take(event, is_native),
             Voice::Responses(reader) => reader.take(event, is_native),
             Voice::Messages(reader) => reader.take(event, is_native),
+        }?;
+        if let (Some(witness), Taken::Pieces(pieces)) = (&mut self.witness, &taken) {
+            self.evidence.extend(witness.weigh(pieces, heard));
         }
+        Ok(taken)
     }
 
     /// Whether the provider has said how the answer ended.

@@ -18,6 +18,9 @@ const SAID_OF_TOO_LONG: [&str; 4] = [
     "exceed context limit",
 ];
 
+/// What a request is refused for that asks for log-probabilities where there are none.
+const LOGPROBS: &str = "logprobs";
+
 /// Why `tier`, which answered with `status` and this body, failed.
 pub(super) fn failure(
     tier: String,
@@ -32,10 +35,29 @@ pub(super) fn failure(
         400 | 413 if said.is_some_and(is_too_long) => Failure::TooLong { tier },
         // The client has no part in either.
         404 | 405 => Failure::NotFound { tier },
-        400 | 413 | 422 => Failure::Refused { tier, field: None },
+        400 | 413 | 422 => {
+            let field = said.filter(|said| names_logprobs(said));
+            let field = field.map(|_| LOGPROBS.to_owned());
+            Failure::Refused { tier, field }
+        }
         501 => Failure::Unsupported { tier },
         _ => Failure::Broken { tier },
     }
+}
+
+/// Whether a request was refused for the log-probabilities that it asked for.
+pub(super) fn is_of_logprobs(failure: &Failure) -> bool {
+    matches!(failure, Failure::Refused { field: Some(field), .. } if field == LOGPROBS)
+}
+
+/// Whether an error is about log-probabilities, as its `param` or its message says: OpenAI's reasoning
+/// models, vLLM and LiteLLM name the field in one of them.
+fn names_logprobs(said: &Value) -> bool {
+    let error = said.get("error").unwrap_or(said);
+    let names = |text: &str| text.to_lowercase().contains(LOGPROBS);
+    let members = ["param", "message", "detail"];
+    let mut texts = members.iter().filter_map(|member| error[member].as_str());
+    texts.any(names)
 }
 
 /// Whether an error is that the prompt does not fit into the context.
@@ -72,6 +94,26 @@ mod tests {
         ] {
             assert!(!too_long(said.clone()), "{said}");
         }
+    }
+
+    #[test]
+    fn a_request_that_is_refused_for_its_logprobs_is_known_by_where_it_says_so() {
+        let refused = |said: Value| failure("t".into(), StatusCode::BAD_REQUEST, Some(&said), None);
+        for said in [
+            json!({ "error": { "param": "logprobs", "message": "Unsupported parameter" } }),
+            json!({ "error": { "message": "You are not allowed to request logprobs from this model" } }),
+            json!({ "detail": "top_logprobs is not permitted" }),
+        ] {
+            assert!(is_of_logprobs(&refused(said.clone())), "{said}");
+        }
+        let other = refused(json!({ "error": { "param": "stop", "message": "is too long" } }));
+        assert_eq!(
+            other,
+            Failure::Refused {
+                tier: "t".into(),
+                field: None
+            }
+        );
     }
 
     #[test]

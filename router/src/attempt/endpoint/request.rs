@@ -5,6 +5,7 @@ mod bound;
 mod chat;
 mod completions;
 mod embeddings;
+mod logprobs;
 mod messages;
 mod responses;
 
@@ -13,6 +14,7 @@ use weir_policy::tier::Endpoint;
 
 use crate::ask::Ask;
 use crate::wire::{self, Upstream, Wire};
+pub(super) use logprobs::ALTERNATIVES;
 
 /// The body that asks `endpoint` on the wire on which it is sent.
 pub(super) fn body(sent: Wire, endpoint: &Endpoint, ask: &Ask) -> Value {
@@ -32,6 +34,12 @@ pub(super) fn body(sent: Wire, endpoint: &Endpoint, ask: &Ask) -> Value {
         }
     }
     Value::Object(body)
+}
+
+/// Asks for log-probabilities as well, for the cascade; gives whether the endpoint has any.
+pub(super) fn add_logprobs(body: &mut Value, sent: Wire, of: (&Endpoint, &Ask)) -> bool {
+    let body = body.as_object_mut();
+    body.is_some_and(|body| logprobs::add(body, sent, of))
 }
 
 /// Takes out a field, or a member of one; an object of which nothing is left asks for nothing.

@@ -143,6 +143,7 @@ impl Source {
                         };
                         self.arrive(pieces);
                     }
+                    self.weigh();
                 }
                 // Whatever comes behind the end is no part of the answer.
                 Taken::End => {
@@ -177,6 +178,29 @@ impl Source {
                 evidence: Vec::new(),
                 piece,
             }));
+    }
+
+    /// What was said of the tokens goes with the text that has just come, which is looked at first.
+    fn weigh(&mut self) {
+        for (choice, tokens) in self.reader.take_evidence() {
+            match self.arrivals.back_mut() {
+                Some(Arrival::Tokens { evidence, piece }) if piece.choice == choice => {
+                    evidence.extend(tokens);
+                }
+                _ => self.arrivals.push_back(Arrival::Tokens {
+                    evidence: tokens,
+                    piece: Piece {
+                        choice,
+                        ..Piece::default()
+                    },
+                }),
+            }
+        }
+    }
+
+    /// Whether it was asked to tell of its tokens and told nothing.
+    pub fn was_mute(&self) -> bool {
+        self.reader.was_mute()
     }
 
     fn lost(&self) -> Failure {

@@ -33,10 +33,11 @@ pub(super) fn arrival(tokens: api::Tokens, choice: u32, shown: Option<Shown>) ->
         // Under a constraint only the allowed tokens were there to be chosen from.
         logprob: evidence.masked_logprob.unwrap_or(evidence.logprob),
         margin: evidence.margin,
-        entropy: evidence.entropy,
+        entropy: Some(evidence.entropy),
         forced: evidence.forced,
         value: evidence.value,
         thinking: evidence.thinking,
+        unseen: false,
     });
     let calls = tokens.tool_calls.iter().map(|call| CallPiece {
         index: call.index,

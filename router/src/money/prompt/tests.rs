@@ -1,3 +1,5 @@
+//! Prompts of every kind, and how long they are reckoned to be.
+
 use super::*;
 use crate::attempt::test_endpoint;
 use crate::decode::decode;

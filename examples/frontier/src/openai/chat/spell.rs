@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::answer::{Answer, Call, Ending, Part};
 use crate::events::{Beat, End, Events, Style, in_turns};
-use crate::openai::logprobs;
+use crate::openai::logprobs::Logprobs;
 use crate::openai::usage::usage;
 use crate::prompt::Input;
 
@@ -14,8 +14,8 @@ pub(super) struct Envelope {
     pub(super) created: u64,
     pub(super) model: String,
     pub(super) tier: &'static str,
-    /// How many alternatives log-probabilities have; none where they are not wanted.
-    pub(super) top: Option<usize>,
+    /// None where they are not wanted.
+    pub(super) logprobs: Option<Logprobs>,
     pub(super) has_usage: bool,
     pub(super) is_obfuscated: bool,
     pub(super) input: Input,
@@ -88,10 +88,10 @@ impl Envelope {
 
     /// Log-probabilities of pieces that are shown, where they are wanted.
     fn logprobs(&self, pieces: &[String], is_refusal: bool) -> Value {
-        let Some(top) = self.top else {
+        let Some(logprobs) = self.logprobs else {
             return Value::Null;
         };
-        let entries = logprobs::entries(pieces, top);
+        let entries = logprobs.entries(pieces);
         if is_refusal {
             json!({"content": null, "refusal": entries})
         } else {

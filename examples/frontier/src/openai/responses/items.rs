@@ -5,7 +5,6 @@ use serde_json::{Value, json};
 use super::Shown;
 use crate::answer::{Call, Part, Source};
 use crate::events::Beat;
-use crate::openai::logprobs;
 use crate::said::{PAGE_TITLE, PAGE_URL};
 use crate::signature::seal;
 
@@ -116,8 +115,8 @@ impl Place<'_> {
     fn message(&self, pieces: &[String], source: Option<&Source>) -> Item {
         let text = pieces.concat();
         let entries = |pieces: &[String]| {
-            let top = self.shown.top;
-            Value::from(top.map_or(Vec::new(), |top| logprobs::entries(pieces, top)))
+            let told = self.shown.logprobs;
+            Value::from(told.map_or(Vec::new(), |told| told.entries(pieces)))
         };
         let annotation = source.map(|_| {
             json!({
