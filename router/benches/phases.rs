@@ -14,6 +14,7 @@ use std::time::Duration;
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use http::{HeaderMap, HeaderValue};
 use serde_json::{Value, json};
+use weir_cascade::{Asked as Asks, Attempt, Config, Token};
 use weir_crds::RoutePolicySpec;
 use weir_policy::redact::Redaction;
 use weir_policy::tier::{Endpoint, Tier};
@@ -267,11 +268,53 @@ fn record(criterion: &mut Criterion) {
     });
 }
 
+/// An answer of 256 tokens as it comes of a replica: as evidence alone, and judged as well where that is due.
+fn cascade(criterion: &mut Criterion) {
+    let tokens = (0..=255_u8).map(|number| Token {
+        logprob: -f32::from(number % 16) / 10.0,
+        margin: 1.5,
+        entropy: Some(0.4),
+        ..Token::default()
+    });
+    let tokens: Vec<Token> = tokens.collect();
+    let asked = Asks {
+        choices: 1,
+        max_tokens: Some(512),
+        ..Asks::default()
+    };
+    let config = Config {
+        threshold: Some(0.5),
+        ..Config::default()
+    };
+    let begun = || Attempt::new(config.clone(), asked);
+    let mut group = criterion.benchmark_group("cascade");
+    group.throughput(Throughput::Elements(256));
+    group.bench_function("evidence", |bencher| {
+        let observe = |attempt: &mut Attempt| {
+            for token in &tokens {
+                attempt.observe(black_box(token));
+            }
+        };
+        bencher.iter_batched_ref(begun, observe, BatchSize::SmallInput);
+    });
+    group.bench_function("evidence, words and verdicts", |bencher| {
+        let judge = |attempt: &mut Attempt| {
+            for token in &tokens {
+                attempt.observe(black_box(token));
+                attempt.text(black_box(" word"));
+                black_box(attempt.checkpoint());
+            }
+        };
+        bencher.iter_batched_ref(begun, judge, BatchSize::SmallInput);
+    });
+    group.finish();
+}
+
 criterion_group! {
     name = phases;
     config = Criterion::default()
         .warm_up_time(Duration::from_millis(200))
         .measurement_time(Duration::from_secs(1));
-    targets = decode, route, redact, request, events, record
+    targets = decode, route, redact, request, events, cascade, record
 }
 criterion_main!(phases);

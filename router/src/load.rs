@@ -50,7 +50,7 @@ impl Book {
     }
 
     pub fn count(&self, deployment: &str, doing: Doing) -> Counted {
-        self.change(|router| *entry(router, deployment, doing) += 1);
+        self.count_one(deployment, doing, 1);
         Counted {
             book: self.clone(),
             deployment: deployment.to_owned(),
@@ -88,6 +88,16 @@ impl Book {
         Router::new().route("/load", get(load))
     }
 
+    /// One more or one fewer, which is a change in any case.
+    fn count_one(&self, deployment: &str, doing: Doing, by: i32) {
+        self.load.send_modify(|load| {
+            let router = load.router.get_or_insert_default();
+            let count = entry(router, deployment, doing);
+            *count = count.saturating_add_signed(by);
+            load.version += 1;
+        });
+    }
+
     fn change(&self, change: impl FnOnce(&mut RouterLoad)) {
         self.load.send_if_modified(|load| {
             let router = load.router.get_or_insert_default();
@@ -102,8 +112,7 @@ impl Book {
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.book
-            .change(|router| *entry(router, &self.deployment, self.doing) -= 1);
+        self.book.count_one(&self.deployment, self.doing, -1);
     }
 }
 

@@ -19,7 +19,7 @@ async fn without_the_api_server_what_is_there_serves_and_slices_are_spent_and_no
         json!({
             "tiers": [small(), endpoint(frontier)],
             "rules": [{ "name": "all", "when": {}, "then": { "start": "frontier" } }],
-            "budget": [{ "period": "Month", "limit": "0.4", "onExhausted": "Local" }],
+            "budget": [{ "period": "Month", "limit": "0.6", "onExhausted": "Local" }],
         })
     })
     .await;

@@ -86,6 +86,7 @@ impl Plan {
         } = &mut *found;
         json!({
             "count": last.len(), "refused": refused, "bytes": bytes, "seconds": took, "busy": worked / took,
+            "asking": self.seconds,
             "first": shares(first), "last": shares(last),
         })
     }
@@ -105,7 +106,7 @@ async fn client(
         let mut bytes = 0;
         let times = connection.read(|part, _| bytes += part.len()).await;
         let mut found = found.borrow_mut();
-        found.refused += usize::from(times.status != 200);
+        found.refused += usize::from(due >= counted && times.status != 200);
         if due >= counted && times.status == 200 {
             found.first.push((times.first - due).as_secs_f64() * 1e6);
             found.last.push((times.last - due).as_secs_f64() * 1e6);
