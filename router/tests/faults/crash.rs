@@ -34,6 +34,9 @@ async fn a_router_that_is_killed_cuts_what_it_wrote_and_what_it_had_is_not_spent
     let router = cluster.router().await;
     let story = async {
         let traffic = cluster.traffic(&router);
+        cluster
+            .until("there is money", async || traffic.ask(1).await.is_whole())
+            .await;
         let killed = async {
             sleep(Duration::from_millis(1000)).await;
             cluster.kill(router).await;
@@ -43,7 +46,7 @@ async fn a_router_that_is_killed_cuts_what_it_wrote_and_what_it_had_is_not_spent
         let is_right = |came: &Came| came.is_whole() || *came == Came::Cut || is_poor(came);
         answers.check(is_right, seed());
         let whole = answers.count(Came::is_whole);
-        assert!(whole > 20, "{whole} were whole");
+        assert!(whole > 5, "{whole} were whole");
         let before = charged(&cluster.client, &cluster.frontier).await;
         cluster
             .until("it is known to be gone", async || {

@@ -11,9 +11,10 @@ use crate::question::Dice;
 use crate::replica::Replica;
 use crate::stage::{Stage, addresses, small};
 
-const DRAINED: u64 = 12;
+const DRAINED: u64 = 8;
 /// Less than most answers take: the rest goes on elsewhere.
-const GRACE: Duration = Duration::from_millis(150);
+const GRACE: Duration = Duration::from_millis(500);
+const PACE: Duration = Duration::from_millis(40);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_of_what_replicas_have_in_hand_when_they_leave() {
@@ -22,9 +23,12 @@ async fn nothing_is_lost_of_what_replicas_have_in_hand_when_they_leave() {
     let (seed, drains) = (seed(), times() * DRAINED);
     let mut dice = Dice::new(seed);
     let mut replicas = stage.replicas(4).await;
+    replicas.iter().for_each(|replica| replica.slow(PACE));
     let draining = async {
         for _ in 0..drains {
-            replicas.push(Replica::start(&stage.wrongs, false));
+            let next = Replica::start(&stage.wrongs, false);
+            next.slow(PACE);
+            replicas.push(next);
             stage.list(addresses(&replicas));
             sleep(Duration::from_millis(200 + dice.below(200))).await;
             let leaving = replicas.remove(0);
@@ -39,7 +43,7 @@ async fn nothing_is_lost_of_what_replicas_have_in_hand_when_they_leave() {
         }
     };
     let traffic = stage.traffic();
-    let (answers, ()) = tokio::join!(traffic.run(0..50 * drains), draining);
+    let (answers, ()) = tokio::join!(traffic.run(0..85 * drains), draining);
     answers.check(|came| came.is_whole() || came.is_failure(), seed);
     // Where a machine is slow, an ask may meet more deaths than it has tries.
     let failed = answers.count(Came::is_failure);

@@ -12,7 +12,6 @@ use super::deal::{Router, deal};
 use super::ledger::Ledger;
 use super::{Budget, Moment};
 
-const RUN: &str = "9f3c";
 const HOUR: i64 = 60;
 const DAY: i64 = 24 * HOUR;
 /// When the clock steps, and how long it is wrong, in minutes.
@@ -42,9 +41,15 @@ fn spent(steps: Steps, minutes: i64) -> Spent {
     let begin: Timestamp = "2026-11-22T12:00:00Z".parse().unwrap();
     let call: Money = "0.1".parse().unwrap();
     let mut account = Account::new(budget, call);
+    let mut run = "run-1";
     let mut ledger: Option<Ledger> = None;
     let (mut by_period, mut last, mut longest_pause) = (BTreeMap::new(), 0, 0);
     for minute in 0..minutes {
+        // What a router knows of the period goes with it: only the ledger remembers.
+        if minute == STEPS_AT + WRONG_FOR {
+            account = Account::new(budget, call);
+            run = "run-2";
+        }
         let is_wrong = (STEPS_AT..STEPS_AT + WRONG_FOR).contains(&minute);
         let by_clock = |step: i64| {
             let step = if is_wrong { step } else { 0 };
@@ -58,12 +63,12 @@ fn spent(steps: Steps, minutes: i64) -> Spent {
         for _ in 0..12 {
             let router = Router {
                 pod: "a".into(),
-                run: Some(RUN.into()),
+                run: Some(run.into()),
                 purse: Some(account.report(now)),
             };
             let limit = (budget.period, budget.limit);
             let next = deal(ledger.as_ref(), limit, &[router], by_clock(steps.leader));
-            account.hear(&next, RUN);
+            account.hear(&next, run);
             ledger = Some(next);
             while let Some(reserved) = account.reserve(call, now) {
                 let period = reserved.begins.expect("a call that costs something");
