@@ -275,7 +275,9 @@ impl Pursuit<'_> {
             else {
                 return Err(Ended::Failed(ended));
             };
-            if !self.shared.dampers.try_again(of, Instant::now()) {
+            // What a replica hands back as it goes is no sign that the tier fails, however much that is.
+            let is_handed_on = matches!(ended, Failure::Leaving { .. }) && is_fresh;
+            if !is_handed_on && !self.shared.dampers.try_again(of, Instant::now()) {
                 self.shared.metrics.damped(of);
                 return Err(Ended::Failed(ended));
             }
@@ -383,7 +385,9 @@ pub(crate) async fn send(out: &mpsc::Sender<Event>, event: Event) -> Result<(), 
 fn retry(failure: &Failure, on: &[RetryCause], tier: &Tier) -> Option<Duration> {
     let (kind, wait) = match failure {
         Failure::Connect { .. } => (RetryCause::Connect, Duration::ZERO),
-        Failure::Lost { .. } | Failure::Silent { .. } if tier.deployment().is_some() => {
+        Failure::Lost { .. } | Failure::Leaving { .. } | Failure::Silent { .. }
+            if tier.deployment().is_some() =>
+        {
             (RetryCause::WorkerLost, Duration::ZERO)
         }
         Failure::Overloaded { retry_after, .. } => {

@@ -126,6 +126,9 @@ pub(crate) enum Failure {
     CircuitOpen { tier: String, retry_after: Duration },
     #[error("tier {tier:?} broke off its answer")]
     Lost { tier: String },
+    /// It hands back what it has in hand, because it goes.
+    #[error("tier {tier:?} broke off its answer")]
+    Leaving { tier: String },
     #[error("tier {tier:?} fell silent")]
     Silent { tier: String },
     #[error("tier {tier:?} refused its credential")]
@@ -161,7 +164,7 @@ impl Failure {
             Failure::AddressRefused { .. } => "address_refused",
             Failure::Overloaded { .. } => "overloaded",
             Failure::CircuitOpen { .. } => "circuit_open",
-            Failure::Lost { .. } => "lost",
+            Failure::Lost { .. } | Failure::Leaving { .. } => "lost",
             Failure::Silent { .. } => "silent",
             Failure::CredentialRefused { .. } => "credential_refused",
             Failure::NotFound { .. } => "not_found",
@@ -192,6 +195,7 @@ impl Failure {
             Failure::Connect { .. }
             | Failure::AddressRefused { .. }
             | Failure::Lost { .. }
+            | Failure::Leaving { .. }
             | Failure::CredentialRefused { .. }
             | Failure::NotFound { .. }
             | Failure::Broken { .. } => StatusCode::BAD_GATEWAY,

@@ -41,7 +41,10 @@ impl Pursuit<'_> {
         let Source::Worker(source) = source else {
             return false;
         };
-        let is_of_the_replica = matches!(failure, Failure::Lost { .. } | Failure::Silent { .. });
+        let is_of_the_replica = matches!(
+            failure,
+            Failure::Lost { .. } | Failure::Leaving { .. } | Failure::Silent { .. }
+        );
         if !is_of_the_replica || !source.can_go_on() {
             return false;
         }

@@ -101,7 +101,7 @@ fn failure(tier: &str, status: &Status, has_begun: bool) -> Failure {
                 .retry_after_seconds
                 .map(|seconds| Duration::from_secs(seconds.into())),
         },
-        api::ErrorCode::Draining => Failure::Lost { tier },
+        api::ErrorCode::Draining => Failure::Leaving { tier },
         // The address belongs to somebody else by now, or the model or adapter is not there yet; another
         // replica may be.
         api::ErrorCode::UnknownModel | api::ErrorCode::Starting => Failure::Connect { tier },

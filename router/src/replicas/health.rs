@@ -37,7 +37,10 @@ impl Health {
         }
         let pause = match failure {
             Failure::Silent { .. } => PAUSE_OF_SILENT,
-            Failure::Connect { .. } | Failure::Lost { .. } | Failure::Broken { .. } => {
+            Failure::Connect { .. }
+            | Failure::Lost { .. }
+            | Failure::Leaving { .. }
+            | Failure::Broken { .. } => {
                 let doubled = FIRST_PAUSE.saturating_mul(1 << self.failures.min(10));
                 doubled.min(LONGEST_PAUSE)
             }
