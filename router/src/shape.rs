@@ -1,7 +1,7 @@
 //! Whether an answer has the form that its ask wants: of its text, and of the calls of tools in it.
 
 use serde_json::{Value, json};
-use weir_cascade::fits;
+use weir_cascade::{Effort, fits};
 use weir_policy::json::{MOST_VALUES, most_values};
 
 use crate::ask::{Ask, Form, Tool, ToolChoice};
@@ -27,7 +27,7 @@ impl<'a> Shape<'a> {
     }
 
     /// Whether one whole choice of an answer has it, as far as that can be seen.
-    pub fn fits(self, choice: &Choice) -> bool {
+    pub fn fits(self, choice: &Choice, effort: &mut Effort) -> bool {
         let calls = &choice.calls;
         let mut names = calls.iter().map(|call| &call.name);
         let is_called = match self.tool_choice {
@@ -36,13 +36,13 @@ impl<'a> Shape<'a> {
             ToolChoice::Named(name) => names.any(|called| called == name),
         };
         let mut calls = calls.iter();
-        let fit = calls.all(|call| self.fits_call(&call.name, &call.arguments));
+        let fit = calls.all(|call| self.fits_call((&call.name, &call.arguments), effort));
         let has_calls = !choice.calls.is_empty();
-        is_called && fit && (has_calls || self.fits_text(choice.text.trim()))
+        is_called && fit && (has_calls || self.fits_text(choice.text.trim(), effort))
     }
 
     /// A tool that is not known here may be one of the provider's own.
-    fn fits_call(self, name: &str, arguments: &str) -> bool {
+    fn fits_call(self, (name, arguments): (&str, &str), effort: &mut Effort) -> bool {
         let mut tools = self.tools.iter();
         let Some(tool) = tools.find(|tool| tool.name == name) else {
             return true;
@@ -53,26 +53,26 @@ impl<'a> Shape<'a> {
             arguments
         };
         is_json(arguments, |value| {
-            value.is_object() && fits(&tool.parameters, value)
+            value.is_object() && fits(&tool.parameters, value, effort)
         })
     }
 
-    fn fits_text(self, text: &str) -> bool {
+    fn fits_text(self, text: &str, effort: &mut Effort) -> bool {
         match self.form {
             Form::Text | Form::Grammar(_) => true,
             Form::JsonObject => is_json(text, Value::is_object),
-            Form::JsonSchema { schema, .. } => is_json(text, |value| fits(schema, value)),
+            Form::JsonSchema { schema, .. } => is_json(text, |value| fits(schema, value, effort)),
             Form::Choice(options) => options.iter().any(|option| option.trim() == text),
             Form::Regex(pattern) => {
                 let whole = json!({ "pattern": format!("^(?s:{pattern})$") });
-                fits(&whole, &text.into())
+                fits(&whole, &text.into(), effort)
             }
         }
     }
 }
 
 /// Whether a text is JSON that `is_good`. One of so many values that they would fill the memory is taken at its word.
-fn is_json(text: &str, is_good: impl Fn(&Value) -> bool) -> bool {
+fn is_json(text: &str, is_good: impl FnOnce(&Value) -> bool) -> bool {
     if most_values(text.as_bytes()) > MOST_VALUES {
         return true;
     }
@@ -117,7 +117,9 @@ mod tests {
         let ask = ask(extra);
         let mut gathered = Gathered::of(1);
         gathered.add(piece);
-        Shape::of(&ask).unwrap().fits(&gathered.choices[0])
+        Shape::of(&ask)
+            .unwrap()
+            .fits(&gathered.choices[0], &mut Effort::default())
     }
 
     #[test]

@@ -92,6 +92,8 @@ pub enum AbortReason {
     Signal(Signal),
     /// The tier said nothing about its tokens, so nothing can be said about its answer.
     NoEvidence,
+    /// There was no more memory to hold it back in.
+    TooLarge,
 }
 
 /// What was known at one checkpoint.
@@ -207,6 +209,19 @@ impl Attempt {
         self.is_misfit = true;
     }
 
+    /// No more of it can be held back.
+    pub fn outgrows(&mut self) -> Verdict {
+        if self.verdict == Verdict::Wait {
+            self.verdict = Verdict::Abort(AbortReason::TooLarge);
+        }
+        self.verdict.clone()
+    }
+
+    /// How often it has been judged, for who wants to know whether there is news.
+    pub fn checkpoints(&self) -> usize {
+        self.checkpoints.len()
+    }
+
     /// The verdict now.
     pub fn checkpoint(&mut self) -> Verdict {
         if self.verdict == Verdict::Wait {
@@ -299,10 +314,11 @@ impl Attempt {
                 return Verdict::Abort(AbortReason::Hopeless { bound, threshold });
             }
         }
-        if self.asked.is_whole() {
+        // Thoughts say how sure an answer may be, and are none.
+        let tokens = self.evidence.answer_tokens();
+        if self.asked.is_whole() || tokens == 0 {
             return Verdict::Wait;
         }
-        let tokens = self.evidence.tokens();
         match self.config.hold_back {
             HoldBack::Tokens(number) if tokens >= number => self.by_score(),
             // What words say against an answer they may say at its end.

@@ -38,7 +38,7 @@ pub use attempt::{
 };
 pub use evidence::{Evidence, Snapshot, Spread, Token};
 pub use fitted::{FEATURES, Fitted, Unfit, WEIGHTS};
-pub use schema::fits;
+pub use schema::{Effort, fits};
 pub use score::{bound, score};
 pub use signals::{Signal, Signals};
 pub use skip::{SKIP_FEATURES, SKIP_WEIGHTS, Skip, Skipping};

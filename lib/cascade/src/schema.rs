@@ -4,22 +4,38 @@
 //! of strings and numbers, combinations, and references within the schema. What it does not know says
 //! nothing against a value, and neither does what would take too long: an answer is not dropped for that.
 
-use regex::RegexBuilder;
+use std::collections::HashMap;
+
+use regex::{Regex, RegexBuilder};
 use serde_json::{Map, Value};
 
-/// So many comparisons are made at most. A schema can combine and refer to itself without end.
-const MOST_STEPS: u32 = 200_000;
-/// A pattern is compiled each time, which takes as long as so many comparisons.
-const PATTERN_STEPS: u32 = 200;
-const LARGEST_PATTERN: usize = 256 << 10;
+/// So many comparisons are made of one answer at most, which take a millisecond or two. A schema can combine and
+/// refer to itself without end.
+const MOST_STEPS: u32 = 100_000;
+/// To compile a pattern takes as long as so many comparisons.
+const PATTERN_STEPS: usize = 5000;
+const LARGEST_PATTERN: usize = 32 << 10;
+/// Of a text, for a comparison.
+const BYTES_PER_STEP: usize = 32;
 /// Values inside each other.
 const DEEPEST: u32 = 128;
 
-/// Whether `value` has the form of `schema`, as far as that can be seen.
-pub fn fits(schema: &Value, value: &Value) -> bool {
+/// How much may still be looked at of one answer, in all its parts.
+#[derive(Debug)]
+pub struct Effort(u32);
+
+impl Default for Effort {
+    fn default() -> Self {
+        Self(MOST_STEPS)
+    }
+}
+
+/// Whether `value` has the form of `schema`, as far as that can be seen with the `effort` that is left.
+pub fn fits(schema: &Value, value: &Value, effort: &mut Effort) -> bool {
     let mut check = Check {
         root: schema,
-        steps: MOST_STEPS,
+        effort,
+        patterns: HashMap::new(),
     };
     check.fits(schema, value, DEEPEST)
 }
@@ -27,13 +43,17 @@ pub fn fits(schema: &Value, value: &Value) -> bool {
 struct Check<'a> {
     /// What references are into.
     root: &'a Value,
-    /// Left.
-    steps: u32,
+    effort: &'a mut Effort,
+    /// Those that were met; nothing for what is none that we know.
+    patterns: HashMap<&'a str, Option<Regex>>,
 }
 
 impl<'a> Check<'a> {
     fn fits(&mut self, schema: &'a Value, value: &Value, depth: u32) -> bool {
         if !self.spend(1) || depth == 0 {
+            return true;
+        }
+        if !self.spend_on(schema, value) {
             return true;
         }
         let members = match schema {
@@ -55,10 +75,26 @@ impl<'a> Check<'a> {
     }
 
     /// Whether there were so many steps left.
-    fn spend(&mut self, steps: u32) -> bool {
-        let left = self.steps.checked_sub(steps);
-        self.steps = left.unwrap_or(0);
+    fn spend(&mut self, steps: usize) -> bool {
+        let steps = u32::try_from(steps).unwrap_or(u32::MAX);
+        let left = self.effort.0.checked_sub(steps);
+        self.effort.0 = left.unwrap_or(0);
         left.is_some()
+    }
+
+    /// Whether there is enough left for what is looked at of these two themselves, what is within them left out.
+    fn spend_on(&mut self, schema: &Value, value: &Value) -> bool {
+        let lists = ["required", "type", "enum"].map(|member| &schema[member]);
+        let lists = lists.into_iter().filter_map(Value::as_array).map(Vec::len);
+        let listed = ["enum", "const"].map(|member| size(&schema[member]));
+        let reference = schema["$ref"].as_str().map_or(0, str::len);
+        let within = match value {
+            Value::String(text) => text.len() / BYTES_PER_STEP,
+            Value::Array(items) => items.len(),
+            Value::Object(fields) => fields.len(),
+            _ => 0,
+        };
+        self.spend(lists.sum::<usize>() + listed.into_iter().sum::<usize>() + reference + within)
     }
 
     fn fits_reference(
@@ -75,12 +111,10 @@ impl<'a> Check<'a> {
         }
     }
 
-    fn is_listed(&mut self, schema: &Map<String, Value>, value: &Value) -> bool {
+    fn is_listed(&self, schema: &Map<String, Value>, value: &Value) -> bool {
         let values = schema.get("enum").and_then(Value::as_array);
-        let is_listed = values.is_none_or(|values| {
-            let most = u32::try_from(values.len()).unwrap_or(u32::MAX);
-            !self.spend(most) || values.iter().any(|listed| is_same(listed, value))
-        });
+        let is_listed =
+            values.is_none_or(|values| values.iter().any(|listed| is_same(listed, value)));
         let constant = schema.get("const");
         is_listed && constant.is_none_or(|constant| is_same(constant, value))
     }
@@ -139,7 +173,7 @@ impl<'a> Check<'a> {
         })
     }
 
-    fn fits_text(&mut self, schema: &Map<String, Value>, text: &str) -> bool {
+    fn fits_text(&mut self, schema: &'a Map<String, Value>, text: &str) -> bool {
         let bounds = ("minLength", "maxLength");
         if !is_so_many(schema, bounds, text.chars().count()) {
             return false;
@@ -147,13 +181,29 @@ impl<'a> Check<'a> {
         let Some(pattern) = schema.get("pattern").and_then(Value::as_str) else {
             return true;
         };
-        if !self.spend(PATTERN_STEPS) {
-            return true;
+        if !self.patterns.contains_key(pattern) {
+            if !self.spend(PATTERN_STEPS + pattern.len()) {
+                return true;
+            }
+            let compiled = RegexBuilder::new(pattern)
+                .size_limit(LARGEST_PATTERN)
+                .build();
+            self.patterns.insert(pattern, compiled.ok());
         }
-        let pattern = RegexBuilder::new(pattern)
-            .size_limit(LARGEST_PATTERN)
-            .build();
-        pattern.map_or(true, |pattern| pattern.is_match(text))
+        // A character may take as many steps of its own.
+        self.spend(text.len());
+        let pattern = self.patterns.get(pattern).and_then(Option::as_ref);
+        pattern.is_none_or(|pattern| pattern.is_match(text))
+    }
+}
+
+/// How many values there are in one, and how long its texts are.
+fn size(value: &Value) -> usize {
+    match value {
+        Value::String(text) => 1 + text.len() / BYTES_PER_STEP,
+        Value::Array(items) => 1 + items.iter().map(size).sum::<usize>(),
+        Value::Object(fields) => 1 + fields.values().map(size).sum::<usize>(),
+        _ => 1,
     }
 }
 
@@ -215,6 +265,10 @@ fn is_within(schema: &Map<String, Value>, number: Option<f64>) -> bool {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    fn fits(schema: &Value, value: &Value) -> bool {
+        super::fits(schema, value, &mut Effort::default())
+    }
 
     #[test]
     fn each_keyword_can_refuse_and_can_let_pass() {
@@ -296,6 +350,38 @@ mod tests {
             }
         }
         assert!(!fits(&json!(false), &json!(1)));
+    }
+
+    /// Each would take minutes where only the schemas that are met were counted.
+    #[test]
+    fn nothing_is_looked_at_for_longer_than_the_effort_of_an_answer() {
+        let twice = json!([{ "$ref": "#" }, { "$ref": "#" }]);
+        let many: Vec<_> = (0..50_000).map(|_| "a").collect();
+        let long = "a".repeat(1 << 20);
+        for (schema, value) in [
+            (
+                json!({ "required": many, "allOf": twice }),
+                json!({ "a": 1 }),
+            ),
+            (json!({ "enum": many, "allOf": twice }), json!("a")),
+            (json!({ "type": many, "allOf": twice }), json!("a")),
+            (json!({ "const": many, "allOf": twice }), json!(many)),
+            (
+                json!({ "pattern": "(a?){50}b?", "allOf": twice }),
+                json!(long),
+            ),
+        ] {
+            let mut effort = Effort::default();
+            super::fits(&schema, &value, &mut effort);
+            assert_eq!(effort.0, 0, "all of it was needed");
+        }
+        let patterns = (0..1000).map(|n| json!({ "pattern": format!("^a{{{n}}}") }));
+        let schema = json!({ "anyOf": patterns.collect::<Vec<_>>() });
+        let mut effort = Effort::default();
+        for _ in 0..128 {
+            super::fits(&schema, &json!("b"), &mut effort);
+        }
+        assert_eq!(effort.0, 0, "one effort is for all parts");
     }
 
     #[test]

@@ -20,8 +20,13 @@ use crate::task::Task;
 ///
 /// An answer of forced tokens only is certain: the model had no say in it.
 pub fn score(task: Task, evidence: &Evidence) -> Option<f64> {
-    if evidence.is_empty() {
-        let has_any = evidence.tokens() > 0 && !evidence.has_unseen();
+    // Of what was thought before it no other task makes anything.
+    let is_unweighed = match task {
+        Task::Reasoning => evidence.is_empty(),
+        Task::Choice | Task::Short | Task::Json | Task::Text => evidence.answer.is_empty(),
+    };
+    if is_unweighed {
+        let has_any = evidence.answer_tokens() > 0 && !evidence.has_unseen();
         return has_any.then_some(1.0);
     }
     if evidence.is_patchy() {

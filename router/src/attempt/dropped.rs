@@ -71,7 +71,7 @@ impl Dropped {
     /// Takes the best of all, or the one that is kept: where there is no time for asking again.
     pub fn take_best(&mut self, is_late: bool) -> Option<Candidate> {
         let best = self.best_of(|candidate| candidate.kept.is_some() || !is_late)?;
-        Some(self.0.swap_remove(best))
+        Some(self.0.remove(best))
     }
 
     /// Of two that are alike the one further up, whose model is the bigger.

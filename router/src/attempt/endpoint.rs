@@ -85,11 +85,14 @@ pub(crate) async fn open(call: Call<'_>, dialler: &Dialler, ask: &Ask) -> Result
         Err(failure)
             if has_asked && refused::is_of_logprobs(&failure) && ask.logprobs.is_none() =>
         {
-            call.pass.found_mute();
-            let outgoing = Outgoing::of(&call, ask).await?;
+            let outgoing = Outgoing::without_logprobs(&call, ask).await?;
             redacted = outgoing.redacted.clone();
-            has_asked = outgoing.asks_logprobs;
-            send(&call, dialler, outgoing, by).await?
+            has_asked = false;
+            let response = send(&call, dialler, outgoing, by).await?;
+            // Only now it is known that they were what was refused.
+            tracing::warn!(tier, "the endpoint refuses to tell log-probabilities");
+            call.pass.found_mute();
+            response
         }
         response => response?,
     };
@@ -197,6 +200,15 @@ struct Outgoing {
 impl Outgoing {
     /// The only way from an ask to an endpoint: what leaves the cluster is redacted here.
     async fn of(call: &Call<'_>, ask: &Ask) -> Result<Self, Failure> {
+        Self::made(call, ask, call.is_judged && !call.pass.is_mute()).await
+    }
+
+    /// For an endpoint that has refused the request with them.
+    async fn without_logprobs(call: &Call<'_>, ask: &Ask) -> Result<Self, Failure> {
+        Self::made(call, ask, false).await
+    }
+
+    async fn made(call: &Call<'_>, ask: &Ask, wants_logprobs: bool) -> Result<Self, Failure> {
         let broken = || Failure::Broken {
             tier: call.tier.to_owned(),
         };
@@ -204,9 +216,8 @@ impl Outgoing {
         let wire = Upstream::of_endpoint(call.endpoint).wire_for(ask.wire);
         let wire = wire.ok_or_else(broken)?;
         let mut body = request::body(wire, call.endpoint, ask);
-        let asks_logprobs = call.is_judged
-            && !call.pass.is_mute()
-            && request::add_logprobs(&mut body, wire, (call.endpoint, ask));
+        let asks_logprobs =
+            wants_logprobs && request::add_logprobs(&mut body, wire, (call.endpoint, ask));
         let (body, redacted) = match (call.reach, call.redaction) {
             (Reach::Outside, Some(redaction)) => redact(call, redaction, body).await?,
             _ => (body, None),

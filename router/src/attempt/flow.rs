@@ -114,7 +114,8 @@ fn weigh(
             (gate.finish(&finish.stops, Shape::of(ask)), Some(finish))
         }
     };
-    if gate.has_evidence() {
+    let is_over = weighed.1.is_some() && gate.has_evidence();
+    if gate.has_news() || is_over {
         line.judged(gate.record());
     }
     weighed

@@ -1,6 +1,6 @@
 //! Holds an answer back until the cascade lets it go.
 
-use weir_cascade::{Attempt, AttemptRecord, FinishReason, Token, Verdict};
+use weir_cascade::{Attempt, AttemptRecord, CommitReason, Effort, FinishReason, Token, Verdict};
 
 use crate::answer::{Piece, Stop};
 use crate::encode::Gathered;
@@ -31,6 +31,8 @@ pub(crate) struct Gate {
     room: Part,
     /// Given although the tier is known to be unsure, because those above it failed.
     is_last_resort: bool,
+    /// How much was known when somebody asked.
+    told: usize,
 }
 
 impl Gate {
@@ -46,6 +48,7 @@ impl Gate {
             held_bytes: 0,
             room,
             is_last_resort,
+            told: 0,
         }
     }
 
@@ -82,6 +85,7 @@ impl Gate {
     pub fn finish(&mut self, stops: &[Stop], shape: Option<Shape<'_>>) -> Step {
         let shape = shape.filter(|_| self.verdicts.contains(&Verdict::Wait));
         let whole = shape.map(|shape| (shape, self.gathered()));
+        let mut effort = Effort::default();
         let ends = self.attempts.iter_mut().zip(&mut self.verdicts).enumerate();
         for (choice, (attempt, verdict)) in ends {
             let stop = stops.get(choice).unwrap_or(&Stop::Turn);
@@ -90,7 +94,8 @@ impl Gate {
             let calls =
                 pieces.any(|piece| piece.choice as usize == choice && !piece.calls.is_empty());
             let whole = whole.as_ref();
-            if whole.is_some_and(|(shape, whole)| !shape.fits(&whole.choices[choice])) {
+            if whole.is_some_and(|(shape, whole)| !shape.fits(&whole.choices[choice], &mut effort))
+            {
                 attempt.misfits();
             }
             *verdict = attempt.finish(match stop.reason() {
@@ -129,6 +134,21 @@ impl Gate {
             .is_some_and(|score| score < self.attempts[0].threshold())
     }
 
+    /// Whether more is known than when this was asked the last time: at a checkpoint, or by a verdict. Between
+    /// them a record is not worth what it takes to make it.
+    pub fn has_news(&mut self) -> bool {
+        let is_decided = |verdict: &Verdict| {
+            !matches!(
+                verdict,
+                Verdict::Wait | Verdict::Commit(CommitReason::NotHeld)
+            )
+        };
+        let decided = self.verdicts.iter().filter(|verdict| is_decided(verdict));
+        let judged = self.attempts.iter().map(Attempt::checkpoints);
+        let known = judged.sum::<usize>() + decided.count();
+        std::mem::replace(&mut self.told, known) < known
+    }
+
     /// Whether anything is known of what has come, if only that it came.
     pub fn has_evidence(&self) -> bool {
         let mut attempts = self.attempts.iter();
@@ -157,8 +177,14 @@ impl Gate {
 
     fn step(&mut self) -> Step {
         match Verdict::of_choices(self.verdicts.iter().cloned()) {
-            Verdict::Wait if self.held_bytes > MOST_HELD_BYTES => Step::Drop,
-            Verdict::Wait if !self.room.grow(self.held_bytes) => Step::Drop,
+            Verdict::Wait
+                if self.held_bytes > MOST_HELD_BYTES || !self.room.grow(self.held_bytes) =>
+            {
+                for (attempt, verdict) in self.attempts.iter_mut().zip(&mut self.verdicts) {
+                    *verdict = attempt.outgrows();
+                }
+                Step::Drop
+            }
             Verdict::Wait => Step::Hold,
             Verdict::Abort(_) => Step::Drop,
             Verdict::Commit(_) => {
