@@ -14,13 +14,11 @@ tenant is refused more than one ask in a hundred.
 import argparse
 import concurrent.futures
 import contextlib
-import json
-import subprocess
 import threading
 import time
 
 from router import Bare, Mock
-from routers import RELEASE, build, client, running, target
+from routers import build, client, running, target
 
 AT_ONCE, MILLISECONDS = 8, 50
 CAPACITY = AT_ONCE * 1000 / MILLISECONDS

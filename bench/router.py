@@ -6,9 +6,9 @@ in turn with the mock itself, `--rounds` times; clients come at random moments, 
 them, and an answer counts from when it should have been asked for. `whole`: answers of 1 kB, first at
 the highest rate at which the clients' core is less than 70 % busy, then at a rate that LiteLLM can serve.
 `streams`: 64 events, one every 10 ms. The router asks endpoints for streams only: so behind it the mock
-sends the same kilobyte as the events of a stream, `--events` of them.
+sends the same kilobyte as the events of a stream, first as one of them, then as 64.
 
-    bench/run router [--only whole,peer,streams] [--rounds 5] [--seconds 4] [--rate N] [--without-peer]
+    bench/run router [--only whole,peer,streams] [--events 1,64] [--rounds 5] [--seconds 4] [--rate N] [--without-peer]
 
 It wants nginx (the distribution's), and installs LiteLLM's proxy of the Python index beside the build.
 """
@@ -27,6 +27,8 @@ from routers import RELEASE, TARGET, LiteLLM, Ours, build, client, running, targ
 from servers import free_port
 
 BUSY = 0.7
+# A second.
+STREAMS = 30
 # Of the generator's core; the other is the server's.
 CLIENTS, SERVER = 0, 1
 TEXT = "x" * 300
@@ -171,14 +173,14 @@ class Measured:
         return statistics.median(at(found) for found in self.rounds)
 
 
-def rounds(measured, streams, rate, args):
+def rounds(measured, streams, rate, args, connections=64):
     for one in measured:
         one.rounds.clear()
     for number in range(args.rounds):
         # Nobody always comes behind the same other.
         turned = measured[number % len(measured):] + measured[: number % len(measured)]
         for one in turned:
-            one.round(streams, rate, args.seconds, number + 1)
+            one.round(streams, rate, args.seconds, number + 1, connections)
 
 
 def highest(direct, args):
@@ -216,7 +218,7 @@ def main():
     parser.add_argument("--seconds", type=float, default=4)
     parser.add_argument("--rate", type=float)
     parser.add_argument("--peer-rate", type=float, default=30)
-    parser.add_argument("--events", type=int, default=1)
+    parser.add_argument("--events", default="1,64", help="of a whole answer, as the endpoint streams it to the router")
     parser.add_argument("--without-peer", action="store_true")
     parser.add_argument("--without-build", action="store_true")
     args = parser.parse_args()
@@ -225,39 +227,37 @@ def main():
     if not args.without_build:
         build()
     only = args.only.split(",")
-    with contextlib.ExitStack() as stack:
-        begin = lambda server: (server, stack.enter_context(running(server)))
-        mock, port = begin(Mock(bytes=1024, events=args.events, every_ms=0))
-        collector = begin(Sink())[1]
-        servers = [begin(server) for server in (Nginx(port), Bare(port), Full(port, collector))]
-        direct, *others = [Measured(*one, mock) for one in [(mock, port), *servers]]
-        if "whole" in only:
-            rate = highest(direct, args)
-            rounds([direct, *others], False, rate, args)
-            tell(f"whole answers of 1 kB, {rate:.0f} a second", [direct, *others])
-        if "peer" in only and not args.without_peer:
-            peer = Measured(*begin(Peer([("big", "OpenAI", port)])), mock)
-            peer.round(False, 5, 2, 1)
-            everybody = [direct, *others, peer]
-            rounds(everybody, False, args.peer_rate, args)
-            tell(f"whole answers of 1 kB, {args.peer_rate:.0f} a second", everybody)
-            print(f"of LiteLLM's processor time: bare 1/{peer.median('cpu') / others[1].median('cpu'):.0f}, everything 1/{peer.median('cpu') / others[2].median('cpu'):.0f}")
+    for events in (int(number) for number in args.events.split(",")):
+        said = f"whole answers of 1 kB, {events} event{'s' * (events > 1)} behind the router"
+        with everybody(bytes=1024, events=events, every_ms=0) as (begin, mock, measured):
+            if "whole" in only:
+                rate = highest(measured[0], args)
+                rounds(measured, False, rate, args)
+                tell(f"{said}, {rate:.0f} a second", measured)
+            if "peer" in only and not args.without_peer:
+                peer = begin(Peer([("big", "OpenAI", measured[0].port)]))
+                peer.round(False, 5, 2, 1)
+                rounds([*measured, peer], False, args.peer_rate, args)
+                tell(f"{said}, {args.peer_rate:.0f} a second", [*measured, peer])
+                shares = [peer.median("cpu") / one.median("cpu") for one in measured[2:]]
+                print("of LiteLLM's processor time: " + ", ".join(f"{one.server.name} 1/{share:.0f}" for one, share in zip(measured[2:], shares)))
     if "streams" in only:
-        with contextlib.ExitStack() as stack:
-            begin = lambda server: (server, stack.enter_context(running(server)))
-            mock, port = begin(Mock(bytes=320, events=64, every_ms=10))
-            collector = begin(Sink())[1]
-            servers = [begin(server) for server in (Nginx(port), Bare(port), Full(port, collector))]
-            direct, *others = [Measured(*one, mock) for one in [(mock, port), *servers]]
-            everybody = [direct, *others]
-            for one in everybody:
-                one.round(True, 50, 1, 1, 256)
-            for one in everybody:
-                one.rounds.clear()
-            for number in range(args.rounds):
-                for one in everybody:
-                    one.round(True, 50, args.seconds, number + 1, 256)
-            tell("streams of 64 events, 50 a second: CPU is of an event", everybody, 64)
+        with everybody(bytes=320, events=64, every_ms=10) as (_, _, measured):
+            for one in measured:
+                one.round(True, STREAMS, 1, 1, 256)
+            rounds(measured, True, STREAMS, args, 256)
+            tell(f"streams of 64 events, {STREAMS} a second: CPU is of an event", measured, 64)
+
+
+@contextlib.contextmanager
+def everybody(**what):
+    """What begins a server and measures it; the mock; and all but the peer, the mock itself first."""
+    with contextlib.ExitStack() as stack:
+        start = lambda server: (server, stack.enter_context(running(server)))
+        mock, port = start(Mock(**what))
+        collector = start(Sink())[1]
+        begin = lambda server: Measured(*start(server), mock)
+        yield begin, mock, [Measured(mock, port, mock), begin(Nginx(port)), begin(Bare(port)), begin(Full(port, collector))]
 
 
 class Sink:

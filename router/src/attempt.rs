@@ -255,7 +255,10 @@ impl Pursuit<'_> {
                 Err(Ended::Failed(failure)) => failure,
                 ended => return ended,
             };
-            let wait = retry(&ended, &retries.causes, tier).filter(|_| tries < retries.max);
+            // What money was taken for is not asked for twice.
+            let is_paid = self.decision.was_last_paid();
+            let wait = retry(&ended, &retries.causes, tier);
+            let wait = wait.filter(|_| tries < retries.max && !is_paid);
             tries += 1;
             // Whoever asked for time is not asked again where somebody else can be.
             let is_fresh = self.has_fresh_replica(tier);

@@ -343,6 +343,12 @@ impl Decision {
         attempts.any(AttemptLine::was_paid)
     }
 
+    /// Whether an endpoint has been paid for the attempt that came last.
+    pub fn was_last_paid(&self) -> bool {
+        let state = self.state();
+        state.attempts.last().is_some_and(AttemptLine::was_paid)
+    }
+
     /// Every attempt so far in one line for a person: `small;dropped;score=0.5312, frontier`. One
     /// that is still going on has only its name.
     pub fn attempts(&self) -> String {

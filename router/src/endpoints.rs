@@ -9,8 +9,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 use weir_policy::table::Table;
 use weir_policy::tier::Endpoint;
 
@@ -18,6 +17,7 @@ use crate::circuit::{Circuit, Health, Permission, State};
 use crate::metrics::{Metrics, TierLabels};
 use crate::refusal::Failure;
 use crate::throttle;
+use crate::turns::{Turn, Turns};
 
 /// Beyond them the one that was asked longest ago is forgotten.
 const MOST_KNOWN: usize = 1024;
@@ -41,7 +41,7 @@ pub(crate) struct Endpoints {
 type Key = (String, Option<(String, String)>);
 
 struct Known {
-    places: Arc<Semaphore>,
+    places: Arc<Turns>,
     record: Mutex<Record>,
 }
 
@@ -65,7 +65,7 @@ pub(crate) struct Pass {
     asked: Instant,
     /// Whoever gives it up after this has waited long enough to say that it hangs.
     patience: Duration,
-    _place: OwnedSemaphorePermit,
+    _place: Turn,
 }
 
 impl Endpoints {
@@ -73,25 +73,23 @@ impl Endpoints {
     pub fn new(most_asks: usize) -> Self {
         Self {
             known: Mutex::default(),
-            // More than a semaphore takes would be a panic.
-            most_asks: most_asks.min(Semaphore::MAX_PERMITS),
+            most_asks,
             shown: Mutex::default(),
         }
     }
 
-    /// Waits for a place at the endpoint, no longer than until `late`. Refused at once while the
-    /// endpoint is down or wants to be left alone.
+    /// Waits for a place at the endpoint, no longer than until `late`, in turn with other tenants. Refused at
+    /// once while the endpoint is down or wants to be left alone.
     pub async fn enter(
         &self,
         endpoint: &Endpoint,
-        tier: &str,
+        (tier, tenant): (&str, &str),
         late: Instant,
     ) -> Result<Pass, Failure> {
         let known = self.known(endpoint, Instant::now());
         let at = (tier, endpoint.model.as_str());
         known.record().is_closed(Instant::now(), at)?;
-        let place = timeout_at(late, known.places.clone().acquire_owned()).await;
-        let Ok(Ok(place)) = place else {
+        let Some(place) = known.places.take(tenant, late).await else {
             return Err(Failure::Overloaded {
                 tier: tier.to_owned(),
                 retry_after: None,
@@ -132,7 +130,7 @@ impl Endpoints {
         }
         forget(&mut all, now);
         let known = Arc::new(Known {
-            places: Arc::new(Semaphore::new(self.most_asks)),
+            places: Turns::new(self.most_asks),
             record: Mutex::new(Record {
                 circuit: Circuit::new(now),
                 not_before: BTreeMap::new(),

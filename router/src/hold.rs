@@ -4,8 +4,6 @@
 //! let go as fast as replicas have room, and whoever comes meanwhile stands behind them: a replica that has
 //! just come is not met by everybody at once.
 
-mod queue;
-
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -14,7 +12,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 use weir_policy::table::HoldBounds;
 
-use queue::Queue;
+use crate::queue::Queue;
 
 /// Everything that waits, by deployment; clones are the same.
 #[derive(Clone, Default)]

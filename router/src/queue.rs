@@ -7,7 +7,7 @@ use weir_policy::table::HoldBounds;
 
 /// Those who wait, by a number of each.
 #[derive(Debug, Default)]
-pub(super) struct Queue {
+pub(crate) struct Queue {
     /// Whose turn it is, the next first.
     turns: VecDeque<String>,
     waiting: BTreeMap<String, VecDeque<Place>>,

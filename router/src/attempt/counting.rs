@@ -18,7 +18,7 @@ pub(crate) async fn at_endpoint(
     shared: &Shared,
     own: &Credentials,
     (settings, tier): (&Settings, &Tier),
-    ask: &Ask,
+    (ask, tenant): (&Ask, &str),
     until: Instant,
 ) -> Option<u64> {
     let reach = match tier {
@@ -28,7 +28,7 @@ pub(crate) async fn at_endpoint(
     let endpoint = tier.endpoint()?;
     let wire = Upstream::of_endpoint(endpoint).wire_for(ask.wire)?;
     let fields = countable(wire)?;
-    let entered = enter(shared, own, (tier, endpoint), until).await;
+    let entered = enter(shared, own, (tier, endpoint, tenant), until).await;
     let Entered { key, bundle, pass } = entered.ok()?;
     let call = endpoint::Call {
         tier: tier.name(),

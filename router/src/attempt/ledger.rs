@@ -105,7 +105,9 @@ impl<'a> Line<'a> {
 
     /// The tier has said how many tokens there were. Gives the cost of the attempt.
     pub fn ended(&mut self, usage: Usage) {
-        if usage == Usage::default() {
+        // Who counts none although some were written has not counted them.
+        let is_uncounted = usage.completion == 0 && self.line.tokens_out > 0;
+        if usage == Usage::default() || is_uncounted {
             return;
         }
         self.line.count(usage);
@@ -265,6 +267,25 @@ mod tests {
         line.outcome("overloaded");
         drop(line);
         assert!(decision.money_was_spent());
+        assert_eq!(decision.cost(), "0.03".parse().unwrap());
+    }
+
+    #[test]
+    fn an_endpoint_that_counts_none_of_what_it_wrote_has_not_counted() {
+        let price = Price {
+            output: "15".parse().unwrap(),
+            ..Price::default()
+        };
+        let decision = decision();
+        let mut line = Line::begin(&decision, place(price));
+        line.sent();
+        line.arrived(2000);
+        line.ended(Usage {
+            prompt: 10,
+            ..Usage::default()
+        });
+        assert!(!line.has_usage, "its reservation counts");
+        drop(line);
         assert_eq!(decision.cost(), "0.03".parse().unwrap());
     }
 

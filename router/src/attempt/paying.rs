@@ -1,6 +1,7 @@
 //! An attempt that costs money: what it may cost is put aside first, and what follows where a budget has
 //! not so much.
 
+use tokio::time::Instant;
 use weir_crds::OnExhausted;
 use weir_policy::tier::{Endpoint, Tier};
 
@@ -11,13 +12,19 @@ use crate::refusal::{Failure, Refusal};
 
 impl Pursuit<'_> {
     /// Puts aside what the endpoint may take for the ask; waits a little for the next slice where this one
-    /// is used up.
-    pub(super) async fn reserve(&self, tier: &Tier, endpoint: &Endpoint) -> Result<Aside, Failure> {
+    /// is used up, which does not count against the ask.
+    pub(super) async fn reserve(
+        &mut self,
+        tier: &Tier,
+        endpoint: &Endpoint,
+    ) -> Result<Aside, Failure> {
+        let began = Instant::now();
         let purses = &self.shared.purses;
         let policy = self.decision.state().policy.clone();
         let amount = most_of(self.ask, endpoint);
         let of = (policy.as_str(), self.settings);
         let reserved = purses.reserve(of, amount, self.commit_by).await;
+        self.commit_by += began.elapsed();
         match reserved {
             Ok(reservation) => {
                 let tightest = purses.tightest(&policy);

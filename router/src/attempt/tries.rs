@@ -109,7 +109,7 @@ pub(super) struct Entered {
 pub(super) async fn enter(
     shared: &Shared,
     own: &Credentials,
-    (tier, endpoint): (&Tier, &Endpoint),
+    (tier, endpoint, tenant): (&Tier, &Endpoint, &str),
     until: Instant,
 ) -> Result<Entered, Failure> {
     let name = || tier.name().to_owned();
@@ -129,7 +129,8 @@ pub(super) async fn enter(
             .ok_or_else(|| Failure::NoBundle { tier: name() })
     });
     let (key, bundle) = (key.transpose()?, bundle.transpose()?);
-    let pass = shared.endpoints.enter(endpoint, tier.name(), until).await?;
+    let of = (tier.name(), tenant);
+    let pass = shared.endpoints.enter(endpoint, of, until).await?;
     Ok(Entered { key, bundle, pass })
 }
 
@@ -316,10 +317,14 @@ impl Pursuit<'_> {
             Ok(aside) => aside,
             Err(failure) => return Err(self.not_begun(tier, failure)),
         };
+        let tenant = {
+            let state = self.decision.state();
+            format!("{}/{}", state.policy, state.tenant)
+        };
         let entered = enter(
             self.shared,
             self.credentials,
-            (tier, endpoint),
+            (tier, endpoint, &tenant),
             self.commit_by,
         )
         .await;

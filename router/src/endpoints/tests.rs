@@ -23,7 +23,7 @@ fn endpoint(base_url: &str, credential: Option<&str>) -> Endpoint {
 
 async fn enter(endpoints: &Endpoints, endpoint: &Endpoint) -> Result<Pass, Failure> {
     let late = Instant::now() + SECOND;
-    endpoints.enter(endpoint, "frontier", late).await
+    endpoints.enter(endpoint, ("frontier", ""), late).await
 }
 
 fn connect() -> Result<(), Failure> {

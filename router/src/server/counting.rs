@@ -142,11 +142,12 @@ async fn count(
     let Some(tier) = first else {
         return Ok(estimate);
     };
+    let tenant = decision.state().tenant.clone();
     let counted = by_tier(
         shared,
         &view.credentials,
         (settings, &tier),
-        (&ask, decision.draws(0)),
+        (&ask, decision.draws(0), &tenant),
         until,
     );
     let counted = timeout_at(until, counted).await;
@@ -160,7 +161,7 @@ async fn by_tier(
     shared: &Shared,
     own: &Credentials,
     (settings, tier): (&Settings, &Tier),
-    (ask, draws): (&Ask, [u64; 2]),
+    (ask, draws, tenant): (&Ask, [u64; 2], &str),
     until: Instant,
 ) -> Option<u64> {
     match tier.deployment() {
@@ -174,6 +175,6 @@ async fn by_tier(
             };
             inquiry.tokens(tier).await.ok()
         }
-        None => counting::at_endpoint(shared, own, (settings, tier), ask, until).await,
+        None => counting::at_endpoint(shared, own, (settings, tier), (ask, tenant), until).await,
     }
 }

@@ -44,13 +44,7 @@ async fn nothing_is_lost_of_what_replicas_have_in_hand_when_they_leave() {
     };
     let traffic = stage.traffic();
     let (answers, ()) = tokio::join!(traffic.run(0..85 * drains), draining);
-    answers.check(|came| came.is_whole() || came.is_failure(), seed);
-    // Where a machine is slow, an ask may meet more deaths than it has tries.
-    let failed = answers.count(Came::is_failure);
-    assert!(
-        50 * failed < answers.0.len(),
-        "seed {seed}: {failed} failed"
-    );
+    answers.check(Came::is_whole, seed);
     assert!(replicas.iter().any(|replica| replica.resumed() > 0));
     stage.nothing_is_left(&replicas).await;
 }

@@ -171,6 +171,10 @@ impl Reader {
             Some(_) => Stop::Turn,
         };
         self.stop = Some(stop);
+        // What the beginning counted was the beginning.
+        if tokens(&event["usage"], "output_tokens").is_none() {
+            self.usage.completion = 0;
+        }
         self.last = Some(json!({ "delta": delta, "usage": event["usage"] }));
     }
 
