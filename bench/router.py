@@ -44,7 +44,7 @@ class Mock:
 
     def command(self, port, _folder):
         plan = {"measure": "mock", "listen": f"127.0.0.1:{port}"} | self.what
-        return ["sh", "-c", f"(echo '{json.dumps(plan)}'; exec sleep infinity) | exec taskset -c {CLIENTS} {RELEASE}/examples/client"]
+        return ["taskset", "-c", CLIENTS, RELEASE / "examples" / "client", json.dumps(plan)]
 
 
 class Nginx:
@@ -267,7 +267,7 @@ class Sink:
 
     def command(self, port, _folder):
         plan = json.dumps({"measure": "sink", "listen": f"127.0.0.1:{port}"})
-        return ["sh", "-c", f"(echo '{plan}'; exec sleep infinity) | exec taskset -c {CLIENTS} {RELEASE}/examples/client"]
+        return ["taskset", "-c", CLIENTS, RELEASE / "examples" / "client", plan]
 
 
 if __name__ == "__main__":

@@ -17,8 +17,9 @@
 //! by `circuit` and `throttle`), `replicas` (connections, least busy first), `load` (what is in
 //! hand), `wire` (what upstreams understand of what clients say), `language` (of a text), `refusal`
 //! (every way not to answer), `money` (what may be spent at endpoints, and what is), `flights` (asks under one key), `cache` (answers
-//! that are given again), `balance` (which replica), `damper` (how often one is tried again), `hold` (while there is none), `sticky` (conversations that were raised), `kept` (what
-//! can be asked about decisions), `counterfactual` (what an answer would have cost elsewhere), `feedback`, `store` (records on their way
+//! that are given again), `balance` (which replica), `damper` (how often one is tried again), `hold` (while
+//! there is none), `turns` (places at an endpoint; both by the `queue` of tenants), `sticky` (conversations
+//! that were raised), `kept` (what can be asked about decisions), `counterfactual` (what an answer would have cost elsewhere), `feedback`, `store` (records on their way
 //! out), `spans`, `shared` and `metrics`; `phases` is for measuring alone.
 
 mod admit;

@@ -1,5 +1,5 @@
 //! The client of what `bench/` measures of routers: light enough to be measured beside. It reads what to
-//! do as one JSON object on standard input and prints JSON.
+//! do as one JSON object, its argument or a line of standard input, and prints JSON.
 //!
 //! - `ask`: asks several servers in turn, and says when of each answer the first byte and the last came;
 //! - `lag`: is an endpoint as well, and says how long after it had sent an event that came;
@@ -31,15 +31,16 @@ enum Measure {
     Ask(ask::Plan),
     Lag(lag::Plan),
     Load(load::Plan),
-    /// Answers until standard input ends.
     Mock(mock::Mock),
     Sink(sink::Sink),
     Hold(hold::Plan),
 }
 
 fn main() {
-    let mut line = String::new();
-    std::io::stdin().read_line(&mut line).unwrap();
+    let mut line = std::env::args().nth(1).unwrap_or_default();
+    if line.is_empty() {
+        std::io::stdin().read_line(&mut line).unwrap();
+    }
     // One thread asks, so that there is one left for who is asked.
     let runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = { runtime }.enable_all().build().unwrap();
@@ -50,7 +51,9 @@ fn main() {
         Measure::Mock(mock) => {
             mock.start();
             println!("listens");
-            std::io::stdin().read_line(&mut line).unwrap();
+            loop {
+                std::thread::park();
+            }
         }
         Measure::Sink(sink) => runtime.block_on(sink.run()),
         Measure::Hold(plan) => runtime.block_on(plan.run()),
