@@ -182,43 +182,6 @@ fn thinking_is_held_to_the_end_though_nobody_announced_it() {
 }
 
 #[test]
-fn no_answer_goes_before_it_has_begun_however_sure_its_thoughts_are() {
-    for task in [Task::Text, Task::Choice, Task::Short] {
-        for (hold_back, unseen) in [
-            (HoldBack::Auto, false),
-            (HoldBack::Tokens(4), false),
-            (HoldBack::Tokens(4), true),
-        ] {
-            let config = Config {
-                task: Some(task),
-                threshold: Some(0.9),
-                hold_back,
-                ..Config::default()
-            };
-            let mut attempt = Attempt::new(config, Asked::default());
-            for _ in 0..100 {
-                attempt.observe(&Token {
-                    thinking: true,
-                    unseen,
-                    ..token(0.999)
-                });
-                assert_eq!(
-                    attempt.checkpoint(),
-                    Verdict::Wait,
-                    "{task:?} {hold_back:?}"
-                );
-                assert_eq!(attempt.score(), None);
-            }
-            let (tokens, verdict) = drive(&mut attempt, &[0.3; 40]);
-            assert!(
-                unseen || matches!(verdict, Verdict::Abort(_)),
-                "{task:?} {hold_back:?}: {verdict:?} after {tokens}"
-            );
-        }
-    }
-}
-
-#[test]
 fn a_number_of_held_tokens_decides_at_that_number() {
     let config = Config {
         hold_back: HoldBack::Tokens(5),

@@ -302,6 +302,12 @@ impl Pursuit<'_> {
         }
     }
 
+    /// Who shares places with others.
+    fn sharer(&self) -> String {
+        let state = self.decision.state();
+        format!("{}/{}", state.policy, state.tenant)
+    }
+
     async fn at_endpoint(
         &mut self,
         tier: &Tier,
@@ -317,10 +323,7 @@ impl Pursuit<'_> {
             Ok(aside) => aside,
             Err(failure) => return Err(self.not_begun(tier, failure)),
         };
-        let tenant = {
-            let state = self.decision.state();
-            format!("{}/{}", state.policy, state.tenant)
-        };
+        let tenant = self.sharer();
         let entered = enter(
             self.shared,
             self.credentials,

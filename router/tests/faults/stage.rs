@@ -179,7 +179,7 @@ pub fn endpoint(frontier: &str) -> Value {
     json!({ "name": "frontier", "endpoint": {
         "provider": "OpenAICompatible", "model": "big", "baseUrl": format!("{frontier}/v1"),
         "price": { "inputPerMillion": "3", "outputPerMillion": "15" },
-        "timeouts": { "connect": "1s", "firstByte": "1s", "idle": "1s" },
+        "timeouts": { "connect": "1s", "firstByte": "5s", "idle": "5s" },
     } })
 }
 
