@@ -77,12 +77,10 @@ async fn tell(
     let mut again: Option<Duration> = None;
     for policy in &observed.policies {
         let before = policy.status.as_ref();
-        let mut status = status::status(policy, observed, table, applied, now);
+        let status = status::status(policy, observed, table, applied, now);
         let name = policy.name_any();
         let of = (observed.namespace.as_str(), name.as_str());
-        let said = before.and_then(|before| before.spend.as_ref());
-        let (spend, later) = ctx.spends.paced(of, said, status.spend, Instant::now());
-        status.spend = spend;
+        let (status, later) = ctx.spends.paced(of, before, status, Instant::now());
         again = again.into_iter().chain(later).min();
         ctx.writer.status(policy, before, &status).await?;
         let conditions = before.map_or(&[][..], |before| &before.conditions);
