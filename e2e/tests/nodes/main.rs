@@ -12,6 +12,7 @@
 
 mod answers;
 mod base;
+mod budgets;
 mod changes;
 mod downloads;
 mod endings;
@@ -24,6 +25,7 @@ mod routes;
 mod runner;
 mod sdk;
 mod secrets;
+mod spending;
 mod stage;
 mod tenants;
 
@@ -59,6 +61,9 @@ const STORIES: &[Story] = &[
     story!(tenants::the_second_tenant_was_left_alone),
     story!(endings::uninstalling_leaves_users_objects_served_and_a_new_install_takes_them_up),
     story!(outside::what_leaves_the_cluster_goes_by_the_proxy_of_the_chart),
+    story!(budgets::two_routers_spend_a_budget_to_its_limit_and_no_further),
+    story!(budgets::what_a_killed_router_held_counts_as_spent),
+    story!(budgets::the_next_leader_goes_on_from_what_the_last_one_granted),
     story!(rights::an_install_for_named_namespaces_has_no_rights_in_others),
 ];
 
