@@ -73,18 +73,18 @@ fn are_both_granted(stage: &Stage, spending: &Spending) -> Result<()> {
 }
 
 async fn is_told(stage: &Stage, charged: i64) -> Result<()> {
-    let [_, reason, message] = within_budget(stage)?;
-    let expected = "the budget of 2.000000 US dollars for the month ";
-    ensure!(
-        reason == "BudgetExhausted" && message.starts_with(expected),
-        "{reason}: {message}"
-    );
     let ledger = Ledger::read(stage)?;
     ensure!(
         ledger.committed() <= 2 * DOLLAR,
         "more than the limit: {ledger:?}"
     );
     eventually(NOTICE, || {
+        let [_, reason, message] = within_budget(stage)?;
+        let expected = "the budget of 2.000000 US dollars for the month ";
+        ensure!(
+            reason == "BudgetExhausted" && message.starts_with(expected),
+            "{reason}: {message}"
+        );
         let said = said_spent(stage)?;
         ensure!(
             said == charged,

@@ -278,21 +278,26 @@ impl Spending {
             .try_for_each(Asked::is_answered)
     }
 
-    /// Asks until the leader says that nobody has enough for a call; every ask is answered, or refused
-    /// for want of money.
+    /// Asks until the leader says that nobody has enough for a call, and no router has: what calls in
+    /// flight gave back after the leader looked may be enough for one more. Every ask is answered, or
+    /// refused for want of money.
     pub async fn use_up(&self, stage: &Stage) -> Result<()> {
         let deadline = Instant::now() + NOTICE;
-        while !is_exhausted(stage)? {
-            for asked in try_join_all((0..AT_ONCE).map(|_| self.ask_both()))
-                .await?
-                .into_iter()
-                .flatten()
-            {
-                asked.is_answered().or_else(|_| asked.is_refused())?;
+        loop {
+            let was_exhausted = is_exhausted(stage)?;
+            let rounds = try_join_all((0..AT_ONCE).map(|_| self.ask_both())).await?;
+            let mut is_any_answered = false;
+            for asked in rounds.iter().flatten() {
+                match asked.is_answered() {
+                    Ok(()) => is_any_answered = true,
+                    Err(_) => asked.is_refused()?,
+                }
+            }
+            if was_exhausted && !is_any_answered {
+                return Ok(());
             }
             ensure!(Instant::now() < deadline, "it is never used up");
         }
-        Ok(())
     }
 
     /// What the provider charges for all that it has begun to answer.
