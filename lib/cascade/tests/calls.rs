@@ -1,8 +1,12 @@
 //! Answers to asks that offer tools: words, calls, and words before a call.
 
+mod tokens;
+
 use weir_cascade::{
     AbortReason, Asked, Attempt, Config, FinishReason, Signal, Task, Token, Verdict,
 };
+
+use tokens::token;
 
 const OFFERED: Asked = Asked {
     json: false,
@@ -19,20 +23,18 @@ fn attempt(asked: Asked) -> Attempt {
     Attempt::new(Config::default(), asked)
 }
 
-fn token(probability: f32, value: bool) -> Token {
+/// One of the values of a document or a call.
+fn value(probability: f32) -> Token {
     Token {
-        logprob: probability.ln(),
-        margin: 2.0,
-        entropy: Some(0.3),
-        value,
-        ..Token::default()
+        value: true,
+        ..token(probability)
     }
 }
 
 /// Says a word for each probability, until there is a verdict.
 fn say(attempt: &mut Attempt, probabilities: &[f32]) -> (usize, Verdict) {
     for (index, probability) in probabilities.iter().enumerate() {
-        attempt.observe(&token(*probability, false));
+        attempt.observe(&token(*probability));
         attempt.text(&format!(" word{index}"));
         let verdict = attempt.checkpoint();
         if verdict != Verdict::Wait {
@@ -44,10 +46,10 @@ fn say(attempt: &mut Attempt, probabilities: &[f32]) -> (usize, Verdict) {
 
 /// Calls a tool with values of these probabilities, behind a mark of `mark` that no text shows.
 fn call(attempt: &mut Attempt, mark: f32, values: &[f32]) -> Verdict {
-    attempt.observe(&token(mark, false));
+    attempt.observe(&token(mark));
     assert_eq!(attempt.checkpoint(), Verdict::Wait, "nothing shows yet");
-    for value in values {
-        attempt.observe(&token(*value, true));
+    for probability in values {
+        attempt.observe(&value(*probability));
         attempt.calls();
         attempt.checkpoint();
     }
@@ -123,13 +125,13 @@ fn nothing_is_given_up_before_it_shows_that_it_is_no_call() {
     // As words these would be hopeless at once.
     let begun = || {
         let mut attempt = Attempt::new(config.clone(), OFFERED);
-        attempt.observe(&token(0.001, false));
+        attempt.observe(&token(0.001));
         assert_eq!(attempt.checkpoint(), Verdict::Wait);
         assert_eq!(attempt.record().checkpoints[0].bound, None);
         attempt
     };
     let mut called = begun();
-    called.observe(&token(0.99, true));
+    called.observe(&value(0.99));
     called.calls();
     let verdict = called.finish(FinishReason::ToolCalls);
     assert!(matches!(verdict, Verdict::Commit(_)), "{verdict:?}");
@@ -154,7 +156,7 @@ fn no_call_makes_up_for_hopeless_words_and_free_words_spoil_no_call() {
     // In one event with the call.
     let mut hopeless = attempt(OFFERED);
     for _ in 0..32 {
-        hopeless.observe(&token(0.1, false));
+        hopeless.observe(&token(0.1));
     }
     hopeless.text("Let me see, I would think that it is in the end this.");
     hopeless.calls();
@@ -172,7 +174,7 @@ fn a_policy_s_own_task_holds_for_calls_too() {
         ..Config::default()
     };
     let mut attempt = Attempt::new(config, OFFERED);
-    attempt.observe(&token(0.99, true));
+    attempt.observe(&value(0.99));
     attempt.calls();
     attempt.finish(FinishReason::ToolCalls);
     assert_eq!(attempt.task(), Task::Choice);
@@ -190,7 +192,7 @@ fn a_call_that_was_cut_goes_up_and_prose_that_fills_what_was_asked_does_not() {
     assert!(matches!(verdict, Verdict::Commit(_)), "{verdict:?}");
     let mut called = attempt(asked);
     for _ in 0..20 {
-        called.observe(&token(0.99, true));
+        called.observe(&value(0.99));
         called.calls();
     }
     let cut = Verdict::Abort(AbortReason::Signal(Signal::Truncated));

@@ -1,8 +1,10 @@
 //! Answers that go out before they are judged.
 
-use weir_cascade::{
-    AbortReason, Asked, Attempt, Config, FinishReason, HoldBack, Signal, Token, Verdict,
-};
+mod tokens;
+
+use weir_cascade::{AbortReason, Asked, Attempt, Config, FinishReason, HoldBack, Signal, Verdict};
+
+use tokens::token;
 
 #[test]
 fn what_is_not_held_back_is_doubted_at_its_end_for_what_it_would_have_been_dropped_for() {
@@ -14,10 +16,7 @@ fn what_is_not_held_back_is_doubted_at_its_end_for_what_it_would_have_been_dropp
         };
         let mut attempt = Attempt::new(config, Asked::default());
         for _ in 0..20 {
-            attempt.observe(&Token {
-                logprob: f32::ln(probability),
-                ..Token::default()
-            });
+            attempt.observe(&token(probability));
         }
         attempt.text(text);
         let verdict = attempt.finish(FinishReason::Stop);
