@@ -146,6 +146,10 @@ impl Ask {
         Asked {
             json: self.form.is_json(),
             tools: !self.tools.is_empty() && self.tool_choice != ToolChoice::None,
+            must_call: matches!(
+                self.tool_choice,
+                ToolChoice::Required | ToolChoice::Named(_)
+            ),
             options: matches!(self.form, Form::Choice(_)),
             thinking: false,
             choices: self.choices,

@@ -13,6 +13,7 @@ mod gate;
 mod ledger;
 mod paying;
 mod resume;
+mod spare;
 mod tries;
 mod worker;
 
@@ -109,6 +110,8 @@ pub(crate) struct Pursuit<'a> {
     pub trail: Trail,
     /// A tier is left that can be asked after this one.
     pub has_above: bool,
+    /// That were passed over, and are asked where all others have failed.
+    pub spare: Vec<Tier>,
     /// Where a budget has too little left.
     pub frugality: Frugality,
 }
@@ -174,12 +177,14 @@ impl Pursuit<'_> {
     fn judge(&self, tier: &Tier, is_last: bool) -> Config {
         let accept = tier.accept().cloned().unwrap_or(Config {
             hold_back: HoldBack::Off,
+            is_trusted: true,
             ..Config::default()
         });
         match (is_last, self.gives_best()) {
             // Where nothing is written there is nothing to be unsure of.
             _ if self.ask.is_read_only() => Config {
                 hold_back: HoldBack::Off,
+                is_trusted: true,
                 ..accept
             },
             (true, true) => Config {
@@ -216,7 +221,7 @@ impl Pursuit<'_> {
                 Err(Ended::Dropped { .. }) => refusal = Refusal::Defect,
             }
         }
-        self.fail(refusal).await;
+        self.ask_spare(refusal).await;
     }
 
     async fn give_kept(&mut self, tier: &Tier, score: Option<f64>, kept: Kept) {
@@ -243,6 +248,7 @@ impl Pursuit<'_> {
     ) -> Result<(), Ended> {
         let retries = &self.settings.retries;
         self.trail = Trail::default();
+        let is_last_resort = is_last_resort || self.is_useless(tier);
         let mut tries = 0;
         let policy = self.decision.state().policy.clone();
         let of = (policy.as_str(), tier.name());

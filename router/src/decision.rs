@@ -327,6 +327,13 @@ impl Decision {
         state.plan.push(Step::new(tier, "local"));
     }
 
+    /// The tier, which was passed over, is asked after all others have failed.
+    pub fn spared(&self, tier: &str) {
+        let mut state = self.state();
+        state.passed_over.retain(|step| step.tier != tier);
+        state.plan.push(Step::new(tier, "spare"));
+    }
+
     /// Of all attempts so far.
     pub fn cost(&self) -> Money {
         self.state()

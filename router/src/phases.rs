@@ -56,9 +56,9 @@ impl Asked {
 
     /// How many tiers a plan over all of them has, and why each of them is in it or is not.
     pub fn plan(&self, settings: &Settings, headers: &HeaderMap) -> Result<usize, String> {
-        let plan = plan::plan(settings, &settings.tiers, &self.0, headers);
-        let plan = plan.map_err(|refusal| refusal.to_string())?;
-        Ok(plan::steps(settings, &plan, &self.0).0.len())
+        let course = plan::plan(settings, &settings.tiers, &self.0, headers);
+        let course = course.map_err(|refusal| refusal.to_string())?;
+        Ok(plan::steps(settings, &course, &self.0).0.len())
     }
 
     /// What the endpoint is sent; nothing where it has no words for the ask.

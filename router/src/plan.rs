@@ -11,6 +11,33 @@ use crate::decision::Step;
 use crate::refusal::Refusal;
 use crate::wire::Wire;
 
+/// The tiers for one ask.
+#[derive(Debug)]
+pub(crate) struct Course {
+    pub plan: Plan,
+    /// Those that are not worth trying first, and better than an error where all of the plan have failed. Of a
+    /// private ask they are inside, by their type, as those of the plan.
+    pub spare: Plan,
+}
+
+impl Course {
+    fn of(plan: Plan) -> Self {
+        let spare = plan.clone().keeping(|_| false);
+        Self { plan, spare }
+    }
+
+    /// The same with the tier `name` among the spare ones.
+    pub fn sparing(self, name: &str) -> Self {
+        let Self { plan, spare } = self;
+        let is_spare = |tier: &Tier| spare.steps().iter().any(|step| step.name() == tier.name());
+        let all = plan.clone();
+        Self {
+            plan: plan.keeping(|tier| tier.name() != name),
+            spare: all.keeping(|tier| tier.name() == name || is_spare(tier)),
+        }
+    }
+}
+
 /// Those of `tiers`, which are of `settings`, that can serve `ask`. A private ask gets a plan that holds
 /// no tier outside, by its type.
 pub(crate) fn plan(
@@ -18,7 +45,7 @@ pub(crate) fn plan(
     tiers: &[Tier],
     ask: &Ask,
     headers: &HeaderMap,
-) -> Result<Plan, Refusal> {
+) -> Result<Course, Refusal> {
     let able = tiers.iter().filter(|tier| can_serve(tier, ask).is_ok());
     let plan = Plan::over(able.cloned(), egress(settings, headers));
     if !plan.is_empty() {
@@ -35,23 +62,23 @@ pub(crate) fn plan(
 
 /// Passes over a tier whose score tells nothing: what it writes would be paid for and judged by a coin. One that
 /// stands alone answers.
-fn without_useless(settings: &Settings, plan: Plan, ask: &Ask) -> Plan {
+fn without_useless(settings: &Settings, plan: Plan, ask: &Ask) -> Course {
     let useless = settings.useless.as_ref();
     // Vectors have no score, and those of another model mean something else.
-    let Some(useless) = useless.filter(|_| ask.wire != Wire::Embeddings) else {
-        return plan;
-    };
-    let without = plan.clone().keeping(|tier| tier.name() != useless);
-    match without.is_empty() {
-        true => plan,
-        false => without,
+    let useless = useless.filter(|_| ask.wire != Wire::Embeddings);
+    let is_useless = |tier: &Tier| useless.is_some_and(|useless| useless == tier.name());
+    match useless {
+        Some(useless) if !plan.steps().iter().all(is_useless) => Course::of(plan).sparing(useless),
+        _ => Course::of(plan),
     }
 }
 
-/// Why each of the policy's tiers is in `plan`, or is not: `first`, or `above` those before it, which are
-/// unsure or fail; and `egress` (it must not leave the cluster), `field` (which the tier cannot serve), `useless`
-/// (its score tells nothing), or `route` (a pin, a rule or the classifier begins elsewhere).
-pub(crate) fn steps(settings: &Settings, plan: &Plan, ask: &Ask) -> (Vec<Step>, Vec<Step>) {
+/// Why each of the policy's tiers is in the plan of `course`, or is not: `first`, or `above` those before it, which
+/// are unsure or fail; and `egress` (it must not leave the cluster), `field` (which the tier cannot serve), `useless`
+/// (its score tells nothing), `skipped` (by the prompt it is not worth trying), or `route` (a pin, a rule or the
+/// classifier begins elsewhere).
+pub(crate) fn steps(settings: &Settings, course: &Course, ask: &Ask) -> (Vec<Step>, Vec<Step>) {
+    let (plan, spare) = (&course.plan, course.spare.steps());
     let planned = plan.steps();
     let steps = planned.iter().enumerate();
     let steps = steps.map(|(index, tier)| {
@@ -62,10 +89,12 @@ pub(crate) fn steps(settings: &Settings, plan: &Plan, ask: &Ask) -> (Vec<Step>, 
     let is_planned = |tier: &&Tier| planned.iter().any(|step| step.name() == tier.name());
     let others = settings.tiers.iter().filter(|tier| !is_planned(tier));
     let is_useless = |tier: &Tier| settings.useless.as_deref() == Some(tier.name());
+    let is_spare = |tier: &Tier| spare.iter().any(|spare| spare.name() == tier.name());
     let others = others.map(|tier| match (tier, can_serve(tier, ask)) {
         (Tier::Outside(_), _) if is_private => Step::new(tier.name(), "egress"),
         (_, Err(_)) => Step::new(tier.name(), "field"),
         (_, Ok(())) if is_useless(tier) => Step::new(tier.name(), "useless"),
+        (_, Ok(())) if is_spare(tier) => Step::new(tier.name(), "skipped"),
         (_, Ok(())) => Step::new(tier.name(), "route"),
     });
     (steps.collect(), others.collect())
@@ -126,16 +155,17 @@ mod tests {
         crate::decode::chat_with(&extra)
     }
 
-    fn plan_all(settings: &Settings, ask: &Ask, headers: &HeaderMap) -> Result<Plan, Refusal> {
+    fn plan_all(settings: &Settings, ask: &Ask, headers: &HeaderMap) -> Result<Course, Refusal> {
         plan(settings, &settings.tiers, ask, headers)
     }
 
-    fn tiers(plan: Result<Plan, Refusal>) -> Vec<String> {
-        plan.unwrap()
-            .steps()
-            .iter()
-            .map(|tier| tier.name().to_owned())
-            .collect()
+    fn names(plan: &Plan) -> Vec<String> {
+        let steps = plan.steps();
+        steps.iter().map(|tier| tier.name().to_owned()).collect()
+    }
+
+    fn tiers(course: Result<Course, Refusal>) -> Vec<String> {
+        names(&course.unwrap().plan)
     }
 
     #[test]
@@ -160,20 +190,22 @@ mod tests {
     }
 
     #[test]
-    fn a_tier_whose_score_tells_nothing_is_passed_over_unless_it_is_all_there_is() {
+    fn a_tier_whose_score_tells_nothing_is_kept_for_the_end_unless_it_is_all_there_is() {
         let mut settings = settings(json!({}));
         settings.useless = Some("small".into());
         let all = plan_all(&settings, &ask(json!({})), &HeaderMap::new()).unwrap();
         let (_, passed_over) = steps(&settings, &all, &ask(json!({})));
         assert_eq!(passed_over, [Step::new("small", "useless")]);
+        assert_eq!(names(&all.spare), ["small"]);
         assert_eq!(tiers(Ok(all)), ["big"]);
-        let only = plan(
-            &settings,
-            &settings.tiers[..1],
-            &ask(json!({})),
-            &HeaderMap::new(),
-        );
-        assert_eq!(tiers(only), ["small"]);
+        let over = |tiers: &[Tier]| {
+            let course = plan(&settings, tiers, &ask(json!({})), &HeaderMap::new()).unwrap();
+            (names(&course.plan), names(&course.spare))
+        };
+        let (none, small) = (Vec::<String>::new(), vec!["small".to_owned()]);
+        assert_eq!(over(&settings.tiers[..1]), (small, none.clone()));
+        // A rule that begins above it wants none of it.
+        assert_eq!(over(&settings.tiers[1..]).1, none);
     }
 
     #[test]
@@ -185,9 +217,10 @@ mod tests {
             "x-data-class",
             HeaderValue::from_static("public, restricted"),
         );
-        let planned = plan_all(&settings, &ask(json!({})), &headers);
-        assert!(matches!(planned, Ok(Plan::Private(_))));
-        assert_eq!(tiers(planned), ["small"]);
+        let planned = plan_all(&settings, &ask(json!({})), &headers).unwrap();
+        assert!(matches!(planned.plan, Plan::Private(_)));
+        assert!(matches!(planned.spare, Plan::Private(_)));
+        assert_eq!(tiers(Ok(planned)), ["small"]);
         let refused =
             plan_all(&settings, &ask(json!({ "functions": [{}] })), &headers).unwrap_err();
         assert_eq!(refused, Refusal::PrivateWithoutTier);

@@ -13,7 +13,6 @@ use std::time::Duration;
 use http::HeaderMap;
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
-use weir_policy::Plan;
 use weir_policy::rules::{Evaluation, Length, Rule, Then, drawn, first_match};
 use weir_policy::table::Owner;
 use weir_policy::tier::Tier;
@@ -23,14 +22,14 @@ use crate::ask::Ask;
 use crate::decision::{Decision, Routed};
 use crate::inquiry::Inquiry;
 use crate::matching::Matched;
-use crate::plan::plan;
+use crate::plan::{Course, plan};
 use crate::refusal::Refusal;
 use crate::shared::Shared;
 use crate::sticky::Conversation;
 use crate::wire::Wire;
 use facts::Gathered;
 pub(crate) use pin::PIN;
-use skipping::skipped;
+use skipping::skipping;
 
 /// A worker tokenizes megabytes in less; one that is too busy for that is not waited for.
 const LONGEST_COUNT: Duration = Duration::from_millis(500);
@@ -49,7 +48,7 @@ pub(crate) struct Crossing<'a> {
 impl Crossing<'_> {
     /// The tiers for the ask. Records how they were found, also where the ask is refused. Ends at once
     /// unless a rule hangs on the number of tokens, or the classifier is asked.
-    pub async fn plan(&self) -> Result<Plan, Refusal> {
+    pub async fn plan(&self) -> Result<Course, Refusal> {
         let settings = self.settings();
         if let Some(place) = pin::wished(self.matched, self.headers)? {
             self.record(Routed {
@@ -75,7 +74,7 @@ impl Crossing<'_> {
         }
         // Where one tier is left there is nothing to choose; and the vectors of one model go with those
         // of no other, whatever an input is about.
-        match all.steps().len() {
+        match all.plan.steps().len() {
             0 | 1 => Ok(all),
             _ if self.ask.wire == Wire::Embeddings => Ok(all),
             _ => match Box::pin(self.classified()).await {
@@ -86,14 +85,18 @@ impl Crossing<'_> {
     }
 
     /// Where nothing else says where to begin: not with a tier that is not worth trying.
-    fn skipping(&self, plan: Plan) -> Plan {
-        let Some(skip) = &self.settings().skip else {
-            return plan;
+    fn skipping(&self, course: Course) -> Course {
+        let settings = self.settings();
+        let (Some(skip), Some(small)) = (&settings.skip, settings.tiers.first()) else {
+            return course;
         };
         let coin = draw(&format!("skip {}", self.decision.id));
-        let (plan, skipping) = skipped(skip, plan, self.ask, coin);
+        let skipping = skipping(skip, (small, &course.plan), self.ask, coin);
         self.decision.state().skipping = skipping;
-        plan
+        match skipping.is_some_and(|skipping| skipping.skips) {
+            true => course.sparing(small.name()),
+            false => course,
+        }
     }
 
     /// The first rule that matches, and why. Where none does, what was estimated goes into the record.
@@ -137,7 +140,7 @@ impl Crossing<'_> {
     }
 
     /// Does what the rule says.
-    fn follow(&self, rule: &Rule, mut routed: Routed) -> Result<Plan, Refusal> {
+    fn follow(&self, rule: &Rule, mut routed: Routed) -> Result<Course, Refusal> {
         let tiers = &self.settings().tiers;
         let chosen = match &rule.then {
             Then::Start(place) => tiers[*place..].to_vec(),
@@ -162,7 +165,7 @@ impl Crossing<'_> {
 
     /// The tiers from where the conversation was raised to; nothing where it was not, or none of them may take
     /// the ask.
-    fn stuck(&self) -> Option<Plan> {
+    fn stuck(&self) -> Option<Course> {
         let settings = self.settings();
         let conversation = self.conversation()?;
         let tier = self.shared.raised.tier(conversation, Instant::now())?;
@@ -188,7 +191,7 @@ impl Crossing<'_> {
 
     /// The tiers from where the classifier says; nothing where it says nothing, or none of them may
     /// take the ask: a label is a guess, and refuses nobody.
-    async fn classified(&self) -> Option<Plan> {
+    async fn classified(&self) -> Option<Course> {
         let classifier = self.settings().classifier.as_ref()?;
         let (place, probability) = match self.inquiry().label(classifier).await {
             Ok(best) => best,
@@ -218,7 +221,7 @@ impl Crossing<'_> {
         plan.ok()
     }
 
-    fn plan_over(&self, tiers: &[Tier]) -> Result<Plan, Refusal> {
+    fn plan_over(&self, tiers: &[Tier]) -> Result<Course, Refusal> {
         plan(self.settings(), tiers, self.ask, self.headers)
     }
 

@@ -19,8 +19,8 @@ const EARLIEST_COMMIT: u32 = 16;
 /// What a policy says about an attempt.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
-    /// The kind of answer; `None` finds it from what is asked, and takes an answer that ended
-    /// within 16 tokens for a short one.
+    /// The kind of answer; `None` finds it from what is asked, takes an answer that ended within 16
+    /// tokens for a short one, and one that calls a tool for JSON.
     pub task: Option<Task>,
     /// Scores from here on are kept; `None` takes the task's own.
     pub threshold: Option<f64>,
@@ -31,6 +31,8 @@ pub struct Config {
     pub hold_back: HoldBack,
     /// What escalates whatever the score.
     pub signals: Signals,
+    /// Its answer counts as it is: nothing in its words is looked for where it is not held back.
+    pub is_trusted: bool,
 }
 
 /// How long the tokens of an attempt are kept from the client.
@@ -104,8 +106,10 @@ pub struct Checkpoint {
     pub tokens: u32,
     /// The score then.
     pub score: f64,
-    /// The highest score the answer could still have ended with.
-    pub bound: f64,
+    /// The highest score the answer could still have ended with; nothing where that is not known: of a
+    /// fitted score, and before it shows whether a tool is called.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bound: Option<f64>,
 }
 
 /// Everything about an attempt that a decision record keeps.
@@ -120,6 +124,9 @@ pub struct AttemptRecord {
     pub score: Option<f64>,
     /// What was decided.
     pub verdict: Verdict,
+    /// What it would have been dropped for at its end, had it been held back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub doubt: Option<AbortReason>,
     /// What was known on the way.
     pub checkpoints: Vec<Checkpoint>,
     /// The evidence at the end, or so far.
@@ -144,6 +151,8 @@ pub struct Attempt {
     /// What the evidence says, before the text was looked at.
     due: Verdict,
     verdict: Verdict,
+    doubt: Option<AbortReason>,
+    has_called: bool,
     has_declined: bool,
     is_misfit: bool,
 }
@@ -165,6 +174,8 @@ impl Attempt {
             checkpoints: Vec::new(),
             due: Verdict::Wait,
             verdict,
+            doubt: None,
+            has_called: false,
             has_declined: false,
             is_misfit: false,
         }
@@ -184,7 +195,7 @@ impl Attempt {
                 .extend(self.score().map(|score| Checkpoint {
                     tokens: self.evidence.tokens(),
                     score,
-                    bound: bound(self.task, &self.evidence),
+                    bound: self.bound(),
                 }));
         }
         if self.due == Verdict::Wait && self.verdict == Verdict::Wait {
@@ -194,8 +205,24 @@ impl Attempt {
 
     /// Takes in text of the answer (not of the thinking), as it would be shown.
     pub fn text(&mut self, text: &str) {
-        if self.verdict == Verdict::Wait {
+        if self.is_judged_at_its_end() {
             self.text.push(text);
+        }
+    }
+
+    /// The tier calls a tool. What it says from here on is judged as JSON; words before it have been judged as
+    /// words, and where those were hopeless no call makes up for them.
+    pub fn calls(&mut self) {
+        if self.has_called || !self.is_judged_at_its_end() {
+            return;
+        }
+        if self.is_open() {
+            // What seemed hopeless as words is none.
+            self.due = Verdict::Wait;
+        }
+        self.has_called = true;
+        if self.config.task.is_none() {
+            self.task = Task::Json;
         }
     }
 
@@ -231,6 +258,8 @@ impl Attempt {
                     Some(signal) => Verdict::Abort(AbortReason::Signal(signal)),
                     None => self.due.clone(),
                 },
+                // It may turn out to be no words but a call.
+                Verdict::Abort(_) if self.is_open() => Verdict::Wait,
                 Verdict::Wait | Verdict::Abort(_) => self.due.clone(),
             };
         }
@@ -239,9 +268,29 @@ impl Attempt {
 
     /// The verdict at the end of the answer; never `Wait`.
     pub fn finish(&mut self, reason: FinishReason) -> Verdict {
-        if self.checkpoint() != Verdict::Wait {
-            return self.verdict.clone();
+        if reason == FinishReason::ToolCalls {
+            self.calls();
         }
+        match self.checkpoint() {
+            Verdict::Wait => self.verdict = self.judge(reason),
+            Verdict::Commit(CommitReason::NotHeld) if !self.config.is_trusted => {
+                self.doubt = match self.judge(reason) {
+                    Verdict::Abort(reason) => Some(reason),
+                    Verdict::Wait | Verdict::Commit(_) => None,
+                };
+            }
+            Verdict::Commit(_) | Verdict::Abort(_) => {}
+        }
+        self.verdict.clone()
+    }
+
+    /// What it would have been dropped for, where it ended and was not held back.
+    pub fn doubt(&self) -> Option<&AbortReason> {
+        self.doubt.as_ref()
+    }
+
+    /// The verdict on all of the answer.
+    fn judge(&mut self, reason: FinishReason) -> Verdict {
         self.has_declined |= reason == FinishReason::Refusal;
         if self.config.task.is_none()
             && self.task == Task::Text
@@ -249,11 +298,31 @@ impl Attempt {
         {
             self.task = Task::Short;
         }
-        self.verdict = match self.last_signal(reason) {
+        match self.last_signal(reason) {
             Some(signal) => Verdict::Abort(AbortReason::Signal(signal)),
             None => self.by_score(),
-        };
-        self.verdict.clone()
+        }
+    }
+
+    /// Whether what comes still says something about it.
+    fn is_judged_at_its_end(&self) -> bool {
+        match self.verdict {
+            Verdict::Wait => true,
+            Verdict::Commit(CommitReason::NotHeld) => !self.config.is_trusted,
+            Verdict::Commit(_) | Verdict::Abort(_) => false,
+        }
+    }
+
+    /// Whether it does not show yet if this is an answer in words or a call of a tool.
+    fn is_open(&self) -> bool {
+        let may_call = self.asked.tools && self.config.task.is_none() && self.task != Task::Json;
+        may_call && !self.has_called && self.text.is_blank()
+    }
+
+    /// The highest score that it could still end with. What a fitted score may rise to is not known.
+    fn bound(&self) -> Option<f64> {
+        let is_known = self.config.fitted.is_none() && !self.is_open();
+        is_known.then(|| bound(self.task, &self.evidence))
     }
 
     /// How sure the tier is of what it has written so far; `None` before the first token.
@@ -299,6 +368,7 @@ impl Attempt {
             threshold: self.threshold(),
             score: self.score(),
             verdict: self.verdict.clone(),
+            doubt: self.doubt.clone(),
             checkpoints: self.checkpoints.clone(),
             evidence: self.evidence.snapshot(),
         }
@@ -349,7 +419,7 @@ impl Attempt {
     }
 
     fn last_signal(&self, reason: FinishReason) -> Option<Signal> {
-        let calls_tools = reason == FinishReason::ToolCalls;
+        let calls_tools = self.has_called;
         let declines = self.has_declined && self.config.signals.refusal;
         if self.text.is_blank() && !calls_tools && !declines {
             return Some(Signal::Empty);

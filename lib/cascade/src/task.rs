@@ -28,6 +28,8 @@ pub struct Asked {
     pub json: bool,
     /// Tools may be called.
     pub tools: bool,
+    /// One of them must be.
+    pub must_call: bool,
     /// The answer is one of a closed set.
     pub options: bool,
     /// The model was asked to think first.
@@ -41,11 +43,12 @@ pub struct Asked {
 }
 
 impl Asked {
-    /// The kind of answer, where the policy leaves it to us.
+    /// The kind of answer, where the policy leaves it to us. One that may call a tool is taken for words until
+    /// it does.
     pub fn task(&self) -> Task {
         if self.options {
             Task::Choice
-        } else if self.json || self.tools {
+        } else if self.json || self.must_call {
             Task::Json
         } else if self.thinking {
             Task::Reasoning
@@ -101,6 +104,14 @@ mod tests {
             (
                 Asked {
                     tools: true,
+                    ..asked
+                },
+                Task::Text,
+            ),
+            (
+                Asked {
+                    tools: true,
+                    must_call: true,
                     ..asked
                 },
                 Task::Json,

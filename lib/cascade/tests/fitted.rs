@@ -26,6 +26,8 @@ fn a_fitted_score_is_in_place_of_the_prior_and_knows_no_hopeless_beginning() {
         });
         attempt.text("billing");
         assert_eq!(attempt.checkpoint(), Verdict::Wait);
+        let known = &attempt.record().checkpoints[0];
+        assert_eq!(known.bound, None, "on no scale of this score");
         attempt.finish(FinishReason::Stop)
     };
     let told = Some(0.3);

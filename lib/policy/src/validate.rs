@@ -387,6 +387,7 @@ impl Check {
                 schema_failure: accept.escalate_on.schema_failure,
                 refusal: accept.escalate_on.refusal,
             },
+            is_trusted: false,
         }
     }
 }

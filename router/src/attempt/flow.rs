@@ -66,8 +66,8 @@ impl Pursuit<'_> {
             }
             if let Some(finish) = finish {
                 line.write();
-                let is_below = tier.accept().is_some() && gate.is_below_threshold();
-                let is_unsure = gate.is_last_resort() || is_below;
+                let is_doubtful = tier.accept().is_some() && gate.is_doubtful();
+                let is_unsure = gate.is_last_resort() || is_doubtful;
                 let tier = tier.name().to_owned();
                 self.end(tier, finish, gate.score(), is_unsure).await;
                 return Ok(());

@@ -1,6 +1,6 @@
 //! Holds an answer back until the cascade lets it go.
 
-use weir_cascade::{Attempt, AttemptRecord, CommitReason, Effort, FinishReason, Token, Verdict};
+use weir_cascade::{Attempt, AttemptRecord, CommitReason, Effort, Token, Verdict};
 
 use crate::answer::{Piece, Stop};
 use crate::encode::Gathered;
@@ -71,6 +71,9 @@ impl Gate {
             if !piece.refusal.is_empty() {
                 attempt.declined();
             }
+            if !piece.calls.is_empty() {
+                attempt.calls();
+            }
             self.verdicts[choice] = attempt.checkpoint();
         }
         if !piece.is_empty() {
@@ -89,19 +92,12 @@ impl Gate {
         let ends = self.attempts.iter_mut().zip(&mut self.verdicts).enumerate();
         for (choice, (attempt, verdict)) in ends {
             let stop = stops.get(choice).unwrap_or(&Stop::Turn);
-            let mut pieces = self.held.iter();
-            // Some servers say of an answer that calls tools that it just ends.
-            let calls =
-                pieces.any(|piece| piece.choice as usize == choice && !piece.calls.is_empty());
             let whole = whole.as_ref();
             if whole.is_some_and(|(shape, whole)| !shape.fits(&whole.choices[choice], &mut effort))
             {
                 attempt.misfits();
             }
-            *verdict = attempt.finish(match stop.reason() {
-                FinishReason::Stop if calls => FinishReason::ToolCalls,
-                reason => reason,
-            });
+            *verdict = attempt.finish(stop.reason());
         }
         self.step()
     }
@@ -128,10 +124,15 @@ impl Gate {
         self.least_sure()?.score()
     }
 
-    /// Whether the score of what has come is on the wrong side of the line.
-    pub fn is_below_threshold(&self) -> bool {
-        self.score()
-            .is_some_and(|score| score < self.attempts[0].threshold())
+    /// Whether the answer, which has ended, is one that would have been dropped: had it been held back, or had
+    /// what came late been known when it was let go.
+    pub fn is_doubtful(&self) -> bool {
+        let doubts = self.attempts.iter().map(Attempt::doubt);
+        let is_below = |attempt: &Attempt| {
+            let score = attempt.score();
+            score.is_some_and(|score| score < attempt.threshold())
+        };
+        doubts.flatten().next().is_some() || self.attempts.iter().any(is_below)
     }
 
     /// Whether more is known than when this was asked the last time: at a checkpoint, or by a verdict. Between

@@ -61,7 +61,7 @@ impl Pursuit<'_> {
             return self.give(dropped, refusal).await;
         }
         let Some(local) = self.frugality.local.take() else {
-            return self.fail(refusal).await;
+            return self.give(dropped, refusal).await;
         };
         self.decision.instead(local.name());
         let config = self.judge(&local, true);

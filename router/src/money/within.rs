@@ -25,12 +25,13 @@ struct Within {
 
 /// Takes out of `plan` the tiers that a budget has nothing left for, where the policy would rather have a
 /// small answer, and writes down which. Those of a policy that would rather refuse stay: it does when one
-/// of them is needed. A tier that was pinned is what its client wants, or nothing.
+/// of them is needed. A tier that was pinned is what its client wants, or nothing. Where there are `spare` ones a plan
+/// may be left without any.
 pub(crate) fn within(
     shared: &Shared,
     decision: &Decision,
     settings: &Settings,
-    (plan, ask): (Plan, &Ask),
+    (plan, spare, ask): (Plan, &Plan, &Ask),
 ) -> Result<(Plan, Frugality), Refusal> {
     if settings.budgets.is_empty() {
         return Ok((plan, Frugality::default()));
@@ -49,7 +50,7 @@ pub(crate) fn within(
     let is_bound = !within.passed_over.is_empty();
     let frugality = |local| Frugality { is_bound, local };
     match (within.passed_over.first(), within.local) {
-        (Some((_, short)), None) if within.plan.is_empty() => {
+        (Some((_, short)), None) if within.plan.is_empty() && spare.is_empty() => {
             let period = short.period;
             Err(Refusal::BudgetExhausted { period })
         }

@@ -9,23 +9,25 @@ use crate::ask::Ask;
 /// Of an answer that nobody limits.
 const USUAL_OUTPUT: u64 = 256;
 
-/// The plan without its first tier where `skip` says so, and what it said. Nothing is said of a plan that has no
-/// other tier.
-pub(super) fn skipped(skip: &Skip, plan: Plan, ask: &Ask, coin: f64) -> (Plan, Option<Skipping>) {
+/// What `skip`, which was learnt of the tier `small`, says of an ask with this plan: nothing of one that does not
+/// begin with that tier, or has no other.
+pub(super) fn skipping(
+    skip: &Skip,
+    (small, plan): (&Tier, &Plan),
+    ask: &Ask,
+    coin: f64,
+) -> Option<Skipping> {
     let steps = plan.steps();
     let [first, next, ..] = steps.as_slice() else {
-        return (plan, None);
+        return None;
     };
-    let skipping = skip.decide(&ask.asked(), cost_share(first, next, ask), coin);
-    let plan = match skipping.skips {
-        true => plan.keeping(|tier| tier.name() != first.name()),
-        false => plan,
-    };
-    (plan, Some(skipping))
+    let is_small = first.name() == small.name();
+    is_small.then(|| skip.decide(&ask.asked(), cost_share(first, next, ask), coin))
 }
 
-/// What the answer of `small` costs as a part of what that of `big` does. A deployment's time is paid for whether
-/// it works or not, and counts for nothing, as a tier without a price does.
+/// What the answer of `small` costs as a part of what that of `big` does. A deployment's replicas are paid for by the
+/// hour, whether they work or not: an answer fewer saves no money, and counts for nothing, as that of a tier without a
+/// price does.
 fn cost_share(small: &Tier, big: &Tier, ask: &Ask) -> f64 {
     let taken = Taken {
         input: ask.prompt_estimate(),
@@ -71,9 +73,14 @@ mod tests {
         Plan::over(settings.tiers, Egress::Allowed)
     }
 
-    fn tiers(plan: &Plan) -> Vec<String> {
-        let steps = plan.steps();
-        steps.iter().map(|tier| tier.name().to_owned()).collect()
+    fn without(name: &str) -> Plan {
+        plan().keeping(|tier| tier.name() != name)
+    }
+
+    /// What is said of a plan that begins with the tier that it was learnt of.
+    fn said(plan: &Plan, coin: f64) -> Option<Skipping> {
+        let first = plan.steps().remove(0);
+        skipping(&hopeless(), (&first, plan), &ask(), coin)
     }
 
     /// 95 % likely that the first will not do.
@@ -85,22 +92,28 @@ mod tests {
 
     #[test]
     fn a_tier_that_costs_a_quarter_is_passed_over_where_it_seldom_does() {
-        let without_own = || plan().keeping(|tier| tier.name() != "own");
-        let (left, said) = skipped(&hopeless(), without_own(), &ask(), 0.5);
-        assert_eq!(tiers(&left), ["dear"]);
-        let said = said.unwrap();
-        assert!(said.skips && (said.line - 0.75).abs() < 1e-9, "{said:?}");
-        let (left, said) = skipped(&hopeless(), without_own(), &ask(), 0.01);
-        assert_eq!(tiers(&left), ["cheap", "dear"], "tried to learn from it");
-        assert_eq!(said.unwrap().coin, 0.01);
+        let passed_over = said(&without("own"), 0.5).unwrap();
+        assert!(
+            passed_over.skips && (passed_over.line - 0.75).abs() < 1e-9,
+            "{passed_over:?}"
+        );
+        let tried = said(&without("own"), 0.01).unwrap();
+        assert!(!tried.skips && tried.coin == 0.01, "to learn from it");
     }
 
     #[test]
     fn what_costs_nothing_is_tried_and_what_stands_alone_is_not_asked_about() {
-        let (left, said) = skipped(&hopeless(), plan(), &ask(), 0.5);
-        assert_eq!((tiers(&left).len(), said.unwrap().skips), (3, false));
-        let alone = plan().keeping(|tier| tier.name() == "dear");
-        let (left, said) = skipped(&hopeless(), alone, &ask(), 0.5);
-        assert_eq!((tiers(&left).len(), said), (1, None));
+        assert!(!said(&plan(), 0.5).unwrap().skips);
+        assert_eq!(
+            said(&plan().keeping(|tier| tier.name() == "dear"), 0.5),
+            None
+        );
+    }
+
+    #[test]
+    fn nothing_is_said_of_a_tier_that_it_was_not_learnt_of() {
+        let own = plan().steps().remove(0);
+        let said = skipping(&hopeless(), (&own, &without("own")), &ask(), 0.5);
+        assert_eq!(said, None);
     }
 }

@@ -7,9 +7,9 @@ use http::request::Parts;
 use http::{HeaderMap, Response};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
+use weir_policy::Egress;
 use weir_policy::table::Owner;
 use weir_policy::validate::Settings;
-use weir_policy::{Egress, Plan};
 
 use super::betas;
 use super::boarding::{self, Boarded};
@@ -24,6 +24,7 @@ use crate::decode::{Held, Incoming};
 use crate::flights;
 use crate::identify::{Identity, identify};
 use crate::matching::Matched;
+use crate::plan::Course;
 use crate::refusal::Refusal;
 use crate::route::Crossing;
 use crate::settle::Unsettled;
@@ -85,8 +86,8 @@ pub(super) async fn answer(
     let (source, frugality) = match earlier {
         Some(answer) => (Source::Earlier(answer), Frugality::default()),
         None => {
-            let (plan, frugality) = planned(&unsettled, crossing).await?;
-            (Source::Tiers(plan), frugality)
+            let (course, frugality) = planned(&unsettled, crossing).await?;
+            (Source::Tiers(course), frugality)
         }
     };
     keep_text(&unsettled, &settings, ask);
@@ -169,18 +170,20 @@ fn write_down(unsettled: &Unsettled, matched: &Matched, (ask, headers): (&Ask, &
 async fn planned(
     unsettled: &Unsettled,
     crossing: Crossing<'_>,
-) -> Result<(Plan, Frugality), Refusal> {
-    let plan = meanwhile(unsettled, crossing.plan()).await?;
-    let plan = match crossing.ask.wire {
+) -> Result<(Course, Frugality), Refusal> {
+    let mut course = meanwhile(unsettled, crossing.plan()).await?;
+    if crossing.ask.wire == Wire::Embeddings {
         // Vectors of two models have nothing in common.
-        Wire::Embeddings => plan.only_first(),
-        _ => plan,
-    };
+        course.plan = course.plan.only_first();
+    }
     let settings = &crossing.matched.route.settings;
-    let steps = plan::steps(settings, &plan, crossing.ask);
+    let steps = plan::steps(settings, &course, crossing.ask);
     unsettled.decision.planned(steps);
     let (shared, decision) = (&unsettled.shared, &unsettled.decision);
-    money::within(shared, decision, settings, (plan, crossing.ask))
+    let Course { plan, spare } = course;
+    let (plan, frugality) =
+        money::within(shared, decision, settings, (plan, &spare, crossing.ask))?;
+    Ok((Course { plan, spare }, frugality))
 }
 
 /// Keeps what was asked, where the policy wants texts in its records.

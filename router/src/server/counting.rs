@@ -137,7 +137,7 @@ async fn count(
         headers: &parts.headers,
         until,
     };
-    let first = crossing.plan().await?.steps().into_iter().next();
+    let first = crossing.plan().await?.plan.steps().into_iter().next();
     let estimate = (ask.prompt_estimate(), true);
     let Some(tier) = first else {
         return Ok(estimate);

@@ -7,7 +7,6 @@ use axum::body::Body;
 use http::Response;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::{Instant, sleep, timeout};
-use weir_policy::Plan;
 use weir_policy::tier::Tier;
 use weir_policy::validate::Settings;
 
@@ -22,6 +21,7 @@ use crate::decision::{COMMITTED, Decision, Outcome, UNFINISHED};
 use crate::decode::Held;
 use crate::encode::{self, Encoder};
 use crate::flights::Lead;
+use crate::plan::Course;
 use crate::refusal::{Failure, Refusal};
 use crate::settle::Unsettled;
 use crate::sticky::Conversation;
@@ -33,7 +33,7 @@ const EVENTS_AHEAD: usize = 32;
 /// Where the answer comes from.
 pub(super) enum Source {
     /// One of these tiers.
-    Tiers(Plan),
+    Tiers(Course),
     /// An earlier ask.
     Earlier(Arc<Answer>),
 }
@@ -174,11 +174,11 @@ impl Job {
     async fn tell(&self) {
         let ready = &self.ready;
         let decision = &self.unsettled.decision;
-        let plan = match &ready.source {
-            Source::Tiers(plan) => plan,
+        let course = match &ready.source {
+            Source::Tiers(course) => course,
             Source::Earlier(answer) => return replay(answer, decision, &self.events).await,
         };
-        let steps: Vec<Tier> = plan.steps();
+        let steps: Vec<Tier> = course.plan.steps();
         let mut pursuit = Pursuit {
             shared: &self.unsettled.shared,
             credentials: &ready.credentials,
@@ -189,6 +189,7 @@ impl Job {
             commit_by: ready.commit_by,
             trail: Trail::default(),
             has_above: false,
+            spare: course.spare.steps(),
             frugality: ready.frugality.clone(),
         };
         pursuit.run(&steps).await;

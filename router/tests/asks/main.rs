@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod access;
+mod alone;
 mod answers;
 mod cache;
 mod circuits;
@@ -32,6 +33,7 @@ mod rig;
 mod routes;
 mod secrets;
 mod silence;
+mod spare;
 mod sticky;
 mod stores;
 mod tiers;

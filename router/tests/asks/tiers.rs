@@ -386,7 +386,7 @@ async fn an_endpoint_s_document_and_its_calls_are_held_against_what_was_asked() 
 }
 
 /// The same with what was learnt in the policy's status.
-async fn learnt(rig: &Rig, calibration: Value) {
+pub async fn learnt(rig: &Rig, calibration: Value) {
     let mut world = (**rig.world.borrow()).clone();
     let mut object = serde_json::to_value(&*world.policies[0]).unwrap();
     object["status"] = json!({ "calibration": calibration });

@@ -323,3 +323,21 @@ fn a_stream_is_known_by_its_type_however_that_is_written() {
     assert!(!is_stream("application/json", "identity"));
     assert!(is_event_stream(&HeaderMap::new()));
 }
+
+#[test]
+fn a_number_goes_on_as_it_came() {
+    // Read less exactly, each of them would end in another digit.
+    for number in [
+        "31.245270191439438",
+        "0.30000000000000004",
+        "2.0919495182368195e-5",
+    ] {
+        let text = format!(
+            r#"{{"model":"m","messages":[{{"role":"user","content":"hi"}}],"x_weight":{number}}}"#
+        );
+        let ask = decode(Wire::Chat, text.as_bytes()).unwrap();
+        let sent =
+            request::body(Wire::Chat, &endpoint(Provider::OpenAICompatible), &ask).to_string();
+        assert!(sent.contains(&format!("\"x_weight\":{number}")), "{sent}");
+    }
+}
