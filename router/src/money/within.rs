@@ -7,7 +7,7 @@ use weir_policy::{Egress, Plan};
 
 use super::{Purses, Short, most_of};
 use crate::ask::Ask;
-use crate::attempt::Frugality;
+use crate::attempt::{Frugality, exhausted};
 use crate::decision::Decision;
 use crate::plan::can_serve;
 use crate::refusal::Refusal;
@@ -49,10 +49,7 @@ pub(crate) fn within(
     let is_bound = !within.passed_over.is_empty();
     let frugality = |local| Frugality { is_bound, local };
     match (within.passed_over.first(), within.local) {
-        (Some((_, short)), None) if within.plan.is_empty() => {
-            let period = short.period;
-            Err(Refusal::BudgetExhausted { period })
-        }
+        (Some((_, short)), None) if within.plan.is_empty() => Err(exhausted(ask, *short)),
         (Some(_), Some(local)) if within.plan.is_empty() => {
             decision.instead(local.name());
             let egress = match within.plan {
