@@ -84,17 +84,18 @@ async fn who_asks_for_more_than_any_budget_has_is_told_which_field_says_so() {
 async fn the_wait_for_money_is_no_part_of_the_time_that_an_endpoint_has() {
     let mut policy = within("Reject");
     policy["tiers"] = json!([{}, { "endpoint": {
-        "timeouts": { "connect": "1s", "firstByte": "1s", "idle": "1s" },
+        "timeouts": { "connect": "4s", "firstByte": "4s", "idle": "4s" },
     } }]);
-    // Nor of the time that the ask has.
-    policy["timeout"] = json!("2s");
+    // Nor of the time that the ask has. The wait and the answer together take longer than either.
+    policy["timeout"] = json!("4s");
     let rig = rig(policy, patient).await;
+    rig.frontier_fault("stall=2500ms").await;
     let (response, ()) = tokio::join!(call(&rig), async {
         rig.until("the ask waits", |load| {
             !money(&purse(load)["waiting"]).is_zero()
         })
         .await;
-        tokio::time::sleep(Duration::from_millis(1200)).await;
+        tokio::time::sleep(Duration::from_millis(2500)).await;
         grant(&rig, "1".parse().unwrap(), Money::default()).await;
     });
     assert_eq!(header(&response, "x-weir-tier"), "frontier");
