@@ -14,16 +14,10 @@ import json
 import subprocess
 import time
 
-from routers import RELEASE, LiteLLM, Ours, StandIn, build, running, target
+from routers import RELEASE, LiteLLM, Ours, StandIn, build, proportional, running, target
 
 WORD = "another " * 400
 SHARED = 100
-
-
-def proportional(process):
-    """Its kilobytes."""
-    lines = open(f"/proc/{process.pid}/smaps_rollup").read().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
 
 
 class Holding:

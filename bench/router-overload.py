@@ -18,7 +18,7 @@ import threading
 import time
 
 from router import Bare, Mock
-from routers import build, client, running, target
+from routers import build, client, proportional, running, target
 
 AT_ONCE, MILLISECONDS = 8, 50
 CAPACITY = AT_ONCE * 1000 / MILLISECONDS
@@ -48,9 +48,8 @@ def asked(port, tenant, rate, seconds, seed):
     return client({"measure": "load", "target": what, "connections": 2048, "rate": rate, "seconds": seconds, "warm_seconds": 3, "seed": seed})
 
 
-def memory(pid):
-    lines = open(f"/proc/{pid}/smaps_rollup").read().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
+def memory(process):
+    return proportional(process) / 1024
 
 
 def main():
@@ -66,11 +65,11 @@ def main():
         server, port = begin(Ours(upstream))
         alone = asked(port, "greedy", CAPACITY, args.seconds / 3, 1)
         most = alone["count"] / alone["asking"]
-        print(f"alone, at {CAPACITY:.0f} a second: {most:.1f} answers a second, p50 {alone['last']['p50'] / 1e3:.0f} ms, {memory(server.process.pid):.1f} MB")
+        print(f"alone, at {CAPACITY:.0f} a second: {most:.1f} answers a second, p50 {alone['last']['p50'] / 1e3:.0f} ms, {memory(server.process):.1f} MB")
         sizes, is_over = [], threading.Event()
         def watch():
             while not is_over.wait(1):
-                sizes.append(memory(server.process.pid))
+                sizes.append(memory(server.process))
         watching = threading.Thread(target=watch)
         watching.start()
         with concurrent.futures.ThreadPoolExecutor(2) as tenants:

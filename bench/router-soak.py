@@ -22,7 +22,7 @@ import time
 import urllib.request
 from pathlib import Path
 
-from routers import RELEASE, Ours, body, build, client, running, target
+from routers import RELEASE, Ours, body, build, client, proportional, running, target
 from servers import free_port
 
 AT_ONCE, MILLISECONDS = 16, 40
@@ -80,10 +80,8 @@ class Mock:
 
 def state(process):
     """Megabytes, descriptors and threads."""
-    lines = open(f"/proc/{process.pid}/smaps_rollup").read().splitlines()
-    memory = next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
     parts = Path(f"/proc/{process.pid}")
-    return memory, len(list((parts / "fd").iterdir())), len(list((parts / "task").iterdir()))
+    return proportional(process) / 1024, len(list((parts / "fd").iterdir())), len(list((parts / "task").iterdir()))
 
 
 def chaos(mocks, is_over, draw):

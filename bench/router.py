@@ -4,7 +4,7 @@
 The mock and the clients are one process on one core, whatever is measured has the other. Each server is asked
 in turn with the mock itself, `--rounds` times; clients come at random moments, whatever became of those before
 them, and an answer counts from when it should have been asked for. `whole`: answers of 1 kB, first at
-the highest rate at which the clients' core is less than 70 % busy, then at a rate that LiteLLM can serve.
+the highest rate at which the clients' core is less than 70 % busy and no server's more than half, then at a rate that LiteLLM can serve.
 `streams`: 64 events, one every 10 ms. The router asks endpoints for streams only: so behind it the mock
 sends the same kilobyte as the events of a stream, first as one of them, then as 64.
 
@@ -26,7 +26,7 @@ from pathlib import Path
 from routers import RELEASE, TARGET, LiteLLM, Ours, build, client, running, target
 from servers import free_port
 
-BUSY = 0.7
+BUSY, HALF = 0.7, 0.5
 # A second.
 STREAMS = 30
 # Of the generator's core; the other is the server's.
@@ -183,12 +183,15 @@ def rounds(measured, streams, rate, args, connections=64):
             one.round(streams, rate, args.seconds, number + 1, connections)
 
 
-def highest(direct, args):
-    """The most asks a second at which the clients' core is less than 70 % busy, by a hundred."""
+def highest(measured, args):
+    """The most asks a second at which the clients' core is less than 70 % busy, and each server's less than half: by a hundred."""
     if args.rate:
         return args.rate
     rate = 1000
-    while direct.round(False, rate * 1.25, 2, 1)["clients"] < BUSY and rate < 40_000:
+    while rate < 40_000:
+        found = [one.round(False, rate * 1.25, 2, 1) for one in measured]
+        if found[0]["clients"] > BUSY or any(one["cpu"] * rate * 1.25 > HALF * 1e6 for one in found[1:]):
+            break
         rate *= 1.25
     return round(rate, -2)
 
@@ -231,7 +234,7 @@ def main():
         said = f"whole answers of 1 kB, {events} event{'s' * (events > 1)} behind the router"
         with everybody(bytes=1024, events=events, every_ms=0) as (begin, mock, measured):
             if "whole" in only:
-                rate = highest(measured[0], args)
+                rate = highest(measured, args)
                 rounds(measured, False, rate, args)
                 tell(f"{said}, {rate:.0f} a second", measured)
             if "peer" in only and not args.without_peer:

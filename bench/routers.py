@@ -146,6 +146,12 @@ def client(plan, realtime=False):
     return json.loads(found.stdout)
 
 
+def proportional(process):
+    """Kilobytes of memory: its share of what it maps (PSS)."""
+    lines = Path(f"/proc/{process.pid}/smaps_rollup").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+
+
 def cpu_seconds(process):
     """That a process has used, in user mode and in the kernel."""
     parts = Path(f"/proc/{process.pid}/stat").read_text().rsplit(")", 1)[1].split()

@@ -44,5 +44,16 @@ pub(crate) fn object(bytes: &[u8]) -> Result<Map<String, Value>, Refusal> {
     }
 }
 
+/// A chat that says hi, with `extra` members.
+#[cfg(test)]
+pub(crate) fn chat_with(extra: &Value) -> Ask {
+    let mut body =
+        serde_json::json!({ "model": "m", "messages": [{ "role": "user", "content": "hi" }] });
+    for (field, value) in extra.as_object().unwrap() {
+        body[field] = value.clone();
+    }
+    decode(Wire::Chat, body.to_string().as_bytes()).unwrap()
+}
+
 #[cfg(test)]
 mod tests;

@@ -10,7 +10,6 @@ mod respond;
 mod responses;
 
 use std::convert::Infallible;
-use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -303,7 +302,7 @@ fn append(list: &mut String, value: &Value) -> usize {
     if !list.is_empty() {
         list.push(',');
     }
-    write!(list, "{value}").expect("writing to a string cannot fail");
+    list.push_str(&text(value));
     list.len() - before
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
+use reqwest::Url;
 use tokio::time::Instant;
 use weir_policy::table::Table;
 use weir_policy::tier::Endpoint;
@@ -18,6 +19,7 @@ use crate::metrics::{Metrics, TierLabels};
 use crate::refusal::Failure;
 use crate::throttle;
 use crate::turns::{Turn, Turns};
+use crate::wire::Wire;
 
 /// Beyond them the one that was asked longest ago is forgotten.
 const MOST_KNOWN: usize = 1024;
@@ -43,6 +45,8 @@ type Key = (String, Option<(String, String)>);
 struct Known {
     places: Arc<Turns>,
     record: Mutex<Record>,
+    /// Where it takes asks: parsing that is not done for each of them.
+    urls: Mutex<Vec<(Wire, Url)>>,
 }
 
 struct Record {
@@ -137,6 +141,7 @@ impl Endpoints {
                 mute: BTreeMap::new(),
                 asked: now,
             }),
+            urls: Mutex::default(),
         });
         all.insert(key, known.clone());
         known
@@ -261,6 +266,17 @@ impl Pass {
     pub fn is_mute(&self) -> bool {
         let until = self.known.record().mute.get(&self.model).copied();
         until.is_some_and(|until| Instant::now() < until)
+    }
+
+    /// Where the endpoint takes asks on `wire`, which `url` says the first time; nothing where that is no URL.
+    pub fn url(&self, wire: Wire, url: impl FnOnce() -> String) -> Option<Url> {
+        let mut urls = lock(&self.known.urls);
+        if let Some((_, known)) = urls.iter().find(|(of, _)| *of == wire) {
+            return Some(known.clone());
+        }
+        let url: Url = url().parse().ok()?;
+        urls.push((wire, url.clone()));
+        Some(url)
     }
 
     /// The endpoint has begun to answer.

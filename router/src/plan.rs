@@ -123,11 +123,7 @@ mod tests {
     }
 
     fn ask(extra: Value) -> Ask {
-        let mut body = json!({ "model": "m", "messages": [{ "role": "user", "content": "hi" }] });
-        for (field, value) in extra.as_object().unwrap() {
-            body[field] = value.clone();
-        }
-        crate::decode::decode(Wire::Chat, body.to_string().as_bytes()).unwrap()
+        crate::decode::chat_with(&extra)
     }
 
     fn plan_all(settings: &Settings, ask: &Ask, headers: &HeaderMap) -> Result<Plan, Refusal> {

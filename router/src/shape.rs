@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use weir_cascade::{Effort, fits};
-use weir_policy::json::{MOST_VALUES, most_values};
+use weir_policy::json::has_too_many_values;
 
 use crate::ask::{Ask, Form, Tool, ToolChoice};
 use crate::encode::Choice;
@@ -73,7 +73,7 @@ impl<'a> Shape<'a> {
 
 /// Whether a text is JSON that `is_good`. One of so many values that they would fill the memory is taken at its word.
 fn is_json(text: &str, is_good: impl FnOnce(&Value) -> bool) -> bool {
-    if most_values(text.as_bytes()) > MOST_VALUES {
+    if has_too_many_values(text.as_bytes()) {
         return true;
     }
     serde_json::from_str(text).is_ok_and(|value| is_good(&value))
@@ -83,16 +83,10 @@ fn is_json(text: &str, is_good: impl FnOnce(&Value) -> bool) -> bool {
 mod tests {
     use super::*;
     use crate::answer::{CallPiece, Piece};
-    use crate::decode::decode;
     use crate::encode::Gathered;
-    use crate::wire::Wire;
 
     fn ask(extra: Value) -> Ask {
-        let mut body = json!({ "model": "m", "messages": [{ "role": "user", "content": "hi" }] });
-        for (field, value) in extra.as_object().unwrap() {
-            body[field] = value.clone();
-        }
-        decode(Wire::Chat, body.to_string().as_bytes()).unwrap()
+        crate::decode::chat_with(&extra)
     }
 
     fn says(text: &str) -> Piece {

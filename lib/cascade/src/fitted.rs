@@ -4,6 +4,7 @@
 //! its features: where an endpoint leaves some out, the prior is used, and its own threshold.
 
 use crate::evidence::Snapshot;
+use crate::linear::{Linear, Unfit};
 
 /// The features in the order of their weights, behind the bias.
 pub const FEATURES: [&str; 12] = [
@@ -27,28 +28,15 @@ pub const WEIGHTS: usize = 1 + FEATURES.len();
 /// The weights of the score, and the threshold on its scale.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fitted {
-    weights: [f64; WEIGHTS],
+    weights: Linear<{ FEATURES.len() }>,
     threshold: f64,
-}
-
-/// Why numbers are no weights.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Unfit {
-    /// There should be [`WEIGHTS`].
-    Count(usize),
-    /// The one at this place is no number.
-    NotFinite(usize),
 }
 
 impl Fitted {
     /// With these weights, bias first, and a threshold from 0 to 1.
     pub fn new(weights: &[f64], threshold: f64) -> Result<Self, Unfit> {
-        let count = weights.len();
-        let weights = <[f64; WEIGHTS]>::try_from(weights).map_err(|_| Unfit::Count(count))?;
-        match weights.iter().position(|weight| !weight.is_finite()) {
-            Some(at) => Err(Unfit::NotFinite(at)),
-            None => Ok(Self { weights, threshold }),
-        }
+        let weights = Linear::new(weights)?;
+        Ok(Self { weights, threshold })
     }
 
     /// Answers that score so are kept.
@@ -58,19 +46,13 @@ impl Fitted {
 
     /// How little escalating would help; nothing where a feature is not known.
     pub fn score(&self, evidence: &Snapshot, prompt_tokens: u64) -> Option<f64> {
-        let features = features(evidence, prompt_tokens)?;
-        let [bias, weights @ ..] = &self.weights;
-        let weighted = weights.iter().zip(features);
-        let sum = bias
-            + weighted
-                .map(|(weight, feature)| weight * feature)
-                .sum::<f64>();
+        let sum = self.weights.sum(features(evidence, prompt_tokens)?);
         // 1 - σ(x) = σ(-x)
         Some(1.0 / (1.0 + sum.exp()))
     }
 }
 
-fn features(evidence: &Snapshot, prompt_tokens: u64) -> Option<[f64; 12]> {
+fn features(evidence: &Snapshot, prompt_tokens: u64) -> Option<[f64; FEATURES.len()]> {
     let answer = evidence.answer.as_ref()?;
     // Log-probabilities are close to 0 where a model is sure: what differs there differs in size.
     let log = |surprise: f32| (1e-6 + f64::from(surprise)).ln();

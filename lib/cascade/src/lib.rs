@@ -25,6 +25,7 @@ mod attempt;
 mod evidence;
 mod fitted;
 mod histogram;
+mod linear;
 mod schema;
 mod score;
 mod signals;
@@ -37,7 +38,8 @@ pub use attempt::{
     Verdict,
 };
 pub use evidence::{Evidence, Snapshot, Spread, Token};
-pub use fitted::{FEATURES, Fitted, Unfit, WEIGHTS};
+pub use fitted::{FEATURES, Fitted, WEIGHTS};
+pub use linear::Unfit;
 pub use schema::{Effort, fits};
 pub use score::{bound, score};
 pub use signals::{Signal, Signals};

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use regex::{Regex, RegexBuilder};
 use serde_json::{Map, Value};
 
-/// So many comparisons are made of one answer at most, which take a millisecond or two. A schema can combine and
+/// So many comparisons are made of one answer at most. A schema can combine and
 /// refer to itself without end.
 const MOST_STEPS: u32 = 100_000;
 /// To compile a pattern takes as long as so many comparisons.

@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::fitted::Unfit;
+use crate::linear::{Linear, Unfit};
 use crate::task::Asked;
 
 /// The features of a prompt in the order of their weights, behind the bias.
@@ -21,7 +21,7 @@ const EXPLORED: f64 = 0.02;
 /// How likely an answer of the small tier will not do: fitted weights.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Skip {
-    weights: [f64; SKIP_WEIGHTS],
+    weights: Linear<{ SKIP_FEATURES.len() }>,
 }
 
 /// What was decided before anything was written, and by what: for the record.
@@ -41,12 +41,8 @@ pub struct Skipping {
 impl Skip {
     /// With these weights, bias first.
     pub fn new(weights: &[f64]) -> Result<Self, Unfit> {
-        let count = weights.len();
-        let weights = <[f64; SKIP_WEIGHTS]>::try_from(weights).map_err(|_| Unfit::Count(count))?;
-        match weights.iter().position(|weight| !weight.is_finite()) {
-            Some(at) => Err(Unfit::NotFinite(at)),
-            None => Ok(Self { weights }),
-        }
+        let weights = Linear::new(weights)?;
+        Ok(Self { weights })
     }
 
     /// Decides about what is `asked`. `cost_share` is what the small tier's answer costs as a part of the big one's,
@@ -59,13 +55,7 @@ impl Skip {
             f64::from(u8::from(asked.tools)),
             f64::from(asked.choices.max(1)).ln(),
         ];
-        let [bias, weights @ ..] = &self.weights;
-        let weighted = weights.iter().zip(features);
-        let sum = bias
-            + weighted
-                .map(|(weight, feature)| weight * feature)
-                .sum::<f64>();
-        let chance = 1.0 / (1.0 + (-sum).exp());
+        let chance = 1.0 / (1.0 + (-self.weights.sum(features)).exp());
         // A share that is no number lets nothing be skipped.
         let line = 1.0 - cost_share.clamp(0.0, 1.0);
         Skipping {

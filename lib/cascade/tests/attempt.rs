@@ -1,5 +1,7 @@
 //! Attempts from their first token to their verdict, as a router drives them.
 
+mod tokens;
+
 use proptest::collection::vec;
 use proptest::prelude::*;
 use regex::Regex;
@@ -8,14 +10,7 @@ use weir_cascade::{
     Signal, Signals, Task, Token, Verdict,
 };
 
-fn token(probability: f32) -> Token {
-    Token {
-        logprob: probability.ln(),
-        margin: 2.0,
-        entropy: Some(0.3),
-        ..Token::default()
-    }
-}
+use tokens::token;
 
 fn choice(threshold: f64) -> Config {
     Config {

@@ -1,15 +1,10 @@
 //! Answers of models that think before they write.
 
+mod tokens;
+
 use weir_cascade::{AbortReason, Asked, Attempt, Config, HoldBack, Task, Token, Verdict};
 
-fn token(probability: f32) -> Token {
-    Token {
-        logprob: probability.ln(),
-        margin: 2.0,
-        entropy: Some(0.3),
-        ..Token::default()
-    }
-}
+use tokens::token;
 
 #[test]
 fn no_answer_goes_before_it_has_begun_however_sure_its_thoughts_are() {

@@ -4,6 +4,12 @@
 /// own length.
 pub const MOST_VALUES: usize = 200_000;
 
+/// Whether a JSON text may have more values than [`MOST_VALUES`]. A short one is not looked at: each value
+/// takes a byte at least.
+pub fn has_too_many_values(json: &[u8]) -> bool {
+    json.len() >= MOST_VALUES && most_values(json) > MOST_VALUES
+}
+
 /// At most how many values a JSON text has: one, and one more for each comma and each bracket that
 /// opens, outside of strings.
 pub fn most_values(json: &[u8]) -> usize {
@@ -23,6 +29,16 @@ pub fn most_values(json: &[u8]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_value_too_many_is_seen_in_the_shortest_text_that_has_it() {
+        let zeros = |count: usize| format!("[{}]", vec!["0"; count].join(","));
+        // The list is a value itself.
+        assert!(!has_too_many_values(zeros(MOST_VALUES - 1).as_bytes()));
+        assert!(has_too_many_values(zeros(MOST_VALUES).as_bytes()));
+        let opened = "[".repeat(MOST_VALUES);
+        assert!(has_too_many_values(opened.as_bytes()));
+    }
 
     #[test]
     fn commas_in_text_are_no_values() {

@@ -224,7 +224,10 @@ impl Outgoing {
         };
         Ok(Self {
             wire,
-            url: url(call.endpoint, wire).parse().map_err(|_| broken())?,
+            url: call
+                .pass
+                .url(wire, || url(call.endpoint, wire))
+                .ok_or_else(broken)?,
             headers: headers::of(call, wire, ask),
             body,
             redacted,
@@ -295,7 +298,7 @@ async fn exchange(
     let request = client
         .post(outgoing.url)
         .headers(headers)
-        .body(outgoing.body.to_string());
+        .json(&outgoing.body);
     let sent = timeout_at(by, request.send()).await;
     sent.map_err(|_| Failure::TooSlow { tier: tier.clone() })?
         .map_err(|error| not_sent(&tier, &error))

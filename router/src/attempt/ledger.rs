@@ -231,6 +231,18 @@ mod tests {
         decision
     }
 
+    /// Tokens, at 15 dollars a million.
+    fn wrote_2000(decision: &Decision) -> Line<'_> {
+        let price = Price {
+            output: "15".parse().unwrap(),
+            ..Price::default()
+        };
+        let mut line = Line::begin(decision, place(price));
+        line.sent();
+        line.arrived(2000);
+        line
+    }
+
     #[test]
     fn an_endpoint_that_may_have_read_the_prompt_is_paid_for_it() {
         let price = Price {
@@ -256,14 +268,8 @@ mod tests {
 
     #[test]
     fn an_endpoint_that_is_overloaded_in_the_middle_of_its_answer_is_paid_for_what_came() {
-        let price = Price {
-            output: "15".parse().unwrap(),
-            ..Price::default()
-        };
         let decision = decision();
-        let mut line = Line::begin(&decision, place(price));
-        line.sent();
-        line.arrived(2000);
+        let mut line = wrote_2000(&decision);
         line.outcome("overloaded");
         drop(line);
         assert!(decision.money_was_spent());
@@ -272,14 +278,8 @@ mod tests {
 
     #[test]
     fn an_endpoint_that_counts_none_of_what_it_wrote_has_not_counted() {
-        let price = Price {
-            output: "15".parse().unwrap(),
-            ..Price::default()
-        };
         let decision = decision();
-        let mut line = Line::begin(&decision, place(price));
-        line.sent();
-        line.arrived(2000);
+        let mut line = wrote_2000(&decision);
         line.ended(Usage {
             prompt: 10,
             ..Usage::default()

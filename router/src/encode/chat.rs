@@ -66,6 +66,48 @@ struct Said<'a> {
     finish_reason: Option<&'a str>,
 }
 
+/// Of one choice of a whole answer.
+#[derive(Serialize)]
+struct Told<'a> {
+    index: usize,
+    message: Message<'a>,
+    finish_reason: &'a str,
+}
+
+#[derive(Serialize)]
+struct Message<'a> {
+    role: &'static str,
+    content: Option<&'a str>,
+    refusal: Option<&'a str>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    reasoning_content: &'a str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tool_calls: Vec<Value>,
+    #[serde(flatten)]
+    others: &'a Map<String, Value>,
+}
+
+impl<'a> Message<'a> {
+    fn of(choice: &'a Choice, others: &'a Map<String, Value>) -> Self {
+        let refusal = Some(choice.refusal.as_str()).filter(|refusal| !refusal.is_empty());
+        let has_other = !choice.calls.is_empty() || refusal.is_some() || !others.is_empty();
+        let calls = choice.calls.iter().map(|call| {
+            json!({
+                "id": call.id, "type": "function",
+                "function": { "name": call.name, "arguments": call.arguments },
+            })
+        });
+        Self {
+            role: "assistant",
+            content: (!choice.text.is_empty() || !has_other).then_some(&choice.text),
+            refusal,
+            reasoning_content: &choice.reasoning,
+            tool_calls: calls.collect(),
+            others,
+        }
+    }
+}
+
 impl Chat {
     pub fn new(about: About) -> Self {
         Self {
@@ -236,16 +278,16 @@ impl Voice for Chat {
         let choices = gathered.choices.into_iter().zip(others).enumerate();
         let choices = choices.map(|(index, (choice, others))| {
             let stop = end.stops.get(index).unwrap_or(&Stop::Turn);
-            let head = json!({
-                "index": index,
-                "message": message(choice, others.members),
-                "finish_reason": finish_reason(stop),
-            });
+            let head = Told {
+                index,
+                message: Message::of(&choice, &others.members),
+                finish_reason: finish_reason(stop),
+            };
             let logprobs = match others.logprobs.as_str() {
                 "" => "null".to_owned(),
                 tokens => format!("{{\"content\":[{tokens}],\"refusal\":null}}"),
             };
-            line(&head.to_string(), &[("logprobs", logprobs)])
+            line(&text(&head), &[("logprobs", logprobs)])
         });
         let choices = format!("[{}]", choices.collect::<Vec<_>>().join(","));
         let none: Option<[Said<'_>; 0]> = None;
@@ -291,35 +333,6 @@ fn call_delta(call: CallPiece) -> Value {
     }
     function["name"] = call.name.into();
     json!({ "index": call.index, "id": call.id, "type": "function", "function": function })
-}
-
-fn message(choice: Choice, others: Map<String, Value>) -> Value {
-    let refusal = match choice.refusal.is_empty() {
-        true => Value::Null,
-        false => choice.refusal.into(),
-    };
-    let has_other = !choice.calls.is_empty() || !refusal.is_null() || !others.is_empty();
-    let content = match choice.text.is_empty() && has_other {
-        true => Value::Null,
-        false => choice.text.into(),
-    };
-    let mut said = json!({ "role": "assistant", "content": content, "refusal": refusal });
-    if !choice.reasoning.is_empty() {
-        said["reasoning_content"] = choice.reasoning.into();
-    }
-    if !choice.calls.is_empty() {
-        let calls = choice.calls.into_iter().map(|call| {
-            json!({
-                "id": call.id, "type": "function",
-                "function": { "name": call.name, "arguments": call.arguments },
-            })
-        });
-        said["tool_calls"] = calls.collect();
-    }
-    for (field, value) in others {
-        said[field] = value;
-    }
-    said
 }
 
 pub(super) fn finish_reason(stop: &Stop) -> &'static str {

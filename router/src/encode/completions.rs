@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::chat::{finish_reason, usage};
 use super::gathered::Gathered;
-use super::{About, Content, Voice, append, data};
+use super::{About, Content, Voice, append, data, text};
 use crate::answer::{Begin, End, Piece, Stop};
 use crate::record::line;
 use crate::refusal::{Family, Refusal};
@@ -149,7 +149,7 @@ impl Voice for Completions {
                 true => "null".to_owned(),
                 false => line("{}", &lists),
             };
-            line(&head.to_string(), &[("logprobs", logprobs)])
+            line(&text(&head), &[("logprobs", logprobs)])
         });
         let choices = format!("[{}]", choices.collect::<Vec<_>>().join(","));
         let mut envelope = self.envelope(Value::Null);
@@ -157,7 +157,7 @@ impl Voice for Completions {
         if let Some(envelope) = envelope.as_object_mut() {
             envelope.shift_remove("choices");
         }
-        Content::Text(line(&envelope.to_string(), &[("choices", choices)]))
+        Content::Text(line(&text(&envelope), &[("choices", choices)]))
     }
 }
 

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::gathered::{Choice, Gathered};
-use super::{About, Content, Voice};
+use super::{About, Content, Voice, text};
 use crate::answer::{Begin, CallPiece, End, Piece, Stop, Usage, weight};
 use crate::refusal::{Family, Refusal};
 
@@ -213,7 +213,7 @@ impl Voice for Messages {
             tell_more(&mut whole, Some(&native["delta"]));
             tell_more(&mut whole["usage"], Some(&native["usage"]));
         }
-        Content::Text(whole.to_string())
+        Content::Text(text(&whole))
     }
 }
 

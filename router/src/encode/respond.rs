@@ -7,7 +7,7 @@ use futures::stream;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use serde_json::Value;
 
-use super::{Content, Parts, Whole};
+use super::{Content, Parts, Whole, text};
 use crate::answer::Begin;
 use crate::refusal::{Family, Refusal};
 
@@ -104,7 +104,7 @@ pub(crate) fn stream_response(body: Body) -> Response<Body> {
 }
 
 pub(crate) fn json_response(status: StatusCode, body: &Value) -> Response<Body> {
-    json_text(status, body.to_string())
+    json_text(status, text(body))
 }
 
 /// Of a body that is JSON already.

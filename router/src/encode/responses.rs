@@ -5,7 +5,7 @@ mod items;
 use serde_json::{Map, Value, json};
 
 use super::gathered::Gathered;
-use super::{About, Content, Voice};
+use super::{About, Content, Voice, text};
 use crate::answer::{Begin, End, Piece, Stop, Usage};
 use crate::ask::Ask;
 use crate::refusal::{Failure, Refusal};
@@ -204,7 +204,7 @@ impl Voice for Responses {
             }
         }
         let output = std::mem::take(&mut self.items.done);
-        Content::Text(self.finished(output, end).to_string())
+        Content::Text(text(&self.finished(output, end)))
     }
 }
 

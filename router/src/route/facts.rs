@@ -91,15 +91,9 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::decode::decode;
-    use crate::wire::Wire;
 
     fn ask(extra: Value) -> Ask {
-        let mut body = json!({ "model": "m", "messages": [{ "role": "user", "content": "hi" }] });
-        for (field, value) in extra.as_object().unwrap() {
-            body[field] = value.clone();
-        }
-        decode(Wire::Chat, body.to_string().as_bytes()).unwrap()
+        crate::decode::chat_with(&extra)
     }
 
     fn of<T>(extra: Value, fact: impl FnOnce(&Gathered<'_>) -> T) -> T {

@@ -12,7 +12,7 @@ use crate::length::{seed, times};
 use crate::stage::{Stage, endpoint};
 
 /// Of each, for so many requests and so long: a circuit that opens meanwhile has time to close.
-const FAULTS: [&str; 9] = [
+const FAULTS: [&str; 11] = [
     "status=500",
     "throttle=1s",
     "stall=3s",
@@ -22,10 +22,14 @@ const FAULTS: [&str; 9] = [
     "half-event-after=2",
     "reset-after-bytes=400",
     "garbage-after=6",
+    "wrong-usage=missing",
+    "wrong-usage=negative",
 ];
 const REQUESTS: usize = 4;
 /// Of which a slice, 2 %, is for two seconds: a leader that is late on a busy machine lets nobody wait too long.
 const LIMIT: &str = "20";
+/// A minute.
+const LOOKS: usize = 600;
 const EACH: Duration = Duration::from_millis(700);
 
 /// The codes of failures and of overload, on both wires.
@@ -47,6 +51,18 @@ fn is_clear(came: &Came) -> bool {
         Came::Refused { code, .. } | Came::Broken { code, .. } => CODES.contains(&code.as_str()),
         came => came.is_by("frontier"),
     }
+}
+
+/// Every fault was met, and afterwards all is well.
+async fn recovered(stage: &Stage) {
+    let traffic = stage.traffic();
+    let mut looks = 0;
+    while !traffic.ask(0).await.is_whole() || stage.frontier_fault("status=500", 0).await > 0 {
+        looks += 1;
+        assert!(looks < LOOKS, "it never came back");
+        sleep(Duration::from_millis(100)).await;
+    }
+    traffic.run(0..50).await.check(Came::is_whole, seed());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -78,6 +94,7 @@ async fn whatever_an_endpoint_does_answers_are_whole_or_one_error_and_all_of_it_
     let story = async { tokio::join!(traffic.run(0..asks), failing).0 };
     let ended = async {
         let answers = story.await;
+        recovered(&stage).await;
         let is_settled = |load: &Value| purse(load).reserved.is_zero();
         stage.until("all calls are settled", is_settled).await;
         answers

@@ -136,8 +136,8 @@ impl Stage {
         panic!("never so: {what}; the last load was {load}");
     }
 
-    /// The frontier's next answers fail like this.
-    pub async fn frontier_fault(&self, fault: &str, count: usize) {
+    /// The frontier's next answers fail like this, behind those that are to fail already: so many as are told back.
+    pub async fn frontier_fault(&self, fault: &str, count: usize) -> u64 {
         let plan = json!({ "fault": fault, "count": count }).to_string();
         let request = self
             .client
@@ -145,7 +145,9 @@ impl Stage {
         let request = request
             .header("content-type", "application/json")
             .body(plan);
-        assert!(request.send().await.unwrap().status().is_success());
+        let told = request.send().await.unwrap().error_for_status().unwrap();
+        let told: Value = serde_json::from_str(&told.text().await.unwrap()).unwrap();
+        told["waiting"].as_u64().unwrap()
     }
 
     /// Nothing is left in hand, here and at replicas, and nobody saw anything wrong.

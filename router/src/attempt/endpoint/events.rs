@@ -1,5 +1,7 @@
 //! Bytes of a stream put together to events, however they were cut on the way.
 
+use memchr::memchr2;
+
 /// The longest event of a stream; a provider that sends more is not one.
 const LONGEST_EVENT: usize = 4 << 20;
 
@@ -20,7 +22,11 @@ impl Events {
     /// so that nothing behind it can be read.
     pub fn take(&mut self, bytes: &[u8]) -> (Vec<Vec<u8>>, bool) {
         let mut events = Vec::new();
-        for part in bytes.split_inclusive(|byte| matches!(byte, b'\n' | b'\r')) {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let end = memchr2(b'\n', b'\r', rest).map_or(rest.len(), |end| end + 1);
+            let (part, behind) = rest.split_at(end);
+            rest = behind;
             let ends_in_return = part.ends_with(b"\r");
             if std::mem::replace(&mut self.has_return, ends_in_return) && part == b"\n" {
                 continue;

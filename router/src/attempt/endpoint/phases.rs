@@ -15,7 +15,7 @@ use crate::wire::Upstream;
 /// The body of the request.
 pub(crate) fn request(endpoint: &Endpoint, ask: &Ask) -> Option<String> {
     let wire = Upstream::of_endpoint(endpoint).wire_for(ask.wire)?;
-    Some(request::body(wire, endpoint, ask).to_string())
+    serde_json::to_string(&request::body(wire, endpoint, ask)).ok()
 }
 
 /// Reads an answer that comes an event at a time.

@@ -9,7 +9,7 @@ mod responses;
 
 use serde_json::Value;
 use weir_cascade::Token;
-use weir_policy::json::{MOST_VALUES, most_values};
+use weir_policy::json::has_too_many_values;
 use weir_policy::tier::Endpoint;
 
 use super::proof;
@@ -111,7 +111,7 @@ impl Reader {
         if data == b"[DONE]" {
             return Ok(Taken::End);
         }
-        if most_values(data) > MOST_VALUES {
+        if has_too_many_values(data) {
             return Err(Unreadable::Garbage);
         }
         let mut event: Value = serde_json::from_slice(data).map_err(|_| Unreadable::Garbage)?;
@@ -210,6 +210,7 @@ mod tests {
     use crate::decode::decode;
     use serde_json::json;
     use weir_crds::Provider;
+    use weir_policy::json::MOST_VALUES;
 
     fn reader() -> Reader {
         let body =

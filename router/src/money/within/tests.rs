@@ -7,11 +7,7 @@ use super::*;
 use crate::money::tests::{granted, purses, settings};
 
 fn ask(extra: serde_json::Value) -> Ask {
-    let mut body = json!({ "model": "m", "messages": [{ "role": "user", "content": "hi" }] });
-    for (field, value) in extra.as_object().unwrap() {
-        body[field] = value.clone();
-    }
-    crate::decode::decode(Wire::Chat, body.to_string().as_bytes()).unwrap()
+    crate::decode::chat_with(&extra)
 }
 
 /// The tiers that are left and those that are passed over, with so much at hand and so much to come.

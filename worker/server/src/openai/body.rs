@@ -8,7 +8,7 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::timeout,
 };
-use weir_policy::json::{MOST_VALUES, most_values};
+use weir_policy::json::{MOST_VALUES, has_too_many_values};
 
 use crate::{
     intake::{Intake, LONGEST, Taking},
@@ -86,7 +86,7 @@ pub async fn read(reading: &Reading, body: Body) -> Result<(Bytes, Place), Refus
             return Err(refusal);
         }
     };
-    if most_values(&whole) > MOST_VALUES {
+    if has_too_many_values(&whole) {
         return Err(Refusal::TooManyValues { limit: MOST_VALUES });
     }
     let parsed = reading.parsed.clone().acquire_owned().await;
