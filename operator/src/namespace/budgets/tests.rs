@@ -117,7 +117,7 @@ fn an_entry_that_cannot_be_read_grants_nothing_and_is_named() {
 
 #[test]
 fn what_a_deleted_policy_spent_stays_in_the_config_map_and_counts_when_it_is_back() {
-    let mut observed = observed("0.4", &[("a", json!({}))]);
+    let mut observed = observed("0.1", &[("a", json!({}))]);
     pass(&mut observed);
     observed.spenders.clear();
     pass(&mut observed);
@@ -127,5 +127,5 @@ fn what_a_deleted_policy_spent_stays_in_the_config_map_and_counts_when_it_is_bac
     observed.budgets = Book::read(&entries);
     observed.policies = policies;
     let ((holds, ..), spend) = pass(&mut observed);
-    assert_eq!((holds, spend.frontier.as_str()), (false, "0.40"));
+    assert_eq!((holds, spend.frontier.as_str()), (false, "0.10"));
 }
