@@ -70,8 +70,8 @@ impl Drop for Place {
 }
 
 /// Whether a tenant that has so many asks in hand may have one of the places that are free.
-fn may_have(in_hand: usize, free: usize) -> bool {
-    in_hand <= FOR_EACH_FREE * free
+pub(crate) fn may_have(in_hand: usize, free: usize) -> bool {
+    in_hand <= free.saturating_mul(FOR_EACH_FREE)
 }
 
 #[cfg(test)]

@@ -44,6 +44,7 @@ pub(crate) use endpoint::phases;
 #[cfg(test)]
 pub(crate) use endpoint::tests::endpoint as test_endpoint;
 use gate::Gate;
+pub(crate) use paying::exhausted;
 use resume::At;
 use tries::pause;
 pub(crate) use worker::{prompts, said};

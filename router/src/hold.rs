@@ -9,10 +9,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use weir_policy::table::HoldBounds;
 
 use crate::queue::Queue;
+
+/// How long the first replica of a deployment takes that never had one.
+const UNTOLD_START: Duration = Duration::from_secs(10);
+/// One that is late may be there any moment.
+const OVERDUE: Duration = Duration::from_secs(1);
 
 /// Everything that waits, by deployment; clones are the same.
 #[derive(Clone, Default)]
@@ -20,8 +25,9 @@ pub(crate) struct Holds {
     holds: Arc<Mutex<BTreeMap<String, Hold>>>,
 }
 
-#[derive(Default)]
 struct Hold {
+    /// When somebody began to wait where nobody did: the start of a replica goes on since then.
+    began: Instant,
     queue: Queue,
     waking: BTreeMap<u64, oneshot::Sender<()>>,
 }
@@ -33,8 +39,8 @@ pub(crate) enum Waited {
     Released,
     /// As long as it may.
     Enough,
-    /// There is no room for one more.
-    Full,
+    /// There is no room for one more, or its tenant has its part of it. Others have waited for so long.
+    Full { since: Duration },
 }
 
 impl Holds {
@@ -54,10 +60,15 @@ impl Holds {
         let (waking, woken) = oneshot::channel();
         let number = {
             let mut holds = self.lock();
-            let hold = holds.entry(deployment.to_owned()).or_default();
+            let hold = holds.entry(deployment.to_owned()).or_insert_with(|| Hold {
+                began: Instant::now(),
+                queue: Queue::default(),
+                waking: BTreeMap::new(),
+            });
             let Some(number) = hold.queue.enter(bounds, tenant, bytes) else {
+                let since = hold.began.elapsed();
                 forget(&mut holds, deployment);
-                return Waited::Full;
+                return Waited::Full { since };
             };
             hold.waking.insert(number, waking);
             number
@@ -95,6 +106,13 @@ impl Holds {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Hold>> {
         self.holds.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// How long it may be until a replica is there that others wait for `since` then, where the last one took
+/// `cold_start`.
+pub(crate) fn until_started(cold_start: Option<Duration>, since: Duration) -> Duration {
+    let whole = cold_start.unwrap_or(UNTOLD_START);
+    whole.saturating_sub(since).max(OVERDUE)
 }
 
 fn forget(holds: &mut BTreeMap<String, Hold>, deployment: &str) {
@@ -142,13 +160,27 @@ mod tests {
         let release = async {
             tokio::task::yield_now().await;
             assert!(holds.is_holding("triage"));
-            assert_eq!(wait("c").await, Waited::Full);
+            tokio::time::advance(Duration::from_secs(9)).await;
+            let since = Duration::from_secs(9);
+            assert_eq!(wait("c").await, Waited::Full { since });
             holds.release("other", 9);
             holds.release("triage", 1);
         };
         let (one, two, ()) = tokio::join!(wait("a"), wait("b"), release);
         assert_eq!((one, two), (Waited::Released, Waited::Enough));
         assert!(!holds.is_holding("triage"));
+    }
+
+    #[test]
+    fn what_a_start_has_taken_already_is_not_waited_for_again() {
+        let seconds = |cold_start: Option<u64>, since| {
+            let cold_start = cold_start.map(Duration::from_secs);
+            until_started(cold_start, Duration::from_secs(since)).as_secs()
+        };
+        assert_eq!(seconds(Some(60), 0), 60);
+        assert_eq!(seconds(Some(60), 45), 15);
+        assert_eq!(seconds(Some(60), 90), 1, "it is late");
+        assert_eq!(seconds(None, 4), 6);
     }
 
     #[tokio::test(start_paused = true)]
@@ -159,7 +191,7 @@ mod tests {
             let (mut one, mut two) = (Box::pin(wait()), Box::pin(wait()));
             assert!(futures::poll!(&mut one).is_pending());
             assert!(futures::poll!(&mut two).is_pending());
-            assert_eq!(wait().await, Waited::Full);
+            assert!(matches!(wait().await, Waited::Full { .. }));
             drop(one);
             assert!(futures::poll!(Box::pin(wait())).is_pending());
         }

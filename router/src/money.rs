@@ -123,8 +123,8 @@ impl Purses {
         for (policy, purse) in &mut state.policies {
             if let Some(ledgers) = ledgers.get(policy) {
                 purse.hear(ledgers, &self.0.run);
-                purse.silent_until = None;
-                purse.still_until = None;
+                purse.silence.end();
+                purse.stillness.end();
             }
         }
         drop(state);

@@ -1,19 +1,29 @@
 //! Who waits, and who is next: each tenant's asks in their order, and tenants in turn, so that one with a
-//! thousand asks does not stand before another with one.
+//! thousand asks does not stand before another with one. Nor does one fill all the places: of these, and of the
+//! memory, the rule of `admit` keeps some free for whoever comes.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use weir_policy::table::HoldBounds;
+
+use crate::admit::may_have;
 
 /// Those who wait, by a number of each.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
     /// Whose turn it is, the next first.
     turns: VecDeque<String>,
-    waiting: BTreeMap<String, VecDeque<Place>>,
+    waiting: BTreeMap<String, Line>,
     asks: usize,
     bytes: u64,
     last: u64,
+}
+
+/// Of one tenant.
+#[derive(Debug, Default)]
+struct Line {
+    places: VecDeque<Place>,
+    bytes: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,9 +33,9 @@ struct Place {
 }
 
 impl Queue {
-    /// A place at the end; nothing where there is no room for one more.
+    /// A place at the end; nothing where there is no room for one more, or the tenant has its part.
     pub fn enter(&mut self, bounds: &HoldBounds, tenant: &str, bytes: u64) -> Option<u64> {
-        if self.asks >= bounds.asks || self.bytes.saturating_add(bytes) > bounds.bytes {
+        if !self.has_room(bounds, tenant, bytes) {
             return None;
         }
         self.last += 1;
@@ -34,21 +44,35 @@ impl Queue {
             bytes,
         };
         let waiting = self.waiting.entry(tenant.to_owned()).or_default();
-        if waiting.is_empty() {
+        if waiting.places.is_empty() {
             self.turns.push_back(tenant.to_owned());
         }
-        waiting.push_back(place);
+        waiting.places.push_back(place);
+        waiting.bytes += bytes;
         self.asks += 1;
         self.bytes += bytes;
         Some(place.number)
+    }
+
+    fn has_room(&self, bounds: &HoldBounds, tenant: &str, bytes: u64) -> bool {
+        let free = bounds.asks.saturating_sub(self.asks);
+        let left = bounds.bytes.saturating_sub(self.bytes);
+        let own = self.waiting.get(tenant);
+        let (own_asks, own_bytes) = own.map_or((0, 0), |own| (own.places.len(), own.bytes));
+        free > 0
+            && bytes <= left
+            && may_have(own_asks, free)
+            // Where it has none yet, one ask may be as long as there is room for.
+            && (own_asks == 0 || may_have(as_count(own_bytes), as_count(left)))
     }
 
     /// Whoever is next, who waits no longer.
     pub fn next(&mut self) -> Option<u64> {
         let tenant = self.turns.pop_front()?;
         let waiting = self.waiting.get_mut(&tenant)?;
-        let place = waiting.pop_front()?;
-        match waiting.is_empty() {
+        let place = waiting.places.pop_front()?;
+        waiting.bytes -= place.bytes;
+        match waiting.places.is_empty() {
             true => drop(self.waiting.remove(&tenant)),
             false => self.turns.push_back(tenant),
         }
@@ -61,11 +85,13 @@ impl Queue {
         let Some(waiting) = self.waiting.get_mut(tenant) else {
             return;
         };
-        let at = waiting.iter().position(|place| place.number == number);
-        let Some(place) = at.and_then(|at| waiting.remove(at)) else {
+        let places = &mut waiting.places;
+        let at = places.iter().position(|place| place.number == number);
+        let Some(place) = at.and_then(|at| places.remove(at)) else {
             return;
         };
-        if waiting.is_empty() {
+        waiting.bytes -= place.bytes;
+        if waiting.places.is_empty() {
             self.waiting.remove(tenant);
             self.turns.retain(|of| of != tenant);
         }
@@ -80,6 +106,10 @@ impl Queue {
         self.asks -= 1;
         self.bytes -= place.bytes;
     }
+}
+
+fn as_count(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]
@@ -117,6 +147,24 @@ mod tests {
             assert!(queue.enter(&BOUNDS, "c", 1).is_some());
         }
         assert!(queue.enter(&BOUNDS, "c", 1).is_none(), "too many asks");
+    }
+
+    #[test]
+    fn nobody_fills_all_the_places_nor_all_the_memory() {
+        let bounds = HoldBounds {
+            asks: 80,
+            bytes: 8000,
+            ..BOUNDS
+        };
+        for bytes in [1, 200] {
+            let mut queue = Queue::default();
+            let mut enter = |tenant: &str, bytes| queue.enter(&bounds, tenant, bytes).is_some();
+            let greedy = (0..100).filter(|_| enter("greedy", bytes)).count();
+            assert!(greedy <= 71 && greedy as u64 * bytes <= 7200, "{greedy}");
+            assert!(enter("modest", bytes) && enter("modest", bytes));
+            assert!(!enter("greedy", bytes), "it has had its part");
+            assert!(enter("late", bytes));
+        }
     }
 
     #[test]

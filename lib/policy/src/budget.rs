@@ -18,6 +18,8 @@ pub mod account;
 mod clock;
 pub mod deal;
 pub mod estimate;
+#[cfg(test)]
+mod greedy;
 pub mod ledger;
 pub mod period;
 pub mod round;
@@ -64,12 +66,18 @@ pub struct PurseLoad {
     /// How fast it spends.
     #[serde(with = "text")]
     pub per_minute: Money,
-    /// The most that a call of the last minutes might have cost.
+    /// The most that a usual call of the last minutes might have cost.
     #[serde(with = "text")]
     pub call: Money,
-    /// What calls may cost that wait for the next slice.
+    /// What usual calls may cost that wait for the next slice.
     #[serde(with = "text")]
     pub waiting: Money,
+    /// The cheapest of the calls that wait and are dearer than usual ones, and all of these together. No
+    /// slice is for them: each is granted what it needs, where that is there.
+    #[serde(with = "text", default)]
+    pub dear: Money,
+    #[serde(with = "text", default)]
+    pub dear_waiting: Money,
 }
 
 impl PurseLoad {

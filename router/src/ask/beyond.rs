@@ -17,7 +17,7 @@ impl Ask {
         if let Some(endpoint) = tier.endpoint() {
             self.add_unsupported(endpoint, &mut beyond);
             if endpoint.is_counted() {
-                beyond.required.extend(self.run_by_providers());
+                beyond.required.extend(self.uncounted(endpoint));
             }
         }
         beyond

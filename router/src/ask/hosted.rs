@@ -1,11 +1,43 @@
-//! Tools that a provider runs by itself. What they read and cost is not in the request.
+//! What a provider takes another price for than for tokens of text: tools that it runs by itself, whose cost
+//! is not in the request, and sound.
+
+use serde_json::Value;
+use weir_crds::Provider;
+use weir_policy::tier::Endpoint;
 
 use super::Ask;
 use crate::wire::Wire;
 
 impl Ask {
+    /// Where the ask wants what the price of tokens at the endpoint does not cover, and whose field has no
+    /// other meaning that it could be left out for.
+    pub(super) fn uncounted(&self, endpoint: &Endpoint) -> Vec<String> {
+        let mut uncounted = self.run_by_providers();
+        // Others may have one price for all that is read.
+        if endpoint.provider == Provider::OpenAI {
+            uncounted.extend(self.sounds());
+        }
+        uncounted
+    }
+
+    /// Where messages hold sound, or name some that was answered before.
+    fn sounds(&self) -> Vec<String> {
+        let messages = self.body.get("messages").and_then(Value::as_array);
+        let mut sounds = Vec::new();
+        for (at, message) in messages.into_iter().flatten().enumerate() {
+            if message.get("audio").is_some_and(|audio| !audio.is_null()) {
+                sounds.push(format!("messages[{at}].audio"));
+            }
+            let parts = message.get("content").and_then(Value::as_array);
+            let parts = parts.into_iter().flatten().enumerate();
+            let sound = parts.filter(|(_, part)| part["type"] == "input_audio");
+            sounds.extend(sound.map(|(part, _)| format!("messages[{at}].content[{part}]")));
+        }
+        sounds
+    }
+
     /// Where the ask wants tools that its client does not run. One of which nobody knows who runs it counts.
-    pub(super) fn run_by_providers(&self) -> Vec<String> {
+    fn run_by_providers(&self) -> Vec<String> {
         let tools = self.body.get("tools").and_then(|tools| tools.as_array());
         let tools = tools.into_iter().flatten().enumerate();
         let hosted = tools.filter(|(_, tool)| {
@@ -29,12 +61,19 @@ fn is_run_by_clients(wire: Wire, kind: &str) -> bool {
 mod tests {
     use super::*;
     use crate::decode::decode;
-    use serde_json::{Value, json};
+    use crate::wire::Beyond;
+    use serde_json::json;
 
     /// What of an ask with `tools` an endpoint does not take, whose tokens cost `price` within `budget`.
-    fn missed(wire: Wire, tools: &Value, (price, budget): (&str, Value)) -> Vec<String> {
-        let mut body = json!({ "model": "m", "tools": tools });
+    fn missed(wire: Wire, tools: &Value, within: (&str, Value)) -> Vec<String> {
+        beyond(wire, json!({ "tools": tools }), within).required
+    }
+
+    /// The same of an ask with all of `body`.
+    fn beyond(wire: Wire, mut body: Value, (price, budget): (&str, Value)) -> Beyond {
+        body["model"] = "m".into();
         match wire {
+            _ if body.get("messages").is_some() => {}
             Wire::Responses => body["input"] = "hi".into(),
             _ => body["messages"] = json!([{ "role": "user", "content": "hi" }]),
         }
@@ -55,7 +94,7 @@ mod tests {
             "budget": budget,
         }));
         let settings = weir_policy::validate::settings(&spec.unwrap()).unwrap();
-        ask.beyond_at(&settings.tiers[0]).required
+        ask.beyond_at(&settings.tiers[0])
     }
 
     fn month() -> Value {
@@ -74,6 +113,67 @@ mod tests {
             assert_eq!(missed(wire, &tools, ("3", month())), ["tools[0]"], "{kind}");
             assert!(missed(wire, &tools, ("0", month())).is_empty(), "{kind}");
             assert!(missed(wire, &tools, ("3", json!([]))).is_empty(), "{kind}");
+        }
+    }
+
+    #[test]
+    fn a_budget_pays_for_nothing_that_has_another_price_than_tokens_of_text() {
+        let sound = json!([{ "role": "user", "content": [
+            { "type": "text", "text": "What is said?" },
+            { "type": "input_audio", "input_audio": { "data": "AAAA", "format": "wav" } },
+        ] }]);
+        let said = json!([
+            { "role": "assistant", "audio": { "id": "audio_1" } },
+            { "role": "user", "content": "Again." },
+        ]);
+        let loud = json!({ "modalities": ["text", "audio"], "audio": { "voice": "alloy" } });
+        for (wire, body, expected) in [
+            (
+                Wire::Messages,
+                json!({ "inference_geo": "us" }),
+                vec!["inference_geo"],
+            ),
+            (Wire::Messages, json!({ "inference_geo": "global" }), vec![]),
+            (Wire::Chat, loud, vec!["modalities", "audio"]),
+            (Wire::Chat, json!({ "modalities": ["text"] }), vec![]),
+            (
+                Wire::Chat,
+                json!({ "messages": sound }),
+                vec!["messages[0].content[1]"],
+            ),
+            (
+                Wire::Chat,
+                json!({ "messages": said }),
+                vec!["messages[0].audio"],
+            ),
+        ] {
+            let required = |within| beyond(wire, body.clone(), within).required;
+            let mut counted = required(("3", month()));
+            counted.sort_by_key(|field| expected.iter().position(|of| of == field));
+            assert_eq!(counted, expected, "{body}");
+            assert!(required(("0", month())).is_empty(), "{body}");
+            assert!(required(("3", json!([]))).is_empty(), "{body}");
+        }
+    }
+
+    #[test]
+    fn what_only_makes_a_call_dearer_is_left_out_under_a_budget() {
+        for (wire, body, field) in [
+            (Wire::Messages, json!({ "speed": "fast" }), "speed"),
+            (
+                Wire::Responses,
+                json!({ "service_tier": "priority" }),
+                "service_tier",
+            ),
+            (
+                Wire::Chat,
+                json!({ "prediction": { "type": "content", "content": "a" } }),
+                "prediction",
+            ),
+        ] {
+            let beyond = |within| beyond(wire, body.clone(), within);
+            assert_eq!(beyond(("3", month())).advisory, [field], "{body}");
+            assert_eq!(beyond(("3", json!([]))), Beyond::default(), "{body}");
         }
     }
 

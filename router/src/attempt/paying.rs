@@ -3,10 +3,13 @@
 
 use tokio::time::Instant;
 use weir_crds::OnExhausted;
+use weir_policy::budget::period::word;
 use weir_policy::tier::{Endpoint, Tier};
 
 use super::dropped::Dropped;
 use super::{Ended, Pursuit};
+use crate::ask::Ask;
+use crate::limits::length_field;
 use crate::money::{Aside, Short, most_of};
 use crate::refusal::{Failure, Refusal};
 
@@ -52,8 +55,7 @@ impl Pursuit<'_> {
 
     /// No tier has answered, and there was no money for the last of them: does what the policy says.
     pub(super) async fn without_money(&mut self, short: Short, dropped: Dropped) {
-        let period = short.period;
-        let refusal = Refusal::BudgetExhausted { period };
+        let refusal = exhausted(self.ask, short);
         if short.on_exhausted == OnExhausted::Reject {
             return self.fail(refusal).await;
         }
@@ -74,4 +76,18 @@ impl Pursuit<'_> {
             Err(Ended::Dropped { .. }) => self.fail(Refusal::Defect).await,
         }
     }
+}
+
+/// Where the client itself asks for an answer that no budget has enough for, it is told so: to come again does
+/// not help it.
+pub(crate) fn exhausted(ask: &Ask, short: Short) -> Refusal {
+    let period = short.period;
+    if !short.is_hopeless || ask.max_tokens.is_none() {
+        return Refusal::BudgetExhausted { period };
+    }
+    let message = format!(
+        "allows an answer that may cost more than all of the policy's budget for a {}: ask for a shorter one",
+        word(period)
+    );
+    Refusal::field(length_field(ask), message)
 }

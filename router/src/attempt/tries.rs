@@ -21,7 +21,7 @@ use crate::credentials::Credentials;
 use crate::decision::Whom;
 use crate::dial::Reach;
 use crate::endpoints::Pass;
-use crate::hold::Waited;
+use crate::hold::{Waited, until_started};
 use crate::load::Doing;
 use crate::refusal::Failure;
 use crate::replicas::{Lease, Wanted};
@@ -32,9 +32,6 @@ use crate::wire::Wire;
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// Doubled with each try, so that a tier that is coming back is not met by everybody at once.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
-
-/// How long the first replica of a deployment takes that never had one.
-const UNTOLD_START: Duration = Duration::from_secs(10);
 
 /// An answer on its way, from wherever it comes.
 pub(super) enum Source {
@@ -281,7 +278,7 @@ impl Pursuit<'_> {
             true => bounds.wait.min(self.shared.args.replica_wait),
             false => bounds.wait,
         };
-        let tenant = self.decision.state().tenant.clone();
+        let tenant = self.sharer();
         let began = Instant::now();
         let _held = self.shared.book.count(deployment, Doing::Held);
         let ask = (tenant.as_str(), self.ask.prompt_bytes());
@@ -295,9 +292,9 @@ impl Pursuit<'_> {
             Waited::Enough => Err(Failure::NoReplica {
                 deployment: deployment.to_owned(),
             }),
-            Waited::Full => Err(Failure::Overloaded {
+            Waited::Full { since } => Err(Failure::Overloaded {
                 tier: tier.name().to_owned(),
-                retry_after: Some(cold_start.unwrap_or(UNTOLD_START)),
+                retry_after: Some(until_started(cold_start, since)),
             }),
         }
     }

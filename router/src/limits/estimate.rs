@@ -54,17 +54,22 @@ impl Estimate {
             );
             return Err(Refusal::field(field, message));
         }
-        let field = match ask.wire {
-            Wire::Responses => "max_output_tokens",
-            Wire::Chat if ask.body.contains_key("max_completion_tokens") => "max_completion_tokens",
-            _ => "max_tokens",
-        };
+        let field = length_field(ask);
         let left = most - prompt;
         let message = format!(
             "{output} tokens of answers and about {prompt} of the prompt are more than the {most} tokens a minute \
              that are allowed here: {left} are left for all answers"
         );
         Err(Refusal::field(field, message))
+    }
+}
+
+/// What the client says by how long its answer may be.
+pub(crate) fn length_field(ask: &Ask) -> &'static str {
+    match ask.wire {
+        Wire::Responses => "max_output_tokens",
+        Wire::Chat if ask.body.contains_key("max_completion_tokens") => "max_completion_tokens",
+        _ => "max_tokens",
     }
 }
 

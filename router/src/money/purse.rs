@@ -23,12 +23,34 @@ pub(super) struct Purse {
     pub dormant: Vec<Account>,
     /// The policy is there.
     pub is_served: bool,
-    /// Nobody waits for a slice before then.
-    pub silent_until: Option<Instant>,
-    /// Nor for calls in flight.
-    pub still_until: Option<Instant>,
+    /// Of whoever grants.
+    pub silence: Silence,
+    /// Of calls in flight.
+    pub stillness: Silence,
     /// Calls in flight.
     pub calls: usize,
+}
+
+/// Nobody waits for so much, or more, before then. Who needs less may find it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Silence(Option<(Money, Instant)>);
+
+impl Silence {
+    /// A call has waited for `amount` in vain until `now`.
+    pub fn begin(&mut self, amount: Money, now: Instant) {
+        let before = self.0.filter(|(_, until)| now < *until);
+        let least = before.map_or(amount, |(least, _)| least.min(amount));
+        self.0 = Some((least, now + SILENCE));
+    }
+
+    pub fn is_over(&self, amount: Money, now: Instant) -> bool {
+        self.0
+            .is_none_or(|(least, until)| amount < least || now >= until)
+    }
+
+    pub fn end(&mut self) {
+        self.0 = None;
+    }
 }
 
 /// A budget that has too little left for a call.
@@ -39,6 +61,8 @@ pub(crate) struct Short {
     pub left: Money,
     /// The next slice may have enough.
     pub may_come: bool,
+    /// The call may cost more than the whole limit: no period will ever have enough.
+    pub is_hopeless: bool,
 }
 
 impl Purse {
@@ -53,8 +77,8 @@ impl Purse {
                 .collect(),
             dormant: Vec::new(),
             is_served: true,
-            silent_until: None,
-            still_until: None,
+            silence: Silence::default(),
+            stillness: Silence::default(),
             calls: 0,
         }
     }
@@ -98,6 +122,7 @@ impl Purse {
             on_exhausted: account.budget.on_exhausted,
             left: Money::default(),
             may_come: false,
+            is_hopeless: false,
         })
     }
 
@@ -107,8 +132,9 @@ impl Purse {
             .accounts
             .iter()
             .find(|account| !amount.is_zero() && account.left(now) < amount)?;
-        let is_over = |until: Option<Instant>| until.is_none_or(|until| Instant::now() >= until);
-        let (hears, frees) = (is_over(self.silent_until), is_over(self.still_until));
+        let at = Instant::now();
+        let hears = self.silence.is_over(amount, at);
+        let frees = self.stillness.is_over(amount, at);
         let mut all = self.accounts.iter();
         let may_come = all.all(|account| {
             (hears && account.may_be_granted(amount, now))
@@ -119,20 +145,45 @@ impl Purse {
             on_exhausted: account.budget.on_exhausted,
             left: account.left(now),
             may_come,
+            is_hopeless: self.is_hopeless(amount),
         })
     }
 
-    /// A call has waited in vain until now: for a while nobody waits for the same.
+    /// A call has waited in vain until now: for a while nobody waits for as much.
     pub fn waited(&mut self, amount: Money, now: Moment) {
-        let until = Some(Instant::now() + SILENCE);
-        match self.may_be_granted(amount, now) {
-            true => self.silent_until = until,
-            false => self.still_until = until,
+        let at = Instant::now();
+        if self.may_be_granted(amount, now) {
+            self.silence.begin(amount, at);
         }
+        self.stillness.begin(amount, at);
+    }
+
+    fn is_hopeless(&self, amount: Money) -> bool {
+        let mut all = self.accounts.iter();
+        all.any(|account| amount > account.budget.limit)
     }
 
     fn may_be_granted(&self, amount: Money, now: Moment) -> bool {
         let mut all = self.accounts.iter();
         all.all(|account| account.may_be_granted(amount, now))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_needs_less_than_what_was_waited_for_in_vain_waits_all_the_same() {
+        let cents = |cents: i64| Money::from(rust_decimal::Decimal::new(cents, 2));
+        let now = Instant::now();
+        let mut silence = Silence::default();
+        assert!(silence.is_over(cents(900), now));
+        silence.begin(cents(900), now);
+        assert!(!silence.is_over(cents(900), now) && silence.is_over(cents(10), now));
+        silence.begin(cents(20), now);
+        silence.begin(cents(900), now);
+        assert!(!silence.is_over(cents(20), now) && silence.is_over(cents(10), now));
+        assert!(silence.is_over(cents(900), now + SILENCE));
     }
 }

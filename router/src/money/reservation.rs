@@ -82,7 +82,7 @@ impl Reservation {
             return;
         };
         purse.calls = purse.calls.saturating_sub(1);
-        purse.still_until = None;
+        purse.stillness.end();
         for (period, reserved) in of.parts {
             // The budget may have been taken out meanwhile.
             let mut accounts = purse.accounts.iter_mut().chain(&mut purse.dormant);

@@ -149,14 +149,14 @@ async fn a_call_that_waits_is_told_of_and_gets_the_next_slice() {
     let purses = Purses::new(RUN.into(), Duration::from_secs(60));
     let granting = async {
         purses.0.need.notified().await;
-        let waiting = purses.report()["support"][&Period::Month].waiting;
-        assert_eq!(waiting, money("1"));
+        let load = purses.report()["support"][&Period::Month].clone();
+        assert_eq!(load.dear_waiting, money("1"), "a tenth of the limit");
         purses.hear(&granted(&[(Period::Month, "1", "9")], &settings));
     };
     let (reserved, ()) = tokio::join!(reserve(&purses, &settings, "1"), granting);
     let load = purses.report()["support"][&Period::Month].clone();
     assert_eq!(
-        (load.reserved, load.waiting),
+        (load.reserved, load.dear_waiting),
         (money("1"), Money::default())
     );
     drop(reserved.unwrap());

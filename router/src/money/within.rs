@@ -7,7 +7,7 @@ use weir_policy::{Egress, Plan};
 
 use super::{Purses, Short, most_of};
 use crate::ask::Ask;
-use crate::attempt::Frugality;
+use crate::attempt::{Frugality, exhausted};
 use crate::decision::Decision;
 use crate::plan::can_serve;
 use crate::refusal::Refusal;
@@ -51,8 +51,7 @@ pub(crate) fn within(
     let frugality = |local| Frugality { is_bound, local };
     match (within.passed_over.first(), within.local) {
         (Some((_, short)), None) if within.plan.is_empty() && spare.is_empty() => {
-            let period = short.period;
-            Err(Refusal::BudgetExhausted { period })
+            Err(exhausted(ask, *short))
         }
         (Some(_), Some(local)) if within.plan.is_empty() => {
             decision.instead(local.name());

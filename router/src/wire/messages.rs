@@ -41,8 +41,8 @@ pub(super) const ROWS: &[Row] = &[
     row("mcp_servers",            &["[]"],                         b"rrrc"),
     // Refused when it is read, since nobody keeps threads here.
     row("thread",                 &[],                             b"rrrr"),
-    // Where the provider may compute: a promise that nobody else can keep.
-    row("inference_geo",          &[],                             b"rrrc"),
+    // Where the provider may compute: a promise that nobody else can keep, unless it is anywhere.
+    row("inference_geo",          &["\"global\""],                 b"rrrc"),
     row("context_management",     &[],                             b"aaac"),
     row("compaction",             &[],                             b"aaac"),
     row("speed",                  &["\"standard\""],               b"aaac"),

@@ -93,6 +93,76 @@ async fn beyond_what_is_held_asks_are_told_when_to_come_back() {
 }
 
 #[tokio::test]
+async fn who_is_refused_is_told_of_what_is_left_of_the_start_that_others_wait_for() {
+    let rig = rig(json!({ "asks": 1, "wait": "2m" })).await;
+    let millis = async || {
+        let response = rig.ask(alone()).await;
+        assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+        let millis = header(&response, "retry-after-ms");
+        millis.parse::<u64>().unwrap()
+    };
+    let refused = async {
+        until_held(&rig, 1).await;
+        let first = millis().await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let second = millis().await;
+        assert!(first <= 17_500 && second + 100 <= first, "{first} {second}");
+    };
+    tokio::select! {
+        _ = rig.ask(alone()) => panic!("nobody is there to answer"),
+        () = refused => {}
+    }
+}
+
+#[tokio::test]
+async fn one_tenant_does_not_keep_all_the_places_of_a_hold() {
+    let rig = Rig::start(Setup {
+        policy: json!({ "auth": { "keysSecretRef": { "name": "keys" } } }),
+        secrets: &[
+            ("keys", "greedy", "plain:much"),
+            ("keys", "modest", "plain:little"),
+        ],
+        ..Setup::default()
+    })
+    .await;
+    let mut world = holding(&rig, json!({ "asks": 16, "wait": "2m" }), &[]);
+    let auth = json!({ "spec": { "auth": { "keysSecretRef": { "name": "keys" } } } });
+    let mut policy = serde_json::to_value(&*world.policies[0]).unwrap();
+    merge(&mut policy, auth);
+    world.policies = vec![Arc::new(serde_json::from_value(policy).unwrap())];
+    rig.follow(world).await;
+    let ask = |key: &'static str| {
+        let mut headers = http::HeaderMap::new();
+        let key = http::HeaderValue::from_static(key);
+        headers.insert("authorization", key);
+        rig.ask_with(alone(), headers)
+    };
+    let refused = async {
+        let asks = (0..16).map(|_| ask("Bearer much"));
+        let mut asks: futures::stream::FuturesUnordered<_> = asks.collect();
+        let first = futures::StreamExt::next(&mut asks).await.unwrap();
+        assert_eq!(first.status(), StatusCode::TOO_MANY_REQUESTS);
+        let others = async {
+            until_held(&rig, 15).await;
+            tokio::select! {
+                response = ask("Bearer little") => panic!("{}", response.status()),
+                () = until_held(&rig, 16) => {}
+            }
+        };
+        let go_on = async {
+            while let Some(response) = futures::StreamExt::next(&mut asks).await {
+                assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+            }
+        };
+        tokio::select! {
+            () = others => {}
+            () = go_on => panic!("those who are held wait"),
+        }
+    };
+    timeout(SOON, refused).await.unwrap();
+}
+
+#[tokio::test]
 async fn an_ask_waits_no_longer_than_the_deployment_says() {
     let rig = rig(json!({ "wait": "100ms" })).await;
     let response = timeout(SOON, rig.ask(alone())).await.unwrap();

@@ -21,6 +21,7 @@ mod leaving;
 mod limits;
 mod log;
 mod money;
+mod paid;
 mod privacy;
 #[path = "../../../worker/sources/tests/sources/programs.rs"]
 mod programs;

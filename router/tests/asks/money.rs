@@ -23,11 +23,11 @@ fn doubtful() -> Vec<Play> {
     vec![Play::Say("hard", -0.1), Play::Say("ware", -3.0), Play::End]
 }
 
-fn within(on_exhausted: &str) -> Value {
+pub fn within(on_exhausted: &str) -> Value {
     json!({ "budget": [{ "period": "Month", "limit": "100", "onExhausted": on_exhausted }] })
 }
 
-async fn rig(policy: Value, args: fn(&mut Args)) -> Rig {
+pub async fn rig(policy: Value, args: fn(&mut Args)) -> Rig {
     Rig::start(Setup {
         policy,
         workers: vec![Scripted::start([doubtful()]).await],
@@ -38,25 +38,25 @@ async fn rig(policy: Value, args: fn(&mut Args)) -> Rig {
 }
 
 /// Nobody grants anything in so short a time.
-fn impatient(args: &mut Args) {
+pub fn impatient(args: &mut Args) {
     args.slice_wait = Duration::from_millis(50);
 }
 
 /// Only what was granted ends such a wait.
-fn patient(args: &mut Args) {
+pub fn patient(args: &mut Args) {
     args.slice_wait = Duration::from_secs(3600);
 }
 
-fn money(value: &Value) -> Money {
+pub fn money(value: &Value) -> Money {
     value.as_str().unwrap().parse().unwrap()
 }
 
-fn purse(load: &Value) -> Value {
+pub fn purse(load: &Value) -> Value {
     load["purses"]["support"]["Month"].clone()
 }
 
 /// So much is the router's, and the rest of the limit somebody else's but for `remaining`.
-async fn grant(rig: &Rig, granted: Money, remaining: Money) {
+pub async fn grant(rig: &Rig, granted: Money, remaining: Money) {
     let run = rig.load().await["run"].as_str().unwrap().to_owned();
     let mut ledger = Ledger::new(Span::holding(Period::Month, Timestamp::now()));
     let limit: Money = "100".parse().unwrap();
@@ -87,7 +87,7 @@ async fn one_call(rig: &Rig) -> Money {
     call.times("1.25".parse::<Money>().unwrap().amount())
 }
 
-async fn call(rig: &Rig) -> reqwest::Response {
+pub async fn call(rig: &Rig) -> reqwest::Response {
     rig.ask(json!({ "max_tokens": 1000 })).await
 }
 

@@ -8,7 +8,7 @@ use rust_decimal::Decimal;
 use rust_decimal::prelude::FromPrimitive;
 use weir_crds::Money;
 
-use super::deal::cover;
+use super::deal::{CALLS, SHARE, cover, part};
 use super::ledger::Ledger;
 use super::{Budget, Moment, PurseLoad};
 
@@ -24,14 +24,25 @@ const PLACES: u32 = 4;
 pub struct Account {
     pub budget: Budget,
     purse: Option<Purse>,
-    /// What the leader had left to grant, and until when.
-    remaining: Option<(Money, Timestamp)>,
+    heard: Option<Heard>,
     rate: Rate,
     call: Peak,
     /// What a call costs at most as long as nobody has seen any.
     ordinary: Money,
     waiting: Money,
+    /// Of calls that are dearer than usual, each that waits.
+    dear: Vec<Money>,
     is_closed: bool,
+}
+
+/// What the newest ledger said.
+#[derive(Clone, Copy, Debug)]
+struct Heard {
+    ends: Timestamp,
+    /// What the leader had left to grant.
+    remaining: Money,
+    /// The most that one router may have in hand of it.
+    part: Money,
 }
 
 /// A slice, and what became of it.
@@ -68,23 +79,27 @@ impl Account {
         Self {
             budget,
             purse: None,
-            remaining: None,
+            heard: None,
             rate: Rate::default(),
             call: Peak::default(),
             ordinary,
             waiting: Money::default(),
+            dear: Vec::new(),
             is_closed: false,
         }
     }
 
     /// Takes over what the leader granted to `run`. An older ledger changes nothing.
     pub fn hear(&mut self, ledger: &Ledger, run: &str) {
-        let newest = self.remaining.map(|(_, ends)| ends);
-        if newest.is_some_and(|ends| ledger.ends < ends) {
+        if self.heard.is_some_and(|heard| ledger.ends < heard.ends) {
             return;
         }
-        let remaining = self.budget.limit.less(ledger.committed());
-        self.remaining = Some((remaining, ledger.ends));
+        let limit = self.budget.limit;
+        self.heard = Some(Heard {
+            ends: ledger.ends,
+            remaining: limit.less(ledger.committed()),
+            part: part(limit.less(ledger.spent), ledger.slices.len()),
+        });
         let Some(slice) = ledger.slices.get(run).filter(|of| !of.granted.is_zero()) else {
             return;
         };
@@ -118,11 +133,21 @@ impl Account {
 
     /// Whether so much may be there once the leader has been heard again.
     pub fn may_be_granted(&self, amount: Money, now: Moment) -> bool {
-        let remaining = match self.remaining {
-            Some((remaining, ends)) if now.time < ends => remaining,
-            _ => self.budget.limit,
+        let heard = self.heard.filter(|heard| now.time < heard.ends);
+        let (remaining, part) = match heard {
+            Some(heard) => (heard.remaining, heard.part),
+            None => (self.budget.limit, self.budget.limit),
         };
-        !self.is_closed && amount <= remaining + self.left(now)
+        let is_within = self.is_usual(amount) || amount <= part;
+        !self.is_closed && is_within && amount <= remaining + self.left(now)
+    }
+
+    /// Whether slices are for calls that cost so much at most: what a call costs of which nothing is known,
+    /// or so much that [`CALLS`] of them are [`SHARE`] of the limit. What one client asks for beyond that
+    /// says nothing of what the router needs.
+    fn is_usual(&self, amount: Money) -> bool {
+        let of_limit = self.budget.limit.times(SHARE / Decimal::from(CALLS));
+        amount <= self.ordinary.max(of_limit)
     }
 
     /// Whether so much may be there once calls in flight are settled.
@@ -141,7 +166,7 @@ impl Account {
         if self.is_closed || amount > self.left(now) {
             return None;
         }
-        self.call.see(amount, now.up);
+        self.see(amount, now);
         let purse = self.purse.as_mut()?;
         purse.reserved = purse.reserved + amount;
         let begins = Some(purse.begins);
@@ -161,13 +186,25 @@ impl Account {
 
     /// A call that needs `amount` begins to wait for the next slice.
     pub fn wait(&mut self, amount: Money, now: Moment) {
-        self.call.see(amount, now.up);
-        self.waiting = self.waiting + amount;
+        self.see(amount, now);
+        match self.is_usual(amount) {
+            true => self.waiting = self.waiting + amount,
+            false => self.dear.push(amount),
+        }
     }
 
     /// It waits no longer.
     pub fn wait_over(&mut self, amount: Money) {
-        self.waiting = self.waiting.less(amount);
+        match self.dear.iter().position(|dear| *dear == amount) {
+            Some(place) => drop(self.dear.swap_remove(place)),
+            None => self.waiting = self.waiting.less(amount),
+        }
+    }
+
+    fn see(&mut self, amount: Money, now: Moment) {
+        if self.is_usual(amount) {
+            self.call.see(amount, now.up);
+        }
     }
 
     /// Nothing more is needed: what is left goes back with the next report.
@@ -195,8 +232,10 @@ impl Account {
             load.per_minute = self.rate.per_minute(now.up);
             load.call = self.call.height(now.up).unwrap_or(self.ordinary);
             load.waiting = self.waiting;
+            load.dear = self.dear.iter().min().copied().unwrap_or_default();
+            load.dear_waiting = self.dear.iter().copied().sum();
         }
-        let needed = cover(&load);
+        let needed = cover(&load) + load.dear_waiting;
         // A slice whose period is over is of no use to anybody.
         let purse = self.purse.as_mut().filter(|purse| now.time < purse.ends);
         if let Some(purse) = purse {
@@ -273,163 +312,4 @@ impl Peak {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::budget::ledger::Slice;
-    use weir_crds::{OnExhausted, Period};
-
-    const RUN: &str = "9f3c";
-
-    fn money(text: &str) -> Money {
-        text.parse().unwrap()
-    }
-
-    fn at(time: &str, up_seconds: u64) -> Moment {
-        Moment {
-            time: time.parse().unwrap(),
-            up: Duration::from_secs(up_seconds),
-        }
-    }
-
-    fn noon() -> Moment {
-        at("2026-11-22T12:00:00Z", 0)
-    }
-
-    fn ledger(day: &str, granted: &str) -> Ledger {
-        let begins: Timestamp = format!("{day}T00:00:00Z").parse().unwrap();
-        let slice = Slice {
-            pod: "a".into(),
-            granted: money(granted),
-            returned: Money::default(),
-        };
-        Ledger {
-            begins,
-            ends: begins + Duration::from_secs(86_400),
-            spent: Money::default(),
-            slices: [(RUN.to_owned(), slice)].into(),
-        }
-    }
-
-    fn account(granted: &str) -> Account {
-        let budget = Budget {
-            period: Period::Day,
-            limit: money("10"),
-            on_exhausted: OnExhausted::Local,
-        };
-        let mut account = Account::new(budget, money("0.1"));
-        account.hear(&ledger("2026-11-22", granted), RUN);
-        account
-    }
-
-    #[test]
-    fn without_a_slice_nothing_is_reserved_but_what_costs_nothing() {
-        let mut account = account("0");
-        assert_eq!(account.reserve(money("0.01"), noon()), None);
-        assert!(account.reserve(Money::default(), noon()).is_some());
-        assert!(account.may_be_granted(money("10"), noon()));
-        assert!(!account.may_be_granted(money("10.1"), noon()));
-    }
-
-    #[test]
-    fn what_is_reserved_is_not_reserved_again_and_what_was_not_spent_is() {
-        let mut account = account("1");
-        let first = account.reserve(money("0.6"), noon()).unwrap();
-        assert_eq!(account.reserve(money("0.5"), noon()), None);
-        account.settle(first, money("0.1"), noon());
-        assert_eq!(account.left(noon()), money("0.9"));
-        let second = account.reserve(money("0.9"), noon()).unwrap();
-        account.settle(second, money("1.2"), noon());
-        assert_eq!(
-            account.left(noon()),
-            Money::default(),
-            "never below nothing"
-        );
-    }
-
-    #[test]
-    fn a_ledger_that_is_heard_twice_or_late_grants_nothing_more() {
-        let mut account = account("1");
-        account.hear(&ledger("2026-11-22", "1"), RUN);
-        account.hear(&ledger("2026-11-22", "0.5"), RUN);
-        account.hear(&ledger("2026-11-21", "7"), RUN);
-        assert_eq!(account.left(noon()), money("1"));
-        account.hear(&ledger("2026-11-22", "1.5"), "another run");
-        assert_eq!(account.left(noon()), money("1"));
-    }
-
-    #[test]
-    fn a_call_counts_in_the_period_in_which_it_began() {
-        let mut account = account("1");
-        let call = account.reserve(money("1"), noon()).unwrap();
-        let tomorrow = at("2026-11-23T00:00:00Z", 60);
-        assert_eq!(
-            account.left(tomorrow),
-            Money::default(),
-            "its period is over"
-        );
-        assert!(account.may_be_granted(money("10"), tomorrow));
-        account.hear(&ledger("2026-11-23", "2"), RUN);
-        account.settle(call, money("1"), tomorrow);
-        assert_eq!(account.left(tomorrow), money("2"));
-        assert_eq!(account.report(tomorrow).per_minute, money("0.5"));
-    }
-
-    #[test]
-    fn a_clock_that_steps_back_gives_no_period_back() {
-        let mut account = account("1");
-        account.hear(&ledger("2026-11-23", "2"), RUN);
-        let call = account.reserve(money("2"), noon()).unwrap();
-        account.settle(call, money("2"), noon());
-        account.hear(&ledger("2026-11-22", "1"), RUN);
-        assert_eq!(account.left(noon()), Money::default());
-    }
-
-    #[test]
-    fn the_rate_and_the_dearest_call_fade_by_time_that_only_goes_on() {
-        let mut account = account("10");
-        let ordinary = account.clone().report(noon()).call;
-        assert_eq!(ordinary, money("0.1"));
-        let call = account.reserve(money("0.5"), noon()).unwrap();
-        account.settle(call, money("0.4"), noon());
-        let load = |seconds| account.clone().report(at("2026-11-22T12:00:00Z", seconds));
-        assert_eq!(load(0).per_minute, money("0.2"));
-        assert_eq!(load(120).per_minute, money("0.0736"));
-        assert_eq!(load(3600).per_minute, Money::default());
-        assert_eq!(load(299).call, money("0.5"));
-        assert_eq!(load(600).call, money("0.1"));
-    }
-
-    #[test]
-    fn what_is_not_needed_is_given_back_and_all_of_it_at_the_end() {
-        let mut account = account("5");
-        let call = account.reserve(money("0.5"), noon()).unwrap();
-        let load = account.report(noon());
-        assert_eq!(load.returned, money("2.5"), "but for four such calls");
-        assert_eq!(load.left(), money("2"));
-        account.settle(call, money("0.25"), noon());
-        account.close();
-        assert!(!account.is_returned(None, RUN));
-        let load = account.report(noon());
-        assert_eq!(
-            (load.left(), load.call),
-            (Money::default(), Money::default())
-        );
-        assert_eq!(load.returned, money("4.75"));
-        assert!(!account.may_be_granted(money("0.01"), noon()));
-        let mut told = ledger("2026-11-22", "5");
-        assert!(!account.is_returned(Some(&told), RUN));
-        told.slices.get_mut(RUN).unwrap().returned = money("4.75");
-        assert!(account.is_returned(Some(&told), RUN));
-    }
-
-    #[test]
-    fn what_calls_in_flight_may_give_back_is_told_apart_from_what_may_be_granted() {
-        let mut account = account("1");
-        let reserved = account.reserve(money("0.7"), noon()).unwrap();
-        assert!(!account.may_be_granted(money("9.5"), noon()));
-        assert!(account.may_be_freed(money("1"), noon()));
-        assert!(!account.may_be_freed(money("1.1"), noon()));
-        account.settle(reserved, money("0.7"), noon());
-        assert!(!account.may_be_freed(money("0.4"), noon()));
-    }
-}
+mod tests;

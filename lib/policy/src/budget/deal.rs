@@ -1,8 +1,13 @@
 //! The leader's part: how much of a budget each router may spend, as one step from ledger to ledger.
 //!
 //! A slice is to last a router [`MINUTES`] at the rate at which it spends, and is at most [`SHARE`] of what
-//! remains at a time, so that a router that dies takes little along. But it is never less than one call
-//! may cost, or a small budget would never let one through: 2 % of 5 dollars is less than many calls.
+//! remains at a time, so that a router that dies takes little along. But it is never less than one usual
+//! call may cost, or a small budget would never let one through: 2 % of 5 dollars is less than many calls.
+//!
+//! A call that is dearer than usual ones is granted what it needs, which is handed back after it: nothing
+//! more follows from it. And no router has more in hand than its part of what is not spent, as many parts
+//! as there are routers, but for one usual call. So whatever the clients of one ask for, the parts of the
+//! others are there.
 
 use std::collections::BTreeSet;
 
@@ -55,12 +60,43 @@ pub fn deal(
             next.hear(run, &router.pod, purse);
         }
     }
-    for router in routers {
-        if let (Some(run), Some(purse)) = (&router.run, &router.purse) {
-            next.extend(run, purse, limit);
+    let parts = next.parts(routers, limit);
+    let needs = routers.iter().filter_map(|router| {
+        let (run, purse) = (router.run.as_ref()?, router.purse.as_ref()?);
+        Some((run, purse, next.left(run, purse)?))
+    });
+    let mut needs: Vec<(&String, &PurseLoad, Money)> = needs.collect();
+    for (run, purse, left) in &mut needs {
+        let remaining = limit.less(next.committed());
+        // Less than a call is of no use to anybody, and one is for everybody.
+        let room = parts.room(&next, run, purse);
+        let most = if room < purse.call {
+            purse.call.less(next.in_hand(run, Some(purse)))
+        } else {
+            room
+        };
+        let size = size(purse, *left, remaining).min(most);
+        next.grant(run, size);
+        *left = *left + size;
+    }
+    for (run, purse, left) in needs {
+        let remaining = limit.less(next.committed());
+        let most = parts.room(&next, run, purse).min(remaining);
+        if purse.dear.less(left) <= most {
+            next.grant(run, purse.dear_waiting.less(left).min(most));
         }
     }
     next
+}
+
+/// What of a limit is not spent, shared by all routers.
+struct Parts(Money);
+
+impl Parts {
+    /// What the run may get before it has its part in hand.
+    fn room(&self, ledger: &Ledger, run: &str, purse: &PurseLoad) -> Money {
+        self.0.less(ledger.in_hand(run, Some(purse)))
+    }
 }
 
 impl Ledger {
@@ -98,24 +134,48 @@ impl Ledger {
         }
     }
 
-    /// Grants what the router needs, if it needs anything and there is anything.
-    fn extend(&mut self, run: &str, purse: &PurseLoad, limit: Money) {
-        let remaining = limit.less(self.committed());
-        let Some(slice) = self.slices.get_mut(run) else {
-            return;
+    /// What the run may still reserve. Nothing where a grant is on its way, which may be enough.
+    fn left(&self, run: &str, purse: &PurseLoad) -> Option<Money> {
+        let slice = self.slices.get(run)?;
+        match purse.begins == Some(self.begins) {
+            true => (purse.granted >= slice.granted).then(|| purse.left()),
+            false => slice.granted.is_zero().then(Money::default),
+        }
+    }
+
+    /// What the run has that is not spent, as far as it says.
+    fn in_hand(&self, run: &str, purse: Option<&PurseLoad>) -> Money {
+        let of_this = purse.filter(|purse| purse.begins == Some(self.begins));
+        let spent = of_this.map(|purse| purse.spent).unwrap_or_default();
+        let held = self.slices.get(run).map(Slice::held);
+        held.unwrap_or_default().less(spent)
+    }
+
+    fn parts(&self, routers: &[Router], limit: Money) -> Parts {
+        let of = |run: &String| {
+            let mut routers = routers.iter();
+            let router = routers.find(|router| router.run.as_ref() == Some(run));
+            router.and_then(|router| router.purse.as_ref())
         };
-        let left = match purse.begins == Some(self.begins) {
-            // What it has not heard of is on its way, and may be enough.
-            true if purse.granted < slice.granted => return,
-            true => purse.left(),
-            false if !slice.granted.is_zero() => return,
-            false => Money::default(),
-        };
-        slice.granted = slice.granted + size(purse, left, remaining);
+        let in_hand = self.slices.keys().map(|run| self.in_hand(run, of(run)));
+        let unspent = limit.less(self.committed()) + in_hand.sum::<Money>();
+        Parts(part(unspent, routers.len().max(self.slices.len())))
+    }
+
+    fn grant(&mut self, run: &str, amount: Money) {
+        if let Some(slice) = self.slices.get_mut(run) {
+            slice.granted = slice.granted + amount;
+        }
     }
 }
 
-/// What a router is to have at hand.
+/// What each of so many routers may have in hand of `unspent`.
+pub fn part(unspent: Money, routers: usize) -> Money {
+    let part = unspent.amount() / Decimal::from(routers.max(1));
+    Money::from(part.round_dp_with_strategy(PLACES, RoundingStrategy::ToZero))
+}
+
+/// What a router is to have at hand for usual calls.
 pub fn cover(purse: &PurseLoad) -> Money {
     let calls = purse.call.times(CALLS.into());
     purse.per_minute.times(MINUTES.into()) + calls + purse.waiting

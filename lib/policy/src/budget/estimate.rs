@@ -39,9 +39,9 @@ impl Call {
 pub fn most(endpoint: &Endpoint, call: Call) -> Money {
     let price = endpoint.price;
     let input = match endpoint.provider {
-        // Of the others none takes money for what it keeps.
-        Provider::Anthropic => price.input.max(price.cache_write),
-        Provider::OpenAI | Provider::OpenAICompatible => price.input,
+        // Since GPT-5.6 OpenAI takes more for what it keeps as well.
+        Provider::Anthropic | Provider::OpenAI => price.input.max(price.cache_write),
+        Provider::OpenAICompatible => price.input,
     };
     let output = match call.is_read_only {
         true => 0,
@@ -92,17 +92,17 @@ mod tests {
     #[test]
     fn an_answer_is_as_long_as_the_client_the_policy_or_we_say_within_what_the_policy_allows() {
         for (endpoint, max_tokens, expected) in [
-            (json!({}), Some(100), "0.0045"),
-            (json!({}), None, "0.06444"),
-            (json!({ "defaultOutputTokens": 200 }), None, "0.006"),
-            (json!({ "maxOutputTokens": 300 }), None, "0.0075"),
-            (json!({ "maxOutputTokens": 300 }), Some(1000), "0.0075"),
+            (json!({}), Some(100), "0.0075"),
+            (json!({}), None, "0.06744"),
+            (json!({ "defaultOutputTokens": 200 }), None, "0.009"),
+            (json!({ "maxOutputTokens": 300 }), None, "0.0105"),
+            (json!({ "maxOutputTokens": 300 }), Some(1000), "0.0105"),
             (
                 json!({ "maxOutputTokens": 300, "defaultOutputTokens": 900 }),
                 None,
-                "0.0075",
+                "0.0105",
             ),
-            (json!({}), Some(u32::MAX), "150.003"),
+            (json!({}), Some(u32::MAX), "150.006"),
         ] {
             assert_eq!(cost(endpoint, call(max_tokens)), expected);
         }
@@ -114,17 +114,21 @@ mod tests {
             choices: 3,
             ..call(Some(100))
         };
-        assert_eq!(cost(json!({}), several), "0.0075");
+        assert_eq!(cost(json!({}), several), "0.0105");
         let read = Call {
             is_read_only: true,
             ..several
         };
-        assert_eq!(cost(json!({}), read), "0.003");
+        assert_eq!(cost(json!({}), read), "0.006");
     }
 
     #[test]
     fn a_prompt_may_be_written_to_a_cache_that_takes_money_for_it() {
-        let anthropic = json!({ "provider": "Anthropic" });
-        assert_eq!(cost(anthropic, call(Some(100))), "0.0075", "2 x input");
+        let cost = |endpoint| cost(endpoint, call(Some(100)));
+        assert_eq!(cost(json!({ "provider": "Anthropic" })), "0.0075");
+        let said = json!({ "price": {
+            "inputPerMillion": "3", "outputPerMillion": "15", "cacheWritePerMillion": "3.75",
+        } });
+        assert_eq!(cost(said), "0.00525");
     }
 }

@@ -1,7 +1,7 @@
 //! What is granted of a budget in one period, and how the ConfigMap `weir-budgets` keeps it: one entry
 //! for each policy, in it a ledger for each of its budgets, in that a slice for each router.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -89,14 +89,6 @@ impl Book {
         });
         written.chain(self.unreadable.clone()).collect()
     }
-
-    /// Without the policies that are not among `kept`.
-    #[must_use]
-    pub fn of(mut self, kept: &BTreeSet<String>) -> Self {
-        self.policies.retain(|policy, _| kept.contains(policy));
-        self.unreadable.retain(|policy, _| kept.contains(policy));
-        self
-    }
 }
 
 #[cfg(test)]
@@ -125,6 +117,5 @@ mod tests {
         );
         assert_eq!(entries["support"], expected);
         assert_eq!(Book::read(&entries), book);
-        assert_eq!(book.of(&BTreeSet::new()), Book::default());
     }
 }

@@ -18,16 +18,22 @@ pub struct Reported<'a> {
     pub load: Option<&'a RouterLoad>,
 }
 
+/// Of so many policies that are gone the ledgers are kept: some hundred kilobytes at most, of a ConfigMap that
+/// holds a mebibyte. Those whose periods end first are let go first, as they have least left to say.
+const MOST_GONE: usize = 256;
+
 /// The book that follows `book` at `now`. Every budget of the policies that `table` serves is dealt. What
-/// was granted of others is kept to the end of its period, as long as their policies are among `known`:
-/// a budget that is taken out and put back is no fresh one.
+/// was granted of others is kept to the end of its period: a budget that is taken out and put back is no
+/// fresh one, nor is that of a policy that is deleted and made again. What cannot be read is kept as long as
+/// its policy is among `known`.
 pub fn round(
     book: &Book,
     (table, known): (&Table, &BTreeSet<String>),
     routers: &[Reported<'_>],
     now: Timestamp,
 ) -> Book {
-    let mut next = book.clone().of(known);
+    let mut next = book.clone();
+    next.unreadable.retain(|policy, _| known.contains(policy));
     for policy in table.policies() {
         let is_readable = !next.unreadable.contains_key(&policy.name);
         let budgets = &policy.settings.budgets;
@@ -49,7 +55,24 @@ pub fn round(
         forget(ledgers, budgets, now);
     }
     next.policies.retain(|_, ledgers| !ledgers.is_empty());
+    forget_gone(&mut next, known);
     next
+}
+
+/// Lets go what is too much of policies that are not among `known`.
+fn forget_gone(book: &mut Book, known: &BTreeSet<String>) {
+    let policies = book.policies.iter();
+    let gone = policies.filter(|(policy, _)| !known.contains(*policy));
+    let gone = gone.map(|(policy, ledgers)| {
+        let ends = ledgers.values().map(|ledger| ledger.ends).max();
+        (ends, policy.clone())
+    });
+    let mut gone: Vec<_> = gone.collect();
+    gone.sort();
+    let too_many = gone.len().saturating_sub(MOST_GONE);
+    for (_, policy) in gone.into_iter().take(too_many) {
+        book.policies.remove(&policy);
+    }
 }
 
 fn seen(reported: Reported<'_>, policy: &str, period: Period) -> Router {
@@ -74,6 +97,8 @@ fn forget(ledgers: &mut Ledgers, budgets: &[Budget], now: Timestamp) {
 mod tests {
     use super::*;
     use crate::budget::PurseLoad;
+    use crate::budget::ledger::Ledger;
+    use crate::budget::period::Span;
     use crate::compile;
     use crate::testing;
     use serde_json::{Value, json};
@@ -144,15 +169,55 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_granted_of_what_cannot_be_read_nor_kept_of_what_is_gone() {
+    fn a_policy_that_is_deleted_and_made_again_has_spent_what_it_had_spent() {
+        let day = || json!([{ "period": "Day", "limit": "0.1" }]);
+        let mut book = after(&Book::default(), day(), NOON);
+        let ledgers = book.policies.get_mut("support").unwrap();
+        let ledger = ledgers.get_mut(&Period::Day).unwrap();
+        ledger.spent = "0.1".parse().unwrap();
+        ledger.slices.clear();
+        let without = |book: &Book, time: &str| {
+            let now = time.parse().unwrap();
+            round(book, (&Table::default(), &BTreeSet::new()), &[], now)
+        };
+        let gone = without(&book, "2026-11-22T18:00:00Z");
+        assert_eq!(gone, book, "to the end of its period");
+        let again = after(&gone, day(), "2026-11-22T23:59:59Z");
+        let ledger = &again.policies["support"][&Period::Day];
+        assert!(ledger.slices["9f3c"].granted.is_zero(), "{ledger:?}");
+        assert_eq!(without(&gone, "2026-11-23T00:00:00Z"), Book::default());
+    }
+
+    #[test]
+    fn so_many_policies_that_are_gone_are_remembered_and_those_that_are_there_all() {
+        let of = |period, book: &mut Book, count: usize| {
+            let ledger = Ledger::new(Span::holding(period, NOON.parse().unwrap()));
+            for number in 0..count {
+                let name = format!("{period:?}-{number}");
+                let ledgers = [(period, ledger.clone())].into();
+                book.policies.insert(name, ledgers);
+            }
+        };
+        let mut book = Book::default();
+        of(Period::Month, &mut book, MOST_GONE);
+        of(Period::Day, &mut book, 2);
+        let known = ["Day-1".to_owned()].into();
+        let now = NOON.parse().unwrap();
+        let next = round(&book, (&Table::default(), &known), &[], now);
+        assert_eq!(next.policies.len(), MOST_GONE + 1);
+        assert!(next.policies.contains_key("Day-1"));
+        assert!(!next.policies.contains_key("Day-0"), "it ends first");
+    }
+
+    #[test]
+    fn nothing_is_granted_of_what_cannot_be_read() {
         let odd = Book {
             unreadable: [("support".into(), "odd".into())].into(),
             ..Book::default()
         };
         assert_eq!(after(&odd, both(), NOON), odd);
-        let book = after(&Book::default(), both(), NOON);
         let now = NOON.parse().unwrap();
-        let gone = round(&book, (&Table::default(), &BTreeSet::new()), &[], now);
-        assert_eq!(gone, Book::default());
+        let gone = round(&odd, (&Table::default(), &BTreeSet::new()), &[], now);
+        assert_eq!(gone, Book::default(), "its policy is gone");
     }
 }

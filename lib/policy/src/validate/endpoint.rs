@@ -171,14 +171,28 @@ fn uncounted(provider: Provider) -> &'static [&'static str] {
             "context_management",
             "fallbacks",
             "speed",
+            "inference_geo",
         ],
         Provider::OpenAI => &[
             "web_search_options",
             "prediction",
             "context_management",
             "service_tier",
+            "modalities",
+            "audio",
         ],
-        Provider::OpenAICompatible => &["web_search_options", "prediction"],
+        // Other models, searches and plugins: what those who sell the models of others have such words for.
+        Provider::OpenAICompatible => &[
+            "web_search_options",
+            "prediction",
+            "service_tier",
+            "modalities",
+            "audio",
+            "models",
+            "plugins",
+            "search_parameters",
+            "enable_search",
+        ],
     }
 }
 

@@ -114,3 +114,18 @@ fn an_entry_that_cannot_be_read_grants_nothing_and_is_named() {
     );
     assert_eq!(observed.budgets.unreadable["support"], "odd");
 }
+
+#[test]
+fn what_a_deleted_policy_spent_stays_in_the_config_map_and_counts_when_it_is_back() {
+    let mut observed = observed("0.1", &[("a", json!({}))]);
+    pass(&mut observed);
+    observed.spenders.clear();
+    pass(&mut observed);
+    let policies = std::mem::take(&mut observed.policies);
+    let table = compile(&[], [], &Default::default());
+    let entries = next(&observed, &table, NOON.parse().unwrap()).write();
+    observed.budgets = Book::read(&entries);
+    observed.policies = policies;
+    let ((holds, ..), spend) = pass(&mut observed);
+    assert_eq!((holds, spend.frontier.as_str()), (false, "0.10"));
+}

@@ -1,0 +1,206 @@
+//! A client asks one router for answers that may cost anything: the others are granted what they need all
+//! the same, and its router has what usual calls need as soon as it is over.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use proptest::prelude::*;
+use rust_decimal::Decimal;
+use weir_crds::{Money, OnExhausted, Period};
+
+use super::account::{Account, Reserved};
+use super::deal::{Router, deal, part};
+use super::ledger::Ledger;
+use super::{Budget, Moment};
+
+/// Seconds between two rounds, and how long a call waits for a slice.
+const ROUND: u64 = 2;
+const PATIENCE: u64 = 5;
+/// What an honest call may cost, and does, in cents.
+const CALL: u32 = 10;
+const COST: u32 = 1;
+
+/// What the greedy client asks for: an answer that may cost so much, in cents, and takes so many seconds.
+#[derive(Clone, Debug)]
+struct Wish {
+    cents: u32,
+    seconds: u64,
+}
+
+fn wish() -> impl Strategy<Value = Wish> {
+    (1..20_000_u32, 1..120_u64).prop_map(|(cents, seconds)| Wish { cents, seconds })
+}
+
+fn cents(cents: u32) -> Money {
+    Decimal::new(cents.into(), 2).into()
+}
+
+struct Run {
+    name: String,
+    account: Account,
+    calls: Vec<(u64, Reserved)>,
+    waiting: Vec<(u64, Wish)>,
+}
+
+struct Play {
+    runs: Vec<Run>,
+    ledger: Option<Ledger>,
+    limit: Money,
+    second: u64,
+}
+
+impl Play {
+    fn of(routers: usize) -> Self {
+        let limit = cents(10_000);
+        let budget = Budget {
+            period: Period::Day,
+            limit,
+            on_exhausted: OnExhausted::Local,
+        };
+        let runs = (0..routers).map(|of| Run {
+            name: format!("run-{of}"),
+            account: Account::new(budget, cents(CALL)),
+            calls: Vec::new(),
+            waiting: Vec::new(),
+        });
+        Self {
+            runs: runs.collect(),
+            ledger: None,
+            limit,
+            second: 0,
+        }
+    }
+
+    fn now(&self) -> Moment {
+        let noon: Timestamp = "2026-11-22T12:00:00Z".parse().unwrap();
+        let up = Duration::from_secs(self.second);
+        Moment {
+            time: noon + up,
+            up,
+        }
+    }
+
+    /// A second goes by, in which run 0 is asked for `wish` and every other one for an honest call. Gives
+    /// how many honest calls have waited in vain.
+    fn second(&mut self, wish: &Wish) -> usize {
+        self.second += 1;
+        let now = self.now();
+        let honest = Wish {
+            cents: CALL,
+            seconds: 3,
+        };
+        for (of, run) in self.runs.iter_mut().enumerate() {
+            let wish = if of == 0 { wish } else { &honest };
+            run.account.wait(cents(wish.cents), now);
+            run.waiting.push((self.second + PATIENCE, wish.clone()));
+        }
+        if self.second.is_multiple_of(ROUND) {
+            self.round();
+        }
+        let vain = self.runs.iter_mut().map(|run| run.go_on(now));
+        let vain: Vec<usize> = vain.collect();
+        vain.iter().skip(1).sum()
+    }
+
+    fn round(&mut self) {
+        let now = self.now();
+        let routers = self.runs.iter_mut().map(|run| Router {
+            pod: format!("pod-{}", run.name),
+            run: Some(run.name.clone()),
+            purse: Some(run.account.report(now)),
+        });
+        let routers: Vec<Router> = routers.collect();
+        let limit = (Period::Day, self.limit);
+        let next = deal(self.ledger.as_ref(), limit, &routers, now.time);
+        for run in &mut self.runs {
+            run.account.hear(&next, &run.name);
+        }
+        self.ledger = Some(next);
+    }
+
+    /// What run 0 has, has not given back, and has not spent.
+    fn greedy(&self) -> Money {
+        let ledger = self.ledger.as_ref();
+        let slice = ledger.and_then(|ledger| ledger.slices.get("run-0"));
+        let held = slice.map(|slice| slice.held()).unwrap_or_default();
+        held.less(self.runs[0].account.clone().report(self.now()).spent)
+    }
+}
+
+impl Run {
+    /// Ends the calls that are over, and begins those that there is money for.
+    fn go_on(&mut self, now: Moment) -> usize {
+        let second = now.up.as_secs();
+        for (ends, reserved) in std::mem::take(&mut self.calls) {
+            match ends <= second {
+                true => self.account.settle(reserved, cents(COST), now),
+                false => self.calls.push((ends, reserved)),
+            }
+        }
+        let mut in_vain = 0;
+        for (until, wish) in std::mem::take(&mut self.waiting) {
+            let amount = cents(wish.cents);
+            if let Some(reserved) = self.account.reserve(amount, now) {
+                self.account.wait_over(amount);
+                self.calls.push((second + wish.seconds, reserved));
+            } else if until <= second {
+                self.account.wait_over(amount);
+                in_vain += 1;
+            } else {
+                self.waiting.push((until, wish));
+            }
+        }
+        in_vain
+    }
+}
+
+proptest! {
+    #[test]
+    fn whatever_one_client_asks_of_a_router_the_others_have_their_parts(
+        routers in 2..6_usize,
+        wishes in proptest::collection::vec(wish(), 1..240),
+    ) {
+        let mut play = Play::of(routers);
+        let most = part(play.limit, routers);
+        for wish in &wishes {
+            prop_assert_eq!(play.second(wish), 0, "after {} seconds", play.second);
+            let greedy = play.greedy();
+            prop_assert!(greedy <= most, "{greedy} after {} seconds", play.second);
+        }
+    }
+}
+
+#[test]
+fn what_a_dear_call_was_granted_is_handed_back_after_it() {
+    let mut play = Play::of(3);
+    let dear = Wish {
+        cents: 3000,
+        seconds: 10,
+    };
+    let usual = Wish {
+        cents: CALL,
+        seconds: 1,
+    };
+    play.second(&dear);
+    play.second(&usual);
+    assert!(play.greedy() >= cents(3000), "it is made");
+    let most = (2..20).map(|_| {
+        play.second(&usual);
+        play.greedy()
+    });
+    let last = most.last().unwrap();
+    assert!(last <= cents(200), "{last} after it");
+}
+
+#[test]
+fn a_lone_router_may_have_all_that_is_left_in_hand_for_one_call() {
+    let mut play = Play::of(1);
+    play.second(&Wish {
+        cents: 10_000,
+        seconds: 10,
+    });
+    play.round();
+    let now = play.now();
+    play.runs[0].go_on(now);
+    assert_eq!(play.runs[0].calls.len(), 1);
+}

@@ -1,0 +1,160 @@
+//! What is made of what the API server says, and of its silence.
+
+use super::*;
+use serde_json::json;
+use tokio::time::Instant;
+
+#[tokio::test(start_paused = true)]
+async fn while_the_api_server_is_silent_the_world_of_the_last_run_is_served() {
+    let process = Process::start("test", &weir_process::ProcessArgs::embedded()).unwrap();
+    let (sender, mut worlds) = watch::channel(Arc::default());
+    let replicas: Replicas = [("triage".into(), BTreeMap::new())].into();
+    let follow = Follow {
+        seen: Seen::default(),
+        listed: watch::channel(Arc::default()).0,
+        remembered: Some(World {
+            replicas: replicas.clone(),
+            ..World::default()
+        }),
+        worlds: sender,
+        readiness: process.readiness().clone(),
+    };
+    let silent = stream::pending().boxed();
+    let followed = async {
+        worlds.changed().await.unwrap();
+        worlds.borrow().replicas.clone()
+    };
+    tokio::select! {
+        ended = follow.run(silent) => panic!("{ended:?}"),
+        served = followed => assert_eq!(served, replicas),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_api_server_that_was_away_is_seen_within_the_longest_pause_and_not_stormed_meanwhile() {
+    // As the default has it, half a minute, and as long again by lot.
+    const LONGEST: Duration = Duration::from_secs(60);
+    let start = Instant::now();
+    let back = start + Duration::from_secs(300);
+    let mut tries: u32 = 0;
+    let events = stream::unfold(false, |has_begun| async move {
+        let event: Result<Event<ConfigMap>, Error> = match has_begun {
+            false => Ok(Event::Init),
+            true if Instant::now() < back => Err(Error::NoResourceVersion),
+            true => Ok(Event::InitDone),
+        };
+        Some((event, !has_begun))
+    });
+    let paced = std::pin::pin!(paced(events));
+    let mut paced = paced.take_while(|event| {
+        tries += u32::from(event.is_err());
+        std::future::ready(event.is_err())
+    });
+    while paced.next().await.is_some() {}
+    drop(paced);
+    let late = Instant::now() - back;
+    assert!(late <= LONGEST, "{late:?} after it was there again");
+    // 0.8, 1.6 and so on up to 30 seconds, each up to twice as long: a pause that began anew with each
+    // list would be one of 0.8 for ever.
+    assert!((6..=18).contains(&tries), "{tries} tries in five minutes");
+}
+
+#[tokio::test]
+async fn a_list_of_which_nothing_comes_is_a_failure_and_not_a_success_before_one() {
+    let failed = || Err(Error::NoResourceVersion);
+    let events: [Result<Event<ConfigMap>, Error>; 6] = [
+        Ok(Event::Init),
+        failed(),
+        Ok(Event::Init),
+        failed(),
+        Ok(Event::Init),
+        Ok(Event::InitDone),
+    ];
+    let seen = begun(stream::iter(events)).map(|event| match event {
+        Ok(Event::Init) => "begins",
+        Ok(Event::InitDone) => "is done",
+        Ok(_) => "goes on",
+        Err(_) => "failed",
+    });
+    let seen: Vec<&str> = seen.collect().await;
+    assert_eq!(seen, ["failed", "failed", "begins", "is done"]);
+}
+
+fn slice(name: &str, revision: &str, endpoints: serde_json::Value) -> EndpointSlice {
+    serde_json::from_value(json!({
+        "metadata": { "name": name, "labels": {
+            labels::DEPLOYMENT: "triage", labels::REVISION: revision,
+        } },
+        "addressType": "IPv4",
+        "ports": [{ "port": 8000 }],
+        "endpoints": endpoints,
+    }))
+    .unwrap()
+}
+
+#[test]
+fn ready_addresses_are_grouped_by_deployment_and_revision() {
+    let slices = [
+        slice(
+            "a",
+            "11111111",
+            json!([
+                { "addresses": ["10.0.0.1"], "conditions": { "ready": true } },
+                { "addresses": ["10.0.0.2"], "conditions": { "ready": false } },
+            ]),
+        ),
+        slice("b", "11111111", json!([{ "addresses": ["10.0.0.3"] }])),
+        slice("c", "22222222", json!([])),
+    ];
+    let found = replicas(slices.iter());
+    let of = |revision: &str| -> Vec<String> {
+        found["triage"][revision]
+            .iter()
+            .map(SocketAddr::to_string)
+            .collect()
+    };
+    assert_eq!(of("11111111"), ["10.0.0.1:8000", "10.0.0.3:8000"]);
+    assert!(of("22222222").is_empty());
+}
+
+#[test]
+fn routers_are_counted_once_in_slices_of_two_families() {
+    let of = |family: &str, ready: &[(&str, bool)]| {
+        let endpoints = ready.iter().map(
+            |(address, ready)| json!({ "addresses": [address], "conditions": { "ready": ready } }),
+        );
+        let slice = json!({
+            "metadata": { "name": family }, "addressType": family,
+            "endpoints": endpoints.collect::<Vec<_>>(),
+        });
+        serde_json::from_value::<EndpointSlice>(slice).unwrap()
+    };
+    let four = of(
+        "IPv4",
+        &[("10.0.0.1", true), ("10.0.0.2", true), ("10.0.0.3", false)],
+    );
+    let six = of("IPv6", &[("fd00::1", true), ("fd00::2", true)]);
+    assert_eq!(routers([&four, &six].into_iter()), 2);
+    assert_eq!(routers([&four, &four].into_iter()), 2);
+    assert_eq!(routers([].into_iter()), 0);
+}
+
+#[test]
+fn an_object_that_is_not_understood_leaves_the_one_before() {
+    let mut kept = Kept::<String>::default();
+    let map = |name: &str| ConfigMap {
+        metadata: serde_json::from_value(json!({ "name": name })).unwrap(),
+        ..ConfigMap::default()
+    };
+    kept.take(Event::Init, |_: ConfigMap| Ok("listed".into()));
+    kept.take(Event::InitApply(map("a")), |_| Ok("listed".into()));
+    assert!(
+        kept.objects.is_empty() && !kept.was_listed,
+        "a list counts when it is whole"
+    );
+    kept.take(Event::InitDone, |_: ConfigMap| Err("unused".into()));
+    kept.take(Event::Apply(map("a")), |_| Err("odd".into()));
+    assert_eq!(*kept.objects["a"], "listed");
+    kept.take(Event::Delete(map("a")), |_| Err("unused".into()));
+    assert!(kept.objects.is_empty() && kept.was_listed);
+}
