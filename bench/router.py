@@ -6,7 +6,7 @@ in turn with the mock itself, `--rounds` times; clients come at random moments, 
 them, and an answer counts from when it should have been asked for. `whole`: answers of 1 kB, first at
 the highest rate at which the clients' core is less than 70 % busy and no server's more than half, then at a rate that LiteLLM can serve.
 `streams`: 64 events, one every 10 ms. The router asks endpoints for streams only: so behind it the mock
-sends the same kilobyte as the events of a stream, first as one of them, then as 64.
+sends the same kilobyte as the events of a stream, first as one of them, then as 64. It fails where ours is over a bar.
 
     bench/run router [--only whole,peer,streams] [--events 1,64] [--rounds 5] [--seconds 4] [--rate N] [--without-peer]
 
@@ -27,6 +27,8 @@ from routers import RELEASE, TARGET, LiteLLM, Ours, build, client, running, targ
 from servers import free_port
 
 BUSY, HALF = 0.7, 0.5
+# Of whole answers: milliseconds, times nginx's processor time, and that part of LiteLLM's.
+ADDED, BY_NGINX, OF_PEER = 0.4, 3, 50
 # A second.
 STREAMS = 30
 # Of the generator's core; the other is the server's.
@@ -214,6 +216,23 @@ def tell(title, measured, count=1):
         print(f"| {one.server.name} | {p50:.3f} | {p99:.3f} | {p999:.3f} | {mine or '- | - | - | -'} | {one.median('clients') * 100:.0f} % |", flush=True)
 
 
+def verdict(measured, peer=None):
+    """Says of ours what is over a bar; whether anything is."""
+    direct, nginx = measured[:2]
+    is_over = False
+    for one in measured[2:]:
+        added = (one.median("last", "p99") - direct.median("last", "p99")) / 1e3
+        takes = one.median("cpu")
+        found = {f"added p99 {added:.2f} ms of {ADDED}": added > ADDED, f"{takes / nginx.median('cpu'):.2f} of {BY_NGINX} x nginx's": takes > BY_NGINX * nginx.median("cpu")}
+        if peer:
+            share = peer.median("cpu") / takes
+            found = {f"1/{share:.0f} of LiteLLM's, bar 1/{OF_PEER}": share < OF_PEER}
+        for words, over in found.items():
+            print(f"{one.server.name}: {words}{': OVER THE BAR' if over else ''}", flush=True)
+            is_over |= over
+    return is_over
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", default="whole,peer,streams")
@@ -229,7 +248,7 @@ def main():
         raise SystemExit("nginx is not there: install the distribution's, for instance with `apt-get install nginx-light`")
     if not args.without_build:
         build()
-    only = args.only.split(",")
+    only, is_over = args.only.split(","), False
     for events in (int(number) for number in args.events.split(",")):
         said = f"whole answers of 1 kB, {events} event{'s' * (events > 1)} behind the router"
         with everybody(bytes=1024, events=events, every_ms=0) as (begin, mock, measured):
@@ -237,19 +256,20 @@ def main():
                 rate = highest(measured, args)
                 rounds(measured, False, rate, args)
                 tell(f"{said}, {rate:.0f} a second", measured)
+                is_over |= verdict(measured)
             if "peer" in only and not args.without_peer:
                 peer = begin(Peer([("big", "OpenAI", measured[0].port)]))
                 peer.round(False, 5, 2, 1)
                 rounds([*measured, peer], False, args.peer_rate, args)
                 tell(f"{said}, {args.peer_rate:.0f} a second", [*measured, peer])
-                shares = [peer.median("cpu") / one.median("cpu") for one in measured[2:]]
-                print("of LiteLLM's processor time: " + ", ".join(f"{one.server.name} 1/{share:.0f}" for one, share in zip(measured[2:], shares)))
+                is_over |= verdict(measured, peer)
     if "streams" in only:
         with everybody(bytes=320, events=64, every_ms=10) as (_, _, measured):
             for one in measured:
                 one.round(True, STREAMS, 1, 1, 256)
             rounds(measured, True, STREAMS, args, 256)
             tell(f"streams of 64 events, {STREAMS} a second: CPU is of an event", measured, 64)
+    raise SystemExit(is_over)
 
 
 @contextlib.contextmanager

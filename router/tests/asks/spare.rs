@@ -93,7 +93,7 @@ async fn a_private_ask_has_nothing_to_spare_outside() {
     let worker = Scripted::start([vec![Play::Die]]).await;
     let first = judged(endpoint("first", "-0.001", ""), json!({ "task": "Choice" }));
     let tiers = vec![first, small(), endpoint("last", "", "")];
-    let rig = self::rig(tiers, policy, &[&worker]).await;
+    let rig = rig(tiers, policy, &[&worker]).await;
     learnt(&rig, json!({ "state": "Useless" })).await;
     let mut headers = http::HeaderMap::new();
     headers.insert("x-data-class", "restricted".parse().unwrap());
