@@ -5,6 +5,7 @@ mod chat;
 mod chunks;
 mod completions;
 mod messages;
+mod plain;
 mod responses;
 
 use serde_json::Value;
@@ -110,6 +111,12 @@ impl Reader {
     pub fn take(&mut self, data: &[u8]) -> Result<Taken, Unreadable> {
         if data == b"[DONE]" {
             return Ok(Taken::End);
+        }
+        if let (Voice::Chunks(reader), None) = (&mut self.voice, &self.witness)
+            && let Some(plain) = plain::read(data)
+            && let Some(taken) = reader.take_plain(plain)
+        {
+            return taken;
         }
         if has_too_many_values(data) {
             return Err(Unreadable::Garbage);

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::chat::Calls;
+use super::plain::Plain;
 use super::{Taken, Unreadable, failed, tokens};
 use crate::answer::{Piece, Stop, Usage};
 use crate::attempt::Finish;
@@ -111,6 +112,23 @@ impl Reader {
             usage: Usage::default(),
             read,
         }
+    }
+
+    /// Takes a chunk of nothing but text; nothing where it is not of this answer.
+    pub fn take_plain(&mut self, plain: Plain<'_>) -> Option<Result<Taken, Unreadable>> {
+        self.calls.get(plain.choice as usize)?;
+        if let Some(word) = plain.stop {
+            match stop(&word) {
+                Ok(stop) => self.stops.set(plain.choice, stop),
+                Err(unreadable) => return Some(Err(unreadable)),
+            }
+        }
+        let piece = Piece {
+            choice: plain.choice,
+            text: plain.text.into_owned(),
+            ..Piece::default()
+        };
+        Some(Ok(Taken::Pieces(vec![piece])))
     }
 
     pub fn take(&mut self, mut event: Value, is_native: bool) -> Result<Taken, Unreadable> {
