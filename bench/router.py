@@ -8,8 +8,9 @@ the highest rate at which the clients' core is less than 70 % busy and no server
 `streams`: 64 events, one every 10 ms. The router asks endpoints for streams only: so behind it the mock
 sends the same kilobyte as the events of a stream, first as one of them, then as 64. It fails where ours is over a bar.
 
-    bench/run router [--only whole,peer,streams] [--events 1,64] [--rounds 5] [--seconds 4] [--rate N] [--without-peer]
+    bench/run router [--only whole,peer,streams] [--events 1,64] [--rounds 5] [--seconds 4] [--rate N] [--realtime] [--without-peer]
 
+`--realtime` puts all of them before the machine's other work, for some minutes.
 It wants nginx (the distribution's), and installs LiteLLM's proxy of the Python index beside the build.
 """
 
@@ -34,6 +35,8 @@ STREAMS = 30
 # Of the generator's core; the other is the server's.
 CLIENTS, SERVER = 0, 1
 TEXT = "x" * 300
+# Where all of them go before the machine's other work: how a program is begun so, or told so later.
+FIRST, REALTIME = [], ["chrt", "--rr", "1"]
 
 
 class Mock:
@@ -143,7 +146,7 @@ def load(what, rate, seconds, seed, connections):
         "measure": "load", "target": what, "connections": connections, "rate": rate, "seconds": seconds, "warm_seconds": 0.5, "seed": seed,
     }
     found = subprocess.run(
-        ["taskset", "-c", str(CLIENTS), RELEASE / "examples" / "client"], input=json.dumps(plan) + "\n", capture_output=True, text=True,
+        [*FIRST, "taskset", "-c", str(CLIENTS), RELEASE / "examples" / "client"], input=json.dumps(plan) + "\n", capture_output=True, text=True,
     )
     if found.returncode:
         raise SystemExit(found.stderr[-3000:])
@@ -233,6 +236,12 @@ def verdict(measured, peer=None):
     return is_over
 
 
+def stolen():
+    """Of the machine's time so far: what its host took, and all."""
+    times = [int(part) for part in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+    return times[7], sum(times)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", default="whole,peer,streams")
@@ -241,6 +250,7 @@ def main():
     parser.add_argument("--rate", type=float)
     parser.add_argument("--peer-rate", type=float, default=30)
     parser.add_argument("--events", default="1,64", help="of a whole answer, as the endpoint streams it to the router")
+    parser.add_argument("--realtime", action="store_true")
     parser.add_argument("--without-peer", action="store_true")
     parser.add_argument("--without-build", action="store_true")
     args = parser.parse_args()
@@ -248,7 +258,10 @@ def main():
         raise SystemExit("nginx is not there: install the distribution's, for instance with `apt-get install nginx-light`")
     if not args.without_build:
         build()
+    if args.realtime:
+        FIRST.extend(REALTIME)
     only, is_over = args.only.split(","), False
+    began = stolen()
     for events in (int(number) for number in args.events.split(",")):
         said = f"whole answers of 1 kB, {events} event{'s' * (events > 1)} behind the router"
         with everybody(bytes=1024, events=events, every_ms=0) as (begin, mock, measured):
@@ -269,6 +282,8 @@ def main():
                 one.round(True, STREAMS, 1, 1, 256)
             rounds(measured, True, STREAMS, args, 256)
             tell(f"streams of 64 events, {STREAMS} a second: CPU is of an event", measured, 64)
+    took, time_of_all = (now - then for now, then in zip(stolen(), began))
+    print(f"\nmeanwhile the host took {took / time_of_all:.1%} of the machine's time")
     raise SystemExit(is_over)
 
 
@@ -276,7 +291,11 @@ def main():
 def everybody(**what):
     """What begins a server and measures it; the mock; and all but the peer, the mock itself first."""
     with contextlib.ExitStack() as stack:
-        start = lambda server: (server, stack.enter_context(running(server)))
+        def start(server):
+            port = stack.enter_context(running(server))
+            for pid in family(server.process.pid) if FIRST else []:
+                subprocess.run(["chrt", "--all-tasks", "--rr", "--pid", "1", str(pid)], check=True)
+            return server, port
         mock, port = start(Mock(**what))
         collector = start(Sink())[1]
         begin = lambda server: Measured(*start(server), mock)

@@ -30,6 +30,8 @@ struct Found {
     last: Vec<f64>,
     refused: usize,
     bytes: usize,
+    /// The answers that ended while asks were counted, whenever they were asked for.
+    within: usize,
 }
 
 impl Plan {
@@ -43,10 +45,11 @@ impl Plan {
         let clients = LocalSet::new();
         let began = Instant::now();
         let counted = began + Duration::from_secs_f64(self.warm_seconds);
+        let window = (counted, counted + Duration::from_secs_f64(self.seconds));
         for _ in 0..self.connections {
             let connection = Connection::open(self.target.address).await;
             let (come, found, request) = (come.clone(), found.clone(), request.clone());
-            clients.spawn_local(client(connection, request, come, (found, counted)));
+            clients.spawn_local(client(connection, request, come, (found, window)));
         }
         let busy = busy();
         let plan = (
@@ -83,10 +86,11 @@ impl Plan {
             last,
             refused,
             bytes,
+            within,
         } = &mut *found;
         json!({
             "count": last.len(), "refused": refused, "bytes": bytes, "seconds": took, "busy": worked / took,
-            "asking": self.seconds,
+            "asking": self.seconds, "within": within,
             "first": shares(first), "last": shares(last),
         })
     }
@@ -97,7 +101,7 @@ async fn client(
     mut connection: Connection,
     request: Rc<[u8]>,
     come: Rc<tokio::sync::Mutex<UnboundedReceiver<Instant>>>,
-    (found, counted): (Rc<RefCell<Found>>, Instant),
+    (found, (counted, until)): (Rc<RefCell<Found>>, (Instant, Instant)),
 ) {
     loop {
         let due = come.lock().await.recv().await;
@@ -107,6 +111,8 @@ async fn client(
         let times = connection.read(|part, _| bytes += part.len()).await;
         let mut found = found.borrow_mut();
         found.refused += usize::from(due >= counted && times.status != 200);
+        let is_within = (counted..until).contains(&times.last);
+        found.within += usize::from(is_within && times.status == 200);
         if due >= counted && times.status == 200 {
             found.first.push((times.first - due).as_secs_f64() * 1e6);
             found.last.push((times.last - due).as_secs_f64() * 1e6);
