@@ -21,6 +21,9 @@ pub(crate) use content::{Image, Message, Part, Role};
 pub(crate) use form::Form;
 pub(crate) use tools::{Tool, ToolChoice};
 
+/// Where requests hold tools: what all wires call them, OpenAI's older word, and those of remote servers.
+const TOOLS: [&str; 3] = ["tools", "functions", "mcp_servers"];
+
 /// What a client asked for: checked, and without anything of its credentials.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Ask {
@@ -141,11 +144,17 @@ impl Ask {
         }
     }
 
+    /// Whether it brings any tool, also of a kind that only the client's own wire knows.
+    fn brings_tools(&self) -> bool {
+        let mut lists = TOOLS.iter().filter_map(|list| self.body.get(*list));
+        lists.any(|list| list.as_array().is_some_and(|tools| !tools.is_empty()))
+    }
+
     /// What the cascade wants to know of it.
     pub fn asked(&self) -> Asked {
         Asked {
             json: self.form.is_json(),
-            tools: !self.tools.is_empty() && self.tool_choice != ToolChoice::None,
+            tools: self.brings_tools() && self.tool_choice != ToolChoice::None,
             must_call: matches!(
                 self.tool_choice,
                 ToolChoice::Required | ToolChoice::Named(_)

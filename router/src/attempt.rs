@@ -35,6 +35,7 @@ use crate::ask::Ask;
 use crate::balance::mixed;
 use crate::credentials::Credentials;
 use crate::decision::{Decision, Outcome};
+use crate::money::Short;
 use crate::refusal::{Failure, Refusal};
 use crate::room::Part;
 use crate::shared::Shared;
@@ -120,8 +121,8 @@ pub(crate) struct Pursuit<'a> {
 /// What becomes of an ask that there is no money for.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Frugality {
-    /// A tier was passed over, so that the answer of the last one left counts whatever its score.
-    pub is_bound: bool,
+    /// Why a tier was passed over, so that the answer of the last one left counts whatever its score.
+    pub short: Option<Short>,
     /// Who answers where nobody has.
     pub local: Option<Tier>,
 }
@@ -160,7 +161,7 @@ impl Pursuit<'_> {
             None if !dropped.is_empty() => Refusal::AllUnsure {
                 attempts: self.decision.history(),
             },
-            None => Refusal::Defect,
+            None => self.without_any(),
         };
         match self.gives_best() {
             true => self.give(dropped, refusal).await,
@@ -198,7 +199,7 @@ impl Pursuit<'_> {
 
     /// Whether an answer that nobody is sure of is better than none.
     fn gives_best(&self) -> bool {
-        self.frugality.is_bound || self.settings.on_all_unsure == OnAllUnsure::Best
+        self.frugality.short.is_some() || self.settings.on_all_unsure == OnAllUnsure::Best
     }
 
     /// The best of the dropped answers, flagged: from memory where it was written to its end, by asking again
@@ -217,6 +218,8 @@ impl Pursuit<'_> {
             match self.on_tier(&best.tier, config, true).await {
                 Ok(()) | Err(Ended::Unheard) => return,
                 Err(Ended::Cut(failure)) => return self.fail(self.failed(failure)).await,
+                // What the others failed of says more.
+                Err(Ended::Failed(Failure::OverBudget { .. })) => {}
                 Err(Ended::Failed(failure)) => refusal = self.failed(failure),
                 // What is not held back is not dropped.
                 Err(Ended::Dropped { .. }) => refusal = Refusal::Defect,
@@ -306,7 +309,7 @@ impl Pursuit<'_> {
         Begin {
             tier: tier.name().to_owned(),
             attempts,
-            is_local: self.frugality.is_bound && !self.has_above,
+            is_local: self.frugality.short.is_some() && !self.has_above,
             dropped,
             ..Begin::default()
         }

@@ -356,6 +356,13 @@ impl Decision {
         state.attempts.last().is_some_and(AttemptLine::was_paid)
     }
 
+    /// Whether there was an attempt on the tier.
+    pub fn was_asked(&self, tier: &str) -> bool {
+        let state = self.state();
+        let mut attempts = state.attempts.iter();
+        attempts.any(|attempt| attempt.tier == tier)
+    }
+
     /// Every attempt so far in one line for a person: `small;dropped;score=0.5312, frontier`. One
     /// that is still going on has only its name.
     pub fn attempts(&self) -> String {

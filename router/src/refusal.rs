@@ -178,6 +178,14 @@ impl Failure {
         }
     }
 
+    /// Whether the request itself is what the tier does not take.
+    fn is_of_request(&self) -> bool {
+        matches!(
+            self,
+            Failure::Refused { .. } | Failure::TooLong { .. } | Failure::Unsupported { .. }
+        )
+    }
+
     fn status(&self) -> StatusCode {
         match self {
             Failure::NoReplica { .. }
@@ -245,6 +253,11 @@ impl Refusal {
             Refusal::Ending => StatusCode::SERVICE_UNAVAILABLE,
             Refusal::Defect => StatusCode::INTERNAL_SERVER_ERROR,
         }
+    }
+
+    /// Whether the last tier did not take the request itself, which its client may mend.
+    pub fn is_of_request(&self) -> bool {
+        matches!(self, Refusal::Failed { last, .. } if last.is_of_request())
     }
 
     /// When to come back, where that helps: whole seconds, at most two minutes.

@@ -9,12 +9,16 @@ use crate::fitted::Fitted;
 use crate::score::{bound, score};
 use crate::signals::{Signal, Signals, Text, doubt};
 use crate::task::{Asked, SHORT_TOKENS, Task};
+use crate::verdict::{AbortReason, CommitReason, Verdict};
 
 /// Token counts at which a text is judged: 1, 4, 16, 32, and then twice as many each time.
 const FIRST_CHECKPOINTS: [u32; 3] = [1, 4, 16];
 /// Before this many tokens a text has not shown enough to be let go, however sure it begins:
 /// openings are boilerplate.
 const EARLIEST_COMMIT: u32 = 16;
+/// What stands before the first value of a call, its mark and its name among them, is no longer: until so many tokens
+/// have followed, words that look hopeless may have been the head of one.
+const LONGEST_HEAD: u32 = 16;
 
 /// What a policy says about an attempt.
 #[derive(Clone, Debug, Default)]
@@ -61,43 +65,6 @@ pub enum FinishReason {
     Refusal,
 }
 
-/// What to do with the tokens that are held back. Anything but `Wait` is final.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-pub enum Verdict {
-    /// Hold on: more evidence is to come.
-    Wait,
-    /// Let the held tokens go to the client, and all that follow.
-    Commit(CommitReason),
-    /// Drop the attempt.
-    Abort(AbortReason),
-}
-
-/// Why an attempt was let go.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-pub enum CommitReason {
-    /// The score reached the threshold.
-    Sure { score: f64, threshold: f64 },
-    /// The tier says too little about its tokens for a score, and nothing in its words speaks against them.
-    Plausible,
-    /// The policy holds nothing back.
-    NotHeld,
-}
-
-/// Why an attempt was dropped.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-pub enum AbortReason {
-    /// The score stayed below the threshold.
-    Unsure { score: f64, threshold: f64 },
-    /// No continuation could have reached the threshold any more.
-    Hopeless { bound: f64, threshold: f64 },
-    /// A hard signal.
-    Signal(Signal),
-    /// The tier said nothing about its tokens, so nothing can be said about its answer.
-    NoEvidence,
-    /// There was no more memory to hold it back in.
-    TooLarge,
-}
-
 /// What was known at one checkpoint.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -107,7 +74,7 @@ pub struct Checkpoint {
     /// The score then.
     pub score: f64,
     /// The highest score the answer could still have ended with; nothing where that is not known: of a
-    /// fitted score, and before it shows whether a tool is called.
+    /// fitted score, and as long as a call of a tool may come, which is judged by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bound: Option<f64>,
 }
@@ -152,6 +119,8 @@ pub struct Attempt {
     due: Verdict,
     verdict: Verdict,
     doubt: Option<AbortReason>,
+    /// As many tokens the answer had when its words looked hopeless first.
+    hopeless_since: Option<u32>,
     has_called: bool,
     has_declined: bool,
     is_misfit: bool,
@@ -175,6 +144,7 @@ impl Attempt {
             due: Verdict::Wait,
             verdict,
             doubt: None,
+            hopeless_since: None,
             has_called: false,
             has_declined: false,
             is_misfit: false,
@@ -187,12 +157,16 @@ impl Attempt {
         if token.thinking && self.config.task.is_none() && self.task == Task::Text {
             self.task = Task::Reasoning;
         }
+        if token.value && self.may_call() {
+            // Words have no values: it is a call that has begun.
+            self.task = Task::Json;
+        }
         let at_checkpoint = self.evidence.tokens() == self.next_checkpoint;
         if at_checkpoint {
             self.next_checkpoint = checkpoint_after(self.next_checkpoint);
             // Where nothing is known of the tokens there is nothing to write down.
             self.checkpoints
-                .extend(self.score().map(|score| Checkpoint {
+                .extend(self.score_so_far().map(|score| Checkpoint {
                     tokens: self.evidence.tokens(),
                     score,
                     bound: self.bound(),
@@ -215,10 +189,6 @@ impl Attempt {
     pub fn calls(&mut self) {
         if self.has_called || !self.is_judged_at_its_end() {
             return;
-        }
-        if self.is_open() {
-            // What seemed hopeless as words is none.
-            self.due = Verdict::Wait;
         }
         self.has_called = true;
         if self.config.task.is_none() {
@@ -258,8 +228,6 @@ impl Attempt {
                     Some(signal) => Verdict::Abort(AbortReason::Signal(signal)),
                     None => self.due.clone(),
                 },
-                // It may turn out to be no words but a call.
-                Verdict::Abort(_) if self.is_open() => Verdict::Wait,
                 Verdict::Wait | Verdict::Abort(_) => self.due.clone(),
             };
         }
@@ -313,28 +281,51 @@ impl Attempt {
         }
     }
 
-    /// Whether it does not show yet if this is an answer in words or a call of a tool.
-    fn is_open(&self) -> bool {
-        let may_call = self.asked.tools && self.config.task.is_none() && self.task != Task::Json;
-        may_call && !self.has_called && self.text.is_blank()
+    /// Whether a call of a tool may come that has not begun yet.
+    fn may_call(&self) -> bool {
+        self.asked.tools && self.config.task.is_none() && self.task != Task::Json
     }
 
-    /// The highest score that it could still end with. What a fitted score may rise to is not known.
+    /// Whether it is a call that is judged, and all that is known is of the words before it.
+    fn is_call_unseen(&self) -> bool {
+        let is_unseen = self.evidence.values.is_empty() && self.evidence.has_unseen();
+        self.has_called && self.task == Task::Json && is_unseen
+    }
+
+    /// The highest score that it could still end with. What a fitted score may rise to is not known, nor what a call
+    /// would score.
     fn bound(&self) -> Option<f64> {
-        let is_known = self.config.fitted.is_none() && !self.is_open();
+        let is_known = self.config.fitted.is_none() && !self.may_call();
         is_known.then(|| bound(self.task, &self.evidence))
     }
 
-    /// How sure the tier is of what it has written so far; `None` before the first token.
+    /// How sure the tier is of what it has written so far; `None` before the first token, and of a call of which
+    /// nothing is known.
     pub fn score(&self) -> Option<f64> {
         let fitted = self.fitted_score().map(|(_, score)| score);
-        fitted.or_else(|| score(self.task, &self.evidence))
+        fitted.or_else(|| self.built_in_score())
+    }
+
+    fn built_in_score(&self) -> Option<f64> {
+        match self.is_call_unseen() {
+            true => None,
+            false => score(self.task, &self.evidence),
+        }
+    }
+
+    /// The score on the scale that the whole answer is to be judged on: of two that are told one after the other
+    /// nobody could say what has changed.
+    fn score_so_far(&self) -> Option<f64> {
+        match self.config.fitted {
+            Some(_) => self.fitted_score().map(|(_, score)| score),
+            None => self.built_in_score(),
+        }
     }
 
     /// The fitted score and what it is held against, where there is one and all that it needs is known.
     fn fitted_score(&self) -> Option<(&Fitted, f64)> {
         let fitted = self.config.fitted.as_deref()?;
-        if self.evidence.is_patchy() {
+        if self.evidence.is_patchy() || self.is_call_unseen() {
             return None;
         }
         let score = fitted.score(&self.evidence.snapshot(), self.asked.prompt_tokens);
@@ -375,14 +366,9 @@ impl Attempt {
     }
 
     /// What the evidence says after a token, whatever the text is.
-    fn weigh(&self, at_checkpoint: bool) -> Verdict {
-        // A fitted score may rise with what follows, however it begins.
-        if self.config.fitted.is_none() {
-            let threshold = self.threshold();
-            let bound = bound(self.task, &self.evidence);
-            if bound < threshold {
-                return Verdict::Abort(AbortReason::Hopeless { bound, threshold });
-            }
+    fn weigh(&mut self, at_checkpoint: bool) -> Verdict {
+        if let Some(hopeless) = self.hopeless() {
+            return Verdict::Abort(hopeless);
         }
         // Thoughts say how sure an answer may be, and are none.
         let tokens = self.evidence.answer_tokens();
@@ -404,6 +390,25 @@ impl Attempt {
             }
             HoldBack::Auto | HoldBack::Off | HoldBack::Tokens(_) => Verdict::Wait,
         }
+    }
+
+    /// Where no continuation could reach the threshold any more. What looks like hopeless words may be the head of a
+    /// call, which no text shows: they are given up once they were too many for one. That hangs on the tokens alone,
+    /// however they are grouped.
+    fn hopeless(&mut self) -> Option<AbortReason> {
+        // A fitted score may rise with what follows, however it begins.
+        if self.config.fitted.is_some() {
+            return None;
+        }
+        let threshold = self.threshold();
+        let bound = bound(self.task, &self.evidence);
+        if bound >= threshold {
+            return None;
+        }
+        let tokens = self.evidence.answer_tokens();
+        let since = *self.hopeless_since.get_or_insert(tokens);
+        let is_settled = !self.may_call() || tokens - since >= LONGEST_HEAD;
+        is_settled.then_some(AbortReason::Hopeless { bound, threshold })
     }
 
     fn by_score(&self) -> Verdict {
@@ -456,29 +461,6 @@ impl Attempt {
             true => None,
             false => doubt(&self.text, self.task, self.evidence.answer_tokens()),
         })
-    }
-}
-
-impl Verdict {
-    /// The verdict on several answers to one ask, which stay together: one that is dropped drops
-    /// all, one that waits holds all, and the least sure speaks for those that are let go.
-    pub fn of_choices(verdicts: impl IntoIterator<Item = Self>) -> Self {
-        let rank = |verdict: &Self| match verdict {
-            Self::Abort(_) => (0, 0.0),
-            Self::Wait => (1, 0.0),
-            Self::Commit(CommitReason::Plausible) => (2, -1.0),
-            Self::Commit(CommitReason::Sure { score, .. }) => (2, *score),
-            Self::Commit(CommitReason::NotHeld) => (3, 0.0),
-        };
-        verdicts
-            .into_iter()
-            .min_by(|a, b| {
-                rank(a)
-                    .0
-                    .cmp(&rank(b).0)
-                    .then(rank(a).1.total_cmp(&rank(b).1))
-            })
-            .unwrap_or(Self::Wait)
     }
 }
 

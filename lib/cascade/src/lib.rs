@@ -18,7 +18,7 @@
 //! Invariants:
 //! - a verdict other than `Wait` is final;
 //! - an early abort is never wrong about the threshold: it happens only where no continuation
-//!   whatever could have reached it;
+//!   whatever could have reached it, but for a call of a tool behind words that were hopeless;
 //! - an attempt takes the same memory after a million tokens as after a hundred.
 
 mod attempt;
@@ -31,12 +31,10 @@ mod score;
 mod signals;
 mod skip;
 mod task;
+mod verdict;
 mod window;
 
-pub use attempt::{
-    AbortReason, Attempt, AttemptRecord, Checkpoint, CommitReason, Config, FinishReason, HoldBack,
-    Verdict,
-};
+pub use attempt::{Attempt, AttemptRecord, Checkpoint, Config, FinishReason, HoldBack};
 pub use evidence::{Evidence, Snapshot, Spread, Token};
 pub use fitted::{FEATURES, Fitted, WEIGHTS};
 pub use linear::Unfit;
@@ -45,3 +43,4 @@ pub use score::{bound, score};
 pub use signals::{Signal, Signals};
 pub use skip::{SKIP_FEATURES, SKIP_WEIGHTS, Skip, Skipping};
 pub use task::{Asked, Task};
+pub use verdict::{AbortReason, CommitReason, Verdict};

@@ -2,8 +2,10 @@
 
 mod tokens;
 
+use proptest::collection::vec;
+use proptest::prelude::*;
 use weir_cascade::{
-    AbortReason, Asked, Attempt, Config, FinishReason, Signal, Task, Token, Verdict,
+    AbortReason, Asked, Attempt, CommitReason, Config, FinishReason, Signal, Task, Token, Verdict,
 };
 
 use tokens::token;
@@ -97,7 +99,8 @@ fn a_few_words_are_a_short_answer_though_tools_were_offered() {
 fn hopeless_prose_is_abandoned_early_though_tools_were_offered() {
     let mut offered = attempt(OFFERED);
     let (tokens, verdict) = say(&mut offered, &[0.2; 200]);
-    assert!(tokens <= 32, "{tokens}");
+    // One window, and as much as the head of a call may take.
+    assert!(tokens <= 48, "{tokens}");
     let verdict_of = |verdict| matches!(verdict, Verdict::Abort(AbortReason::Hopeless { .. }));
     assert!(verdict_of(verdict));
 }
@@ -136,8 +139,8 @@ fn nothing_is_given_up_before_it_shows_that_it_is_no_call() {
     let verdict = called.finish(FinishReason::ToolCalls);
     assert!(matches!(verdict, Verdict::Commit(_)), "{verdict:?}");
     let mut said = begun();
-    said.text("Well");
-    let verdict = said.checkpoint();
+    let (tokens, verdict) = say(&mut said, &[0.99; 40]);
+    assert_eq!(tokens, 16, "longer than what stands before a call");
     assert!(
         matches!(verdict, Verdict::Abort(AbortReason::Hopeless { .. })),
         "{verdict:?}"
@@ -153,7 +156,7 @@ fn no_call_makes_up_for_hopeless_words_and_free_words_spoil_no_call() {
     assert_eq!(verdict, Verdict::Wait);
     let verdict = call(&mut free, 0.9, &[0.99]);
     assert!(matches!(verdict, Verdict::Commit(_)), "{verdict:?}");
-    // In one event with the call.
+    // In one event with the call, and longer hopeless than the head of one.
     let mut hopeless = attempt(OFFERED);
     for _ in 0..32 {
         hopeless.observe(&token(0.1));
@@ -165,6 +168,111 @@ fn no_call_makes_up_for_hopeless_words_and_free_words_spoil_no_call() {
         matches!(verdict, Verdict::Abort(AbortReason::Hopeless { .. })),
         "{verdict:?}"
     );
+}
+
+/// With the line where hardly any token before a call may be free.
+fn strict() -> Attempt {
+    let config = Config {
+        threshold: Some(0.9),
+        ..Config::default()
+    };
+    Attempt::new(config, OFFERED)
+}
+
+#[test]
+fn a_sure_call_behind_sure_words_goes_whatever_its_mark_was_like_and_however_many_the_words_are() {
+    for words in 0..70 {
+        let mut attempt = strict();
+        let said = say(&mut attempt, &vec![0.99; words]);
+        assert_eq!(said, (words, Verdict::Wait));
+        // A mark and a name, of which no text shows anything.
+        for probability in [0.01, 0.5, 0.3, 0.6, 0.4, 0.9] {
+            attempt.observe(&token(probability));
+            assert_eq!(attempt.checkpoint(), Verdict::Wait, "after {words} words");
+        }
+        for _ in 0..4 {
+            attempt.observe(&value(0.99));
+            attempt.calls();
+            assert_eq!(attempt.checkpoint(), Verdict::Wait, "after {words} words");
+        }
+        let verdict = attempt.finish(FinishReason::ToolCalls);
+        assert!(
+            matches!(verdict, Verdict::Commit(_)),
+            "{words}: {verdict:?}"
+        );
+    }
+}
+
+#[test]
+fn of_a_call_that_an_endpoint_tells_nothing_of_the_words_before_it_say_nothing() {
+    let words: Vec<f32> = (0..60)
+        .map(|at| if at == 30 { 0.05 } else { 0.95 })
+        .collect();
+    let mut attempt = attempt(OFFERED);
+    assert_eq!(say(&mut attempt, &words), (60, Verdict::Wait));
+    assert!(attempt.score().is_some());
+    // Too few for the whole to count as unknown.
+    for _ in 0..3 {
+        attempt.observe(&Token::unseen(false));
+    }
+    attempt.calls();
+    assert_eq!(attempt.score(), None);
+    let verdict = attempt.finish(FinishReason::ToolCalls);
+    assert_eq!(verdict, Verdict::Commit(CommitReason::Plausible));
+}
+
+/// One token of an answer, as a tier sends it.
+#[derive(Clone, Copy, Debug)]
+enum Sent {
+    Word(f32),
+    /// Of what stands before a call.
+    Head(f32),
+    Value(f32),
+}
+
+fn send(attempt: &mut Attempt, event: &[Sent]) {
+    let mut text = String::new();
+    for sent in event {
+        match sent {
+            Sent::Word(probability) => {
+                attempt.observe(&token(*probability));
+                text.push_str(&format!(" word{}", attempt.evidence().tokens()));
+            }
+            Sent::Head(probability) => attempt.observe(&token(*probability)),
+            Sent::Value(probability) => attempt.observe(&value(*probability)),
+        }
+    }
+    attempt.text(&text);
+    if event.iter().any(|sent| matches!(sent, Sent::Value(_))) {
+        attempt.calls();
+    }
+    attempt.checkpoint();
+}
+
+fn sent(kind: fn(f32) -> Sent, most: usize, least: f32) -> impl Strategy<Value = Vec<Sent>> {
+    vec((least..1.0).prop_map(kind), 0..most)
+}
+
+proptest! {
+    #[test]
+    fn how_words_and_a_call_are_grouped_into_events_changes_no_verdict(
+        words in sent(Sent::Word, 60, 0.6),
+        head in sent(Sent::Head, 30, 0.01),
+        values in sent(Sent::Value, 8, 0.8),
+        group in 2usize..30,
+    ) {
+        let reason = match values.is_empty() {
+            true => FinishReason::Stop,
+            false => FinishReason::ToolCalls,
+        };
+        let answer = [words, head, values].concat();
+        let judged = |group| {
+            let mut attempt = strict();
+            answer.chunks(group).for_each(|event| send(&mut attempt, event));
+            attempt.finish(reason)
+        };
+        prop_assert_eq!(judged(1), judged(group));
+    }
 }
 
 #[test]

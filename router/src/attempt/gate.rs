@@ -156,12 +156,15 @@ impl Gate {
         attempts.any(|attempt| attempt.evidence().tokens() > 0)
     }
 
-    /// Of the choice for which all were dropped, if one was, else of the one that is least sure.
+    /// Of the choice for which all were dropped, if one was, else of one that is doubted, else of the one that is
+    /// least sure.
     pub fn record(&self) -> AttemptRecord {
         let mut verdicts = self.verdicts.iter();
         let dropped = verdicts.position(|verdict| matches!(verdict, Verdict::Abort(_)));
         let dropped = dropped.map(|choice| &self.attempts[choice]);
-        let decides = dropped.or_else(|| self.least_sure());
+        let mut attempts = self.attempts.iter();
+        let doubted = || attempts.find(|attempt| attempt.doubt().is_some());
+        let decides = dropped.or_else(doubted).or_else(|| self.least_sure());
         decides.unwrap_or(&self.attempts[0]).record()
     }
 
@@ -202,7 +205,7 @@ mod tests {
     use super::*;
     use crate::answer::CallPiece;
     use crate::room::Room;
-    use weir_cascade::{Asked, Config, HoldBack, Task};
+    use weir_cascade::{AbortReason, Asked, Config, HoldBack, Signal, Task};
 
     fn gate() -> Gate {
         let config = Config {
@@ -295,6 +298,26 @@ mod tests {
         let mut gate = Gate::new(Attempt::new(config, Asked::default()), 2, false, room());
         let released = gate.arrive(&[], piece("billing"));
         assert_eq!(released, Step::Release(vec![piece("billing")]));
+    }
+
+    #[test]
+    fn the_record_of_several_choices_says_why_one_of_them_is_doubted() {
+        let config = Config {
+            hold_back: HoldBack::Off,
+            ..Config::default()
+        };
+        let second = Piece {
+            choice: 1,
+            ..piece("I'm sorry, but I can't help with that.")
+        };
+        let mut gate = Gate::new(Attempt::new(config, Asked::default()), 2, false, room());
+        // By its score it is the surer one.
+        gate.arrive(&[token(-0.05)], piece("billing"));
+        gate.arrive(&[token(-0.01)], second);
+        gate.finish(&[Stop::Turn, Stop::Turn], None);
+        assert!(gate.is_doubtful());
+        let refused = Some(AbortReason::Signal(Signal::Refusal));
+        assert_eq!(gate.record().doubt, refused);
     }
 
     #[test]

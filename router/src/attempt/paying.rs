@@ -48,9 +48,17 @@ impl Pursuit<'_> {
             self.decision.state().budget = Some((*short).into());
             let policy = self.decision.state().policy.clone();
             self.shared.metrics.short(&policy, *short);
-            self.frugality.is_bound |= short.on_exhausted == OnExhausted::Local;
+            if short.on_exhausted == OnExhausted::Local {
+                self.frugality.short.get_or_insert(*short);
+            }
         }
         failure
+    }
+
+    /// No tier was asked: why there was none.
+    pub(super) fn without_any(&self) -> Refusal {
+        let short = self.frugality.short;
+        short.map_or(Refusal::Defect, |short| exhausted(self.ask, short))
     }
 
     /// No tier has answered, and there was no money for the last of them: does what the policy says.
@@ -69,9 +77,8 @@ impl Pursuit<'_> {
         let config = self.judge(&local, true);
         match self.on_tier(&local, config, false).await {
             Ok(()) | Err(Ended::Unheard) => {}
-            Err(Ended::Failed(failure) | Ended::Cut(failure)) => {
-                self.fail(self.failed(failure)).await;
-            }
+            Err(Ended::Cut(failure)) => self.fail(self.failed(failure)).await,
+            Err(Ended::Failed(failure)) => self.ask_spare(self.failed(failure)).await,
             // What is not held back is not dropped.
             Err(Ended::Dropped { .. }) => self.fail(Refusal::Defect).await,
         }

@@ -14,23 +14,26 @@ impl Pursuit<'_> {
         tier.accept().is_some() && useless == Some(tier.name())
     }
 
-    /// Gives the answer of a tier that was passed over, flagged; `refusal` where none answers.
+    /// Gives the answer of a tier that was passed over, flagged; `refusal` where none answers. One that says what is
+    /// wrong with the request is the client's to know, and nobody else is asked.
     pub(super) async fn ask_spare(&mut self, mut refusal: Refusal) {
         for tier in std::mem::take(&mut self.spare) {
-            if self.is_late() {
+            if self.is_late() || refusal.is_of_request() {
                 break;
+            }
+            // It has answered in the place of those that there is no money for.
+            if self.decision.was_asked(tier.name()) {
+                continue;
             }
             self.decision.spared(tier.name());
             let config = self.judge(&tier, true);
             match self.on_tier(&tier, config, true).await {
                 Ok(()) | Err(Ended::Unheard) => return,
                 Err(Ended::Cut(failure)) => return self.fail(self.failed(failure)).await,
-                // There was no money for any other.
-                Err(Ended::Failed(failure)) if refusal == Refusal::Defect => {
-                    refusal = self.failed(failure);
-                }
-                // What is not held back is not dropped; and what all others failed of says more.
-                Err(Ended::Failed(_) | Ended::Dropped { .. }) => {}
+                // What all others failed of says more.
+                Err(Ended::Failed(failure)) => _ = self.heeded(failure),
+                // What is not held back is not dropped.
+                Err(Ended::Dropped { .. }) => {}
             }
         }
         if let Refusal::Failed { attempts, .. } | Refusal::AllUnsure { attempts } = &mut refusal {

@@ -206,6 +206,45 @@ fn what_only_its_own_wire_can_say_is_named_where_it_stands() {
 }
 
 #[test]
+fn tools_of_every_kind_count_as_tools_for_who_judges_the_answer() {
+    let function = json!({ "name": "f", "parameters": {} });
+    let custom = json!([{ "type": "custom", "custom": { "name": "c" } }]);
+    let hosted = json!([{ "type": "web_search" }]);
+    let remote = json!([{ "type": "url", "url": "https://a", "name": "a" }]);
+    for (wire, field, brought) in [
+        (
+            Wire::Chat,
+            "tools",
+            json!([{ "type": "function", "function": function }]),
+        ),
+        (Wire::Chat, "tools", custom),
+        (Wire::Chat, "functions", json!([function])),
+        (Wire::Responses, "tools", hosted),
+        (
+            Wire::Messages,
+            "tools",
+            json!([{ "type": "bash_20250124", "name": "bash" }]),
+        ),
+        (Wire::Messages, "mcp_servers", remote),
+    ] {
+        let asked = |tools: &Value, choice: Option<Value>| {
+            let mut body = with(field, tools.clone());
+            (body["input"], body["max_tokens"]) = ("hi".into(), 9.into());
+            body["tool_choice"] = choice.into();
+            let ask = decode(wire, body.to_string().as_bytes()).unwrap();
+            ask.asked().tools
+        };
+        let none = match wire {
+            Wire::Messages => json!({ "type": "none" }),
+            _ => json!("none"),
+        };
+        assert!(asked(&brought, None), "{wire:?} {field} {brought}");
+        assert!(!asked(&brought, Some(none)), "{wire:?} {field}");
+        assert!(!asked(&json!([]), None), "{wire:?} {field}");
+    }
+}
+
+#[test]
 fn any_json_object_is_beyond_anthropic() {
     let ask = decoded(with("response_format", json!({ "type": "json_object" }))).unwrap();
     assert_eq!(ask.form, Form::JsonObject);

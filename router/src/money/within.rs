@@ -47,21 +47,32 @@ pub(crate) fn within(
         decision.state().budget = Some((*short).into());
         shared.metrics.short(&policy, *short);
     }
-    let is_bound = !within.passed_over.is_empty();
-    let frugality = |local| Frugality { is_bound, local };
-    match (within.passed_over.first(), within.local) {
-        (Some((_, short)), None) if within.plan.is_empty() && spare.is_empty() => {
-            Err(exhausted(ask, *short))
-        }
-        (Some(_), Some(local)) if within.plan.is_empty() => {
-            decision.instead(local.name());
-            let egress = match within.plan {
+    if let (true, Some(local)) = (within.plan.is_empty(), &within.local) {
+        decision.instead(local.name());
+    }
+    settled(within, spare, ask)
+}
+
+/// Who is asked: where there is no money for anybody, the local tier; where that is not there either, nobody but
+/// those to spare.
+fn settled(within: Within, spare: &Plan, ask: &Ask) -> Result<(Plan, Frugality), Refusal> {
+    let Within {
+        plan,
+        passed_over,
+        local,
+    } = within;
+    let short = passed_over.first().map(|(_, short)| *short);
+    let frugality = |local| Frugality { short, local };
+    match (short, local) {
+        (Some(short), None) if plan.is_empty() && spare.is_empty() => Err(exhausted(ask, short)),
+        (Some(_), Some(local)) if plan.is_empty() => {
+            let egress = match plan {
                 Plan::Private(_) => Egress::Denied,
                 Plan::Open(_) => Egress::Allowed,
             };
             Ok((Plan::over([local], egress), frugality(None)))
         }
-        (_, local) => Ok((within.plan, frugality(local))),
+        (_, local) => Ok((plan, frugality(local))),
     }
 }
 

@@ -5,7 +5,8 @@ use http::HeaderMap;
 use reqwest::Response;
 use serde_json::{Value, json};
 
-use crate::rig::{QUESTION, Rig, header, json_of, merge, streamed};
+use crate::money::impatient;
+use crate::rig::{QUESTION, Rig, Setup, header, json_of, merge, streamed};
 use crate::wires::{Seen, Wire};
 use crate::worker::{Play, Scripted, unsure};
 
@@ -48,7 +49,13 @@ pub fn small() -> Value {
 
 /// A policy with these tiers.
 pub async fn rig(tiers: Vec<Value>, policy: Value, workers: &[&Scripted]) -> Rig {
-    let rig = Rig::with(json!({}), workers).await;
+    let workers = workers.iter().map(|worker| (*worker).clone()).collect();
+    let rig = Rig::start(Setup {
+        workers,
+        args: impatient,
+        ..Setup::default()
+    })
+    .await;
     let mut world = (**rig.world.borrow()).clone();
     let mut object = serde_json::to_value(&*world.policies[0]).unwrap();
     let tiers = Value::from(tiers).to_string();

@@ -62,3 +62,36 @@ fn who_answers_in_the_place_of_an_endpoint_is_the_last_deployment_that_can() {
     };
     assert!(pinned(false).is_some() && pinned(true).is_none());
 }
+
+#[test]
+fn why_nobody_is_asked_is_known_also_where_a_tier_to_spare_is_asked_first() {
+    let (settings, purses) = (
+        settings(json!([{ "period": "Day", "limit": "10" }])),
+        purses(),
+    );
+    purses.hear(&granted(&[(Period::Day, "0", "0")], &settings));
+    let over = |tiers: &[Tier]| Plan::over(tiers.to_vec(), Egress::Allowed);
+    let (none, spare) = (over(&[]), over(&settings.tiers[..1]));
+    let left = |asked: serde_json::Value, spare: &Plan, is_pinned| {
+        let ask = ask(asked);
+        let of = ("support", &settings);
+        let within = bound(&purses, of, over(&settings.tiers[1..]), (&ask, is_pinned));
+        settled(within, spare, &ask)
+    };
+    let exhausted = Refusal::BudgetExhausted {
+        period: Period::Day,
+    };
+    assert_eq!(left(json!({}), &none, true).unwrap_err(), exhausted);
+    let too_long = left(json!({ "max_tokens": 9_000_000 }), &none, true).unwrap_err();
+    assert!(
+        matches!(&too_long, Refusal::Field { field, .. } if field == "max_tokens"),
+        "{too_long:?}"
+    );
+    let (plan, frugality) = left(json!({}), &spare, true).unwrap();
+    assert!(plan.is_empty());
+    assert_eq!(frugality.short.unwrap().period, Period::Day);
+    // Who is asked in the place of all needs nobody for the same place.
+    let (plan, frugality) = left(json!({}), &spare, false).unwrap();
+    assert_eq!(plan.steps()[0].name(), "small");
+    assert!(frugality.short.is_some() && frugality.local.is_none());
+}
