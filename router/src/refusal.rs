@@ -21,6 +21,9 @@ const LEAST_RETRY_AFTER: Duration = Duration::from_secs(1);
 /// SDKs refuse to wait longer than this for a retry.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(120);
 
+/// About as long as a small model takes to start where its files are at hand.
+const UNTOLD_START: Duration = Duration::from_secs(5);
+
 /// One reason, with everything a reader needs to act on it.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub(crate) enum Refusal {
@@ -108,7 +111,11 @@ pub(crate) enum Refusal {
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub(crate) enum Failure {
     #[error("deployment {deployment:?} has no ready replica")]
-    NoReplica { deployment: String },
+    NoReplica {
+        deployment: String,
+        /// What is known of the start of one.
+        retry_after: Option<Duration>,
+    },
     #[error("the credential of tier {tier:?} is missing")]
     NoCredential { tier: String },
     #[error("the CA bundle of tier {tier:?} is missing or cannot be read")]
@@ -274,8 +281,7 @@ impl Refusal {
                     retry_after.unwrap_or(Duration::from_secs(1))
                 }
                 Failure::CircuitOpen { retry_after, .. } => *retry_after,
-                // About as long as a small model takes to start where its files are at hand.
-                Failure::NoReplica { .. } => Duration::from_secs(5),
+                Failure::NoReplica { retry_after, .. } => retry_after.unwrap_or(UNTOLD_START),
                 _ => return None,
             },
             _ => return None,
