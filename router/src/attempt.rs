@@ -151,9 +151,8 @@ impl Pursuit<'_> {
                 }),
             }
         }
-        if let Some(Failure::OverBudget { short, .. }) = &failure {
-            let short = *short;
-            return self.without_money(short, dropped).await;
+        if let Some(Failure::OverBudget { tier, short }) = &failure {
+            return self.without_money((tier, *short), dropped).await;
         }
         let refusal = match failure {
             Some(failure) => self.failed(failure),

@@ -23,6 +23,8 @@ const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(120);
 
 /// About as long as a small model takes to start where its files are at hand.
 const UNTOLD_START: Duration = Duration::from_secs(5);
+/// Most answers are written within this: some call in flight is over, and gives back what it did not need.
+const CALL_IN_FLIGHT: Duration = Duration::from_secs(5);
 
 /// One reason, with everything a reader needs to act on it.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -88,6 +90,11 @@ pub(crate) enum Refusal {
     },
     #[error("the policy's budget for this {} is exhausted", word(*.period))]
     BudgetExhausted { period: Period },
+    #[error(
+        "what is left of the policy's budget for this {} is put aside for calls in flight",
+        word(*.period)
+    )]
+    BudgetInHand { period: Period },
     #[error("{}{}", .last, history(.attempts))]
     Failed {
         last: Failure,
@@ -245,6 +252,7 @@ impl Refusal {
             | Refusal::Limited { .. }
             | Refusal::BodiesTooLarge { .. }
             | Refusal::AnswersTooLarge { .. }
+            | Refusal::BudgetInHand { .. }
             | Refusal::BudgetExhausted { .. } => StatusCode::TOO_MANY_REQUESTS,
             Refusal::Failed { last, .. } => last.status(),
             Refusal::AllUnsure { .. } | Refusal::AnswerTooLarge { .. } => StatusCode::BAD_GATEWAY,
@@ -276,6 +284,7 @@ impl Refusal {
             | Refusal::AnswersTooLarge { .. }
             | Refusal::InHand
             | Refusal::Ending => Duration::from_secs(1),
+            Refusal::BudgetInHand { .. } => CALL_IN_FLIGHT,
             Refusal::Failed { last, .. } => match last {
                 Failure::Overloaded { retry_after, .. } => {
                     retry_after.unwrap_or(Duration::from_secs(1))
@@ -298,6 +307,7 @@ impl Refusal {
             | Refusal::Limited { .. }
             | Refusal::BodiesTooLarge { .. }
             | Refusal::AnswersTooLarge { .. }
+            | Refusal::BudgetInHand { .. }
             | Refusal::BodyTooSlow(_)
             | Refusal::InHand
             | Refusal::Ending

@@ -50,8 +50,8 @@ pub(crate) fn within(
     let is_bound = !within.passed_over.is_empty();
     let frugality = |local| Frugality { is_bound, local };
     match (within.passed_over.first(), within.local) {
-        (Some((_, short)), None) if within.plan.is_empty() && spare.is_empty() => {
-            Err(exhausted(ask, *short))
+        (Some((tier, short)), None) if within.plan.is_empty() && spare.is_empty() => {
+            Err(exhausted(ask, settings, (tier, *short)))
         }
         (Some(_), Some(local)) if within.plan.is_empty() => {
             decision.instead(local.name());

@@ -33,8 +33,10 @@ fn a_tier_is_passed_over_where_there_is_no_money_for_it_nor_will_be() {
     // Ten thousand tokens at 15 dollars a million, and a short prompt.
     assert_eq!(left("Local", "0.16", "0"), both);
     assert_eq!(left("Local", "0.15", "0"), small);
+    // What usual calls need stays for them, or half of what is left.
+    assert_eq!(left("Local", "0", "0.3"), small);
     assert_eq!(
-        left("Local", "0", "0.16"),
+        left("Local", "0", "0.32"),
         both,
         "it is waited for when it is needed"
     );
