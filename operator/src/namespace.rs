@@ -35,7 +35,7 @@ pub async fn reconcile(ctx: &Context, namespace: &str) -> Result<Outcome, ApplyE
         &observed.deployments,
         &observed.last_good,
     );
-    observed.budgets = budgets::next(&observed, &table, now);
+    budgets::deal(&mut observed, &table, now);
     let last_good = last_good::next(
         &observed.last_good,
         &observed.policies,

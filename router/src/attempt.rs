@@ -121,8 +121,8 @@ pub(crate) struct Pursuit<'a> {
 /// What becomes of an ask that there is no money for.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Frugality {
-    /// Why a tier was passed over, so that the answer of the last one left counts whatever its score.
-    pub short: Option<Short>,
+    /// A tier that was passed over, and why, so that the answer of the last one left counts whatever its score.
+    pub short: Option<(String, Short)>,
     /// Who answers where nobody has.
     pub local: Option<Tier>,
 }
@@ -152,9 +152,8 @@ impl Pursuit<'_> {
                 }),
             }
         }
-        if let Some(Failure::OverBudget { short, .. }) = &failure {
-            let short = *short;
-            return self.without_money(short, dropped).await;
+        if let Some(Failure::OverBudget { tier, short }) = &failure {
+            return self.without_money((tier, *short), dropped).await;
         }
         let refusal = match failure {
             Some(failure) => self.failed(failure),

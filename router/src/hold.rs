@@ -16,8 +16,10 @@ use crate::queue::Queue;
 
 /// How long the first replica of a deployment takes that never had one.
 const UNTOLD_START: Duration = Duration::from_secs(10);
-/// One that is late may be there any moment.
+/// One that is a little late may be there any moment.
 const OVERDUE: Duration = Duration::from_secs(1);
+/// One that is late by minutes may never come; but somebody may just have mended what kept it.
+const LONGEST_OVERDUE: Duration = Duration::from_secs(60);
 
 /// Everything that waits, by deployment; clones are the same.
 #[derive(Clone, Default)]
@@ -37,8 +39,8 @@ struct Hold {
 pub(crate) enum Waited {
     /// It may go on.
     Released,
-    /// As long as it may.
-    Enough,
+    /// As long as it may. Somebody has waited for so long.
+    Enough { since: Duration },
     /// There is no room for one more, or its tenant has its part of it. Others have waited for so long.
     Full { since: Duration },
 }
@@ -58,7 +60,7 @@ impl Holds {
         longest: Duration,
     ) -> Waited {
         let (waking, woken) = oneshot::channel();
-        let number = {
+        let (number, began) = {
             let mut holds = self.lock();
             let hold = holds.entry(deployment.to_owned()).or_insert_with(|| Hold {
                 began: Instant::now(),
@@ -71,7 +73,7 @@ impl Holds {
                 return Waited::Full { since };
             };
             hold.waking.insert(number, waking);
-            number
+            (number, hold.began)
         };
         let _place = Place {
             holds: self,
@@ -81,7 +83,9 @@ impl Holds {
         };
         match timeout(longest, woken).await {
             Ok(Ok(())) => Waited::Released,
-            _ => Waited::Enough,
+            _ => Waited::Enough {
+                since: began.elapsed(),
+            },
         }
     }
 
@@ -109,10 +113,14 @@ impl Holds {
 }
 
 /// How long it may be until a replica is there that others wait for `since` then, where the last one took
-/// `cold_start`.
+/// `cold_start`. One that is late may be late for as long again: replicas that fail at their start are begun anew
+/// after longer and longer pauses.
 pub(crate) fn until_started(cold_start: Option<Duration>, since: Duration) -> Duration {
     let whole = cold_start.unwrap_or(UNTOLD_START);
-    whole.saturating_sub(since).max(OVERDUE)
+    match whole.checked_sub(since) {
+        Some(left) => left.max(OVERDUE),
+        None => (since - whole).clamp(OVERDUE, LONGEST_OVERDUE),
+    }
 }
 
 fn forget(holds: &mut BTreeMap<String, Hold>, deployment: &str) {
@@ -167,7 +175,8 @@ mod tests {
             holds.release("triage", 1);
         };
         let (one, two, ()) = tokio::join!(wait("a"), wait("b"), release);
-        assert_eq!((one, two), (Waited::Released, Waited::Enough));
+        let since = BOUNDS.wait;
+        assert_eq!((one, two), (Waited::Released, Waited::Enough { since }));
         assert!(!holds.is_holding("triage"));
     }
 
@@ -179,8 +188,17 @@ mod tests {
         };
         assert_eq!(seconds(Some(60), 0), 60);
         assert_eq!(seconds(Some(60), 45), 15);
-        assert_eq!(seconds(Some(60), 90), 1, "it is late");
         assert_eq!(seconds(None, 4), 6);
+    }
+
+    #[test]
+    fn the_later_a_start_is_the_later_those_come_back_who_are_told() {
+        let after = |since| {
+            let cold_start = Some(Duration::from_secs(60));
+            until_started(cold_start, Duration::from_secs(since)).as_secs()
+        };
+        let told: Vec<u64> = [60, 61, 90, 119, 600].map(after).into();
+        assert_eq!(told, [1, 1, 30, 59, 60]);
     }
 
     #[tokio::test(start_paused = true)]

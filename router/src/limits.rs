@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use weir_policy::Table;
 
 use crate::refusal::Refusal;
-pub(crate) use estimate::{Estimate, length_field, used};
+pub(crate) use estimate::{Estimate, length_field, prompt_field, used};
 pub(crate) use meter::Whose;
 use meter::{Bounds, Meter, Rest, Taken};
 pub(crate) use standing::{Measure, Standing, tell};

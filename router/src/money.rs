@@ -336,13 +336,25 @@ pub(crate) fn start(
 
 /// The most that the ask may cost at the endpoint.
 pub(crate) fn most_of(ask: &Ask, endpoint: &Endpoint) -> Money {
+    most(endpoint, call(ask, endpoint))
+}
+
+/// The most that its prompt may cost there.
+pub(crate) fn most_of_prompt(ask: &Ask, endpoint: &Endpoint) -> Money {
     let call = Call {
+        is_read_only: true,
+        ..call(ask, endpoint)
+    };
+    most(endpoint, call)
+}
+
+fn call(ask: &Ask, endpoint: &Endpoint) -> Call {
+    Call {
         prompt_tokens: prompt::most_tokens(ask, endpoint),
         max_tokens: ask.max_tokens,
         is_read_only: ask.is_read_only() || ask.wire == Wire::Embeddings,
         choices: ask.choices,
-    };
-    most(endpoint, call)
+    }
 }
 
 #[cfg(test)]

@@ -21,6 +21,11 @@ const LEAST_RETRY_AFTER: Duration = Duration::from_secs(1);
 /// SDKs refuse to wait longer than this for a retry.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(120);
 
+/// About as long as a small model takes to start where its files are at hand.
+const UNTOLD_START: Duration = Duration::from_secs(5);
+/// Most answers are written within this: some call in flight is over, and gives back what it did not need.
+const CALL_IN_FLIGHT: Duration = Duration::from_secs(5);
+
 /// One reason, with everything a reader needs to act on it.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub(crate) enum Refusal {
@@ -85,6 +90,11 @@ pub(crate) enum Refusal {
     },
     #[error("the policy's budget for this {} is exhausted", word(*.period))]
     BudgetExhausted { period: Period },
+    #[error(
+        "what is left of the policy's budget for this {} is put aside for calls in flight",
+        word(*.period)
+    )]
+    BudgetInHand { period: Period },
     #[error("{}{}", .last, history(.attempts))]
     Failed {
         last: Failure,
@@ -108,7 +118,11 @@ pub(crate) enum Refusal {
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub(crate) enum Failure {
     #[error("deployment {deployment:?} has no ready replica")]
-    NoReplica { deployment: String },
+    NoReplica {
+        deployment: String,
+        /// What is known of the start of one.
+        retry_after: Option<Duration>,
+    },
     #[error("the credential of tier {tier:?} is missing")]
     NoCredential { tier: String },
     #[error("the CA bundle of tier {tier:?} is missing or cannot be read")]
@@ -246,6 +260,7 @@ impl Refusal {
             | Refusal::Limited { .. }
             | Refusal::BodiesTooLarge { .. }
             | Refusal::AnswersTooLarge { .. }
+            | Refusal::BudgetInHand { .. }
             | Refusal::BudgetExhausted { .. } => StatusCode::TOO_MANY_REQUESTS,
             Refusal::Failed { last, .. } => last.status(),
             Refusal::AllUnsure { .. } | Refusal::AnswerTooLarge { .. } => StatusCode::BAD_GATEWAY,
@@ -282,13 +297,13 @@ impl Refusal {
             | Refusal::AnswersTooLarge { .. }
             | Refusal::InHand
             | Refusal::Ending => Duration::from_secs(1),
+            Refusal::BudgetInHand { .. } => CALL_IN_FLIGHT,
             Refusal::Failed { last, .. } => match last {
                 Failure::Overloaded { retry_after, .. } => {
                     retry_after.unwrap_or(Duration::from_secs(1))
                 }
                 Failure::CircuitOpen { retry_after, .. } => *retry_after,
-                // About as long as a small model takes to start where its files are at hand.
-                Failure::NoReplica { .. } => Duration::from_secs(5),
+                Failure::NoReplica { retry_after, .. } => retry_after.unwrap_or(UNTOLD_START),
                 _ => return None,
             },
             _ => return None,
@@ -305,6 +320,7 @@ impl Refusal {
             | Refusal::Limited { .. }
             | Refusal::BodiesTooLarge { .. }
             | Refusal::AnswersTooLarge { .. }
+            | Refusal::BudgetInHand { .. }
             | Refusal::BodyTooSlow(_)
             | Refusal::InHand
             | Refusal::Ending

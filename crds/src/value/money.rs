@@ -24,7 +24,7 @@ pub fn decimal(text: &str) -> Result<Decimal, DecimalError> {
     Decimal::from_str(text).map_err(|_| malformed())
 }
 
-/// An amount of US dollars, never negative.
+/// An amount of US dollars, never negative. What is more than can be counted is the most that can.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Money(Decimal);
 
@@ -37,7 +37,7 @@ impl Money {
     /// What is left of it after `other`; never below zero.
     #[must_use]
     pub fn less(self, other: Money) -> Money {
-        Money::from(self.0 - other.0)
+        Money::from(self.0.saturating_sub(other.0))
     }
 
     /// So many times as much, or the most that there is.
@@ -52,7 +52,8 @@ impl Money {
 
     /// What `tokens` cost at this price per million.
     pub fn per_million(self, tokens: u64) -> Money {
-        Money(self.0 * Decimal::from(tokens) / Decimal::from(1_000_000))
+        let million = self.0.saturating_mul(Decimal::from(tokens));
+        Money(million / Decimal::from(1_000_000))
     }
 }
 
@@ -81,7 +82,7 @@ impl std::ops::Add for Money {
     type Output = Money;
 
     fn add(self, other: Money) -> Money {
-        Money(self.0 + other.0)
+        Money(self.0.saturating_add(other.0))
     }
 }
 
@@ -138,6 +139,18 @@ mod tests {
         assert!(dime.less(sum).is_zero());
         let price: Money = "3".parse().unwrap();
         assert_eq!(price.per_million(41).to_string(), "0.000123");
+    }
+
+    #[test]
+    fn more_than_can_be_counted_is_the_most_that_can() {
+        let most = Money::from(Decimal::MAX);
+        assert_eq!(most + most, most);
+        assert_eq!([most, most].into_iter().sum::<Money>(), most);
+        assert_eq!(most.times(Decimal::TEN), most);
+        assert_eq!(most.per_million(2_000_000), most.per_million(1));
+        let cent: Money = "0.01".parse().unwrap();
+        assert!(cent.less(most).is_zero() && most.less(cent) <= most);
+        assert!(most + cent >= most);
     }
 
     #[test]

@@ -83,25 +83,37 @@ pub struct PurseLoad {
 impl PurseLoad {
     /// What may still be reserved.
     pub fn left(&self) -> Money {
-        self.granted
-            .less(self.returned)
-            .less(self.spent)
-            .less(self.reserved)
+        self.unspent().less(self.reserved)
+    }
+
+    /// What may still be reserved, and what calls in flight may give back.
+    pub fn unspent(&self) -> Money {
+        self.granted.less(self.returned).less(self.spent)
     }
 }
 
-/// Money as text, as everywhere else.
+/// Money as text, as everywhere else. No limit has more than twelve digits before its point, so that a larger
+/// amount is an error where it is read: whoever says it counts as not understood. None is written.
 mod text {
+    use rust_decimal::Decimal;
     use serde::de::Error;
     use serde::{Deserialize, Deserializer, Serializer};
     use weir_crds::Money;
 
+    fn most() -> Money {
+        Decimal::from(1_000_000_000_000_u64).into()
+    }
+
     pub fn serialize<S: Serializer>(money: &Money, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&money.amount().normalize())
+        serializer.collect_str(&money.amount().min(most().amount()).normalize())
     }
 
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Money, D::Error> {
         let text = String::deserialize(deserializer)?;
-        text.parse().map_err(D::Error::custom)
+        let money: Money = text.parse().map_err(D::Error::custom)?;
+        match money <= most() {
+            true => Ok(money),
+            false => Err(D::Error::custom("there is no such amount of money")),
+        }
     }
 }

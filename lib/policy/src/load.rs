@@ -224,6 +224,25 @@ mod tests {
     }
 
     #[test]
+    fn a_report_of_an_amount_that_no_budget_has_is_not_understood() {
+        let with = |spent: &str| {
+            let purse = serde_json::json!({
+                "granted": "1", "returned": spent, "spent": spent, "reserved": "0",
+                "per_minute": "0", "call": "0.1", "waiting": "0",
+            });
+            let router = serde_json::json!({
+                "deployments": {}, "policies": {}, "run": "9f3c",
+                "purses": { "support": { "Day": purse } },
+            });
+            let load = serde_json::json!({ "version": 1, "router": router });
+            serde_json::from_value::<Load>(load)
+        };
+        assert!(with("999999999999").is_ok());
+        let error = with("79228162514264337593543950335").unwrap_err();
+        assert!(error.to_string().contains("no such amount"), "{error}");
+    }
+
+    #[test]
     fn a_report_of_a_newer_writer_is_still_read() {
         let load: Load = serde_json::from_str(
             r#"{"version":1,"shape":"new","worker":{"running":1,"waiting":0,"max_sequences":1,"heat":9}}"#,

@@ -15,8 +15,20 @@ use weir_policy::table::Table;
 use super::observe::Observed;
 use crate::condition::Verdict;
 
-/// What is granted now, given what routers report. It counts once it is written.
-pub fn next(observed: &Observed, table: &Table, now: Timestamp) -> Book {
+/// A ConfigMap holds a mebibyte, and some of it is not data.
+const MOST_BYTES: usize = 1_000_000;
+
+/// Grants what routers need, as they report. Nothing where that could not be written: it counts once it is.
+pub fn deal(observed: &mut Observed, table: &Table, now: Timestamp) {
+    let next = next(observed, table, now);
+    let bytes = next.bytes();
+    observed.is_out_of_room = bytes > MOST_BYTES && bytes > observed.budgets.bytes();
+    if !observed.is_out_of_room {
+        observed.budgets = next;
+    }
+}
+
+fn next(observed: &Observed, table: &Table, now: Timestamp) -> Book {
     let named = observed.policies.iter().map(ResourceExt::name_any);
     let known: BTreeSet<String> = named.chain(observed.unreadable.clone()).collect();
     let routers = observed.spenders.iter();
@@ -41,6 +53,15 @@ pub fn verdict(observed: &Observed, table: &Table, policy: &str) -> Option<Verdi
         );
         return Some((false, reasons::BUDGET_EXHAUSTED, message));
     }
+    if observed.is_out_of_room {
+        let message = format!(
+            "nothing more is granted: what is granted to {} routers out of the budgets of {} policies is more than \
+             the ConfigMap weir-budgets can hold; have fewer of them in a namespace",
+            observed.spenders.len(),
+            observed.budgets.policies.len(),
+        );
+        return Some((false, reasons::BUDGET_EXHAUSTED, message));
+    }
     let exhausted: Vec<String> = budgets
         .iter()
         .filter_map(|budget| exhausted(observed, policy, budget))
@@ -55,7 +76,8 @@ pub fn verdict(observed: &Observed, table: &Table, policy: &str) -> Option<Verdi
     Some((true, reasons::WITHIN_LIMIT, message))
 }
 
-/// Why nothing more is spent of the budget: neither the leader nor any router has enough for a call.
+/// Why nothing more is spent of the budget: neither the leader nor any router has enough for a call, nor may
+/// calls in flight give so much back.
 fn exhausted(observed: &Observed, policy: &str, budget: &Budget) -> Option<String> {
     let ledger = observed.budgets.policies.get(policy)?.get(&budget.period)?;
     let remaining = budget.limit.less(ledger.committed());
@@ -64,7 +86,7 @@ fn exhausted(observed: &Observed, policy: &str, budget: &Budget) -> Option<Strin
     let of_period = |purse: &&PurseLoad| purse.begins == Some(ledger.begins);
     let mut holders = purses.iter().filter(|purse| of_period(purse));
     let is_short = |have: Money| have.is_zero() || call.is_some_and(|call| have < call);
-    if !is_short(remaining) || !holders.all(|purse| is_short(purse.left())) {
+    if !is_short(remaining) || !holders.all(|purse| is_short(purse.unspent())) {
         return None;
     }
     let instead = match budget.on_exhausted {

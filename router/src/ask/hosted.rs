@@ -20,18 +20,14 @@ impl Ask {
         uncounted
     }
 
-    /// Where messages hold sound, or name some that was answered before.
+    /// Where the conversation holds sound, or names some that was answered before.
     fn sounds(&self) -> Vec<String> {
-        let messages = self.body.get("messages").and_then(Value::as_array);
         let mut sounds = Vec::new();
-        for (at, message) in messages.into_iter().flatten().enumerate() {
-            if message.get("audio").is_some_and(|audio| !audio.is_null()) {
-                sounds.push(format!("messages[{at}].audio"));
+        for list in ["messages", "input"] {
+            let items = self.body.get(list).and_then(Value::as_array);
+            for (at, item) in items.into_iter().flatten().enumerate() {
+                sounds_of(item, &format!("{list}[{at}]"), &mut sounds);
             }
-            let parts = message.get("content").and_then(Value::as_array);
-            let parts = parts.into_iter().flatten().enumerate();
-            let sound = parts.filter(|(_, part)| part["type"] == "input_audio");
-            sounds.extend(sound.map(|(part, _)| format!("messages[{at}].content[{part}]")));
         }
         sounds
     }
@@ -46,6 +42,26 @@ impl Ask {
         });
         hosted.map(|(index, _)| format!("tools[{index}]")).collect()
     }
+}
+
+/// Those of one message, or of another item of a conversation, that lies at `place`.
+fn sounds_of(item: &Value, place: &str, sounds: &mut Vec<String>) {
+    if is_sound(item) {
+        sounds.push(place.to_owned());
+    }
+    if item.get("audio").is_some_and(|audio| !audio.is_null()) {
+        sounds.push(format!("{place}.audio"));
+    }
+    for member in ["content", "output"] {
+        let parts = item.get(member).and_then(Value::as_array);
+        let parts = parts.into_iter().flatten().enumerate();
+        let sound = parts.filter(|(_, part)| is_sound(part));
+        sounds.extend(sound.map(|(part, _)| format!("{place}.{member}[{part}]")));
+    }
+}
+
+fn is_sound(part: &Value) -> bool {
+    part["type"] == "input_audio"
 }
 
 fn is_run_by_clients(wire: Wire, kind: &str) -> bool {
@@ -73,7 +89,7 @@ mod tests {
     fn beyond(wire: Wire, mut body: Value, (price, budget): (&str, Value)) -> Beyond {
         body["model"] = "m".into();
         match wire {
-            _ if body.get("messages").is_some() => {}
+            _ if body.get("messages").is_some() || body.get("input").is_some() => {}
             Wire::Responses => body["input"] = "hi".into(),
             _ => body["messages"] = json!([{ "role": "user", "content": "hi" }]),
         }
@@ -126,6 +142,10 @@ mod tests {
             { "role": "assistant", "audio": { "id": "audio_1" } },
             { "role": "user", "content": "Again." },
         ]);
+        let heard = json!([{ "role": "user", "content": [
+            { "type": "input_text", "text": "What is said?" },
+            { "type": "input_audio", "input_audio": { "data": "AAAA", "format": "wav" } },
+        ] }]);
         let loud = json!({ "modalities": ["text", "audio"], "audio": { "voice": "alloy" } });
         for (wire, body, expected) in [
             (
@@ -145,6 +165,11 @@ mod tests {
                 Wire::Chat,
                 json!({ "messages": said }),
                 vec!["messages[0].audio"],
+            ),
+            (
+                Wire::Responses,
+                json!({ "input": heard }),
+                vec!["input[0].content[1]"],
             ),
         ] {
             let required = |within| beyond(wire, body.clone(), within).required;

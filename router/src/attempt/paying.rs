@@ -2,15 +2,16 @@
 //! not so much.
 
 use tokio::time::Instant;
-use weir_crds::OnExhausted;
+use weir_crds::{Money, OnExhausted};
 use weir_policy::budget::period::word;
 use weir_policy::tier::{Endpoint, Tier};
+use weir_policy::validate::Settings;
 
 use super::dropped::Dropped;
 use super::{Ended, Pursuit};
 use crate::ask::Ask;
-use crate::limits::length_field;
-use crate::money::{Aside, Short, most_of};
+use crate::limits::{length_field, prompt_field};
+use crate::money::{Aside, Short, most_of, most_of_prompt};
 use crate::refusal::{Failure, Refusal};
 
 impl Pursuit<'_> {
@@ -49,7 +50,8 @@ impl Pursuit<'_> {
             let policy = self.decision.state().policy.clone();
             self.shared.metrics.short(&policy, *short);
             if short.on_exhausted == OnExhausted::Local {
-                self.frugality.short.get_or_insert(*short);
+                let bound = || (tier.clone(), *short);
+                self.frugality.short.get_or_insert_with(bound);
             }
         }
         failure
@@ -57,13 +59,15 @@ impl Pursuit<'_> {
 
     /// No tier was asked: why there was none.
     pub(super) fn without_any(&self) -> Refusal {
-        let short = self.frugality.short;
-        short.map_or(Refusal::Defect, |short| exhausted(self.ask, short))
+        let short = self.frugality.short.as_ref();
+        short.map_or(Refusal::Defect, |(tier, short)| {
+            exhausted(self.ask, self.settings, (tier, *short))
+        })
     }
 
     /// No tier has answered, and there was no money for the last of them: does what the policy says.
-    pub(super) async fn without_money(&mut self, short: Short, dropped: Dropped) {
-        let refusal = exhausted(self.ask, short);
+    pub(super) async fn without_money(&mut self, (tier, short): (&str, Short), dropped: Dropped) {
+        let refusal = exhausted(self.ask, self.settings, (tier, short));
         if short.on_exhausted == OnExhausted::Reject {
             return self.fail(refusal).await;
         }
@@ -85,16 +89,39 @@ impl Pursuit<'_> {
     }
 }
 
-/// Where the client itself asks for an answer that no budget has enough for, it is told so: to come again does
-/// not help it.
-pub(crate) fn exhausted(ask: &Ask, short: Short) -> Refusal {
-    let period = short.period;
-    if !short.is_hopeless || ask.max_tokens.is_none() {
-        return Refusal::BudgetExhausted { period };
+/// Who asks for more than all of a budget is told of it: to come again does not help it. Who may come again is
+/// told so, too: what calls in flight have put aside is not spent.
+pub(crate) fn exhausted(ask: &Ask, settings: &Settings, (tier, short): (&str, Short)) -> Refusal {
+    let mut tiers = settings.tiers.iter();
+    let endpoint = tiers.find(|of| of.name() == tier).and_then(Tier::endpoint);
+    if let Some(refusal) = endpoint.and_then(|endpoint| hopeless(ask, endpoint, settings)) {
+        return refusal;
     }
+    let period = short.period;
+    match short.may_be_freed {
+        true => Refusal::BudgetInHand { period },
+        false => Refusal::BudgetExhausted { period },
+    }
+}
+
+/// Nothing where one of the policy's periods may have enough for the ask, or the policy has nothing to spend at
+/// all.
+fn hopeless(ask: &Ask, endpoint: &Endpoint, settings: &Settings) -> Option<Refusal> {
+    let beyond = |amount: Money| {
+        let mut budgets = settings.budgets.iter();
+        let budget = budgets.find(|of| amount > of.limit && !of.limit.is_zero())?;
+        Some(word(budget.period))
+    };
+    if let Some(period) = beyond(most_of_prompt(ask, endpoint)) {
+        let message = format!(
+            "may cost more than all of the policy's budget for a {period}, whatever is answered: send a shorter one"
+        );
+        return Some(Refusal::field(prompt_field(ask), message));
+    }
+    ask.max_tokens?;
+    let period = beyond(most_of(ask, endpoint))?;
     let message = format!(
-        "allows an answer that may cost more than all of the policy's budget for a {}: ask for a shorter one",
-        word(period)
+        "allows an answer that may cost more than all of the policy's budget for a {period}: ask for a shorter one"
     );
-    Refusal::field(length_field(ask), message)
+    Some(Refusal::field(length_field(ask), message))
 }

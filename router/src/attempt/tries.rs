@@ -254,6 +254,7 @@ impl Pursuit<'_> {
         let lease = pool.pick(&addresses, &self.trail.tried, wanted);
         let lease = lease.ok_or_else(|| Failure::NoReplica {
             deployment: deployment.to_owned(),
+            retry_after: None,
         })?;
         let of = replicas
             .iter()
@@ -288,9 +289,10 @@ impl Pursuit<'_> {
         match waited {
             Waited::Released => Ok(()),
             // Somebody may have come this moment.
-            Waited::Enough if self.shared.view.borrow().has_replica(deployment) => Ok(()),
-            Waited::Enough => Err(Failure::NoReplica {
+            Waited::Enough { .. } if self.shared.view.borrow().has_replica(deployment) => Ok(()),
+            Waited::Enough { since } => Err(Failure::NoReplica {
                 deployment: deployment.to_owned(),
+                retry_after: Some(until_started(cold_start, since)),
             }),
             Waited::Full { since } => Err(Failure::Overloaded {
                 tier: tier.name().to_owned(),

@@ -44,15 +44,10 @@ impl Estimate {
         }
         let Self { prompt, output } = self;
         if prompt > most {
-            let field = match ask.wire {
-                Wire::Chat | Wire::Messages => "messages",
-                Wire::Completions => "prompt",
-                Wire::Responses | Wire::Embeddings => "input",
-            };
             let message = format!(
                 "is about {prompt} tokens long, and no more than {most} tokens a minute are allowed here"
             );
-            return Err(Refusal::field(field, message));
+            return Err(Refusal::field(prompt_field(ask), message));
         }
         let field = length_field(ask);
         let left = most - prompt;
@@ -61,6 +56,15 @@ impl Estimate {
              that are allowed here: {left} are left for all answers"
         );
         Err(Refusal::field(field, message))
+    }
+}
+
+/// Where its prompt is.
+pub(crate) fn prompt_field(ask: &Ask) -> &'static str {
+    match ask.wire {
+        Wire::Chat | Wire::Messages => "messages",
+        Wire::Completions => "prompt",
+        Wire::Responses | Wire::Embeddings => "input",
     }
 }
 

@@ -61,15 +61,13 @@ pub(crate) struct Short {
     pub left: Money,
     /// The next slice may have enough.
     pub may_come: bool,
-    /// The call may cost more than the whole limit: no period will ever have enough.
-    pub is_hopeless: bool,
+    /// Calls in flight hold so much that may be free once they are over.
+    pub may_be_freed: bool,
 }
 
 impl Purse {
     pub fn new(settings: &Settings) -> Self {
-        let ordinary = settings.tiers.iter().filter_map(Tier::endpoint);
-        let ordinary = ordinary.map(|endpoint| most(endpoint, Call::ordinary()));
-        let ordinary = ordinary.max().unwrap_or_default();
+        let ordinary = ordinary(settings);
         let accounts = settings.budgets.iter();
         Self {
             accounts: accounts
@@ -87,14 +85,19 @@ impl Purse {
     pub fn follow(&mut self, settings: &Settings) {
         let mut known = std::mem::take(&mut self.accounts);
         known.append(&mut self.dormant);
-        for account in Self::new(settings).accounts {
-            let period = account.budget.period;
-            let place = known.iter().position(|known| known.budget.period == period);
-            let before = place.map(|place| known.swap_remove(place));
-            let mut followed = before.unwrap_or_else(|| account.clone());
-            followed.budget = account.budget;
-            self.accounts.push(followed);
+        let ordinary = ordinary(settings);
+        for budget in &settings.budgets {
+            let place = known
+                .iter()
+                .position(|known| known.budget.period == budget.period);
+            let mut account = match place {
+                Some(place) => known.swap_remove(place),
+                None => Account::new(*budget, ordinary),
+            };
+            account.follow(*budget, ordinary);
+            self.accounts.push(account);
         }
+        known.iter_mut().for_each(Account::rest);
         self.dormant = known;
         self.is_served = true;
     }
@@ -122,7 +125,7 @@ impl Purse {
             on_exhausted: account.budget.on_exhausted,
             left: Money::default(),
             may_come: false,
-            is_hopeless: false,
+            may_be_freed: false,
         })
     }
 
@@ -131,7 +134,7 @@ impl Purse {
         let account = self
             .accounts
             .iter()
-            .find(|account| !amount.is_zero() && account.left(now) < amount)?;
+            .find(|account| !amount.is_zero() && account.left_for(amount, now) < amount)?;
         let at = Instant::now();
         let hears = self.silence.is_over(amount, at);
         let frees = self.stillness.is_over(amount, at);
@@ -145,7 +148,7 @@ impl Purse {
             on_exhausted: account.budget.on_exhausted,
             left: account.left(now),
             may_come,
-            is_hopeless: self.is_hopeless(amount),
+            may_be_freed: self.may_be_freed(amount, now),
         })
     }
 
@@ -158,15 +161,22 @@ impl Purse {
         self.stillness.begin(amount, at);
     }
 
-    fn is_hopeless(&self, amount: Money) -> bool {
+    fn may_be_freed(&self, amount: Money, now: Moment) -> bool {
         let mut all = self.accounts.iter();
-        all.any(|account| amount > account.budget.limit)
+        all.all(|account| account.may_be_freed(amount, now))
     }
 
     fn may_be_granted(&self, amount: Money, now: Moment) -> bool {
         let mut all = self.accounts.iter();
         all.all(|account| account.may_be_granted(amount, now))
     }
+}
+
+/// The most that a call may cost of which nothing is known.
+fn ordinary(settings: &Settings) -> Money {
+    let endpoints = settings.tiers.iter().filter_map(Tier::endpoint);
+    let most = endpoints.map(|endpoint| most(endpoint, Call::ordinary()));
+    most.max().unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -14,13 +14,18 @@ use super::*;
 const RUN: &str = "9f3c";
 
 pub(super) fn settings(budget: Value) -> Settings {
+    priced(budget, "15")
+}
+
+/// Where so many dollars are paid for a million tokens of answers.
+fn priced(budget: Value, output: &str) -> Settings {
     let spec = json!({
         "models": ["m"],
         "tiers": [
             { "name": "small", "deployment": { "name": "triage" } },
             { "name": "big", "endpoint": {
                 "provider": "OpenAI", "model": "big",
-                "price": { "inputPerMillion": "3", "outputPerMillion": "15" },
+                "price": { "inputPerMillion": "3", "outputPerMillion": output },
             } },
         ],
         "budget": budget,
@@ -205,6 +210,51 @@ async fn what_was_spent_stays_spent_when_the_policy_changes() {
         purse.follow(&both());
     }
     assert_eq!(left(&purses), ["0.1", "2.6"]);
+}
+
+#[tokio::test]
+async fn a_policy_whose_price_changes_has_another_usual_call() {
+    let budget = || json!([{ "period": "Month", "limit": "10" }]);
+    let (cheap, purses) = (settings(budget()), purses());
+    assert!(purses.short("support", &cheap, money("1")).is_some());
+    let call = || purses.report()["support"][&Period::Month].call;
+    // Two thousand tokens of a prompt, and 4,096 of an answer.
+    assert_eq!(call(), money("0.07344"));
+    let dear = priced(budget(), "150");
+    purses
+        .state()
+        .policies
+        .get_mut("support")
+        .unwrap()
+        .follow(&dear);
+    assert_eq!(call(), money("0.6264"));
+}
+
+#[tokio::test]
+async fn a_budget_that_is_taken_out_while_a_call_waits_is_not_asked_for_it_when_it_is_back() {
+    let settings = both();
+    let purses = Purses::new(RUN.into(), Duration::from_secs(60));
+    let changed = async {
+        purses.0.need.notified().await;
+        let mut state = purses.state();
+        let purse = state.policies.get_mut("support").unwrap();
+        purse.follow(&self::settings(json!([])));
+        drop(state);
+        purses.hear(&granted(&[(Period::Hour, "0.1", "0")], &settings));
+    };
+    let (reserved, ()) = tokio::join!(reserve(&purses, &settings, "0.05"), changed);
+    assert!(reserved.is_ok(), "there is no budget any more");
+    purses
+        .state()
+        .policies
+        .get_mut("support")
+        .unwrap()
+        .follow(&settings);
+    let report = purses.report()["support"].clone();
+    assert!(
+        report.values().all(|load| load.waiting.is_zero()),
+        "{report:?}"
+    );
 }
 
 #[tokio::test]

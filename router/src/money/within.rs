@@ -50,29 +50,35 @@ pub(crate) fn within(
     if let (true, Some(local)) = (within.plan.is_empty(), &within.local) {
         decision.instead(local.name());
     }
-    settled(within, spare, ask)
+    settled(within, spare, (ask, settings))
 }
 
 /// Who is asked: where there is no money for anybody, the local tier; where that is not there either, nobody but
 /// those to spare.
-fn settled(within: Within, spare: &Plan, ask: &Ask) -> Result<(Plan, Frugality), Refusal> {
+fn settled(
+    within: Within,
+    spare: &Plan,
+    (ask, settings): (&Ask, &Settings),
+) -> Result<(Plan, Frugality), Refusal> {
     let Within {
         plan,
         passed_over,
         local,
     } = within;
-    let short = passed_over.first().map(|(_, short)| *short);
-    let frugality = |local| Frugality { short, local };
+    let short = passed_over.into_iter().next();
     match (short, local) {
-        (Some(short), None) if plan.is_empty() && spare.is_empty() => Err(exhausted(ask, short)),
-        (Some(_), Some(local)) if plan.is_empty() => {
+        (Some((tier, short)), None) if plan.is_empty() && spare.is_empty() => {
+            Err(exhausted(ask, settings, (&tier, short)))
+        }
+        (short @ Some(_), Some(local)) if plan.is_empty() => {
             let egress = match plan {
                 Plan::Private(_) => Egress::Denied,
                 Plan::Open(_) => Egress::Allowed,
             };
-            Ok((Plan::over([local], egress), frugality(None)))
+            let frugality = Frugality { short, local: None };
+            Ok((Plan::over([local], egress), frugality))
         }
-        (_, local) => Ok((plan, frugality(local))),
+        (short, local) => Ok((plan, Frugality { short, local })),
     }
 }
 

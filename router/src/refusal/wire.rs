@@ -133,6 +133,7 @@ impl Refusal {
             | Refusal::TooManyOfOne { .. }
             | Refusal::Limited { .. }
             | Refusal::BodiesTooLarge { .. }
+            | Refusal::BudgetInHand { .. }
             | Refusal::AnswersTooLarge { .. } => Some("rate_limit_exceeded"),
             Refusal::BudgetExhausted { .. } => Some(INSUFFICIENT_QUOTA),
             Refusal::NoTierFor { .. } => Some("unsupported_parameter"),
@@ -190,6 +191,20 @@ mod tests {
             (refusal.retry_after_seconds(), refusal.retry_after_millis()),
             (Some(1), Some(2))
         );
+    }
+
+    #[test]
+    fn a_budget_that_calls_in_flight_hold_is_overload_and_worth_another_try() {
+        let period = weir_crds::Period::Hour;
+        let refusal = Refusal::BudgetInHand { period };
+        assert_eq!(refusal.status_on(Family::OpenAI).as_u16(), 429);
+        assert_eq!(refusal.status_on(Family::Anthropic).as_u16(), 529);
+        let body = refusal.body_on(Family::OpenAI);
+        assert_eq!(body["error"]["code"], "rate_limit_exceeded");
+        let body = refusal.body_on(Family::Anthropic);
+        assert_eq!(body["error"]["type"], "overloaded_error");
+        assert!(refusal.should_retry(false));
+        assert_eq!(refusal.retry_after_seconds(), Some(5));
     }
 
     #[test]

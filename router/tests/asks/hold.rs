@@ -167,6 +167,9 @@ async fn an_ask_waits_no_longer_than_the_deployment_says() {
     let rig = rig(json!({ "wait": "100ms" })).await;
     let response = timeout(SOON, rig.ask(alone())).await.unwrap();
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    // What is left of the seventeen seconds and a half that a start takes.
+    let millis: u64 = header(&response, "retry-after-ms").parse().unwrap();
+    assert!((10_000..=17_400).contains(&millis), "{millis}");
     assert_eq!(json_of(response).await["error"]["code"], "no_replica");
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::Router;
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use weir_crds::Money;
@@ -78,6 +78,44 @@ async fn who_asks_for_more_than_any_budget_has_is_told_which_field_says_so() {
         assert_eq!(error["param"], field, "{error}");
     }
     assert!(rig.sent_to_frontier().await.is_empty());
+}
+
+#[tokio::test]
+async fn who_sends_a_prompt_that_no_budget_has_enough_for_is_not_told_to_shorten_the_answer() {
+    let rig = rig(of("0.0001"), patient).await;
+    for body in [json!({}), json!({ "max_tokens": 9_000_000 })] {
+        let response = rig.ask(body).await;
+        assert_eq!(response.status(), StatusCode::BAD_REQUEST);
+        let error = json_of(response).await["error"].clone();
+        assert_eq!(error["param"], "messages", "{error}");
+    }
+    assert!(rig.sent_to_frontier().await.is_empty());
+}
+
+fn of(limit: &str) -> Value {
+    json!({ "budget": [{ "period": "Month", "limit": limit, "onExhausted": "Reject" }] })
+}
+
+#[tokio::test]
+async fn what_calls_in_flight_hold_is_not_spent_and_who_finds_nothing_else_may_come_again() {
+    let rig = rig(within("Reject"), impatient).await;
+    let call_cost = {
+        let load = rig.load().await;
+        money(&purse(&load)["call"])
+    };
+    grant(&rig, call_cost, Money::default()).await;
+    rig.frontier_fault("drip=2ms").await;
+    let ask = json!({ "max_tokens": 3000 });
+    let stream = json!({ "max_tokens": 3000, "stream": true });
+    let stream = rig.ask(stream).await;
+    assert_eq!(header(&stream, "x-weir-tier"), "frontier");
+    let response = rig.ask(ask).await;
+    assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(header(&response, "x-should-retry"), "true");
+    assert_eq!(header(&response, "retry-after"), "5");
+    let error = json_of(response).await["error"].clone();
+    assert_eq!(error["code"], "rate_limit_exceeded", "{error}");
+    assert!(streamed(stream).await.is_done);
 }
 
 #[tokio::test]

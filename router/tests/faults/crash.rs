@@ -15,12 +15,6 @@ use crate::stage::endpoint;
 
 const LIMIT: &str = "0.15";
 
-/// Refused for want of money.
-fn is_poor(came: &Came) -> bool {
-    let told = [(429, "insufficient_quota"), (402, "billing_error")];
-    matches!(came, Came::Refused { status, code, .. } if told.contains(&(*status, code)))
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_router_that_is_killed_cuts_what_it_wrote_and_what_it_had_is_not_spent_again() {
     let cluster = Cluster::start(|frontier| {
@@ -43,7 +37,7 @@ async fn a_router_that_is_killed_cuts_what_it_wrote_and_what_it_had_is_not_spent
         };
         let (answers, ()) = tokio::join!(traffic.run(0..150), killed);
         // Cut, and not ended: an SDK raises an error that says so.
-        let is_right = |came: &Came| came.is_whole() || *came == Came::Cut || is_poor(came);
+        let is_right = |came: &Came| came.is_whole() || *came == Came::Cut || came.is_poor();
         answers.check(is_right, seed());
         let whole = answers.count(Came::is_whole);
         assert!(whole > 0, "some were whole before");
@@ -64,7 +58,7 @@ async fn a_router_that_is_killed_cuts_what_it_wrote_and_what_it_had_is_not_spent
                 assert!(cluster.ledger().await.committed() <= limit);
                 let first = first.fetch_add(100, Ordering::SeqCst);
                 let answers = traffic.run(first..first + 100).await;
-                answers.check(|came| came.is_whole() || is_poor(came), seed());
+                answers.check(|came| came.is_whole() || came.is_poor(), seed());
                 answers.count(Came::is_whole) == 0
             })
             .await;

@@ -89,6 +89,17 @@ impl Came {
         }
     }
 
+    /// Refused for want of money: it is spent, or put aside for calls in flight.
+    pub fn is_poor(&self) -> bool {
+        const TOLD: [(u16, &str); 4] = [
+            (429, "insufficient_quota"),
+            (402, "billing_error"),
+            (429, "rate_limit_exceeded"),
+            (529, "overloaded_error"),
+        ];
+        matches!(self, Came::Refused { status, code, .. } if TOLD.contains(&(*status, code)))
+    }
+
     pub fn is_by(&self, name: &str) -> bool {
         matches!(self, Came::Whole { tier, .. } if tier == name)
     }

@@ -8,7 +8,7 @@ use rust_decimal::Decimal;
 use rust_decimal::prelude::FromPrimitive;
 use weir_crds::Money;
 
-use super::deal::{CALLS, SHARE, cover, part};
+use super::deal::{CALLS, SHARE, cover, kept, part};
 use super::ledger::Ledger;
 use super::{Budget, Moment, PurseLoad};
 
@@ -41,8 +41,20 @@ struct Heard {
     ends: Timestamp,
     /// What the leader had left to grant.
     remaining: Money,
-    /// The most that one router may have in hand of it.
+    /// How many share it.
+    routers: usize,
+    /// The most that one router may have in hand of it, were nothing spent by those that are there.
     part: Money,
+}
+
+impl Heard {
+    /// The same of a router that has so much in hand and has spent so much. It does not know what the others have
+    /// spent: as much as it has, it supposes, but no more than all that is granted.
+    fn part(&self, (in_hand, spent): (Money, Money)) -> Money {
+        let unspent = self.remaining + in_hand;
+        let least = part(unspent, self.routers);
+        self.part.less(spent).max(least).min(self.part).min(unspent)
+    }
 }
 
 /// A slice, and what became of it.
@@ -54,6 +66,8 @@ struct Purse {
     returned: Money,
     spent: Money,
     reserved: Money,
+    /// The part of it that calls have which are dearer than usual.
+    dear_reserved: Money,
 }
 
 /// Money that is put aside for one call. Made by [`Account::reserve`], and ended by [`Account::settle`].
@@ -62,14 +76,17 @@ pub struct Reserved {
     /// Of the period whose slice it is out of; nothing where the call costs nothing.
     pub begins: Option<Timestamp>,
     pub amount: Money,
+    /// The call is dearer than usual.
+    is_dear: bool,
 }
 
 impl Purse {
     fn left(&self) -> Money {
-        self.granted
-            .less(self.returned)
-            .less(self.spent)
-            .less(self.reserved)
+        self.in_hand().less(self.reserved)
+    }
+
+    fn in_hand(&self) -> Money {
+        self.granted.less(self.returned).less(self.spent)
     }
 }
 
@@ -89,6 +106,19 @@ impl Account {
         }
     }
 
+    /// Follows a budget and a policy that may have changed. What was spent stays spent.
+    pub fn follow(&mut self, budget: Budget, ordinary: Money) {
+        self.budget = budget;
+        self.ordinary = ordinary;
+    }
+
+    /// The budget was taken out: what waits for it waits for nothing. Should the budget come back, what was
+    /// spent of it is known.
+    pub fn rest(&mut self) {
+        self.waiting = Money::default();
+        self.dear.clear();
+    }
+
     /// Takes over what the leader granted to `run`. An older ledger changes nothing.
     pub fn hear(&mut self, ledger: &Ledger, run: &str) {
         if self.heard.is_some_and(|heard| ledger.ends < heard.ends) {
@@ -98,6 +128,7 @@ impl Account {
         self.heard = Some(Heard {
             ends: ledger.ends,
             remaining: limit.less(ledger.committed()),
+            routers: ledger.slices.len(),
             part: part(limit.less(ledger.spent), ledger.slices.len()),
         });
         let Some(slice) = ledger.slices.get(run).filter(|of| !of.granted.is_zero()) else {
@@ -121,14 +152,43 @@ impl Account {
 
     /// What may be reserved now.
     pub fn left(&self, now: Moment) -> Money {
-        let purse = self.purse.as_ref().filter(|purse| now.time < purse.ends);
-        purse.map(Purse::left).unwrap_or_default()
+        self.purse(now).map(Purse::left).unwrap_or_default()
+    }
+
+    /// What of that a call may have that costs so much.
+    pub fn left_for(&self, amount: Money, now: Moment) -> Money {
+        let left = self.left(now);
+        match self.most_dear(now) {
+            Some(most) if !self.is_usual(amount) => {
+                let dear = self.purse(now).map(|purse| purse.dear_reserved);
+                left.min(most.less(dear.unwrap_or_default()))
+            }
+            _ => left,
+        }
+    }
+
+    /// What calls that are dearer than usual may have together while there are usual ones beside them: these
+    /// keep what the leader keeps for them, or a dear call would take with it what was granted to them.
+    fn most_dear(&self, now: Moment) -> Option<Money> {
+        self.call.height(now.up)?;
+        let heard = self.heard.filter(|heard| now.time < heard.ends)?;
+        let purse = self.purse(now).map(|purse| (purse.in_hand(), purse.spent));
+        let part = heard.part(purse.unwrap_or_default());
+        let needs = PurseLoad {
+            // The leader may not have heard of all of these.
+            waiting: Money::default(),
+            ..self.needs(now)
+        };
+        Some(part.less(kept(&needs, part)))
     }
 
     /// Whether it has a slice of a period that goes on.
     pub fn has_slice(&self, now: Moment) -> bool {
-        let purse = self.purse.as_ref();
-        purse.is_some_and(|purse| now.time < purse.ends)
+        self.purse(now).is_some()
+    }
+
+    fn purse(&self, now: Moment) -> Option<&Purse> {
+        self.purse.as_ref().filter(|purse| now.time < purse.ends)
     }
 
     /// Whether so much may be there once the leader has been heard again.
@@ -138,8 +198,12 @@ impl Account {
             Some(heard) => (heard.remaining, heard.part),
             None => (self.budget.limit, self.budget.limit),
         };
-        let is_within = self.is_usual(amount) || amount <= part;
-        !self.is_closed && is_within && amount <= remaining + self.left(now)
+        let most = remaining + self.left(now);
+        let most = match self.is_usual(amount) {
+            true => most,
+            false => part.min(most).less(kept(&self.needs(now), part)),
+        };
+        !self.is_closed && amount <= most
     }
 
     /// Whether slices are for calls that cost so much at most: what a call costs of which nothing is known,
@@ -152,25 +216,35 @@ impl Account {
 
     /// Whether so much may be there once calls in flight are settled.
     pub fn may_be_freed(&self, amount: Money, now: Moment) -> bool {
-        let purse = self.purse.as_ref().filter(|purse| now.time < purse.ends);
-        let reserved = purse.map(|purse| purse.reserved).unwrap_or_default();
-        !self.is_closed && amount <= self.left(now) + reserved
+        let reserved = self.purse(now).map(|purse| purse.reserved);
+        let mut most = self.left(now) + reserved.unwrap_or_default();
+        if !self.is_usual(amount) {
+            most = self.most_dear(now).map_or(most, |dear| dear.min(most));
+        }
+        !self.is_closed && amount <= most
     }
 
     /// Puts `amount` aside for a call; nothing where there is not so much.
     pub fn reserve(&mut self, amount: Money, now: Moment) -> Option<Reserved> {
+        let is_dear = !self.is_usual(amount);
+        let of = |begins| Reserved {
+            begins,
+            amount,
+            is_dear,
+        };
         if amount.is_zero() {
-            let begins = None;
-            return Some(Reserved { begins, amount });
+            return Some(of(None));
         }
-        if self.is_closed || amount > self.left(now) {
+        if self.is_closed || amount > self.left_for(amount, now) {
             return None;
         }
         self.see(amount, now);
         let purse = self.purse.as_mut()?;
         purse.reserved = purse.reserved + amount;
-        let begins = Some(purse.begins);
-        Some(Reserved { begins, amount })
+        if is_dear {
+            purse.dear_reserved = purse.dear_reserved + amount;
+        }
+        Some(of(Some(purse.begins)))
     }
 
     /// The call is over and cost so much. It counts in the period in which it began.
@@ -180,6 +254,9 @@ impl Account {
         let purse = purse.filter(|purse| reserved.begins == Some(purse.begins));
         if let Some(purse) = purse {
             purse.reserved = purse.reserved.less(reserved.amount);
+            if reserved.is_dear {
+                purse.dear_reserved = purse.dear_reserved.less(reserved.amount);
+            }
             purse.spent = purse.spent + cost;
         }
     }
@@ -227,14 +304,10 @@ impl Account {
     /// What the leader is told. What is not needed is given back first: twice of what is to be at hand,
     /// or all of it once the account is closed.
     pub fn report(&mut self, now: Moment) -> PurseLoad {
-        let mut load = PurseLoad::default();
-        if !self.is_closed {
-            load.per_minute = self.rate.per_minute(now.up);
-            load.call = self.call.height(now.up).unwrap_or(self.ordinary);
-            load.waiting = self.waiting;
-            load.dear = self.dear.iter().min().copied().unwrap_or_default();
-            load.dear_waiting = self.dear.iter().copied().sum();
-        }
+        let mut load = match self.is_closed {
+            true => PurseLoad::default(),
+            false => self.needs(now),
+        };
         let needed = cover(&load) + load.dear_waiting;
         // A slice whose period is over is of no use to anybody.
         let purse = self.purse.as_mut().filter(|purse| now.time < purse.ends);
@@ -250,6 +323,18 @@ impl Account {
             load.reserved = purse.reserved;
         }
         load
+    }
+
+    /// What is to be at hand, and for what.
+    fn needs(&self, now: Moment) -> PurseLoad {
+        PurseLoad {
+            per_minute: self.rate.per_minute(now.up),
+            call: self.call.height(now.up).unwrap_or(self.ordinary),
+            waiting: self.waiting,
+            dear: self.dear.iter().min().copied().unwrap_or_default(),
+            dear_waiting: self.dear.iter().copied().sum(),
+            ..PurseLoad::default()
+        }
     }
 }
 

@@ -7,7 +7,8 @@
 //! A call that is dearer than usual ones is granted what it needs, which is handed back after it: nothing
 //! more follows from it. And no router has more in hand than its part of what is not spent, as many parts
 //! as there are routers, but for one usual call. So whatever the clients of one ask for, the parts of the
-//! others are there.
+//! others are there; and dear calls leave of a part what its usual calls need ([`kept`]), so that neither do
+//! the other clients of the same router go without.
 
 use std::collections::BTreeSet;
 
@@ -26,6 +27,7 @@ pub const MINUTES: u32 = 5;
 pub const CALLS: u32 = 4;
 /// The largest part of what remains that is granted at a time.
 pub const SHARE: Decimal = Decimal::from_parts(2, 0, 0, false, 2);
+const HALF: Decimal = Decimal::from_parts(5, 0, 0, false, 1);
 /// Amounts are dealt in millionths of a dollar.
 const PLACES: u32 = 6;
 
@@ -82,6 +84,7 @@ pub fn deal(
     for (run, purse, left) in needs {
         let remaining = limit.less(next.committed());
         let most = parts.room(&next, run, purse).min(remaining);
+        let most = most.less(kept(purse, parts.0));
         if purse.dear.less(left) <= most {
             next.grant(run, purse.dear_waiting.less(left).min(most));
         }
@@ -102,7 +105,7 @@ impl Parts {
 impl Ledger {
     /// Strikes out the slices of runs that are over. A pod that has not said which run it is may be
     /// any that it was.
-    fn retire(&mut self, routers: &[Router]) {
+    pub(super) fn retire(&mut self, routers: &[Router]) {
         let runs: BTreeSet<&str> = routers.iter().filter_map(|of| of.run.as_deref()).collect();
         let silent = routers.iter().filter(|router| router.run.is_none());
         let silent: BTreeSet<&str> = silent.map(|router| router.pod.as_str()).collect();
@@ -179,6 +182,12 @@ pub fn part(unspent: Money, routers: usize) -> Money {
 pub fn cover(purse: &PurseLoad) -> Money {
     let calls = purse.call.times(CALLS.into());
     purse.per_minute.times(MINUTES.into()) + calls + purse.waiting
+}
+
+/// What of a router's part dear calls leave for usual ones: what is to be at hand for these, but no more than
+/// half of the part, or where usual calls spend much no dear one would ever be made.
+pub fn kept(purse: &PurseLoad, part: Money) -> Money {
+    cover(purse).min(part.times(HALF))
 }
 
 /// How much more a router gets that has `left`, of what remains: nothing while it has half of what it is
@@ -358,6 +367,49 @@ mod tests {
             },
         )];
         assert!(dealt(None, "1", &more).committed() <= money("1"));
+    }
+
+    #[test]
+    fn dear_calls_leave_of_a_part_what_usual_ones_need() {
+        let dear = |amount, first: Option<&Ledger>| {
+            let purse = PurseLoad {
+                dear: money(amount),
+                dear_waiting: money(amount),
+                ..first.map_or_else(fresh, |first| holder(first, "a", "0"))
+            };
+            dealt(first, "10", &[router("a", purse)])
+        };
+        // Two percent are for usual calls, of which four are kept.
+        let first = dear("0", None);
+        assert_eq!(granted(&dear("9.6", Some(&first)), "a"), "9.6");
+        assert_eq!(granted(&dear("9.7", Some(&first)), "a"), "0.2");
+    }
+
+    #[test]
+    fn absurd_amounts_grant_nothing_and_end_nothing() {
+        let most = Money::from(Decimal::MAX);
+        let first = dealt(None, "100", &[router("a", fresh()), router("b", fresh())]);
+        let absurd = PurseLoad {
+            granted: most,
+            returned: most,
+            spent: most,
+            reserved: most,
+            per_minute: most,
+            call: most,
+            waiting: most,
+            dear: most,
+            dear_waiting: most,
+            ..holder(&first, "b", "0")
+        };
+        let routers = [router("a", holder(&first, "a", "0.3")), router("b", absurd)];
+        let mut ledger = first;
+        for _ in 0..3 {
+            ledger = dealt(Some(&ledger), "100", &routers);
+        }
+        assert_eq!(ledger.slices.len(), 2);
+        ledger.spent = most;
+        let gone = dealt(Some(&ledger), "100", &[]);
+        assert_eq!(gone.committed(), most);
     }
 
     #[test]

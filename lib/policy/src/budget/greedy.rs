@@ -1,5 +1,6 @@
 //! A client asks one router for answers that may cost anything: the others are granted what they need all
-//! the same, and its router has what usual calls need as soon as it is over.
+//! the same, the other clients of its router have what usual calls need, and all of that router is free again
+//! as soon as it is over.
 
 use std::time::Duration;
 
@@ -20,15 +21,30 @@ const PATIENCE: u64 = 5;
 const CALL: u32 = 10;
 const COST: u32 = 1;
 
+/// Seconds until it is known how fast honest clients spend.
+const WARM: u64 = 120;
+
 /// What the greedy client asks for: an answer that may cost so much, in cents, and takes so many seconds.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Wish {
     cents: u32,
     seconds: u64,
 }
 
 fn wish() -> impl Strategy<Value = Wish> {
-    (1..20_000_u32, 1..120_u64).prop_map(|(cents, seconds)| Wish { cents, seconds })
+    (1..20_000_u32, 4..120_u64).prop_map(|(cents, seconds)| Wish { cents, seconds })
+}
+
+/// One of those that are dearer than usual here: four usual calls are two percent of the limit.
+fn dear_wish() -> impl Strategy<Value = Wish> {
+    (51..20_000_u32, 1..120_u64).prop_map(|(cents, seconds)| Wish { cents, seconds })
+}
+
+fn honest() -> Wish {
+    Wish {
+        cents: CALL,
+        seconds: 3,
+    }
 }
 
 fn cents(cents: u32) -> Money {
@@ -83,23 +99,31 @@ impl Play {
     /// A second goes by, in which run 0 is asked for `wish` and every other one for an honest call. Gives
     /// how many honest calls have waited in vain.
     fn second(&mut self, wish: &Wish) -> usize {
+        self.go_on(|of| vec![if of == 0 { wish.clone() } else { honest() }])
+    }
+
+    /// The same, but run 0 is asked for an honest call as well.
+    fn second_beside(&mut self, wish: &Wish) -> usize {
+        self.go_on(|of| match of {
+            0 => vec![wish.clone(), honest()],
+            _ => vec![honest()],
+        })
+    }
+
+    fn go_on(&mut self, asked: impl Fn(usize) -> Vec<Wish>) -> usize {
         self.second += 1;
         let now = self.now();
-        let honest = Wish {
-            cents: CALL,
-            seconds: 3,
-        };
         for (of, run) in self.runs.iter_mut().enumerate() {
-            let wish = if of == 0 { wish } else { &honest };
-            run.account.wait(cents(wish.cents), now);
-            run.waiting.push((self.second + PATIENCE, wish.clone()));
+            for wish in asked(of) {
+                run.account.wait(cents(wish.cents), now);
+                run.waiting.push((self.second + PATIENCE, wish));
+            }
         }
         if self.second.is_multiple_of(ROUND) {
             self.round();
         }
         let vain = self.runs.iter_mut().map(|run| run.go_on(now));
-        let vain: Vec<usize> = vain.collect();
-        vain.iter().skip(1).sum()
+        vain.sum()
     }
 
     fn round(&mut self) {
@@ -112,6 +136,7 @@ impl Play {
         let routers: Vec<Router> = routers.collect();
         let limit = (Period::Day, self.limit);
         let next = deal(self.ledger.as_ref(), limit, &routers, now.time);
+        assert!(next.committed() <= self.limit, "{next:?}");
         for run in &mut self.runs {
             run.account.hear(&next, &run.name);
         }
@@ -128,7 +153,8 @@ impl Play {
 }
 
 impl Run {
-    /// Ends the calls that are over, and begins those that there is money for.
+    /// Ends the calls that are over, and begins those that there is money for. Gives how many honest ones have
+    /// waited in vain.
     fn go_on(&mut self, now: Moment) -> usize {
         let second = now.up.as_secs();
         for (ends, reserved) in std::mem::take(&mut self.calls) {
@@ -145,7 +171,7 @@ impl Run {
                 self.calls.push((second + wish.seconds, reserved));
             } else if until <= second {
                 self.account.wait_over(amount);
-                in_vain += 1;
+                in_vain += usize::from(wish == honest());
             } else {
                 self.waiting.push((until, wish));
             }
@@ -166,6 +192,24 @@ proptest! {
             prop_assert_eq!(play.second(wish), 0, "after {} seconds", play.second);
             let greedy = play.greedy();
             prop_assert!(greedy <= most, "{greedy} after {} seconds", play.second);
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn whatever_one_client_asks_of_a_router_its_other_clients_are_served(
+        routers in 1..6_usize,
+        wishes in proptest::collection::vec(dear_wish(), 1..240),
+    ) {
+        let mut play = Play::of(routers);
+        // How fast they spend is known.
+        for _ in 0..WARM {
+            play.second(&honest());
+        }
+        for wish in &wishes {
+            let in_vain = play.second_beside(wish);
+            prop_assert_eq!(in_vain, 0, "after {} seconds", play.second);
         }
     }
 }
@@ -193,10 +237,10 @@ fn what_a_dear_call_was_granted_is_handed_back_after_it() {
 }
 
 #[test]
-fn a_lone_router_may_have_all_that_is_left_in_hand_for_one_call() {
+fn a_lone_router_may_have_all_but_what_usual_calls_need_in_hand_for_one_call() {
     let mut play = Play::of(1);
     play.second(&Wish {
-        cents: 10_000,
+        cents: 10_000 - 4 * CALL,
         seconds: 10,
     });
     play.round();

@@ -82,6 +82,14 @@ impl Book {
         book
     }
 
+    /// What it takes once it is written.
+    pub fn bytes(&self) -> usize {
+        let entries = self.write().into_iter();
+        entries
+            .map(|(policy, json)| policy.len() + json.len())
+            .sum()
+    }
+
     pub fn write(&self) -> BTreeMap<String, String> {
         let written = self.policies.iter().filter_map(|(policy, ledgers)| {
             let json = serde_json::to_string(ledgers).ok()?;
@@ -94,6 +102,7 @@ impl Book {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn a_book_that_was_written_is_read_and_what_cannot_be_read_stays_as_it_is() {
@@ -117,5 +126,39 @@ mod tests {
         );
         assert_eq!(entries["support"], expected);
         assert_eq!(Book::read(&entries), book);
+    }
+
+    #[test]
+    fn an_amount_that_no_budget_has_makes_its_entry_unreadable_and_no_other() {
+        let entry = |amount: &str| {
+            let slice = json!({ "pod": "a", "granted": amount, "returned": "0" });
+            let ledger = json!({
+                "begins": "1970-01-01T00:00:00Z", "ends": "1970-01-02T00:00:00Z",
+                "spent": amount, "slices": { "9f3c": slice },
+            });
+            json!({ "Day": ledger }).to_string()
+        };
+        let absurd = entry("79228162514264337593543950335");
+        let entries = [
+            ("absurd".to_owned(), absurd.clone()),
+            ("much".to_owned(), entry("999999999999")),
+        ];
+        let book = Book::read(&entries.into());
+        assert_eq!(book.unreadable, [("absurd".to_owned(), absurd)].into());
+        let much = &book.policies["much"][&Period::Day];
+        assert_eq!(much.committed().to_string(), "1999999999998");
+    }
+
+    #[test]
+    fn what_is_written_can_be_read_however_much_it_is() {
+        let mut ledger = Ledger::new(Span::holding(Period::Day, Timestamp::UNIX_EPOCH));
+        ledger.spent = rust_decimal::Decimal::MAX.into();
+        let book = Book {
+            policies: [("support".into(), [(Period::Day, ledger)].into())].into(),
+            ..Book::default()
+        };
+        let read = Book::read(&book.write());
+        let limit = "999999999999".parse().unwrap();
+        assert!(read.policies["support"][&Period::Day].committed() > limit);
     }
 }

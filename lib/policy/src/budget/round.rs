@@ -24,7 +24,8 @@ const MOST_GONE: usize = 256;
 
 /// The book that follows `book` at `now`. Every budget of the policies that `table` serves is dealt. What
 /// was granted of others is kept to the end of its period: a budget that is taken out and put back is no
-/// fresh one, nor is that of a policy that is deleted and made again. What cannot be read is kept as long as
+/// fresh one, nor is that of a policy that is deleted and made again; of routers that are gone only the sum of
+/// what they had is kept there, too. What cannot be read is kept as long as
 /// its policy is among `known`.
 pub fn round(
     book: &Book,
@@ -53,6 +54,11 @@ pub fn round(
         let served = table.policy(policy);
         let budgets = served.map_or(&[][..], |policy| &policy.settings.budgets);
         forget(ledgers, budgets, now);
+        for (period, ledger) in ledgers {
+            let seen = |of: &Reported<'_>| seen(*of, policy, *period);
+            let routers: Vec<Router> = routers.iter().map(seen).collect();
+            ledger.retire(&routers);
+        }
     }
     next.policies.retain(|_, ledgers| !ledgers.is_empty());
     forget_gone(&mut next, known);
@@ -166,6 +172,26 @@ mod tests {
             after(&later, json!([]), "2026-11-23T00:00:00Z"),
             Book::default()
         );
+    }
+
+    #[test]
+    fn of_routers_that_are_gone_the_ledger_of_a_deleted_policy_keeps_one_sum() {
+        let mut book = after(&Book::default(), both(), NOON);
+        let known = BTreeSet::new();
+        let deleted = |book: &Book, routers: &[Reported<'_>]| {
+            let now = NOON.parse().unwrap();
+            round(book, (&Table::default(), &known), routers, now)
+        };
+        let silent = Reported {
+            pod: "a",
+            load: None,
+        };
+        assert_eq!(deleted(&book, &[silent]), book, "it may still spend");
+        let committed = book.policies["support"][&Period::Day].committed();
+        book = deleted(&book, &[]);
+        let ledger = &book.policies["support"][&Period::Day];
+        assert!(ledger.slices.is_empty(), "{ledger:?}");
+        assert_eq!(ledger.committed(), committed);
     }
 
     #[test]

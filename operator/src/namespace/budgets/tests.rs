@@ -54,7 +54,7 @@ fn load(run: &str, purse: &Value) -> RouterLoad {
 /// As a pass does it: deals, and looks at what came of that.
 fn pass(observed: &mut Observed) -> (Verdict, SpendStatus) {
     let table = compile(&observed.policies, [], &Default::default());
-    observed.budgets = next(observed, &table, NOON.parse().unwrap());
+    deal(observed, &table, NOON.parse().unwrap());
     let verdict = verdict(observed, &table, "support").unwrap();
     (verdict, spend(observed, "support").unwrap())
 }
@@ -90,6 +90,36 @@ fn a_budget_is_exhausted_when_nobody_has_enough_for_a_call() {
     assert_eq!(spend.frontier, "0.95");
     let mut enough = observed("1.2", &[("a", spent("0"))]);
     assert!(pass(&mut enough).0.0);
+}
+
+#[test]
+fn what_calls_in_flight_may_give_back_is_not_spent() {
+    let last = |reserved: &str| {
+        json!({
+            "begins": "2026-11-01T00:00:00Z", "granted": "1", "spent": "0.2", "reserved": reserved,
+        })
+    };
+    let mut held = observed("1", &[("a", last("0.8"))]);
+    let ((holds, _, message), _) = pass(&mut held);
+    assert!(holds, "{message}");
+}
+
+#[test]
+fn what_could_not_be_written_is_not_granted_and_the_condition_says_why() {
+    let mut observed = observed("500", &[("a", json!({}))]);
+    observed.unreadable = ["odd".to_owned()].into();
+    observed.budgets.unreadable = [("odd".into(), "x".repeat(MOST_BYTES))].into();
+    let before = observed.budgets.clone();
+    let table = compile(&observed.policies, [], &Default::default());
+    deal(&mut observed, &table, NOON.parse().unwrap());
+    assert_eq!(observed.budgets, before);
+    let (holds, reason, message) = verdict(&observed, &table, "support").unwrap();
+    assert_eq!((holds, reason), (false, reasons::BUDGET_EXHAUSTED));
+    assert!(message.contains("weir-budgets can hold"), "{message}");
+    // There is room again.
+    observed.unreadable.clear();
+    assert!(pass(&mut observed).0.0);
+    assert!(!observed.is_out_of_room);
 }
 
 #[test]

@@ -33,8 +33,10 @@ fn a_tier_is_passed_over_where_there_is_no_money_for_it_nor_will_be() {
     // Ten thousand tokens at 15 dollars a million, and a short prompt.
     assert_eq!(left("Local", "0.16", "0"), both);
     assert_eq!(left("Local", "0.15", "0"), small);
+    // What usual calls need stays for them, or half of what is left.
+    assert_eq!(left("Local", "0", "0.3"), small);
     assert_eq!(
-        left("Local", "0", "0.16"),
+        left("Local", "0", "0.32"),
         both,
         "it is waited for when it is needed"
     );
@@ -76,7 +78,7 @@ fn why_nobody_is_asked_is_known_also_where_a_tier_to_spare_is_asked_first() {
         let ask = ask(asked);
         let of = ("support", &settings);
         let within = bound(&purses, of, over(&settings.tiers[1..]), (&ask, is_pinned));
-        settled(within, spare, &ask)
+        settled(within, spare, (&ask, &settings))
     };
     let exhausted = Refusal::BudgetExhausted {
         period: Period::Day,
@@ -89,7 +91,7 @@ fn why_nobody_is_asked_is_known_also_where_a_tier_to_spare_is_asked_first() {
     );
     let (plan, frugality) = left(json!({}), &spare, true).unwrap();
     assert!(plan.is_empty());
-    assert_eq!(frugality.short.unwrap().period, Period::Day);
+    assert_eq!(frugality.short.unwrap().1.period, Period::Day);
     // Who is asked in the place of all needs nobody for the same place.
     let (plan, frugality) = left(json!({}), &spare, false).unwrap();
     assert_eq!(plan.steps()[0].name(), "small");

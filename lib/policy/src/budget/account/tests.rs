@@ -52,8 +52,9 @@ fn without_a_slice_nothing_is_reserved_but_what_costs_nothing() {
     let mut account = account("0");
     assert_eq!(account.reserve(money("0.01"), noon()), None);
     assert!(account.reserve(Money::default(), noon()).is_some());
-    assert!(account.may_be_granted(money("10"), noon()));
-    assert!(!account.may_be_granted(money("10.1"), noon()));
+    // All but what four usual calls need.
+    assert!(account.may_be_granted(money("9.6"), noon()));
+    assert!(!account.may_be_granted(money("9.7"), noon()));
 }
 
 #[test]
@@ -93,7 +94,7 @@ fn a_call_counts_in_the_period_in_which_it_began() {
         Money::default(),
         "its period is over"
     );
-    assert!(account.may_be_granted(money("10"), tomorrow));
+    assert!(account.may_be_granted(money("9.6"), tomorrow));
     account.hear(&ledger("2026-11-23", "2"), RUN);
     account.settle(call, money("1"), tomorrow);
     assert_eq!(account.left(tomorrow), money("2"));
@@ -188,6 +189,65 @@ fn a_call_dearer_than_the_part_of_a_router_is_not_waited_for() {
     let mut ledger = ledger("2026-11-22", "1");
     ledger.slices.insert("another run".into(), Slice::default());
     account.hear(&ledger, RUN);
-    assert!(account.may_be_granted(money("5"), noon()));
-    assert!(!account.may_be_granted(money("5.1"), noon()));
+    assert!(account.may_be_granted(money("4.6"), noon()));
+    assert!(!account.may_be_granted(money("4.7"), noon()));
+}
+
+#[test]
+fn dear_calls_take_nothing_from_usual_ones_that_are_beside_them() {
+    let mut account = account("9");
+    let usual = account.reserve(money("0.1"), noon()).unwrap();
+    account.settle(usual, Money::default(), noon());
+    let dear = account.reserve(money("8"), noon()).unwrap();
+    // A part of ten, and four usual calls.
+    assert_eq!(account.left_for(money("1"), noon()), money("1"));
+    let mut more = ledger("2026-11-22", "10");
+    account.hear(&more, RUN);
+    assert_eq!(account.left_for(money("2"), noon()), money("1.6"));
+    assert_eq!(account.reserve(money("2"), noon()), None);
+    assert!(account.may_be_freed(money("2"), noon()));
+    assert!(!account.may_be_freed(money("9.7"), noon()));
+    let second = account.reserve(money("1.6"), noon()).unwrap();
+    for _ in 0..4 {
+        assert!(account.reserve(money("0.1"), noon()).is_some());
+    }
+    account.settle(dear, Money::default(), noon());
+    account.settle(second, Money::default(), noon());
+    more.spent = money("9");
+    account.hear(&more, RUN);
+    assert_eq!(account.left_for(money("2"), noon()), money("0.6"));
+}
+
+#[test]
+fn a_budget_that_is_taken_out_while_calls_wait_waits_for_nothing_when_it_is_back() {
+    let mut account = account("1");
+    account.wait(money("0.1"), noon());
+    account.wait(money("3"), noon());
+    account.rest();
+    let load = account.report(noon());
+    assert_eq!((load.waiting, load.dear_waiting), Default::default());
+}
+
+#[test]
+fn what_a_call_costs_of_which_nothing_is_known_follows_the_policy() {
+    let mut account = account("1");
+    account.follow(account.budget, money("0.3"));
+    assert_eq!(account.report(noon()).call, money("0.3"));
+    account.wait(money("0.3"), noon());
+    assert!(account.report(noon()).dear.is_zero(), "it is usual now");
+}
+
+#[test]
+fn an_absurd_ledger_grants_nothing_more_than_can_be_counted() {
+    let mut account = account("1");
+    let mut absurd = ledger("2026-11-22", "0");
+    absurd.spent = Decimal::MAX.into();
+    let slice = Slice {
+        granted: Decimal::MAX.into(),
+        ..Slice::default()
+    };
+    absurd.slices.insert("another run".into(), slice);
+    account.hear(&absurd, RUN);
+    assert_eq!(account.left(noon()), money("1"));
+    assert!(!account.may_be_granted(money("1.1"), noon()));
 }
