@@ -17,7 +17,7 @@ use crate::queue::Queue;
 /// How long the first replica of a deployment takes that never had one.
 const UNTOLD_START: Duration = Duration::from_secs(10);
 /// One that is a little late may be there any moment.
-const OVERDUE: Duration = Duration::from_secs(1);
+pub(crate) const OVERDUE: Duration = Duration::from_secs(1);
 /// One that is late by minutes may never come; but somebody may just have mended what kept it.
 const LONGEST_OVERDUE: Duration = Duration::from_secs(60);
 

@@ -28,12 +28,12 @@ const POLICIES: [(&str, &str, &str); 6] = [
     (
         "broke",
         "",
-        "budget: [{ period: Month, limit: '0.000001', onExhausted: Reject }], ",
+        "budget: [{ period: Month, limit: '0', onExhausted: Reject }], ",
     ),
     (
         "thrifty",
         "{ name: small, deployment: { name: triage } }, ",
-        "budget: [{ period: Month, limit: '0.000001' }], \
+        "budget: [{ period: Month, limit: '0' }], \
          rules: [{ name: all, when: {}, then: { start: one } }], ",
     ),
 ];

@@ -21,7 +21,7 @@ use crate::credentials::Credentials;
 use crate::decision::Whom;
 use crate::dial::Reach;
 use crate::endpoints::Pass;
-use crate::hold::{Waited, until_started};
+use crate::hold::{OVERDUE, Waited, until_started};
 use crate::load::Doing;
 use crate::refusal::Failure;
 use crate::replicas::{Lease, Wanted};
@@ -294,9 +294,13 @@ impl Pursuit<'_> {
                 deployment: deployment.to_owned(),
                 retry_after: Some(until_started(cold_start, since)),
             }),
+            // Places come free while replicas work; else not before one has started.
             Waited::Full { since } => Err(Failure::Overloaded {
                 tier: tier.name().to_owned(),
-                retry_after: Some(until_started(cold_start, since)),
+                retry_after: Some(match self.shared.view.borrow().has_replica(deployment) {
+                    true => OVERDUE,
+                    false => until_started(cold_start, since),
+                }),
             }),
         }
     }

@@ -200,9 +200,9 @@ impl Voice for Chat {
     fn piece(&mut self, piece: Piece) -> String {
         let mut text = self.first(piece.choice);
         let choice = piece.choice;
+        self.forget();
         let (delta, logprobs) = match piece.native {
             Some(mut native) => {
-                self.forget();
                 let mut said = native["choices"][0].take();
                 self.learn(native);
                 if let Some(delta) = said["delta"].as_object_mut() {

@@ -220,13 +220,19 @@ async fn what_stands_beside_the_choices_is_said_in_its_chunk_and_not_in_every_la
         };
         events.try_send(Event::Piece(piece)).unwrap();
     }
+    // As most come, whose event says nothing else.
+    let plain = Piece {
+        text: "b".into(),
+        ..Piece::default()
+    };
+    events.try_send(Event::Piece(plain)).unwrap();
     events.try_send(Event::End(end(Stop::Turn, None))).unwrap();
     let text = body(encoder().stream(None, received)).await;
     assert_eq!(text.matches("citations").count(), 1, "{text}");
     assert_eq!(text.matches("x_groq").count(), 1, "{text}");
     assert_eq!(
         text.matches("\"system_fingerprint\":\"fp\"").count(),
-        3,
+        4,
         "{text}"
     );
 }

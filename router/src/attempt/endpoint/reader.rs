@@ -114,7 +114,7 @@ impl Reader {
         }
         if let (Voice::Chunks(reader), None) = (&mut self.voice, &self.witness)
             && let Some(plain) = plain::read(data)
-            && let Some(taken) = reader.take_plain(plain)
+            && let Some(taken) = reader.take_plain(plain, self.is_native)
         {
             return taken;
         }
@@ -224,6 +224,33 @@ mod tests {
             json!({ "model": "assistant", "messages": [{ "role": "user", "content": "hi" }] });
         let ask = decode(Wire::Chat, body.to_string().as_bytes()).unwrap();
         Reader::new(Wire::Chat, &test_endpoint(Provider::OpenAI), &ask, true)
+    }
+
+    #[test]
+    fn what_holds_for_the_whole_answer_reaches_a_client_of_the_same_wire_once_and_when_it_changes()
+    {
+        let event = |text: &str, fingerprint: &str| {
+            let choice = json!({ "index": 0, "delta": { "role": "assistant", "content": text } });
+            json!({ "choices": [choice], "system_fingerprint": fingerprint, "obfuscation": "x" })
+        };
+        let mut reader = reader();
+        let mut told = |text, fingerprint| {
+            let data = event(text, fingerprint).to_string();
+            match reader.take(data.as_bytes()) {
+                Ok(Taken::Pieces(pieces)) => pieces[0].native.is_some(),
+                _ => panic!("it is a chunk"),
+            }
+        };
+        // The first says nothing yet, and nobody is shown it.
+        let chunks = [
+            ("", "a"),
+            ("one", "a"),
+            ("two", "a"),
+            ("three", "b"),
+            ("four", "b"),
+        ];
+        let told = chunks.map(|(text, fingerprint)| told(text, fingerprint));
+        assert_eq!(told, [false, true, false, true, false]);
     }
 
     #[test]

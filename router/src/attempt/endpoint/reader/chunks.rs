@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::chat::Calls;
-use super::plain::Plain;
+use super::plain::{Plain, Steady};
 use super::{Taken, Unreadable, failed, tokens};
 use crate::answer::{Piece, Stop, Usage};
 use crate::attempt::Finish;
@@ -14,6 +14,8 @@ pub(super) struct Reader {
     calls: Vec<Calls>,
     usage: Usage,
     read: Read,
+    /// As the client was told last.
+    steady: Steady<'static>,
 }
 
 /// What one choice of a chunk says, after the calls that it has begun, and whether a client of the same
@@ -111,12 +113,21 @@ impl Reader {
             calls: (0..choices).map(|_| Calls::default()).collect(),
             usage: Usage::default(),
             read,
+            steady: Steady::default(),
         }
     }
 
-    /// Takes a chunk of nothing but text; nothing where it is not of this answer.
-    pub fn take_plain(&mut self, plain: Plain<'_>) -> Option<Result<Taken, Unreadable>> {
+    /// Takes a chunk of nothing but text; nothing where it is not of this answer, or says something new to a client
+    /// of the same wire.
+    pub fn take_plain(
+        &mut self,
+        plain: Plain<'_>,
+        is_native: bool,
+    ) -> Option<Result<Taken, Unreadable>> {
         self.calls.get(plain.choice as usize)?;
+        if is_native && plain.steady != self.steady {
+            return None;
+        }
         if let Some(word) = plain.stop {
             match stop(&word) {
                 Ok(stop) => self.stops.set(plain.choice, stop),
@@ -135,6 +146,7 @@ impl Reader {
         if let Some(usage) = usage(&event) {
             self.usage = usage;
         }
+        let steady = Steady::of(&event);
         check_unknown(&mut event)?;
         let Some(Value::Array(choices)) = event.get_mut("choices").map(Value::take) else {
             return Ok(Taken::Pieces(Vec::new()));
@@ -162,6 +174,7 @@ impl Reader {
                 let mut shown = native.take().unwrap_or_else(|| json!({}));
                 shown["choices"] = Value::Array(vec![choice]);
                 piece.native = Some(shown);
+                self.steady.clone_from(&steady);
             }
             pieces.push(piece);
         }

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde_json::Value;
 
 /// What such a chunk says.
 pub(super) struct Plain<'a> {
@@ -12,6 +13,28 @@ pub(super) struct Plain<'a> {
     pub text: Cow<'a, str>,
     /// Why the choice ends with it.
     pub stop: Option<Cow<'a, str>>,
+    pub steady: Steady<'a>,
+}
+
+/// What OpenAI says in every chunk of the whole answer, by which model it is and how it is served.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Steady<'a> {
+    pub service_tier: Option<Cow<'a, str>>,
+    pub system_fingerprint: Option<Cow<'a, str>>,
+}
+
+impl Steady<'_> {
+    /// Of an event that was read with all care.
+    pub fn of(event: &Value) -> Steady<'static> {
+        let word = |member: &str| {
+            let word = event.get(member)?.as_str()?;
+            Some(Cow::Owned(word.to_owned()))
+        };
+        Steady {
+            service_tier: word("service_tier"),
+            system_fingerprint: word("system_fingerprint"),
+        }
+    }
 }
 
 /// Every member is named, so that whatever else a server says is read with all care.
@@ -26,6 +49,12 @@ struct Chunk<'a> {
     #[serde(borrow)]
     choices: [Choice<'a>; 1],
     usage: Option<()>,
+    /// Noise that hides how long its tokens are.
+    obfuscation: Option<IgnoredAny>,
+    #[serde(borrow)]
+    service_tier: Option<Text<'a>>,
+    #[serde(borrow)]
+    system_fingerprint: Option<Text<'a>>,
 }
 
 #[derive(Deserialize)]
@@ -65,6 +94,10 @@ pub(super) fn read(data: &[u8]) -> Option<Plain<'_>> {
             .content
             .map_or(Cow::Borrowed(""), |text| text.0),
         stop: choice.finish_reason.map(|word| word.0),
+        steady: Steady {
+            service_tier: chunk.service_tier.map(|word| word.0),
+            system_fingerprint: chunk.system_fingerprint.map(|word| word.0),
+        },
     })
 }
 
@@ -91,7 +124,7 @@ mod tests {
         for chunk in [
             r#"{"choices":[],"usage":{"prompt_tokens":1}}"#,
             r#"{"choices":[{"index":0,"delta":{"content":"a"}}],"usage":{"prompt_tokens":1}}"#,
-            r#"{"choices":[{"index":0,"delta":{"content":"a"}}],"service_tier":"default"}"#,
+            r#"{"choices":[{"index":0,"delta":{"content":"a"}}],"citations":[]}"#,
             r#"{"choices":[{"index":0,"delta":{"content":"a"}}],"error":null}"#,
             r#"{"choices":[{"index":0,"delta":{"content":"a","tool_calls":[]}}]}"#,
             r#"{"choices":[{"index":0,"delta":{"content":"a"},"logprobs":{"content":[]}}]}"#,
