@@ -100,6 +100,13 @@ pub(crate) fn exhausted(ask: &Ask, settings: &Settings, (tier, short): (&str, Sh
     let period = short.period;
     match short.may_be_freed {
         true => Refusal::BudgetInHand { period },
+        false if short.is_beyond && ask.max_tokens.is_some() => {
+            let message = format!(
+                "allows an answer that may cost more than one call may have of the policy's budget for a {}: ask for a shorter one",
+                word(period)
+            );
+            Refusal::field(length_field(ask), message)
+        }
         false => Refusal::BudgetExhausted { period },
     }
 }

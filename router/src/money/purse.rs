@@ -63,6 +63,8 @@ pub(crate) struct Short {
     pub may_come: bool,
     /// Calls in flight hold so much that may be free once they are over.
     pub may_be_freed: bool,
+    /// A period that has just begun has no place for so dear a call either.
+    pub is_beyond: bool,
 }
 
 impl Purse {
@@ -126,6 +128,7 @@ impl Purse {
             left: Money::default(),
             may_come: false,
             may_be_freed: false,
+            is_beyond: false,
         })
     }
 
@@ -149,6 +152,7 @@ impl Purse {
             left: account.left(now),
             may_come,
             may_be_freed: self.may_be_freed(amount, now),
+            is_beyond: account.is_beyond(amount, now),
         })
     }
 

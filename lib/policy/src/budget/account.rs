@@ -224,6 +224,15 @@ impl Account {
         !self.is_closed && amount <= most
     }
 
+    /// Whether a call that costs so much has no place in a period that has just begun either: it is more than the
+    /// router's part, without what is kept for usual calls.
+    pub fn is_beyond(&self, amount: Money, now: Moment) -> bool {
+        let limit = self.budget.limit;
+        let part = part(limit, self.heard.map_or(1, |heard| heard.routers));
+        let most = part.less(kept(&self.needs(now), part));
+        !limit.is_zero() && !self.is_usual(amount) && amount > most
+    }
+
     /// Puts `amount` aside for a call; nothing where there is not so much.
     pub fn reserve(&mut self, amount: Money, now: Moment) -> Option<Reserved> {
         let is_dear = !self.is_usual(amount);

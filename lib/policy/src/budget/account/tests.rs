@@ -191,6 +191,12 @@ fn a_call_dearer_than_the_part_of_a_router_is_not_waited_for() {
     account.hear(&ledger, RUN);
     assert!(account.may_be_granted(money("4.6"), noon()));
     assert!(!account.may_be_granted(money("4.7"), noon()));
+    assert!(!account.is_beyond(money("4.6"), noon()));
+    assert!(account.is_beyond(money("4.7"), noon()));
+    // What was spent of this period does not say so.
+    ledger.spent = money("9");
+    account.hear(&ledger, RUN);
+    assert!(!account.is_beyond(money("4.6"), noon()));
 }
 
 #[test]
