@@ -69,7 +69,7 @@ async fn without_a_replica_the_deployment_is_named() {
     let rig = Rig::with(json!({}), &[]).await;
     let response = rig.ask(json!({ "model": "triage" })).await;
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
-    assert_eq!(header(&response, "retry-after"), "5");
+    assert_eq!(header(&response, "retry-after"), "10");
     assert_eq!(header(&response, "x-should-retry"), "true");
     let message = json_of(response).await["error"]["message"].clone();
     assert_eq!(
