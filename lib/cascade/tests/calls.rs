@@ -185,7 +185,7 @@ fn a_sure_call_behind_sure_words_goes_whatever_its_mark_was_like_and_however_man
         let mut attempt = strict();
         let said = say(&mut attempt, &vec![0.99; words]);
         assert_eq!(said, (words, Verdict::Wait));
-        // A mark and a name, of which no text shows anything.
+        // A mark of some tokens, of which no text shows anything.
         for probability in [0.01, 0.5, 0.3, 0.6, 0.4, 0.9] {
             attempt.observe(&token(probability));
             assert_eq!(attempt.checkpoint(), Verdict::Wait, "after {words} words");
