@@ -3,9 +3,9 @@
 
 Two mock endpoints stand behind it, one above the other; every quarter of a minute one of them is killed and started
 again, or stopped for some seconds. Clients ask for whole answers and for streams at random moments; others leave in the middle of an
-answer, send half a request, or do not read what they asked for. Printed are the router's memory (PSS), descriptors and
-threads each minute, and at the end, once everybody has gone, beside what they were at the start; and what
-became of the asks. It fails where descriptors do not come back to what they were, asks are still counted as running, or memory of
+answer, send half a request, or do not read what they asked for. Printed are the router's memory (PSS), descriptors,
+threads and tasks each minute, and at the end, once everybody has gone, beside what they were at the start; and what
+became of the asks. It fails where descriptors or tasks do not come back to what they were, asks are still counted as running, or memory of
 the last third of the time is a tenth above that of the third before.
 
     bench/run router-soak [--minutes 30]
@@ -78,10 +78,10 @@ class Mock:
         self.process.wait()
 
 
-def state(process):
-    """Megabytes, descriptors and threads."""
-    parts = Path(f"/proc/{process.pid}")
-    return proportional(process) / 1024, len(list((parts / "fd").iterdir())), len(list((parts / "task").iterdir()))
+def state(server):
+    """Megabytes, descriptors, threads and tasks."""
+    parts, tasks = Path(f"/proc/{server.process.pid}"), int(server.metrics()["weir_process_tasks"])
+    return proportional(server.process) / 1024, len(list((parts / "fd").iterdir())), len(list((parts / "task").iterdir())), tasks
 
 
 def chaos(mocks, is_over, draw):
@@ -133,7 +133,7 @@ def main():
             "warm_seconds": 0, "seed": seed,
         })
         ask(False, 10, 1)
-        before = state(server.process)
+        before = state(server)
         is_over, found, memory = threading.Event(), [], []
         rounds = max(1, round(args.minutes))
         def asking(stream):
@@ -144,20 +144,20 @@ def main():
         others += [threading.Thread(target=misbehave, args=(port, is_over, random.Random(number))) for number in range(8)]
         for thread in [*threads, *others]:
             thread.start()
-        print("| minute | memory | descriptors | threads |\n| --- | --- | --- | --- |")
+        print("| minute | memory | descriptors | threads | tasks |\n| --- | --- | --- | --- | --- |")
         began = time.monotonic()
         while any(thread.is_alive() for thread in threads):
             time.sleep(min(60, args.minutes * 6))
-            now = state(server.process)
+            now = state(server)
             memory.append(now[0])
-            print(f"| {(time.monotonic() - began) / 60:.1f} | {now[0]:.1f} MB | {now[1]} | {now[2]} |", flush=True)
+            print(f"| {(time.monotonic() - began) / 60:.1f} | {now[0]:.1f} MB | {now[1]} | {now[2]} | {now[3]} |", flush=True)
         is_over.set()
         for thread in others:
             thread.join()
         # Idle connections to endpoints are kept for 50 seconds, whatever was in hand has its own times.
         time.sleep(75)
-        after, metrics = state(server.process), server.metrics()
-        print(f"at the start {before[0]:.1f} MB, {before[1]} descriptors, {before[2]} threads; at the end {after[0]:.1f} MB, {after[1]}, {after[2]}")
+        after, metrics = state(server), server.metrics()
+        print(f"at the start {before[0]:.1f} MB, {before[1]} descriptors, {before[2]} threads, {before[3]} tasks; at the end {after[0]:.1f} MB, {after[1]}, {after[2]}, {after[3]}")
         whole, refused = sum(one["count"] for one in found), sum(one["refused"] for one in found)
         outcomes = {name: int(value) for name, value in metrics.items() if name.startswith("weir_router_asks_total")}
         print(f"{whole} answered with 200, {refused} refused; by the router: {outcomes}")
@@ -166,8 +166,8 @@ def main():
         grows = max(memory[-third:]) > 1.1 * max(memory[-2 * third : -third] or memory)
         for mock in mocks:
             mock.kill()
-        if after[1] > before[1] + 4 or any(running_now) or grows:
-            raise SystemExit(f"something is left: descriptors {before[1]} and {after[1]}, running {running_now}, memory {memory}")
+        if after[1] > before[1] + 4 or after[3] > before[3] + 4 or any(running_now) or grows:
+            raise SystemExit(f"something is left: descriptors {before[1]} and {after[1]}, tasks {before[3]} and {after[3]}, running {running_now}, memory {memory}")
 
 
 if __name__ == "__main__":

@@ -30,8 +30,8 @@ from servers import free_port
 BUSY, HALF = 0.7, 0.5
 # Of whole answers: milliseconds, times nginx's processor time, and that part of LiteLLM's.
 ADDED, BY_NGINX, OF_PEER = 0.4, 3, 50
-# A second.
-STREAMS = 30
+# A second; the second is what LiteLLM's proxy can serve.
+STREAMS, PEER_STREAMS = 30, 3
 # Of the generator's core; the other is the server's.
 CLIENTS, SERVER = 0, 1
 TEXT = "x" * 300
@@ -219,6 +219,14 @@ def tell(title, measured, count=1):
         print(f"| {one.server.name} | {p50:.3f} | {p99:.3f} | {p999:.3f} | {mine or '- | - | - | -'} | {one.median('clients') * 100:.0f} % |", flush=True)
 
 
+def tell_gaps(measured):
+    """What is between two parts of a stream: those of the endpoint are 10 ms apart."""
+    print("\n| server | between tokens: p50 ms | p99 | p99.9 |\n| --- | --- | --- | --- |")
+    for one in measured:
+        p50, p99, p999 = (one.median("gaps", share) / 1e3 for share in ("p50", "p99", "p999"))
+        print(f"| {one.server.name} | {p50:.3f} | {p99:.3f} | {p999:.3f} |", flush=True)
+
+
 def verdict(measured, peer=None):
     """Says of ours what is over a bar; whether anything is."""
     direct, nginx = measured[:2]
@@ -277,11 +285,18 @@ def main():
                 tell(f"{said}, {args.peer_rate:.0f} a second", [*measured, peer])
                 is_over |= verdict(measured, peer)
     if "streams" in only:
-        with everybody(bytes=320, events=64, every_ms=10) as (_, _, measured):
+        with everybody(bytes=320, events=64, every_ms=10) as (begin, _, measured):
             for one in measured:
                 one.round(True, STREAMS, 1, 1, 256)
             rounds(measured, True, STREAMS, args, 256)
             tell(f"streams of 64 events, {STREAMS} a second: CPU is of an event", measured, 64)
+            tell_gaps(measured)
+            if not args.without_peer:
+                peer = begin(Peer([("big", "OpenAI", measured[0].port)]))
+                peer.round(True, 1, 2, 1)
+                rounds([*measured, peer], True, PEER_STREAMS, args, 256)
+                tell(f"streams of 64 events, {PEER_STREAMS} a second: CPU is of an event", [*measured, peer], 64)
+                tell_gaps([*measured, peer])
     took, time_of_all = (now - then for now, then in zip(stolen(), began))
     print(f"\nmeanwhile the host took {took / time_of_all:.1%} of the machine's time")
     raise SystemExit(is_over)

@@ -2,8 +2,9 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use prometheus_client::encoding::text::encode;
-use prometheus_client::metrics::info::Info;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, text::encode};
+use prometheus_client::metrics::{MetricType, gauge::ConstGauge, info::Info};
 use prometheus_client::registry::Registry;
 
 /// What `/metrics` prints. Clones are the same registry.
@@ -26,6 +27,7 @@ impl Metrics {
             ),
         ]);
         registry.register("weir_build", "What is running", build);
+        registry.register_collector(Box::new(Running));
         Self {
             registry: Arc::new(Mutex::new(registry)),
             prefix: component.replace('-', "_"),
@@ -44,6 +46,26 @@ impl Metrics {
         let mut text = String::new();
         encode(&mut text, &registry).expect("writing to a string cannot fail");
         text
+    }
+}
+
+/// What the runtime has in hand, wherever it is asked for within one.
+#[derive(Debug)]
+struct Running;
+
+impl Collector for Running {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), std::fmt::Error> {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return Ok(());
+        };
+        let tasks = runtime.metrics().num_alive_tasks() as u64;
+        let family = encoder.encode_descriptor(
+            "weir_process_tasks",
+            "Tasks that have not ended",
+            None,
+            MetricType::Gauge,
+        )?;
+        ConstGauge::new(tasks).encode(family)
     }
 }
 
@@ -74,5 +96,21 @@ mod tests {
             line.contains(&format!("version=\"{}\"", crate::VERSION)),
             "{line}"
         );
+    }
+    #[tokio::test]
+    async fn tasks_that_have_not_ended_are_counted() {
+        let metrics = Metrics::new("weir-router");
+        let tasks = |text: String| -> u64 {
+            let mut lines = text.lines();
+            let found = lines.find_map(|line| line.strip_prefix("weir_process_tasks "));
+            found.unwrap().parse().unwrap()
+        };
+        let before = tasks(metrics.encode());
+        #[allow(clippy::disallowed_methods, reason = "it ends with the test's runtime")]
+        let task = tokio::spawn(std::future::pending::<()>());
+        assert_eq!(tasks(metrics.encode()), before + 1);
+        task.abort();
+        let _ = task.await;
+        assert_eq!(tasks(metrics.encode()), before);
     }
 }

@@ -28,6 +28,8 @@ pub struct Plan {
 struct Found {
     first: Vec<f64>,
     last: Vec<f64>,
+    /// Between two parts of a stream, as they came.
+    gaps: Vec<f64>,
     refused: usize,
     bytes: usize,
     /// The answers that ended while asks were counted, whenever they were asked for.
@@ -35,8 +37,8 @@ struct Found {
 }
 
 impl Plan {
-    /// Microseconds to the first byte and to the last of the answers by their shares, how many there were, and
-    /// what share of its time this process worked.
+    /// Microseconds to the first byte and to the last of the answers, and between their parts, by their shares;
+    /// how many there were, and what share of its time this process worked.
     pub async fn run(self) -> Value {
         let (moments, come) = unbounded_channel();
         let come = Rc::new(tokio::sync::Mutex::new(come));
@@ -84,6 +86,7 @@ impl Plan {
         let Found {
             first,
             last,
+            gaps,
             refused,
             bytes,
             within,
@@ -91,7 +94,7 @@ impl Plan {
         json!({
             "count": last.len(), "refused": refused, "bytes": bytes, "seconds": took, "busy": worked / took,
             "asking": self.seconds, "within": within,
-            "first": shares(first), "last": shares(last),
+            "first": shares(first), "last": shares(last), "gaps": shares(gaps),
         })
     }
 }
@@ -107,8 +110,12 @@ async fn client(
         let due = come.lock().await.recv().await;
         let Some(due) = due else { return };
         connection.send(&request).await;
-        let mut bytes = 0;
-        let times = connection.read(|part, _| bytes += part.len()).await;
+        let (mut bytes, mut came) = (0, Vec::new());
+        let look = |part: &[u8], now| {
+            bytes += part.len();
+            came.push(now);
+        };
+        let times = connection.read(look).await;
         let mut found = found.borrow_mut();
         found.refused += usize::from(due >= counted && times.status != 200);
         let is_within = (counted..until).contains(&times.last);
@@ -117,6 +124,8 @@ async fn client(
             found.first.push((times.first - due).as_secs_f64() * 1e6);
             found.last.push((times.last - due).as_secs_f64() * 1e6);
             found.bytes += bytes;
+            let gaps = came.windows(2).map(|two| two[1] - two[0]);
+            found.gaps.extend(gaps.map(|gap| gap.as_secs_f64() * 1e6));
         }
     }
 }

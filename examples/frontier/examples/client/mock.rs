@@ -57,6 +57,7 @@ impl Mock {
         let usage = json!({ "prompt_tokens": 20, "completion_tokens": self.events, "total_tokens": 20 + self.events });
         let whole = json!({
             "id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "big",
+            "service_tier": "default", "system_fingerprint": "fp_1",
             "choices": [{
                 "index": 0, "message": { "role": "assistant", "content": text },
                 "logprobs": null, "finish_reason": "stop",
@@ -73,7 +74,7 @@ impl Mock {
         let events = parts.map(|part| chunk(std::str::from_utf8(part).unwrap(), None).into_bytes());
         let last = json!({
             "id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "big",
-            "choices": [], "usage": usage,
+            "service_tier": "default", "system_fingerprint": "fp_1", "choices": [], "usage": usage,
         });
         let end = [
             chunk("", Some("stop")),
@@ -166,6 +167,7 @@ fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
 pub fn chunk(text: &str, finish: Option<&str>) -> String {
     let event = json!({
         "id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "big",
+        "service_tier": "default", "system_fingerprint": "fp_1",
         "choices": [{
             "index": 0, "delta": { "role": "assistant", "content": text },
             "logprobs": null, "finish_reason": finish,
