@@ -120,6 +120,27 @@ fn a_call_is_judged_by_its_values_whatever_the_mark_before_it_was_like() {
 }
 
 #[test]
+fn a_call_whose_name_was_a_guess_is_given_up_before_its_arguments_are_written() {
+    let named = |probability| {
+        let mut attempt = attempt(OFFERED);
+        attempt.observe(&token(0.01));
+        attempt.observe(&value(probability));
+        attempt.calls();
+        attempt
+    };
+    let guessed = named(0.1).checkpoint();
+    assert!(
+        matches!(guessed, Verdict::Abort(AbortReason::Hopeless { .. })),
+        "{guessed:?}"
+    );
+    let mut sure = named(0.97);
+    assert_eq!(sure.checkpoint(), Verdict::Wait);
+    sure.observe(&value(0.99));
+    let verdict = sure.finish(FinishReason::ToolCalls);
+    assert!(matches!(verdict, Verdict::Commit(_)), "{verdict:?}");
+}
+
+#[test]
 fn nothing_is_given_up_before_it_shows_that_it_is_no_call() {
     let config = Config {
         threshold: Some(0.9),

@@ -89,15 +89,25 @@ impl Came {
         }
     }
 
-    /// Refused for want of money: it is spent, or put aside for calls in flight.
+    /// Refused for want of money: it is spent, or put aside for calls in flight, which end soon.
     pub fn is_poor(&self) -> bool {
-        const TOLD: [(u16, &str); 4] = [
-            (429, "insufficient_quota"),
-            (402, "billing_error"),
-            (429, "rate_limit_exceeded"),
-            (529, "overloaded_error"),
+        const SPENT: Option<u64> = None;
+        const IN_HAND: Option<u64> = Some(5);
+        const TOLD: [(u16, &str, Option<u64>); 4] = [
+            (429, "insufficient_quota", SPENT),
+            (402, "billing_error", SPENT),
+            (429, "rate_limit_exceeded", IN_HAND),
+            (529, "overloaded_error", IN_HAND),
         ];
-        matches!(self, Came::Refused { status, code, .. } if TOLD.contains(&(*status, code)))
+        match self {
+            Came::Refused {
+                status,
+                code,
+                retry_after,
+                ..
+            } => TOLD.contains(&(*status, code, *retry_after)),
+            _ => false,
+        }
     }
 
     pub fn is_by(&self, name: &str) -> bool {
