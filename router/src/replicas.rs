@@ -6,6 +6,7 @@
 mod following;
 mod health;
 mod said;
+mod sharing;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -24,6 +25,8 @@ use following::Heard;
 use health::Health;
 pub(crate) use said::Kind;
 use said::Said;
+pub(crate) use sharing::Share;
+use sharing::Sharing;
 
 /// A pod of the same cluster answers at once or is gone.
 const CONNECT: Duration = Duration::from_secs(2);
@@ -45,7 +48,9 @@ struct Replica {
     channel: Channel,
     /// The same on every router.
     name: u64,
+    /// Answers that are being written for this router.
     running: u32,
+    sharing: Sharing,
     since: Instant,
     health: Health,
     said: Said,
@@ -59,6 +64,8 @@ pub(crate) struct Wanted<'a> {
     pub wish: Wish,
     /// What it must have beside its model.
     pub adapter: Option<&'a str>,
+    /// So many are written at once; 0 is one as well.
+    pub answers: u32,
 }
 
 /// One attempt at one replica; the replica counts as busy with it until this is dropped.
@@ -66,6 +73,8 @@ pub(crate) struct Lease {
     pub address: SocketAddr,
     pub channel: Channel,
     pub began: Instant,
+    /// What the attempt has of the replica's time.
+    pub share: Share,
     pool: Pool,
 }
 
@@ -101,18 +110,20 @@ impl Pool {
         let seen: Vec<Candidate> = known.iter().map(|(_, candidate)| *candidate).collect();
         let (address, _) = known[balance::choose(&seen, wanted.wish)?];
         drop(replicas);
-        self.lease(address)
+        self.lease(address, wanted.answers.max(1))
     }
 
     /// The replica at `address`, if there is one.
-    fn lease(&self, address: SocketAddr) -> Option<Lease> {
+    fn lease(&self, address: SocketAddr, answers: u32) -> Option<Lease> {
         let mut replicas = self.lock();
         let replica = replicas.get_mut(&address)?;
-        replica.running += 1;
+        replica.running = replica.running.saturating_add(answers);
+        replica.share_anew();
         Some(Lease {
             address,
             channel: replica.channel.clone(),
             began: Instant::now(),
+            share: replica.sharing.share(answers),
             pool: self.clone(),
         })
     }
@@ -190,6 +201,7 @@ impl Replica {
             channel: connect(address),
             name: balance::first_number(&digest),
             running: 0,
+            sharing: Sharing::begin(Instant::now()),
             since: Instant::now(),
             health: Health::default(),
             said: Said::default(),
@@ -208,6 +220,13 @@ impl Replica {
             was_tried,
         }
     }
+
+    /// Its time is shared by all that it has in hand now.
+    fn share_anew(&self) {
+        let now = Instant::now();
+        self.sharing
+            .among(self.running + self.said.of_others(now), now);
+    }
 }
 
 /// Takes down what is heard of a replica, while it is known.
@@ -224,6 +243,7 @@ fn teller(replicas: Weak<Mutex<Replicas>>, address: SocketAddr) -> impl Fn(Heard
             Heard::Kind(kind) => replica.said.describe(kind),
             Heard::Load(event) => {
                 replica.said.report(&event, replica.running, Instant::now());
+                replica.share_anew();
             }
         }
         true
@@ -234,19 +254,12 @@ fn locked(replicas: &Mutex<Replicas>) -> MutexGuard<'_, Replicas> {
     replicas.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Lease {
-    /// How many attempts the replica has in hand, this one included.
-    pub fn running(&self) -> u32 {
-        let replicas = self.pool.lock();
-        let replica = replicas.get(&self.address);
-        replica.map_or(1, |replica| replica.running.max(1))
-    }
-}
-
 impl Drop for Lease {
     fn drop(&mut self) {
+        self.share.end();
         if let Some(replica) = self.pool.lock().get_mut(&self.address) {
-            replica.running -= 1;
+            replica.running = replica.running.saturating_sub(self.share.answers());
+            replica.share_anew();
         }
     }
 }
@@ -264,6 +277,8 @@ fn connect(address: SocketAddr) -> Channel {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tokio::time::advance;
+    use weir_worker_api as api;
 
     fn addresses() -> [SocketAddr; 2] {
         ["127.0.0.1:1", "127.0.0.1:2"].map(|address| address.parse().unwrap())
@@ -341,10 +356,42 @@ mod tests {
             .pick(&[one], &BTreeSet::new(), Wanted::default())
             .unwrap();
         pool.follow(&BTreeSet::new(), &tasks);
-        assert_eq!(lease.running(), 1);
+        assert_eq!(pool.lock()[&one].running, 1);
         drop(lease);
         pool.follow(&BTreeSet::new(), &tasks);
         assert!(pool.lock().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_time_of_a_replica_is_shared_by_all_that_every_router_has_there() {
+        let (pool, [one, _]) = (Pool::default(), addresses());
+        let lease = |answers| {
+            let wanted = Wanted {
+                answers,
+                ..Wanted::default()
+            };
+            pool.pick(&[one], &BTreeSet::new(), wanted).unwrap()
+        };
+        let (first, beside) = (lease(1), lease(2));
+        let shares = [&first, &beside].map(|lease| lease.share.clone());
+        let times = || shares.each_ref().map(|share| share.time().as_millis());
+        advance(Duration::from_secs(3)).await;
+        assert_eq!(times(), [1000, 2000]);
+        // Three are another router's.
+        let event = api::WatchEvent {
+            running: 4,
+            waiting: 2,
+            ..api::WatchEvent::default()
+        };
+        teller(Arc::downgrade(&pool.replicas), one)(Heard::Load(event));
+        advance(Duration::from_secs(3)).await;
+        assert_eq!(times(), [1500, 3000]);
+        drop(beside);
+        advance(Duration::from_secs(2)).await;
+        assert_eq!(times(), [2000, 3000]);
+        drop(first);
+        advance(Duration::from_secs(2)).await;
+        assert_eq!(times(), [2000, 3000]);
     }
 
     fn tasks() -> (weir_process::Process, Tasks) {

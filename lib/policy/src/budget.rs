@@ -5,6 +5,7 @@
 //! * [`ledger`]: what is granted of one budget in one period, as it is kept.
 //! * [`mod@deal`]: the leader's part: from a ledger and what routers report to the next ledger.
 //! * [`mod@round`]: that for all policies at once.
+//! * [`room`]: what a book may still grow by.
 //! * [`account`]: a router's part: from a slice to reservations and what is spent.
 //! * [`estimate`]: the most that one call may cost.
 //!
@@ -22,6 +23,7 @@ pub mod estimate;
 mod greedy;
 pub mod ledger;
 pub mod period;
+pub mod room;
 pub mod round;
 #[cfg(test)]
 mod tests;

@@ -6,9 +6,9 @@ use std::collections::BTreeSet;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use weir_crds::{Money, OnExhausted, Period, SpendStatus, reasons};
-use weir_policy::budget::ledger::{Book, Ledger};
+use weir_policy::budget::ledger::Ledger;
 use weir_policy::budget::period::{name, word};
-use weir_policy::budget::round::{Reported, round};
+use weir_policy::budget::round::{Dealt, Reported, round_within};
 use weir_policy::budget::{Budget, PurseLoad};
 use weir_policy::table::Table;
 
@@ -18,17 +18,14 @@ use crate::condition::Verdict;
 /// A ConfigMap holds a mebibyte, and some of it is not data.
 const MOST_BYTES: usize = 1_000_000;
 
-/// Grants what routers need, as they report. Nothing where that could not be written: it counts once it is.
+/// Grants what routers need, as they report. Where the ConfigMap is full, no router gets a slice that has none.
 pub fn deal(observed: &mut Observed, table: &Table, now: Timestamp) {
-    let next = next(observed, table, now);
-    let bytes = next.bytes();
-    observed.is_out_of_room = bytes > MOST_BYTES && bytes > observed.budgets.bytes();
-    if !observed.is_out_of_room {
-        observed.budgets = next;
-    }
+    let dealt = next(observed, table, now);
+    observed.budgets = dealt.book;
+    observed.without_room = dealt.without_room;
 }
 
-fn next(observed: &Observed, table: &Table, now: Timestamp) -> Book {
+fn next(observed: &Observed, table: &Table, now: Timestamp) -> Dealt {
     let named = observed.policies.iter().map(ResourceExt::name_any);
     let known: BTreeSet<String> = named.chain(observed.unreadable.clone()).collect();
     let routers = observed.spenders.iter();
@@ -37,7 +34,8 @@ fn next(observed: &Observed, table: &Table, now: Timestamp) -> Book {
         load: load.as_ref(),
     });
     let routers: Vec<Reported<'_>> = routers.collect();
-    round(&observed.budgets, (table, &known), &routers, now)
+    let whom = (table, &known);
+    round_within(&observed.budgets, whom, &routers, now, MOST_BYTES)
 }
 
 /// Whether no budget of the policy is exhausted; nothing where it has none.
@@ -53,10 +51,10 @@ pub fn verdict(observed: &Observed, table: &Table, policy: &str) -> Option<Verdi
         );
         return Some((false, reasons::BUDGET_EXHAUSTED, message));
     }
-    if observed.is_out_of_room {
+    if observed.without_room.contains(policy) {
         let message = format!(
-            "nothing more is granted: what is granted to {} routers out of the budgets of {} policies is more than \
-             the ConfigMap weir-budgets can hold; have fewer of them in a namespace",
+            "not every router is granted something: slices of the budgets of {1} policies for {0} routers are more \
+             than the ConfigMap weir-budgets can hold; have fewer of them in a namespace",
             observed.spenders.len(),
             observed.budgets.policies.len(),
         );

@@ -184,6 +184,7 @@ impl Pursuit<'_> {
             began: lease.began,
             revision: revision.clone(),
             resumes: 0,
+            shares: vec![lease.share.clone()],
         });
         let mut line = Line::begin(
             self.decision,
@@ -194,7 +195,7 @@ impl Pursuit<'_> {
                 revision: &revision,
                 rate: Rate::Time {
                     replica_hour: self.shared.replica_hour(deployment),
-                    sharing: lease.running(),
+                    shares: vec![lease.share.clone()],
                 },
                 prompt_estimate: 0,
             },
@@ -249,6 +250,7 @@ impl Pursuit<'_> {
         let wanted = Wanted {
             wish,
             adapter: tier.adapter(),
+            answers: self.ask.choices,
         };
         let pool = &self.shared.pool;
         let lease = pool.pick(&addresses, &self.trail.tried, wanted);

@@ -258,6 +258,33 @@ async fn a_budget_that_is_taken_out_while_a_call_waits_is_not_asked_for_it_when_
 }
 
 #[tokio::test]
+async fn a_call_that_still_waits_when_its_budget_is_back_asks_for_its_money_again() {
+    let settings = both();
+    let purses = Purses::new(RUN.into(), Duration::from_secs(60));
+    let grant = |amount| {
+        let slices = [(Period::Hour, amount, "0.9"), (Period::Month, amount, "9")];
+        purses.hear(&granted(&slices, &settings));
+    };
+    let changed = async {
+        purses.0.need.notified().await;
+        {
+            let mut state = purses.state();
+            let purse = state.policies.get_mut("support").unwrap();
+            purse.follow(&self::settings(json!([])));
+            purse.follow(&settings);
+        }
+        let waiting = || purses.report()["support"][&Period::Month].waiting;
+        assert!(waiting().is_zero());
+        grant("0.01");
+        purses.0.need.notified().await;
+        assert_eq!(waiting(), money("0.05"));
+        grant("0.1");
+    };
+    let (reserved, ()) = tokio::join!(reserve(&purses, &settings, "0.05"), changed);
+    assert!(reserved.is_ok());
+}
+
+#[tokio::test]
 async fn what_is_put_aside_for_a_call_that_is_never_made_is_free_again() {
     let (settings, purses) = (both(), purses());
     let slices = [(Period::Hour, "0.5", "0"), (Period::Month, "0.5", "0")];

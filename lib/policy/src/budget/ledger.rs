@@ -82,14 +82,6 @@ impl Book {
         book
     }
 
-    /// What it takes once it is written.
-    pub fn bytes(&self) -> usize {
-        let entries = self.write().into_iter();
-        entries
-            .map(|(policy, json)| policy.len() + json.len())
-            .sum()
-    }
-
     pub fn write(&self) -> BTreeMap<String, String> {
         let written = self.policies.iter().filter_map(|(policy, ledgers)| {
             let json = serde_json::to_string(ledgers).ok()?;

@@ -164,9 +164,9 @@ fn what_calls_in_flight_may_give_back_is_told_apart_from_what_may_be_granted() {
 fn a_call_that_is_dearer_than_usual_is_asked_for_by_itself_and_not_remembered() {
     let mut account = account("1");
     // Four are two percent of the limit, or less: ten cents are what a call costs here.
-    account.wait(money("0.1"), noon());
-    account.wait(money("3"), noon());
-    account.wait(money("2"), noon());
+    account.wait(1, money("0.1"), noon());
+    account.wait(2, money("3"), noon());
+    account.wait(3, money("2"), noon());
     let load = account.report(noon());
     assert_eq!((load.call, load.waiting), (money("0.1"), money("0.1")));
     assert_eq!((load.dear, load.dear_waiting), (money("2"), money("5")));
@@ -175,8 +175,8 @@ fn a_call_that_is_dearer_than_usual_is_asked_for_by_itself_and_not_remembered() 
         Money::default(),
         "they may be here any moment"
     );
-    for amount in ["2", "0.1", "3"] {
-        account.wait_over(money(amount));
+    for call in [3, 1, 2] {
+        account.wait_over(call);
     }
     let load = account.report(noon());
     assert_eq!(load.call, money("0.1"));
@@ -227,11 +227,51 @@ fn dear_calls_take_nothing_from_usual_ones_that_are_beside_them() {
 #[test]
 fn a_budget_that_is_taken_out_while_calls_wait_waits_for_nothing_when_it_is_back() {
     let mut account = account("1");
-    account.wait(money("0.1"), noon());
-    account.wait(money("3"), noon());
+    account.wait(1, money("0.1"), noon());
+    account.wait(2, money("3"), noon());
     account.rest();
     let load = account.report(noon());
     assert_eq!((load.waiting, load.dear_waiting), Default::default());
+}
+
+#[test]
+fn a_call_that_began_to_wait_before_its_budget_was_taken_out_takes_nothing_from_those_that_wait_now()
+ {
+    let mut account = account("1");
+    account.wait(1, money("0.1"), noon());
+    account.wait(2, money("3"), noon());
+    account.rest();
+    account.wait(3, money("0.1"), noon());
+    account.wait(4, money("3"), noon());
+    account.wait_over(1);
+    account.wait_over(2);
+    let load = account.report(noon());
+    assert_eq!(
+        (load.waiting, load.dear_waiting),
+        (money("0.1"), money("3"))
+    );
+}
+
+#[test]
+fn a_call_that_waits_is_counted_once_and_as_what_it_was() {
+    let mut account = account("1");
+    account.wait(1, money("0.3"), noon());
+    account.wait(1, money("0.3"), noon());
+    account.wait(2, money("0.1"), noon());
+    // What was dear is usual from here on.
+    account.follow(account.budget, money("0.3"));
+    account.wait(1, money("0.3"), noon());
+    let load = account.report(noon());
+    assert_eq!(
+        (load.waiting, load.dear_waiting),
+        (money("0.1"), money("0.3"))
+    );
+    account.wait_over(1);
+    let load = account.report(noon());
+    assert_eq!(
+        (load.waiting, load.dear_waiting),
+        (money("0.1"), Money::default())
+    );
 }
 
 #[test]
@@ -239,7 +279,7 @@ fn what_a_call_costs_of_which_nothing_is_known_follows_the_policy() {
     let mut account = account("1");
     account.follow(account.budget, money("0.3"));
     assert_eq!(account.report(noon()).call, money("0.3"));
-    account.wait(money("0.3"), noon());
+    account.wait(1, money("0.3"), noon());
     assert!(account.report(noon()).dear.is_zero(), "it is usual now");
 }
 
