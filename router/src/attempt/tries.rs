@@ -284,7 +284,7 @@ impl Pursuit<'_> {
         let tenant = self.sharer();
         let began = Instant::now();
         let _held = self.shared.book.count(deployment, Doing::Held);
-        let ask = (tenant.as_str(), self.ask.prompt_bytes());
+        let ask = (tenant.as_str(), self.body_bytes);
         let holds = &self.shared.holds;
         let waited = holds.wait(deployment, ask, &bounds, longest).await;
         self.commit_by += began.elapsed();

@@ -194,6 +194,15 @@ async fn one_tenant_does_not_keep_all_the_places_of_a_hold() {
 }
 
 #[tokio::test]
+async fn one_tenant_does_not_fill_the_memory_of_a_hold_also_not_with_what_is_no_text_of_its_prompts()
+ {
+    // Five, because a sixth would leave less than a seventh of what it has with them.
+    let hold = json!({ "bytes": "64Ki", "wait": "2m" });
+    let long = json!({ "user": "x".repeat(10_000) });
+    leaves_room(hold, (8, 5), long).await;
+}
+
+#[tokio::test]
 async fn an_ask_waits_no_longer_than_the_deployment_says() {
     let rig = rig(json!({ "wait": "100ms" })).await;
     let response = timeout(SOON, rig.ask(alone())).await.unwrap();
