@@ -25,7 +25,8 @@ use following::Heard;
 use health::Health;
 pub(crate) use said::Kind;
 use said::Said;
-pub(crate) use sharing::Share;
+use sharing::Share;
+pub(crate) use sharing::Shares;
 use sharing::Sharing;
 
 /// A pod of the same cluster answers at once or is gone.
@@ -64,8 +65,8 @@ pub(crate) struct Wanted<'a> {
     pub wish: Wish,
     /// What it must have beside its model.
     pub adapter: Option<&'a str>,
-    /// So many are written at once; 0 is one as well.
-    pub answers: u32,
+    /// So many sequences it has there at once, where there is room; 0 is one as well.
+    pub sequences: u32,
 }
 
 /// One attempt at one replica; the replica counts as busy with it until this is dropped.
@@ -110,20 +111,22 @@ impl Pool {
         let seen: Vec<Candidate> = known.iter().map(|(_, candidate)| *candidate).collect();
         let (address, _) = known[balance::choose(&seen, wanted.wish)?];
         drop(replicas);
-        self.lease(address, wanted.answers.max(1))
+        self.lease(address, wanted.sequences.max(1))
     }
 
     /// The replica at `address`, if there is one.
-    fn lease(&self, address: SocketAddr, answers: u32) -> Option<Lease> {
+    fn lease(&self, address: SocketAddr, sequences: u32) -> Option<Lease> {
         let mut replicas = self.lock();
         let replica = replicas.get_mut(&address)?;
-        replica.running = replica.running.saturating_add(answers);
+        // What it has no room for is not in hand there yet.
+        let sequences = sequences.min(told_room(replica.said.room()));
+        replica.running = replica.running.saturating_add(sequences);
         replica.share_anew();
         Some(Lease {
             address,
             channel: replica.channel.clone(),
             began: Instant::now(),
-            share: replica.sharing.share(answers),
+            share: replica.sharing.share(sequences),
             pool: self.clone(),
         })
     }
@@ -160,14 +163,7 @@ impl Pool {
         let known = known.map(|replica| replica.candidate(false, now));
         let known = known.filter(|candidate| !candidate.is_out);
         known
-            .map(|candidate| {
-                let room = if candidate.room == 0 {
-                    UNTOLD_ROOM
-                } else {
-                    candidate.room
-                };
-                room.saturating_sub(candidate.load)
-            })
+            .map(|candidate| told_room(candidate.room).saturating_sub(candidate.load))
             .sum()
     }
 
@@ -229,6 +225,14 @@ impl Replica {
     }
 }
 
+/// A replica's room, or what is taken for it while that is not known.
+fn told_room(room: u32) -> u32 {
+    match room {
+        0 => UNTOLD_ROOM,
+        room => room,
+    }
+}
+
 /// Takes down what is heard of a replica, while it is known.
 fn teller(replicas: Weak<Mutex<Replicas>>, address: SocketAddr) -> impl Fn(Heard) -> bool {
     move |heard| {
@@ -258,7 +262,7 @@ impl Drop for Lease {
     fn drop(&mut self) {
         self.share.end();
         if let Some(replica) = self.pool.lock().get_mut(&self.address) {
-            replica.running = replica.running.saturating_sub(self.share.answers());
+            replica.running = replica.running.saturating_sub(self.share.sequences());
             replica.share_anew();
         }
     }
@@ -365,9 +369,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_time_of_a_replica_is_shared_by_all_that_every_router_has_there() {
         let (pool, [one, _]) = (Pool::default(), addresses());
-        let lease = |answers| {
+        let lease = |sequences| {
             let wanted = Wanted {
-                answers,
+                sequences,
                 ..Wanted::default()
             };
             pool.pick(&[one], &BTreeSet::new(), wanted).unwrap()
@@ -392,6 +396,28 @@ mod tests {
         drop(first);
         advance(Duration::from_secs(2)).await;
         assert_eq!(times(), [2000, 3000]);
+    }
+
+    #[test]
+    fn an_ask_of_many_prompts_has_no_more_in_hand_than_there_is_room_for() {
+        let (pool, [one, two]) = (Pool::default(), addresses());
+        let wanted = Wanted {
+            sequences: 256,
+            ..Wanted::default()
+        };
+        let known = pool.pick(&[one], &BTreeSet::new(), Wanted::default());
+        let event = api::WatchEvent {
+            max_sequences: 64,
+            ..api::WatchEvent::default()
+        };
+        teller(Arc::downgrade(&pool.replicas), one)(Heard::Load(event));
+        drop(known);
+        let of = |address| pool.pick(&[address], &BTreeSet::new(), wanted).unwrap();
+        let (told, untold) = (of(one), of(two));
+        assert_eq!(told.share.sequences(), 64);
+        assert_eq!(untold.share.sequences(), UNTOLD_ROOM);
+        drop(told);
+        assert_eq!(pool.lock()[&one].running, 0);
     }
 
     fn tasks() -> (weir_process::Process, Tasks) {

@@ -15,7 +15,7 @@ use super::resume::At;
 use crate::answer::Usage;
 use crate::decision::{AttemptLine, Decision, UNFINISHED, Whom};
 use crate::money::Reservation;
-use crate::replicas::Share;
+use crate::replicas::Shares;
 use crate::spans;
 
 const SECONDS_PER_HOUR: i64 = 3600;
@@ -26,10 +26,7 @@ pub(crate) enum Rate {
     /// Of an endpoint, by tokens.
     Tokens(Price),
     /// Of replicas, by what the attempt has of the time of each that it was made at.
-    Time {
-        replica_hour: Money,
-        shares: Vec<Share>,
-    },
+    Time { replica_hour: Money, shares: Shares },
 }
 
 /// An attempt while it goes on. Dropping it closes the line.
@@ -121,12 +118,9 @@ impl<'a> Line<'a> {
         self.line.amount = self.amount(usage);
     }
 
-    /// Another replica goes on with it, after those in `at`.
+    /// Another replica goes on with it.
     pub fn moved(&mut self, at: &At) {
         self.line.replica = Some(at.address);
-        if let Rate::Time { shares, .. } = &mut self.rate {
-            shares.clone_from(&at.shares);
-        }
         self.line.resumed += 1;
     }
 
@@ -184,8 +178,7 @@ impl<'a> Line<'a> {
                 replica_hour,
                 shares,
             } => {
-                let time: Duration = shares.iter().map(Share::time).sum();
-                let seconds = Decimal::from_f64(time.as_secs_f64()).unwrap_or_default();
+                let seconds = Decimal::from_f64(shares.time().as_secs_f64()).unwrap_or_default();
                 let hours = seconds / Decimal::from(SECONDS_PER_HOUR);
                 let amount = replica_hour.amount() * hours;
                 // Ten digits behind the point are far below what anything costs.
@@ -310,31 +303,26 @@ mod tests {
             lease.unwrap()
         };
         let (lost, beside) = (lease(one), lease(one));
-        let rate = |leases: &[&Lease]| Rate::Time {
-            replica_hour: "0.36".parse().unwrap(),
-            shares: leases.iter().map(|lease| lease.share.clone()).collect(),
-        };
-        let place = |leases: &[&Lease]| Place {
-            rate: rate(leases),
+        let place = |shares: &Shares| Place {
+            rate: Rate::Time {
+                replica_hour: "0.36".parse().unwrap(),
+                shares: shares.clone(),
+            },
             ..place(Price::default())
         };
-        let mut line = Line::begin(&decision, place(&[&lost]));
+        let shares = Shares::begin(lost.share.clone());
+        let mut line = Line::begin(&decision, place(&shares));
         advance(Duration::from_secs(10)).await;
+        // Whether it goes on there is not known yet.
         let next = lease(two);
-        line.moved(&At {
-            address: two,
-            began: next.began,
-            revision: String::new(),
-            resumes: 1,
-            shares: vec![lost.share.clone(), next.share.clone()],
-        });
+        shares.add(next.share.clone());
         drop(lost);
         advance(Duration::from_secs(3)).await;
         // Half of ten seconds, and three more, at a hundredth of a cent.
         line.write();
         assert_eq!(decision.cost(), "0.0008".parse().unwrap());
         drop((line, next));
-        let other = Line::begin(&decision, place(&[&beside]));
+        let other = Line::begin(&decision, place(&Shares::begin(beside.share.clone())));
         drop(other);
         let both = "0.0016".parse().unwrap();
         assert_eq!(decision.cost(), both, "sixteen seconds of two replicas");

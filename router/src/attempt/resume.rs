@@ -13,7 +13,7 @@ use weir_policy::tier::{Tier, model_name};
 use super::tries::Source;
 use super::{Pursuit, worker};
 use crate::refusal::Failure;
-use crate::replicas::{Kind, Lease, Share, Wanted};
+use crate::replicas::{Kind, Lease, Shares, Wanted};
 
 /// So many replicas may be lost under one answer.
 const MOST_RESUMES: u32 = 4;
@@ -27,7 +27,7 @@ pub(super) struct At {
     pub revision: String,
     pub resumes: u32,
     /// Of its time, and of the time of those before it.
-    pub shares: Vec<Share>,
+    pub shares: Shares,
 }
 
 impl Pursuit<'_> {
@@ -86,7 +86,7 @@ impl Pursuit<'_> {
                 at.address = address;
                 at.began = began;
                 at.resumes += 1;
-                at.shares.push(lease.share.clone());
+                at.shares.add(lease.share.clone());
             }
             self.trail.tried.insert(address);
             let going_on = source.go_on(lease, &kind, (&call, tier.adapter()), self.ask);
@@ -111,7 +111,7 @@ impl Pursuit<'_> {
         let wanted = Wanted {
             wish: self.wish(tier),
             adapter: tier.adapter(),
-            answers: self.ask.choices,
+            sequences: self.ask.at_once(),
         };
         pool.pick(&replicas, &self.trail.tried, wanted)
     }

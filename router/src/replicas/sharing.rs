@@ -1,4 +1,4 @@
-//! The time of a replica, in equal parts for the answers that it has in hand: what an attempt there costs follows
+//! The time of a replica, in equal parts for the sequences that it has in hand: what an attempt there costs follows
 //! from that. All parts together are the time in which it had any.
 
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -12,11 +12,11 @@ pub(super) struct Sharing(Arc<Mutex<Parts>>);
 
 #[derive(Debug)]
 struct Parts {
-    /// What one answer has had that was there from the beginning, until `since`.
+    /// What one sequence has had that was there from the beginning, until `since`.
     each: Duration,
     since: Instant,
     /// So many are there since then.
-    answers: u32,
+    sequences: u32,
 }
 
 /// What one attempt has of a replica's time: it grows until the attempt ends there.
@@ -26,33 +26,38 @@ pub(crate) struct Share(Arc<Taken>);
 #[derive(Debug)]
 struct Taken {
     of: Sharing,
-    answers: u32,
+    sequences: u32,
     began: Duration,
     ended: OnceLock<Duration>,
 }
+
+/// What one attempt has of the time of each replica that it was at, also of those it was at in vain; clones are
+/// the same.
+#[derive(Clone, Debug)]
+pub(crate) struct Shares(Arc<Mutex<Vec<Share>>>);
 
 impl Sharing {
     pub fn begin(now: Instant) -> Self {
         Self(Arc::new(Mutex::new(Parts {
             each: Duration::ZERO,
             since: now,
-            answers: 0,
+            sequences: 0,
         })))
     }
 
-    /// From now on so many answers are there, of all routers together.
-    pub fn among(&self, answers: u32, now: Instant) {
+    /// From now on so many sequences are there, of all routers together.
+    pub fn among(&self, sequences: u32, now: Instant) {
         let mut parts = self.lock();
         parts.each = parts.each(now);
         parts.since = parts.since.max(now);
-        parts.answers = answers;
+        parts.sequences = sequences;
     }
 
-    /// The share of an attempt that begins now, with so many answers.
-    pub fn share(&self, answers: u32) -> Share {
+    /// The share of an attempt that begins now, with so many sequences.
+    pub fn share(&self, sequences: u32) -> Share {
         Share(Arc::new(Taken {
             of: self.clone(),
-            answers,
+            sequences,
             began: self.each(),
             ended: OnceLock::new(),
         }))
@@ -70,7 +75,7 @@ impl Sharing {
 impl Parts {
     fn each(&self, now: Instant) -> Duration {
         let passed = now.saturating_duration_since(self.since);
-        self.each + passed.checked_div(self.answers).unwrap_or_default()
+        self.each + passed.checked_div(self.sequences).unwrap_or_default()
     }
 }
 
@@ -80,15 +85,33 @@ impl Share {
         let taken = &self.0;
         let until = taken.ended.get().copied();
         let until = until.unwrap_or_else(|| taken.of.each());
-        until.saturating_sub(taken.began) * taken.answers
+        until.saturating_sub(taken.began) * taken.sequences
     }
 
     pub(super) fn end(&self) {
         self.0.ended.get_or_init(|| self.0.of.each());
     }
 
-    pub fn answers(&self) -> u32 {
-        self.0.answers
+    pub fn sequences(&self) -> u32 {
+        self.0.sequences
+    }
+}
+
+impl Shares {
+    pub fn begin(first: Share) -> Self {
+        Self(Arc::new(Mutex::new(vec![first])))
+    }
+
+    pub fn add(&self, share: Share) {
+        self.lock().push(share);
+    }
+
+    pub fn time(&self) -> Duration {
+        self.lock().iter().map(Share::time).sum()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Share>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -106,7 +129,7 @@ mod tests {
         sharing.among(1, Instant::now());
         let first = sharing.share(1);
         advance(2 * SECOND).await;
-        // One with three answers comes.
+        // One with three sequences comes.
         sharing.among(4, Instant::now());
         let second = sharing.share(3);
         advance(4 * SECOND).await;
