@@ -115,6 +115,9 @@ impl Purses {
             }
         }
         policies.retain(|_, purse| purse.is_live(now));
+        drop(state);
+        // What a call waits for may bind no more.
+        self.0.news.send_replace(());
     }
 
     /// Takes over what was granted.
@@ -201,6 +204,9 @@ impl Purses {
             let waiting = waiting.get_or_insert_with(|| self.wait(policy, amount));
             waiting.say();
             if timeout_at(until, news.changed()).await.is_err() {
+                if let Ok(reservation) = self.try_reserve(policy, settings, amount) {
+                    return Ok(Aside::new(reservation));
+                }
                 let now = self.now();
                 if let Some(purse) = self.state().policies.get_mut(policy) {
                     purse.waited(amount, now);

@@ -1,6 +1,6 @@
 //! The memory for bodies, of which so much may be taken together, and what is taken is given back by whoever drops it.
-//! No tenant has all of it: of what is free the rule of `admit` keeps some for whoever comes, so that there is always
-//! room for one who has none yet.
+//! No tenant has all of it: of what is free the rule of `admit` keeps some for whoever comes. The more tenants are
+//! greedy, the smaller is what is kept.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
