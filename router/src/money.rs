@@ -26,7 +26,7 @@ use weir_policy::Table;
 use weir_policy::budget::account::Account;
 use weir_policy::budget::estimate::{Call, most};
 use weir_policy::budget::ledger::Ledgers;
-use weir_policy::budget::{Moment, PurseLoad};
+use weir_policy::budget::{Moment, PurseLoad, Tally};
 use weir_policy::tier::Endpoint;
 use weir_policy::validate::Settings;
 use weir_process::Process;
@@ -181,6 +181,11 @@ impl Purses {
             })
         });
         all.collect()
+    }
+
+    /// An ask of the policy that began then is over and came to so much.
+    pub fn count(&self, policy: &str, tally: Tally, began: Timestamp) {
+        self.each(policy, |account| account.count(tally, began));
     }
 
     /// Puts `amount` aside in every budget of the policy, or in none. Where the next slice, or what calls in

@@ -110,25 +110,47 @@ fn purses<'a>(
     loads.filter_map(move |load| load.purses.get(policy)?.get(&period))
 }
 
-/// What was spent at endpoints this month, to the cent; nothing where no budget is by the month, because
-/// nobody counts it then.
+/// What was spent this month, to the cent; nothing where no budget is by the month, because nobody counts it then.
+/// What is kept of what routers counted is said, so that it never shrinks; what is saved is reckoned with what
+/// they say now, as is what endpoints cost.
 pub fn spend(observed: &Observed, policy: &str) -> Option<SpendStatus> {
     let ledgers = observed.budgets.policies.get(policy)?;
     let ledger = ledgers.get(&Period::Month)?;
-    let frontier = spent(observed, policy, ledger).amount().round_dp(2);
+    let slices = || ledger.slices.iter();
+    let kept = slices().fold(ledger.tally, |sum, (_, slice)| sum.plus(slice.tally));
+    let now = slices().fold(ledger.tally, |sum, (run, slice)| {
+        let said = said(observed, policy, run);
+        let said = said.filter(|purse| purse.begins == Some(ledger.begins));
+        let said = said.map(|purse| purse.tally).unwrap_or_default();
+        sum.plus(slice.tally.newer(said))
+    });
+    let frontier = spent(observed, policy, ledger);
+    let saved = now.saved_percent(frontier);
+    let known = |money: Money| (!money.is_zero()).then(|| cents(money));
     Some(SpendStatus {
         month: name(Period::Month, ledger.begins),
-        frontier: format!("{frontier:.2}"),
-        ..SpendStatus::default()
+        frontier: cents(frontier),
+        own: known(kept.own),
+        without_weir: known(kept.without_weir),
+        saved_text: saved.map(|percent| format!("{percent}%")),
     })
+}
+
+fn cents(money: Money) -> String {
+    format!("{:.2}", money.amount().round_dp(2))
+}
+
+/// What the run says of the policy's month.
+fn said<'a>(observed: &'a Observed, policy: &str, run: &str) -> Option<&'a PurseLoad> {
+    let mut loads = observed.spenders.iter();
+    let load = loads.find_map(|(_, load)| load.as_ref().filter(|load| load.run == run))?;
+    load.purses.get(policy)?.get(&Period::Month)
 }
 
 /// By routers that report, as they say; by others, all that they were granted and did not return.
 fn spent(observed: &Observed, policy: &str, ledger: &Ledger) -> Money {
     let of_run = |run: &str| {
-        let mut loads = observed.spenders.iter();
-        let load = loads.find_map(|(_, load)| load.as_ref().filter(|load| load.run == run))?;
-        let purse = load.purses.get(policy)?.get(&Period::Month)?;
+        let purse = said(observed, policy, run)?;
         Some(match purse.begins == Some(ledger.begins) {
             true => purse.spent,
             false => Money::default(),

@@ -7,11 +7,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rust_decimal::Decimal;
 use rust_decimal::prelude::FromPrimitive;
-use weir_crds::Money;
+use weir_crds::{Money, Period};
 
 use super::deal::{CALLS, SHARE, cover, kept, part};
 use super::ledger::Ledger;
-use super::{Budget, Moment, PurseLoad};
+use super::{Budget, Moment, PurseLoad, Tally};
 
 /// Over how long the rate of spending is averaged: a few calls must not look like a stream of them.
 const AVERAGED: Duration = Duration::from_secs(120);
@@ -74,6 +74,7 @@ struct Purse {
     granted: Money,
     returned: Money,
     spent: Money,
+    tally: Tally,
     reserved: Money,
     /// The part of it that calls have which are dearer than usual.
     dear_reserved: Money,
@@ -277,6 +278,15 @@ impl Account {
         }
     }
 
+    /// An ask that began then is over and came to so much.
+    pub fn count(&mut self, tally: Tally, began: Timestamp) {
+        let is_monthly = self.budget.period == Period::Month;
+        let purse = self.purse.as_mut().filter(|_| is_monthly);
+        if let Some(purse) = purse.filter(|of| of.begins <= began && began < of.ends) {
+            purse.tally = purse.tally.plus(tally);
+        }
+    }
+
     /// The call of that number, which no other has, waits for the next slice and needs `amount`. To say it twice is to
     /// say it once. Gives whether it was news.
     pub fn wait(&mut self, call: u64, amount: Money, now: Moment) -> bool {
@@ -343,6 +353,7 @@ impl Account {
             load.granted = purse.granted;
             load.returned = purse.returned;
             load.spent = purse.spent;
+            load.tally = purse.tally;
             load.reserved = purse.reserved;
         }
         load

@@ -75,6 +75,7 @@ pub fn deal_within(
             next.hear(run, &router.pod, purse, room);
         }
     }
+    next.count(routers, now);
     let parts = next.parts(routers, limit);
     let needs = routers.iter().filter_map(|router| {
         let (run, purse) = (router.run.as_ref()?, router.purse.as_ref()?);
@@ -122,15 +123,16 @@ impl Ledger {
         let runs: BTreeSet<&str> = routers.iter().filter_map(|of| of.run.as_deref()).collect();
         let silent = routers.iter().filter(|router| router.run.is_none());
         let silent: BTreeSet<&str> = silent.map(|router| router.pod.as_str()).collect();
-        let mut spent = self.spent;
+        let (mut spent, mut tally) = (self.spent, self.tally);
         self.slices.retain(|run, slice| {
             let is_there = runs.contains(run.as_str()) || silent.contains(slice.pod.as_str());
             if !is_there {
                 spent = spent + slice.held();
+                tally = tally.plus(slice.tally);
             }
             is_there
         });
-        self.spent = spent;
+        (self.spent, self.tally) = (spent, tally);
     }
 
     /// Takes over what the router knows better: what it returned; what it spent, should calls have cost

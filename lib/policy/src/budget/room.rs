@@ -3,8 +3,8 @@
 use super::ledger::{Book, Ledger};
 
 /// A slice without its names, and a ledger without its slices, with amounts as long as they are ever written.
-const SLICE_BYTES: usize = 104;
-const LEDGER_BYTES: usize = 160;
+const SLICE_BYTES: usize = 208;
+const LEDGER_BYTES: usize = 320;
 
 /// What a book may still grow by.
 #[derive(Clone, Copy, Debug)]
@@ -81,6 +81,7 @@ fn slice_bytes(run: &str, pod: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::budget::Tally;
     use crate::budget::ledger::Slice;
     use crate::budget::period::Span;
     use jiff::Timestamp;
@@ -95,8 +96,16 @@ mod tests {
             .unwrap()
     }
 
+    fn tally(amount: Money) -> Tally {
+        Tally {
+            own: amount,
+            without_weir: amount,
+        }
+    }
+
     fn slice(amount: Money) -> Slice {
         Slice {
+            tally: tally(amount),
             pod: "weir-router-7c9f8d5b4-x2x4z".into(),
             granted: amount,
             returned: amount,
@@ -110,6 +119,9 @@ mod tests {
             let ledgers = periods.map(|period| {
                 let mut ledger = Ledger::new(Span::holding(period, Timestamp::UNIX_EPOCH));
                 ledger.spent = amount;
+                ledger.tally = tally(amount);
+                // As clocks say it.
+                ledger.tallied = Some("2026-11-22T12:00:00.123456789Z".parse().unwrap());
                 let runs = ["9f3c", "a-longer-name-of-a-run"];
                 ledger.slices = runs.map(|run| (run.to_owned(), slice(amount))).into();
                 (period, ledger)

@@ -1,5 +1,6 @@
 //! What is granted and what is said of it, one story each.
 
+use k8s_openapi::jiff::SignedDuration;
 use serde_json::{Value, json};
 use weir_policy::budget::ledger::Book;
 use weir_policy::load::RouterLoad;
@@ -103,6 +104,43 @@ fn what_calls_in_flight_may_give_back_is_not_spent() {
     let mut held = observed("1", &[("a", last("0.8"))]);
     let ((holds, _, message), _) = pass(&mut held);
     assert!(holds, "{message}");
+}
+
+#[test]
+fn what_replicas_cost_and_what_was_saved_neither_shrink_nor_count_twice_when_a_router_begins_anew()
+{
+    let run = |spent: &str, own: &str, without: &str| {
+        json!({
+            "begins": "2026-11-01T00:00:00Z", "granted": spent, "spent": spent,
+            "tally": { "own": own, "withoutWeir": without },
+        })
+    };
+    let said = |spend: SpendStatus| {
+        [spend.own, spend.without_weir, spend.saved_text].map(Option::unwrap_or_default)
+    };
+    let mut observed = observed("500", &[("a", run("1", "0.5", "10"))]);
+    assert_eq!(said(pass(&mut observed).1), ["0.50", "10.00", "85%"]);
+    let again = pass(&mut observed).1;
+    assert_eq!(said(again), ["0.50", "10.00", "85%"]);
+    // It has ended, and begun anew.
+    let second = run("0", "0", "0");
+    observed.spenders = vec![("a".into(), Some(load("b", &second)))];
+    assert_eq!(said(pass(&mut observed).1)[..2], ["0.50", "10.00"]);
+    let third = run("0", "0.25", "5");
+    observed.spenders = vec![("a".into(), Some(load("b", &third)))];
+    let later = NOON.parse::<Timestamp>().unwrap() + SignedDuration::from_secs(30);
+    let table = compile(&observed.policies, [], &Default::default());
+    deal(&mut observed, &table, later);
+    let entries = observed.budgets.write();
+    observed.budgets = Book::read(&entries);
+    assert_eq!(
+        said(spend(&observed, "support").unwrap())[..2],
+        ["0.75", "15.00"]
+    );
+    observed.spenders.clear();
+    deal(&mut observed, &table, later);
+    let gone = said(spend(&observed, "support").unwrap());
+    assert_eq!(gone[..2], ["0.75", "15.00"]);
 }
 
 /// As it is where the entry of another policy has left nothing of the ConfigMap.

@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::budget::ledger::Slice;
-use weir_crds::{OnExhausted, Period};
+use crate::budget::period::Span;
+use weir_crds::OnExhausted;
 
 const RUN: &str = "9f3c";
 
@@ -26,13 +27,12 @@ fn ledger(day: &str, granted: &str) -> Ledger {
     let slice = Slice {
         pod: "a".into(),
         granted: money(granted),
-        returned: Money::default(),
+        ..Slice::default()
     };
+    let ends = begins + Duration::from_secs(86_400);
     Ledger {
-        begins,
-        ends: begins + Duration::from_secs(86_400),
-        spent: Money::default(),
         slices: [(RUN.to_owned(), slice)].into(),
+        ..Ledger::new(Span { begins, ends })
     }
 }
 
@@ -124,6 +124,28 @@ fn the_rate_and_the_dearest_call_fade_by_time_that_only_goes_on() {
     assert_eq!(load(3600).per_minute, Money::default());
     assert_eq!(load(299).call, money("0.08"));
     assert_eq!(load(600).call, ordinary);
+}
+
+#[test]
+fn what_asks_came_to_is_counted_by_the_month_in_which_they_began() {
+    let tally = Tally {
+        own: money("0.25"),
+        without_weir: money("2"),
+    };
+    let counted = |period| {
+        let mut account = account("1");
+        account.budget.period = period;
+        for began in [
+            "2026-11-21T23:59:59Z",
+            "2026-11-22T00:00:00Z",
+            "2026-11-23T00:00:00Z",
+        ] {
+            account.count(tally, began.parse().unwrap());
+        }
+        account.report(noon()).tally
+    };
+    assert_eq!(counted(Period::Month), tally, "one of the three");
+    assert_eq!(counted(Period::Day), Tally::default());
 }
 
 #[test]
