@@ -132,7 +132,7 @@ impl Inquiry<'_> {
         let wanted = Wanted {
             wish,
             adapter: None,
-            answers: 1,
+            sequences: 1,
         };
         let tries = addresses.len().min(MOST_TRIES);
         let mut tried = BTreeSet::new();

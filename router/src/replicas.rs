@@ -398,8 +398,8 @@ mod tests {
         assert_eq!(times(), [2000, 3000]);
     }
 
-    #[test]
-    fn an_ask_of_many_prompts_has_no_more_in_hand_than_there_is_room_for() {
+    #[tokio::test]
+    async fn an_ask_of_many_prompts_has_no_more_in_hand_than_there_is_room_for() {
         let (pool, [one, two]) = (Pool::default(), addresses());
         let wanted = Wanted {
             sequences: 256,

@@ -2,7 +2,7 @@
 //! however it ends.
 
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rust_decimal::Decimal;
 use rust_decimal::prelude::FromPrimitive;
@@ -204,8 +204,9 @@ impl Drop for Line<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::replicas::{Lease, Pool, Wanted};
+    use crate::replicas::{Pool, Wanted};
     use std::collections::BTreeSet;
+    use std::time::Duration;
     use tokio::time::advance;
 
     fn decision() -> Decision {
