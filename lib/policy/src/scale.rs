@@ -21,6 +21,8 @@ pub mod leaving;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
+mod simulation;
+#[cfg(test)]
 mod tests;
 
 use serde::{Deserialize, Serialize};
