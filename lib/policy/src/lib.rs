@@ -12,6 +12,7 @@
 //! * [`cidr`]: the networks that count as the cluster's.
 //! * [`load`]: the shape of a report of load.
 //! * [`redact`]: private values out of what leaves the cluster, and back into the answer.
+//! * [`rollout`]: how a new revision takes over: steps, guard, replicas.
 //! * [`source`]: where the files of a model source lie.
 
 pub mod budget;
@@ -25,6 +26,7 @@ pub mod load;
 pub mod plan;
 pub mod records;
 pub mod redact;
+pub mod rollout;
 pub mod rules;
 pub mod source;
 pub mod table;
