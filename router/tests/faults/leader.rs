@@ -25,7 +25,7 @@ pub async fn lead(stage: &Stage) {
     loop {
         let load: RouterLoad = serde_json::from_value(stage.load().await).unwrap();
         let policies = stage.world.borrow().policies.clone();
-        book = dealt(&book, &policies, Some(&load));
+        book = dealt(&book, &policies, Some(&load), Timestamp::now());
         let ledgers = book.policies.clone();
         stage
             .world
@@ -34,11 +34,12 @@ pub async fn lead(stage: &Stage) {
     }
 }
 
-/// The book that follows, where there is one router, or none.
+/// The book that follows now, where there is one router, or none.
 pub fn dealt(
     book: &Book,
     policies: &[Arc<weir_crds::RoutePolicy>],
     load: Option<&RouterLoad>,
+    now: Timestamp,
 ) -> Book {
     let table = compile(policies.iter().map(Arc::as_ref), [], &BTreeMap::new());
     let known = ["support".to_owned()].into();
@@ -46,7 +47,7 @@ pub fn dealt(
         pod: "weir-router-1",
         load: Some(load),
     });
-    round(book, (&table, &known), router.as_slice(), Timestamp::now())
+    round(book, (&table, &known), router.as_slice(), now)
 }
 
 /// What the router has of the month's budget.

@@ -4,6 +4,7 @@
 
 mod apart;
 mod api_server;
+mod clock;
 mod crash;
 mod drained;
 mod frontier;

@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp};
 use reqwest::Client;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -19,6 +21,7 @@ use weir_policy::load::RouterLoad;
 use weir_process::{Process, ProcessArgs};
 
 use crate::api_server::ApiServer;
+use crate::clock::Clock;
 use crate::leader::dealt;
 use crate::replica::{Replica, Wrongs};
 use crate::stage::{PACE, TURN, deployment, policy};
@@ -43,6 +46,8 @@ pub struct Cluster {
     pub wrongs: Wrongs,
     policy: Arc<RoutePolicy>,
     pub book: Mutex<Book>,
+    /// How many seconds the leader's clock is before the machine's.
+    leader_ahead: AtomicI64,
     /// Whose load the leader reads.
     admin: Mutex<Option<String>>,
     state: TempDir,
@@ -74,6 +79,7 @@ impl Cluster {
             wrongs: Wrongs::default(),
             policy,
             book: Mutex::default(),
+            leader_ahead: AtomicI64::default(),
             admin: Mutex::default(),
             state: tempfile::tempdir().unwrap(),
             _stand_in: stand_in,
@@ -93,11 +99,19 @@ impl Cluster {
         replicas
     }
 
-    /// Starts a router, and waits until it serves what there is.
     pub async fn router(&self) -> Program {
+        self.router_by(None).await
+    }
+
+    /// Starts a router, which reads the time of day from `clock`, and waits until it serves what there is.
+    pub async fn router_by(&self, clock: Option<&Clock>) -> Program {
         let kubeconfig = self.api.lock().await.kubeconfig();
         let state = self.state.path();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_weir-router"))
+        let mut program = Command::new(env!("CARGO_BIN_EXE_weir-router"));
+        if let Some(clock) = clock {
+            clock.set_for(&mut program);
+        }
+        let mut child = program
             .args([
                 "--listen=127.0.0.1:0",
                 "--admin=127.0.0.1:0",
@@ -162,7 +176,9 @@ impl Cluster {
             };
             let api = self.api.lock().await;
             let mut book = self.book.lock().await;
-            let next = dealt(&book, std::slice::from_ref(&self.policy), load.as_ref());
+            let ahead = SignedDuration::from_secs(self.leader_ahead.load(Ordering::SeqCst));
+            let policies = std::slice::from_ref(&self.policy);
+            let next = dealt(&book, policies, load.as_ref(), Timestamp::now() + ahead);
             if !api.is_away() && next != *book {
                 let map = json!({
                     "apiVersion": "v1", "kind": "ConfigMap",
@@ -172,6 +188,11 @@ impl Cluster {
                 *book = next;
             }
         }
+    }
+
+    /// It is so much later by the leader's clock at once, than it is.
+    pub fn step(&self, seconds: i64) {
+        self.leader_ahead.store(seconds, Ordering::SeqCst);
     }
 
     async fn load(&self, admin: &str) -> Option<RouterLoad> {
