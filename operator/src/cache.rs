@@ -130,6 +130,11 @@ impl Cache {
         readable(self.deployments.of(namespace))
     }
 
+    /// Those of all namespaces, also ones that cannot be read.
+    pub fn all_deployments(&self) -> Vec<Arc<DeserializeGuard<SLMDeployment>>> {
+        self.deployments.all()
+    }
+
     pub fn policies(&self, namespace: &str) -> Vec<RoutePolicy> {
         readable(self.policies.of(namespace))
     }

@@ -7,6 +7,7 @@ use crate::cache::Cache;
 use crate::entries::Entries;
 use crate::load::Loads;
 use crate::reach::Reaches;
+use crate::scaling::Scales;
 use crate::settings::Settings;
 use crate::spends::Spends;
 
@@ -18,6 +19,7 @@ pub struct Context {
     pub entries: Entries,
     pub loads: Loads,
     pub reaches: Reaches,
+    pub scales: Scales,
     pub spends: Spends,
     pub writer: Writer,
     pub settings: Settings,

@@ -4,6 +4,7 @@ pub mod began;
 pub mod cause;
 pub mod desired;
 pub mod entry;
+pub mod leaving;
 pub mod observe;
 pub mod refresh;
 pub mod rollout;
@@ -14,7 +15,7 @@ use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 use kube::api::Api;
-use weir_crds::{SLMDeployment, labels};
+use weir_crds::{SLMDeployment, ScalingDecision, labels};
 
 use crate::apply::{Applied, ApplyError};
 use crate::condition;
@@ -36,6 +37,7 @@ pub async fn reconcile(ctx: &Context, namespace: &str, name: &str) -> Result<Out
     let now = Timestamp::now();
     let Some(observed) = Observed::look(ctx, namespace, name) else {
         ctx.entries.named_by(namespace, name, None);
+        ctx.scales.forget(namespace, name);
         return forget(ctx, namespace, name).await;
     };
     if observed.deployment.metadata.deletion_timestamp.is_some() {
@@ -46,14 +48,17 @@ pub async fn reconcile(ctx: &Context, namespace: &str, name: &str) -> Result<Out
         // The watch that has just begun wakes us.
         return Ok(Outcome::Settled);
     }
-    let valid = match validate::validate(&observed.deployment, observed.chat_template.as_ref()) {
+    let mut valid = match validate::validate(&observed.deployment, observed.chat_template.as_ref())
+    {
         Ok(valid) => valid,
         Err(problems) => {
             tell(ctx, &observed, &Decided::Refused(&problems), now).await?;
             return Ok(Outcome::Settled);
         }
     };
+    let decisions = scale(ctx, &observed, &mut valid);
     let (plan, desired) = decide(ctx, &observed, &valid, now);
+    spare(ctx, &observed, &plan, valid.replicas).await;
     let applied = ctx
         .writer
         .apply(&desired.objects(), &observed.owned, |live| {
@@ -68,10 +73,39 @@ pub async fn reconcile(ctx: &Context, namespace: &str, name: &str) -> Result<Out
     let decided = Decided::Made {
         plan: &plan,
         replicas: valid.replicas,
+        decisions: decisions.as_deref(),
         applied: &applied,
     };
     tell(ctx, &observed, &decided, now).await?;
     Ok(outcome(&observed, &applied, &plan))
+}
+
+/// Takes over how many replicas are wanted by demand; the decisions that led there. Nothing where somebody
+/// else owns the count.
+fn scale(
+    ctx: &Context,
+    observed: &Observed,
+    valid: &mut Valid<'_>,
+) -> Option<Vec<ScalingDecision>> {
+    let Some(bounds) = valid.scaled else {
+        ctx.scales.forget(&valid.namespace, &valid.name);
+        return None;
+    };
+    // What there is goes on until demand is known.
+    let stable = observed.revisions.iter().find(|revision| revision.stable);
+    let there_is = stable.map(|stable| bounds.within(stable.wanted));
+    let scaled = ctx
+        .scales
+        .of(&observed.deployment, || there_is.unwrap_or(valid.replicas));
+    valid.replicas = scaled.wanted;
+    Some(scaled.decisions)
+}
+
+/// Where there are to be fewer replicas, says which of them have least to lose.
+async fn spare(ctx: &Context, observed: &Observed, plan: &Plan, replicas: u32) {
+    for (pod, cost) in leaving::costs(observed, &plan.stable, replicas, Timestamp::now()) {
+        ctx.writer.annotate(pod, (leaving::ANNOTATION, cost)).await;
+    }
 }
 
 /// Gives the revision that serves the count that is asked for, while another one is on trial.

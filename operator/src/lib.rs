@@ -24,6 +24,7 @@ pub mod object;
 mod pod;
 mod queue;
 mod reach;
+mod scaling;
 pub mod settings;
 mod spends;
 
@@ -45,6 +46,7 @@ use load::Loads;
 use metrics::OperatorMetrics;
 use queue::Queue;
 use reach::Reaches;
+use scaling::Scales;
 use settings::Settings;
 use spends::Spends;
 
@@ -98,6 +100,7 @@ pub async fn run(args: Args, process: Process) -> anyhow::Result<()> {
         entries,
         loads: Loads::default(),
         reaches: Reaches::default(),
+        scales: Scales::default(),
         spends: Spends::default(),
         writer: Writer::new(
             client.clone(),
@@ -125,6 +128,7 @@ pub async fn run(args: Args, process: Process) -> anyhow::Result<()> {
         control.clone().follow(changes, shutdown.draining()),
     );
     tasks.spawn_required("load", control.clone().ask_pods(shutdown.draining()));
+    tasks.spawn_required("scale", control.clone().scale(shutdown.draining()));
     let (ended, reconciles_ended) = oneshot::channel();
     let work = control.work(shutdown.draining());
     tasks.spawn_required("reconcile", async move {

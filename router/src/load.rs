@@ -9,13 +9,13 @@ use axum::routing::get;
 use axum::{Json, Router};
 use serde::Deserialize;
 use tokio::sync::watch;
-use weir_policy::load::{DeploymentLoad, Load, MissingCredential, RouterLoad};
+use weir_policy::load::{Load, MissingCredential, RouterLoad};
 
 use crate::money::Purses;
 use crate::world::View;
 
-/// Longer than any caller waits between two questions, shorter than what balancers cut.
-const LONGEST_POLL: Duration = Duration::from_secs(20);
+/// What is spent is no news to end a wait for: whoever grants slices knows of it this late.
+const LONGEST_POLL: Duration = Duration::from_secs(1);
 
 /// The counts; clones are the same.
 #[derive(Clone)]
@@ -69,10 +69,9 @@ impl Book {
             .map(|policy| (policy.name.clone(), policy.generation))
             .collect();
         self.change(|router| {
-            let idle = DeploymentLoad::default();
             router
                 .deployments
-                .retain(|name, load| *load != idle || present.contains(name));
+                .retain(|name, load| load.running > 0 || load.held > 0 || present.contains(name));
             for name in present {
                 router.deployments.entry(name).or_default();
             }
@@ -92,8 +91,14 @@ impl Book {
     fn count_one(&self, deployment: &str, doing: Doing, by: i32) {
         self.load.send_modify(|load| {
             let router = load.router.get_or_insert_default();
-            let count = entry(router, deployment, doing);
+            let load_of = router.deployments.entry(deployment.to_owned()).or_default();
+            let count = match doing {
+                Doing::Running => &mut load_of.running,
+                Doing::Held => &mut load_of.held,
+            };
             *count = count.saturating_add_signed(by);
+            // Whoever was held before begins only now.
+            load_of.asked += u64::from(by > 0 && matches!(doing, Doing::Running));
             load.version += 1;
         });
     }
@@ -113,14 +118,6 @@ impl Book {
 impl Drop for Counted {
     fn drop(&mut self) {
         self.book.count_one(&self.deployment, self.doing, -1);
-    }
-}
-
-fn entry<'a>(router: &'a mut RouterLoad, deployment: &str, doing: Doing) -> &'a mut u32 {
-    let load = router.deployments.entry(deployment.to_owned()).or_default();
-    match doing {
-        Doing::Running => &mut load.running,
-        Doing::Held => &mut load.held,
     }
 }
 
@@ -145,6 +142,7 @@ async fn load(book: Book, purses: Purses, Query(query): Query<After>) -> Json<Lo
 #[cfg(test)]
 mod tests {
     use super::*;
+    use weir_policy::load::DeploymentLoad;
 
     fn purses() -> Purses {
         Purses::new("a".into(), Duration::ZERO)
@@ -169,12 +167,17 @@ mod tests {
                 3,
                 DeploymentLoad {
                     running: 1,
-                    held: 1
+                    held: 1,
+                    asked: 1,
                 }
             )
         );
         drop((running, held));
-        assert_eq!(now(&book), (5, DeploymentLoad::default()));
+        let idle = DeploymentLoad {
+            asked: 1,
+            ..DeploymentLoad::default()
+        };
+        assert_eq!(now(&book), (5, idle));
     }
 
     #[tokio::test]

@@ -10,4 +10,6 @@ mod policies;
 mod process;
 mod reports;
 mod rollouts;
+mod scaling;
+mod stand_in;
 mod templates;

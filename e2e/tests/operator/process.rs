@@ -205,6 +205,13 @@ impl World {
         })
     }
 
+    /// The revision of the deployment that serves; empty while there is none.
+    pub fn revision(&self) -> String {
+        let deployment = self.get("slm/triage").unwrap_or_default();
+        let stable = deployment["status"]["rollout"]["stable"].as_str();
+        stable.unwrap_or_default().to_owned()
+    }
+
     /// Says in the status of a Deployment that its replicas are ready, as its controller would.
     pub fn make_ready(&self, deployment: &str, replicas: u32) {
         let status = serde_json::json!({ "status": {

@@ -12,6 +12,7 @@
 //! * [`cidr`]: the networks that count as the cluster's.
 //! * [`load`]: the shape of a report of load.
 //! * [`redact`]: private values out of what leaves the cluster, and back into the answer.
+//! * [`scale`]: how many replicas a deployment is to have.
 //! * [`source`]: where the files of a model source lie.
 
 pub mod budget;
@@ -26,6 +27,7 @@ pub mod plan;
 pub mod records;
 pub mod redact;
 pub mod rules;
+pub mod scale;
 pub mod source;
 pub mod table;
 #[cfg(test)]

@@ -159,6 +159,9 @@ pub struct DeploymentLoad {
     pub running: u32,
     /// Asks that wait for a replica to exist.
     pub held: u32,
+    /// Attempts that began since this run of the router did.
+    #[serde(default)]
+    pub asked: u64,
 }
 
 /// A Secret, or one entry of it or of a ConfigMap, that a policy names and that is not there.
@@ -199,6 +202,7 @@ mod tests {
                     DeploymentLoad {
                         running: 2,
                         held: 1,
+                        asked: 9,
                     },
                 )]
                 .into(),

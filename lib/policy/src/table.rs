@@ -104,7 +104,7 @@ impl HoldBounds {
 }
 
 /// A duration as a status tells it: whole, or in seconds and tenths.
-fn told(text: &str) -> Option<Duration> {
+pub fn told(text: &str) -> Option<Duration> {
     let in_tenths = || {
         let seconds: f64 = text.strip_suffix('s')?.parse().ok()?;
         Duration::try_from_secs_f64(seconds).ok()

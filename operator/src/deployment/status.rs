@@ -1,19 +1,12 @@
 //! What a deployment's status says: pure, from what was seen and what was decided.
 
 mod adapters;
+mod figures;
 
-use std::time::Duration;
-
-use k8s_openapi::api::core::v1::Pod;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
-use weir_crds::value::duration_text;
-use weir_crds::{
-    CapacityStatus, ColdStartStatus, ModelStatus, RolloutStatus, SLMDeploymentStatus, Urls,
-    conditions, labels, reasons,
-};
-use weir_policy::load::ColdStart;
+use weir_crds::{SLMDeploymentStatus, ScalingDecision, Urls, conditions, labels, reasons};
 use weir_policy::validate::Problem;
 
 use super::cause::{self, Cause};
@@ -30,6 +23,8 @@ pub enum Decided<'a> {
     Made {
         plan: &'a Plan,
         replicas: u32,
+        /// Why there are so many; nothing where nobody scales them here.
+        decisions: Option<&'a [ScalingDecision]>,
         applied: &'a Applied,
     },
 }
@@ -62,8 +57,7 @@ pub fn status(observed: &Observed, decided: &Decided<'_>, now: Timestamp) -> SLM
         cold_start: facts.cold_start().or(before.cold_start.clone()),
         adapters: facts.adapters(),
         capacity: facts.capacity(before.capacity.as_ref(), now),
-        // Nobody decides this yet.
-        scaling: None,
+        scaling: facts.scaling(before.scaling.clone()),
     }
 }
 
@@ -225,6 +219,7 @@ impl<'a> Facts<'a> {
                 plan,
                 replicas,
                 applied,
+                ..
             } => (plan, *replicas, applied),
         };
         if !applied.taken.is_empty() {
@@ -245,8 +240,10 @@ impl<'a> Facts<'a> {
         let ready = self.revision().map_or(0, |revision| revision.ready);
         if plan.stable == plan.wanted && !others {
             if replicas == 0 && self.revision().is_some() {
-                let message = "spec.replicas is 0: asks are refused until it is raised";
-                return (true, reasons::SCALED_TO_ZERO, message.into());
+                return (true, reasons::SCALED_TO_ZERO, self.at_zero().into());
+            }
+            if ready == 0 && self.comes_from_zero() {
+                return (true, reasons::STARTING, self.progress());
             }
             if ready > 0 {
                 let serving = || (true, reasons::SERVING, self.progress());
@@ -259,6 +256,34 @@ impl<'a> Facts<'a> {
             _ if others => (false, reasons::ROLLING_OUT, rolling_out(plan)),
             _ => (false, reasons::STARTING, self.progress()),
         }
+    }
+
+    /// What becomes of asks while there is no replica.
+    fn at_zero(&self) -> &'static str {
+        match self.decided {
+            Decided::Made {
+                decisions: Some(_), ..
+            } => "nobody asks: the next ask starts a replica and waits for it",
+            _ => "spec.replicas is 0: asks are refused until it is raised",
+        }
+    }
+
+    /// Whether it went to zero as it was to, and comes back: nothing is wrong with it then.
+    fn comes_from_zero(&self) -> bool {
+        let is_scaled = matches!(
+            self.decided,
+            Decided::Made {
+                decisions: Some(_),
+                ..
+            }
+        );
+        let said = self.said(conditions::READY);
+        let is_usual = said.is_some_and(|said| {
+            said.status == "True"
+                && [reasons::SCALED_TO_ZERO, reasons::STARTING].contains(&&*said.reason)
+        });
+        let cause = self.cause.as_ref().map(|cause| cause.reason);
+        is_scaled && is_usual && cause.is_none_or(|reason| reason == reasons::DOWNLOADING)
     }
 
     /// What keeps clients from replicas that are ready.
@@ -372,70 +397,6 @@ impl<'a> Facts<'a> {
             None => text,
         }
     }
-
-    /// The model as the youngest replica that is ready found it.
-    fn model(&self) -> Option<ModelStatus> {
-        let load = self.youngest_ready()?.load.as_ref()?;
-        let model = load.model.as_ref()?;
-        Some(ModelStatus {
-            revision: Some(model.revision.clone()).filter(|revision| !revision.is_empty()),
-            digest: model.digest.clone(),
-            architecture: model.architecture.clone(),
-            parameters: model.parameters,
-            bytes: model.bytes,
-            quantization: model.quantization.clone(),
-            context_tokens: model.context_tokens,
-        })
-    }
-
-    fn cold_start(&self) -> Option<ColdStartStatus> {
-        let replica = self.youngest_ready()?;
-        let load = replica.load.as_ref()?;
-        Some(cold_start(
-            load.cold_start.as_ref()?,
-            before_start(&replica.pod),
-        ))
-    }
-
-    /// What the youngest replica measured. A status that says the same already keeps its time.
-    fn capacity(&self, before: Option<&CapacityStatus>, now: Timestamp) -> Option<CapacityStatus> {
-        let replica = self.youngest_ready();
-        let measured = replica.and_then(|replica| replica.load.as_ref()?.capacity);
-        let Some(measured) = measured else {
-            return before.cloned();
-        };
-        let same = before.filter(|before| {
-            before.concurrency == measured.sequences
-                && before.tokens_per_second == measured.tokens_per_second
-        });
-        Some(same.cloned().unwrap_or(CapacityStatus {
-            concurrency: measured.sequences,
-            tokens_per_second: measured.tokens_per_second,
-            measured_at: Some(Time(now)),
-        }))
-    }
-
-    fn youngest_ready(&self) -> Option<&Replica> {
-        self.replicas()
-            .filter(|replica| replica.ready && replica.load.is_some())
-            .max_by_key(|replica| {
-                let created = replica.pod.creation_timestamp().map(|time| time.0);
-                (created, replica.pod.name_any())
-            })
-    }
-
-    fn rollout(&self, before: Option<RolloutStatus>) -> Option<RolloutStatus> {
-        match self.decided {
-            Decided::Refused(_) => before,
-            Decided::Made { plan, .. } => Some(RolloutStatus {
-                stable: plan.stable.clone(),
-                canary: plan.canary.clone().unwrap_or_default(),
-                weight: 0,
-                step: 0,
-                since: Some(Time(plan.since)),
-            }),
-        }
-    }
 }
 
 fn rolling_out(plan: &Plan) -> String {
@@ -449,45 +410,6 @@ fn rolling_out(plan: &Plan) -> String {
             plan.stable
         ),
     }
-}
-
-fn cold_start(of: &ColdStart, image: Option<Duration>) -> ColdStartStatus {
-    let parts = [of.download_ms, of.load_ms, of.warm_up_ms, of.adapters_ms];
-    let parts = parts.map(Duration::from_millis);
-    let total = parts.iter().sum::<Duration>() + image.unwrap_or_default();
-    let [download, load, warm_up, adapters] = parts.map(|part| Some(duration_text(part)));
-    ColdStartStatus {
-        image: image.map(duration_text),
-        download,
-        load,
-        warm_up,
-        adapters: adapters.filter(|_| of.adapters_ms > 0),
-        total_text: Some(duration_text(total)),
-    }
-}
-
-/// From having a node to the container's start, which is mostly the image; unknown after a restart.
-fn before_start(pod: &Pod) -> Option<Duration> {
-    let status = pod.status.as_ref()?;
-    let container = status.container_statuses.as_ref()?.first()?;
-    if container.restart_count > 0 {
-        return None;
-    }
-    let started = container
-        .state
-        .as_ref()?
-        .running
-        .as_ref()?
-        .started_at
-        .as_ref()?;
-    let scheduled = status
-        .conditions
-        .as_ref()?
-        .iter()
-        .find(|condition| condition.type_ == "PodScheduled")?
-        .last_transition_time
-        .as_ref()?;
-    Duration::try_from(started.0.duration_since(scheduled.0)).ok()
 }
 
 #[cfg(test)]

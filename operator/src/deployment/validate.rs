@@ -7,6 +7,7 @@ use kube::{Resource, ResourceExt};
 use weir_crds::value::duration;
 use weir_crds::{SLMDeployment, SLMDeploymentSpec, Source, reasons};
 use weir_policy::honoured::Honoured;
+use weir_policy::scale::Bounds;
 use weir_policy::source::claim;
 use weir_policy::validate::Problem;
 
@@ -37,19 +38,11 @@ pub const HONOURED: Honoured = Honoured {
         "spec.engine.keyValueType",
         "spec.drain",
         "spec.price",
-        // Both are looked at below: there is no autoscaling yet, so they have to agree.
-        "spec.scaling.min",
-        "spec.scaling.max",
-        "spec.scaling.hold.asks",
-        "spec.scaling.hold.bytes",
-        "spec.scaling.hold.wait",
+        "spec.scaling",
     ],
     values: &[
         ("spec.engine.protocol", &[r#""Weir""#]),
         ("spec.resources.accelerator", &[r#""None""#]),
-        ("spec.scaling.utilization", &[r#""0.8""#]),
-        ("spec.scaling.downAfter", &[r#""5m""#]),
-        ("spec.scaling.zeroAfter", &[r#""10m""#]),
         ("spec.rollout.strategy", &[r#""Canary""#]),
         (
             "spec.rollout.steps",
@@ -77,6 +70,9 @@ pub struct Valid<'a> {
     pub owner: Option<OwnerReference>,
     pub spec: &'a SLMDeploymentSpec,
     pub source: Source,
+    /// What demand may make of the count; nothing where somebody else owns it.
+    pub scaled: Option<Bounds>,
+    /// How many there are to be: where they are scaled, until demand is known.
     pub replicas: u32,
     pub drain: Duration,
     /// Its text, where the model's own is not to be used.
@@ -90,12 +86,11 @@ pub fn validate<'a>(
     template: Option<&'a Entry>,
 ) -> Result<Valid<'a>, Vec<Problem>> {
     let spec = &deployment.spec;
-    let mut problems = HONOURED.problems(&as_json(deployment));
+    let mut problems = HONOURED.problems(&as_json(spec));
     let source = keep(source(spec), &mut problems);
     let drain = keep(drain(spec), &mut problems);
     let chat_template = keep(chat_template(spec, template), &mut problems);
     problems.extend(adapters(spec, source.as_ref()));
-    problems.extend(scaling(spec));
     problems.extend(quantities(spec));
     match (source, drain, chat_template) {
         (Some(source), Some(drain), Some(chat_template)) if problems.is_empty() => Ok(Valid {
@@ -104,7 +99,9 @@ pub fn validate<'a>(
             owner: deployment.controller_owner_ref(&()),
             spec,
             source,
-            replicas: spec.replicas.unwrap_or(spec.scaling.min),
+            scaled: spec.replicas.is_none().then(|| Bounds::of(&spec.scaling)),
+            // One shows whether the model comes, also where there may be none.
+            replicas: spec.replicas.unwrap_or(spec.scaling.min.max(1)),
             drain,
             chat_template,
         }),
@@ -112,13 +109,7 @@ pub fn validate<'a>(
     }
 }
 
-/// The spec without what is suspended: `scaling` does nothing while `replicas` is set, as its
-/// documentation says, so that none of it is waiting to be implemented.
-fn as_json(deployment: &SLMDeployment) -> serde_json::Value {
-    let mut spec = deployment.spec.clone();
-    if spec.replicas.is_some() {
-        spec.scaling = weir_crds::Scaling::default();
-    }
+fn as_json(spec: &SLMDeploymentSpec) -> serde_json::Value {
     serde_json::to_value(spec).expect("a spec is JSON")
 }
 
@@ -168,28 +159,6 @@ fn drain(spec: &SLMDeploymentSpec) -> Result<Duration, Problem> {
     duration(&spec.drain).map_err(|error| invalid("spec.drain", format!("spec.drain: {error}")))
 }
 
-fn scaling(spec: &SLMDeploymentSpec) -> Option<Problem> {
-    let scaling = &spec.scaling;
-    if spec.replicas.is_some() {
-        return None;
-    }
-    if scaling.min == 0 {
-        return Some(not_implemented(
-            "spec.scaling.min",
-            "spec.scaling.min: scaling to zero is not implemented yet: set it to 1 or more".into(),
-        ));
-    }
-    (scaling.max > scaling.min).then(|| {
-        not_implemented(
-            "spec.scaling.max",
-            format!(
-                "spec.scaling.max: autoscaling is not implemented yet: set it to {}, as spec.scaling.min",
-                scaling.min
-            ),
-        )
-    })
-}
-
 fn quantities(spec: &SLMDeploymentSpec) -> Vec<Problem> {
     let resources = &spec.resources;
     let cpu = resources.cpu.milli_cpu().err();
@@ -210,10 +179,6 @@ fn quantities(spec: &SLMDeploymentSpec) -> Vec<Problem> {
 
 fn invalid(field: &str, message: String) -> Problem {
     problem(reasons::INVALID, field, message)
-}
-
-fn not_implemented(field: &str, message: String) -> Problem {
-    problem(reasons::NOT_IMPLEMENTED, field, message)
 }
 
 fn problem(reason: &'static str, field: &str, message: String) -> Problem {
@@ -302,30 +267,18 @@ mod tests {
     }
 
     #[test]
-    fn replicas_follow_the_minimum_until_somebody_sets_them() {
-        let scaled = deployment(json!({ "scaling": { "min": 3, "max": 3 } }));
-        assert_eq!(validate(&scaled, None).unwrap().replicas, 3);
-        let set = deployment(json!({ "scaling": { "min": 3, "max": 3 }, "replicas": 0 }));
-        assert_eq!(validate(&set, None).unwrap().replicas, 0);
-    }
-
-    #[test]
-    fn autoscaling_is_not_implemented_and_suspended_autoscaling_is() {
-        let scaling = json!({ "min": 1, "max": 4, "utilization": "0.5" });
-        assert_eq!(
-            problems(json!({ "scaling": scaling })),
-            [
-                ("NotImplemented", "spec.scaling.utilization".into()),
-                ("NotImplemented", "spec.scaling.max".into()),
-            ]
-        );
-        assert_eq!(problems(json!({ "scaling": scaling, "replicas": 2 })), []);
-    }
-
-    #[test]
-    fn scaling_to_zero_is_not_implemented() {
-        let found = problems(json!({ "scaling": { "min": 0, "max": 1 } }));
-        assert_eq!(found, [("NotImplemented", "spec.scaling.min".into())]);
+    fn replicas_follow_demand_from_the_minimum_on_until_somebody_sets_them() {
+        let of = |spec| {
+            let deployment = deployment(spec);
+            let valid = validate(&deployment, None).unwrap();
+            let bounds = valid.scaled.map(|bounds| (bounds.min, bounds.max));
+            (valid.replicas, bounds)
+        };
+        let scaling = json!({ "min": 3, "max": 8, "utilization": "0.5" });
+        assert_eq!(of(json!({ "scaling": scaling })), (3, Some((3, 8))));
+        let to_zero = json!({ "min": 0, "max": 2 });
+        assert_eq!(of(json!({ "scaling": to_zero })), (1, Some((0, 2))));
+        assert_eq!(of(json!({ "scaling": scaling, "replicas": 0 })), (0, None));
     }
 
     #[test]

@@ -9,11 +9,12 @@ use crate::deployment::began::Began;
 use crate::deployment::rollout::Pins;
 use crate::expected::check;
 use crate::reach::Reach;
-use weir_crds::SLMDeployment;
-use weir_policy::load::{Capacity, ModelFacts, WorkerLoad};
+use weir_crds::{RolloutStatus, SLMDeployment};
+use weir_policy::load::{Capacity, ColdStart, ModelFacts, WorkerLoad};
 
 mod adapters;
 mod replicas;
+mod scaled;
 
 const NOW: &str = "2026-11-21T06:00:00Z";
 
@@ -132,6 +133,7 @@ fn made(observed: &Observed, plan: &Plan, replicas: u32, applied: &Applied) -> S
     let decided = Decided::Made {
         plan,
         replicas,
+        decisions: None,
         applied,
     };
     status(observed, &decided, now())
@@ -326,6 +328,7 @@ fn a_second_pass_over_the_same_says_the_same() {
     let decided = Decided::Made {
         plan: &plan,
         replicas: 1,
+        decisions: None,
         applied: &Applied::default(),
     };
     assert_eq!(status(&observed, &decided, later), first);
@@ -382,6 +385,7 @@ fn capacity_keeps_the_time_of_its_measurement_until_it_is_another() {
         let decided = Decided::Made {
             plan: &plan,
             replicas: 1,
+            decisions: None,
             applied: &applied,
         };
         status(seen, &decided, now.parse().unwrap())
