@@ -115,6 +115,13 @@ impl Wanted {
     }
 }
 
+/// `Service triage`.
+impl std::fmt::Display for Wanted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.kind, self.name)
+    }
+}
+
 /// An object of ours as it was last seen.
 #[derive(Clone, Debug)]
 pub struct Live {

@@ -86,9 +86,7 @@ impl Observed {
 
 /// Everything that was made for the deployment of this name.
 pub fn owned(cache: &Cache, namespace: &str, name: &str) -> Vec<Live> {
-    cache.owned(namespace, |live| {
-        live.label(labels::DEPLOYMENT) == Some(name)
-    })
+    cache.owned(namespace, Some(name))
 }
 
 fn revisions(owned: &[Live]) -> Vec<Revision> {

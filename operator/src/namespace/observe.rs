@@ -40,7 +40,7 @@ pub struct Observed {
 
 impl Observed {
     pub fn look(cache: &Cache, loads: &Loads, namespace: &str) -> Self {
-        let owned = cache.owned(namespace, |live| live.label(labels::DEPLOYMENT).is_none());
+        let owned = cache.owned(namespace, None);
         let kept = config(&owned, labels::LAST_GOOD_POLICIES);
         let budgets = config(&owned, labels::BUDGETS);
         let mut policies = cache.policies(namespace);
