@@ -153,10 +153,13 @@ async fn ask(http: &reqwest::Client, address: &str) -> Result<Load, AskError> {
     serde_json::from_slice(&body).map_err(AskError::Read)
 }
 
-/// Where a pod that runs reports.
+/// Where a pod that runs reports; nothing of one whose server is not ours.
 fn address(pod: &Pod) -> Option<String> {
     let status = pod.status.as_ref()?;
-    if status.phase.as_deref() != Some("Running") {
+    let is_running = status.phase.as_deref() == Some("Running");
+    let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
+    let mut ports = containers.flat_map(|container| container.ports.iter().flatten());
+    if !is_running || !ports.any(|port| port.container_port == i32::from(labels::ADMIN_PORT)) {
         return None;
     }
     let ip: std::net::IpAddr = status.pod_ip.as_deref()?.parse().ok()?;
@@ -197,6 +200,7 @@ mod tests {
                 "name": "a", "namespace": "ns", "uid": "u",
                 "labels": { "weir.dev/deployment": "triage" },
             },
+            "spec": { "containers": [{ "name": "worker", "ports": [{ "containerPort": 9090 }] }] },
             "status": { "phase": phase, "podIP": ip },
         });
         Arc::new(serde_json::from_value(pod).unwrap())
@@ -276,8 +280,11 @@ mod tests {
     }
 
     #[test]
-    fn only_a_pod_that_runs_is_asked() {
+    fn only_a_pod_that_runs_and_reports_is_asked() {
         assert_eq!(address(&pod("Pending", "")), None);
+        let mut foreign = Pod::clone(&pod("Running", "10.0.0.1"));
+        foreign.spec.as_mut().unwrap().containers[0].ports = None;
+        assert_eq!(address(&foreign), None);
         assert_eq!(
             address(&pod("Running", "fd00::1")).as_deref(),
             Some("http://[fd00::1]:9090/load")

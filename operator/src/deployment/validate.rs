@@ -1,5 +1,7 @@
 //! From a deployment as it was written to one that can be made: every problem, or a proof.
 
+mod engine;
+
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
@@ -11,6 +13,7 @@ use weir_policy::source::claim;
 use weir_policy::validate::Problem;
 
 use super::entry::Entry;
+pub use engine::{Foreign, with_image};
 
 /// What of `spec` has the effect that its documentation promises. All else is refused by name
 /// until it does.
@@ -30,11 +33,16 @@ pub const HONOURED: Honoured = Honoured {
         "spec.resources.cpu",
         "spec.resources.memory",
         "spec.resources.ephemeralStorage",
+        "spec.resources.accelerator",
+        "spec.resources.count",
         "spec.replicas",
         "spec.placement",
         "spec.engine.maxSequences",
         "spec.engine.prefixCache",
         "spec.engine.keyValueType",
+        "spec.engine.image",
+        "spec.engine.protocol",
+        "spec.engine.args",
         "spec.drain",
         "spec.price",
         // Both are looked at below: there is no autoscaling yet, so they have to agree.
@@ -45,8 +53,6 @@ pub const HONOURED: Honoured = Honoured {
         "spec.scaling.hold.wait",
     ],
     values: &[
-        ("spec.engine.protocol", &[r#""Weir""#]),
-        ("spec.resources.accelerator", &[r#""None""#]),
         ("spec.scaling.utilization", &[r#""0.8""#]),
         ("spec.scaling.downAfter", &[r#""5m""#]),
         ("spec.scaling.zeroAfter", &[r#""10m""#]),
@@ -77,6 +83,8 @@ pub struct Valid<'a> {
     pub owner: Option<OwnerReference>,
     pub spec: &'a SLMDeploymentSpec,
     pub source: Source,
+    /// The server in its pods, where that is not our worker.
+    pub foreign: Option<Foreign<'a>>,
     pub replicas: u32,
     pub drain: Duration,
     /// Its text, where the model's own is not to be used.
@@ -97,17 +105,22 @@ pub fn validate<'a>(
     problems.extend(adapters(spec, source.as_ref()));
     problems.extend(scaling(spec));
     problems.extend(quantities(spec));
-    match (source, drain, chat_template) {
-        (Some(source), Some(drain), Some(chat_template)) if problems.is_empty() => Ok(Valid {
-            name: deployment.name_any(),
-            namespace: deployment.namespace().unwrap_or_default(),
-            owner: deployment.controller_owner_ref(&()),
-            spec,
-            source,
-            replicas: spec.replicas.unwrap_or(spec.scaling.min),
-            drain,
-            chat_template,
-        }),
+    let foreign = engine::foreign(&deployment.name_any(), spec, source.as_ref());
+    let foreign = foreign.map_err(|found| problems.extend(found)).ok();
+    match (source, drain, chat_template, foreign) {
+        (Some(source), Some(drain), Some(chat_template), Some(foreign)) if problems.is_empty() => {
+            Ok(Valid {
+                name: deployment.name_any(),
+                namespace: deployment.namespace().unwrap_or_default(),
+                owner: deployment.controller_owner_ref(&()),
+                spec,
+                source,
+                foreign,
+                replicas: spec.replicas.unwrap_or(spec.scaling.min),
+                drain,
+                chat_template,
+            })
+        }
         _ => Err(problems),
     }
 }
@@ -331,10 +344,6 @@ mod tests {
     #[test]
     fn what_nobody_honours_is_named_by_its_path() {
         for (spec, field) in [
-            (
-                json!({ "resources": { "accelerator": "Nvidia" } }),
-                "spec.resources.accelerator",
-            ),
             (
                 json!({ "rollout": { "strategy": "Recreate" } }),
                 "spec.rollout.strategy",

@@ -10,9 +10,10 @@ use crate::deployment::rollout::Pins;
 use crate::expected::check;
 use crate::reach::Reach;
 use weir_crds::SLMDeployment;
-use weir_policy::load::{Capacity, ModelFacts, WorkerLoad};
+use weir_policy::load::{Capacity, ColdStart, ModelFacts, WorkerLoad};
 
 mod adapters;
+mod foreign;
 mod replicas;
 
 const NOW: &str = "2026-11-21T06:00:00Z";
