@@ -69,9 +69,14 @@ impl Drop for Place {
     }
 }
 
-/// Whether a tenant that has so many asks in hand may have one of the places that are free.
+/// Whether a tenant may have so much in hand where so much is free: places, or bytes.
 pub(crate) fn may_have(in_hand: usize, free: usize) -> bool {
     in_hand <= free.saturating_mul(FOR_EACH_FREE)
+}
+
+/// What a tenant may have in hand of `all` where nobody else has any.
+pub(crate) fn most_alone(all: usize) -> usize {
+    all - all.div_ceil(FOR_EACH_FREE + 1)
 }
 
 #[cfg(test)]
@@ -134,6 +139,15 @@ mod tests {
         assert!(places.take("late", 1023 - held.len()).is_ok());
         drop(held);
         assert!(places.in_hand().is_empty(), "who has none is forgotten");
+    }
+
+    #[test]
+    fn the_most_that_one_may_have_alone_is_seven_eighths_and_not_one_more() {
+        for all in [0, 1, 7, 8, 9, 64, 1000] {
+            let most = most_alone(all);
+            assert!(may_have(most, all - most), "{all}");
+            assert!(all == 0 || !may_have(most + 1, all - most - 1), "{all}");
+        }
     }
 
     #[test]

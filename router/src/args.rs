@@ -77,7 +77,8 @@ pub struct Args {
     pub max_body_bytes: usize,
 
     /// The most memory that all request bodies in hand may take in bytes; beyond that the answer is
-    /// 429. Each byte of a body counts twice, and each JSON value in it as 128 more.
+    /// 429. Each byte of a body counts twice, and each JSON value in it as 128 more. Whoever would have more than seven
+    /// times as much of it as there is free gets no more.
     #[arg(
         long,
         env = "WEIR_MAX_BODIES_BYTES",

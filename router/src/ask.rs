@@ -117,6 +117,9 @@ pub(crate) enum Needed {
     OwnWire,
 }
 
+/// So many prompts of one ask are worked on at a time: others want to be answered too.
+pub(crate) const PROMPTS_AT_ONCE: u32 = 8;
+
 impl Ask {
     /// What is read, each by itself.
     pub fn prompts(&self) -> &[Input] {
@@ -130,6 +133,17 @@ impl Ask {
     pub fn choices_each(&self) -> u32 {
         let prompts = u32::try_from(self.prompts().len()).unwrap_or(u32::MAX);
         (self.choices / prompts.max(1)).max(1)
+    }
+
+    /// So many sequences of it a replica has in hand at a time, where it has room for them.
+    pub fn at_once(&self) -> u32 {
+        let prompts = u32::try_from(self.prompts().len()).unwrap_or(u32::MAX);
+        match self.wire {
+            Wire::Embeddings => prompts,
+            _ => prompts
+                .min(PROMPTS_AT_ONCE)
+                .saturating_mul(self.choices_each()),
+        }
     }
 
     /// Whether nothing is to be written: the prompt is only read.

@@ -104,6 +104,8 @@ pub(crate) struct Pursuit<'a> {
     /// As they were when the ask came.
     pub credentials: &'a Credentials,
     pub ask: &'a Ask,
+    /// How long its body was.
+    pub body_bytes: u64,
     pub settings: &'a Settings,
     pub decision: &'a Decision,
     pub out: &'a mpsc::Sender<Event>,

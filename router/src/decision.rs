@@ -28,7 +28,7 @@ pub(crate) struct Decision {
     pub id: String,
     pub began: Instant,
     /// The same moment by the clock.
-    time: Timestamp,
+    pub time: Timestamp,
     state: Mutex<State>,
     /// Only where the policy keeps it.
     text: Mutex<Option<Text>>,

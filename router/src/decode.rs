@@ -7,6 +7,7 @@ mod completions;
 mod embeddings;
 mod fields;
 mod form;
+mod memory;
 mod messages;
 mod responses;
 mod settings;

@@ -3,6 +3,9 @@
 //! While there is none they stand in a queue, bounded by number, bytes and age. Once there are some, they are
 //! let go as fast as replicas have room, and whoever comes meanwhile stands behind them: a replica that has
 //! just come is not met by everybody at once.
+//!
+//! When the start of a replica began is remembered until one is there, also while nobody waits: whoever gives up
+//! and comes back is told of the same start.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,31 +27,38 @@ const LONGEST_OVERDUE: Duration = Duration::from_secs(60);
 /// Everything that waits, by deployment; clones are the same.
 #[derive(Clone, Default)]
 pub(crate) struct Holds {
-    holds: Arc<Mutex<BTreeMap<String, Hold>>>,
+    state: Arc<Mutex<State>>,
 }
 
+#[derive(Default)]
+struct State {
+    /// Where somebody waits.
+    holds: BTreeMap<String, Hold>,
+    /// When somebody first waited for the replica that is not there yet: its start goes on since then.
+    began: BTreeMap<String, Instant>,
+}
+
+#[derive(Default)]
 struct Hold {
-    /// When somebody began to wait where nobody did: the start of a replica goes on since then.
-    began: Instant,
     queue: Queue,
     waking: BTreeMap<u64, oneshot::Sender<()>>,
 }
 
-/// Why an ask waits no longer.
+/// Why an ask waits no longer. Where that is for want of a replica, its start goes on `since` then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Waited {
     /// It may go on.
     Released,
-    /// As long as it may. Somebody has waited for so long.
+    /// As long as it may.
     Enough { since: Duration },
-    /// There is no room for one more, or its tenant has its part of it. Others have waited for so long.
+    /// There is no room for one more, or its tenant has its part of it.
     Full { since: Duration },
 }
 
 impl Holds {
     /// Whether anybody waits for the deployment: then everybody does.
     pub fn is_holding(&self, deployment: &str) -> bool {
-        self.lock().contains_key(deployment)
+        self.lock().holds.contains_key(deployment)
     }
 
     /// Stands behind those who wait, as an ask of `bytes`.
@@ -60,20 +70,16 @@ impl Holds {
         longest: Duration,
     ) -> Waited {
         let (waking, woken) = oneshot::channel();
-        let (number, began) = {
-            let mut holds = self.lock();
-            let hold = holds.entry(deployment.to_owned()).or_insert_with(|| Hold {
-                began: Instant::now(),
-                queue: Queue::default(),
-                waking: BTreeMap::new(),
-            });
+        let number = {
+            let mut state = self.lock();
+            let since = state.since(deployment);
+            let hold = state.holds.entry(deployment.to_owned()).or_default();
             let Some(number) = hold.queue.enter(bounds, tenant, bytes) else {
-                let since = hold.began.elapsed();
-                forget(&mut holds, deployment);
+                state.forget(deployment);
                 return Waited::Full { since };
             };
             hold.waking.insert(number, waking);
-            (number, hold.began)
+            number
         };
         let _place = Place {
             holds: self,
@@ -84,15 +90,15 @@ impl Holds {
         match timeout(longest, woken).await {
             Ok(Ok(())) => Waited::Released,
             _ => Waited::Enough {
-                since: began.elapsed(),
+                since: self.lock().since(deployment),
             },
         }
     }
 
     /// Lets as many go as there is room for now.
     pub fn release(&self, deployment: &str, room: u32) {
-        let mut holds = self.lock();
-        let Some(hold) = holds.get_mut(deployment) else {
+        let mut state = self.lock();
+        let Some(hold) = state.holds.get_mut(deployment) else {
             return;
         };
         for _ in 0..room {
@@ -104,11 +110,45 @@ impl Holds {
                 let _ = waking.send(());
             }
         }
-        forget(&mut holds, deployment);
+        state.forget(deployment);
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Hold>> {
-        self.holds.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Forgets the starts of what waits for no replica any more: one is there, or the deployment is gone. Where the
+    /// last one went while somebody waited, the next start begins now.
+    pub fn keep(&self, lacks_replica: impl Fn(&str) -> bool) {
+        let mut state = self.lock();
+        state
+            .began
+            .retain(|deployment, _| lacks_replica(deployment));
+        let held: Vec<String> = state.holds.keys().cloned().collect();
+        for deployment in held.iter().filter(|held| lacks_replica(held)) {
+            state.since(deployment);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// For how long the start of a replica goes on, which begins now where none does.
+    fn since(&mut self, deployment: &str) -> Duration {
+        match self.began.get(deployment) {
+            Some(began) => began.elapsed(),
+            None => {
+                self.began.insert(deployment.to_owned(), Instant::now());
+                Duration::ZERO
+            }
+        }
+    }
+
+    /// Where nobody waits any more, nobody has to.
+    fn forget(&mut self, deployment: &str) {
+        let hold = self.holds.get(deployment);
+        if hold.is_some_and(|hold| hold.queue.is_empty()) {
+            self.holds.remove(deployment);
+        }
     }
 }
 
@@ -123,15 +163,6 @@ pub(crate) fn until_started(cold_start: Option<Duration>, since: Duration) -> Du
     }
 }
 
-fn forget(holds: &mut BTreeMap<String, Hold>, deployment: &str) {
-    if holds
-        .get(deployment)
-        .is_some_and(|hold| hold.queue.is_empty())
-    {
-        holds.remove(deployment);
-    }
-}
-
 /// Left when its ask goes, however that ends.
 struct Place<'a> {
     holds: &'a Holds,
@@ -142,12 +173,12 @@ struct Place<'a> {
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        let mut holds = self.holds.lock();
-        if let Some(hold) = holds.get_mut(self.deployment) {
+        let mut state = self.holds.lock();
+        if let Some(hold) = state.holds.get_mut(self.deployment) {
             hold.waking.remove(&self.number);
             hold.queue.leave(self.tenant, self.number);
         }
-        forget(&mut holds, self.deployment);
+        state.forget(self.deployment);
     }
 }
 
@@ -178,6 +209,38 @@ mod tests {
         let since = BOUNDS.wait;
         assert_eq!((one, two), (Waited::Released, Waited::Enough { since }));
         assert!(!holds.is_holding("triage"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_gives_up_and_comes_back_waits_for_the_same_start() {
+        let holds = Holds::default();
+        let second = Duration::from_secs(1);
+        let wait = || holds.wait("triage", ("a", 1), &BOUNDS, second);
+        assert_eq!(wait().await, Waited::Enough { since: second });
+        assert!(!holds.is_holding("triage"), "nobody waits now");
+        tokio::time::advance(Duration::from_secs(5)).await;
+        holds.keep(|_| true);
+        let since = Duration::from_secs(7);
+        assert_eq!(wait().await, Waited::Enough { since });
+        // One is there, or the deployment is gone.
+        holds.keep(|deployment| deployment != "triage");
+        assert!(holds.lock().began.is_empty());
+        assert_eq!(wait().await, Waited::Enough { since: second });
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_replica_that_goes_while_asks_wait_for_it_leaves_a_start_that_begins_then() {
+        let holds = Holds::default();
+        let wait = |longest| holds.wait("triage", ("a", 1), &BOUNDS, Duration::from_secs(longest));
+        let come_and_go = async {
+            tokio::time::advance(Duration::from_secs(60)).await;
+            holds.keep(|_| false);
+            tokio::time::advance(Duration::from_secs(10)).await;
+            holds.keep(|_| true);
+        };
+        let (waited, ()) = tokio::join!(wait(90), come_and_go);
+        let since = Duration::from_secs(20);
+        assert_eq!(waited, Waited::Enough { since });
     }
 
     #[test]

@@ -63,11 +63,15 @@ pub(crate) fn identify(headers: &HeaderMap) -> Result<Identity, Refusal> {
 
 impl Identity {
     /// The tenants that the key belongs to, hashed as in records; `all` are the keys of every policy.
-    pub fn tenants(&self, all: &[Keys], credentials: &Credentials) -> Vec<String> {
+    pub fn tenants<'a>(
+        &self,
+        all: impl IntoIterator<Item = &'a Keys>,
+        credentials: &Credentials,
+    ) -> Vec<String> {
         let Some(key) = &self.key else {
             return Vec::new();
         };
-        let named = all.iter().filter_map(|keys| {
+        let named = all.into_iter().filter_map(|keys| {
             let tenant = credentials.tenant(&keys.secret, key)?;
             Some(hashed(&keys.of(tenant)))
         });

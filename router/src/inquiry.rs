@@ -136,6 +136,7 @@ impl Inquiry<'_> {
         let wanted = Wanted {
             wish,
             adapter: None,
+            sequences: 1,
         };
         let tries = addresses.len().min(MOST_TRIES);
         let mut tried = BTreeSet::new();

@@ -76,10 +76,17 @@ pub(crate) fn tenants(
     identity: &Identity,
     credentials: &Credentials,
 ) -> Vec<String> {
-    let routes = table.routes().flat_map(|(_, route)| route.keys.clone());
-    let keys: BTreeSet<Keys> = routes.chain(all_keys(table)).collect();
-    let keys: Vec<Keys> = keys.into_iter().collect();
-    identity.tenants(&keys, credentials)
+    let policies = all_keys(table);
+    let routes = table.routes().flat_map(|(_, route)| &route.keys);
+    let keys: BTreeSet<&Keys> = routes.chain(&policies).collect();
+    identity.tenants(keys, credentials)
+}
+
+/// Whose request it is, as far as that is known before any of it is read: the first tenant that the key belongs to.
+/// Empty where it belongs to none: all of those are one.
+pub(crate) fn sender(table: &Table, identity: &Identity, credentials: &Credentials) -> String {
+    let mut tenants = tenants(table, identity, credentials).into_iter();
+    tenants.next().unwrap_or_default()
 }
 
 fn all_keys(table: &Table) -> Vec<Keys> {

@@ -14,6 +14,7 @@ mod reservation;
 mod within;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -25,7 +26,7 @@ use weir_policy::Table;
 use weir_policy::budget::account::Account;
 use weir_policy::budget::estimate::{Call, most};
 use weir_policy::budget::ledger::Ledgers;
-use weir_policy::budget::{Moment, PurseLoad};
+use weir_policy::budget::{Moment, PurseLoad, Tally};
 use weir_policy::tier::Endpoint;
 use weir_policy::validate::Settings;
 use weir_process::Process;
@@ -49,6 +50,8 @@ struct Inner {
     began: std::time::Instant,
     /// How long a call may wait for the next slice.
     patience: Duration,
+    /// Calls that have waited.
+    waits: AtomicU64,
     state: Mutex<State>,
     /// Something was granted, or given back by a call.
     news: watch::Sender<()>,
@@ -74,6 +77,7 @@ impl Purses {
             run,
             began: std::time::Instant::now(),
             patience,
+            waits: AtomicU64::new(0),
             state: Mutex::default(),
             news: watch::Sender::new(()),
             need: Notify::new(),
@@ -111,6 +115,9 @@ impl Purses {
             }
         }
         policies.retain(|_, purse| purse.is_live(now));
+        drop(state);
+        // What a call waits for may bind no more.
+        self.0.news.send_replace(());
     }
 
     /// Takes over what was granted.
@@ -176,6 +183,11 @@ impl Purses {
         all.collect()
     }
 
+    /// An ask of the policy that began then is over and came to so much.
+    pub fn count(&self, policy: &str, tally: Tally, began: Timestamp) {
+        self.each(policy, |account| account.count(tally, began));
+    }
+
     /// Puts `amount` aside in every budget of the policy, or in none. Where the next slice, or what calls in
     /// flight give back, may be enough, that is waited for, until `until` at the latest.
     pub async fn reserve(
@@ -193,8 +205,13 @@ impl Purses {
                 Err(short) if !short.may_come => return Err(short),
                 Err(short) => short,
             };
-            waiting.get_or_insert_with(|| self.wait(policy, amount));
+            // A budget may have been put into the policy, or back, since it was said last.
+            let waiting = waiting.get_or_insert_with(|| self.wait(policy, amount));
+            waiting.say();
             if timeout_at(until, news.changed()).await.is_err() {
+                if let Ok(reservation) = self.try_reserve(policy, settings, amount) {
+                    return Ok(Aside::new(reservation));
+                }
                 let now = self.now();
                 if let Some(purse) = self.state().policies.get_mut(policy) {
                     purse.waited(amount, now);
@@ -235,13 +252,11 @@ impl Purses {
         Ok(Reservation::new(self.clone(), policy, amount, parts))
     }
 
-    /// Counts a call as waiting, until what this gives is dropped.
+    /// A call that may be said to wait, until what this gives is dropped.
     fn wait(&self, policy: &str, amount: Money) -> Waiting {
-        let now = self.now();
-        self.each(policy, |account| account.wait(amount, now));
-        self.0.need.notify_one();
         Waiting {
             purses: self.clone(),
+            call: self.0.waits.fetch_add(1, Ordering::Relaxed),
             policy: policy.to_owned(),
             amount,
         }
@@ -289,14 +304,28 @@ impl State {
 /// A call that waits for a slice.
 struct Waiting {
     purses: Purses,
+    /// Its number.
+    call: u64,
     policy: String,
     amount: Money,
 }
 
+impl Waiting {
+    /// To all budgets of the policy; those that know it already take no notice.
+    fn say(&self) {
+        let now = self.purses.now();
+        let mut is_news = false;
+        let each = |account: &mut Account| is_news |= account.wait(self.call, self.amount, now);
+        self.purses.each(&self.policy, each);
+        if is_news {
+            self.purses.0.need.notify_one();
+        }
+    }
+}
+
 impl Drop for Waiting {
     fn drop(&mut self) {
-        let amount = self.amount;
-        let each = |account: &mut Account| account.wait_over(amount);
+        let each = |account: &mut Account| account.wait_over(self.call);
         self.purses.each(&self.policy, each);
     }
 }

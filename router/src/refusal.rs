@@ -48,6 +48,10 @@ pub(crate) enum Refusal {
     TooManyValues { limit: usize },
     #[error("the bodies of the asks in hand take as much memory as they may: {limit} bytes")]
     BodiesTooLarge { limit: usize },
+    #[error(
+        "the bodies of whoever asks would take more memory than they may while others need the router too: {bytes} bytes"
+    )]
+    BodiesOfOne { bytes: usize },
     #[error("the body did not arrive within {0:?}")]
     BodyTooSlow(Duration),
     #[error("the body broke off")]
@@ -259,6 +263,7 @@ impl Refusal {
             | Refusal::TooManyOfOne { .. }
             | Refusal::Limited { .. }
             | Refusal::BodiesTooLarge { .. }
+            | Refusal::BodiesOfOne { .. }
             | Refusal::AnswersTooLarge { .. }
             | Refusal::BudgetInHand { .. }
             | Refusal::BudgetExhausted { .. } => StatusCode::TOO_MANY_REQUESTS,
@@ -294,6 +299,7 @@ impl Refusal {
             Refusal::TooManyAsks { .. }
             | Refusal::TooManyOfOne { .. }
             | Refusal::BodiesTooLarge { .. }
+            | Refusal::BodiesOfOne { .. }
             | Refusal::AnswersTooLarge { .. }
             | Refusal::InHand
             | Refusal::Ending => Duration::from_secs(1),
@@ -319,6 +325,7 @@ impl Refusal {
             | Refusal::TooManyOfOne { .. }
             | Refusal::Limited { .. }
             | Refusal::BodiesTooLarge { .. }
+            | Refusal::BodiesOfOne { .. }
             | Refusal::AnswersTooLarge { .. }
             | Refusal::BudgetInHand { .. }
             | Refusal::BodyTooSlow(_)

@@ -6,6 +6,7 @@
 mod following;
 mod health;
 mod said;
+mod sharing;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -24,6 +25,9 @@ use following::Heard;
 use health::Health;
 pub(crate) use said::Kind;
 use said::Said;
+use sharing::Share;
+pub(crate) use sharing::Shares;
+use sharing::Sharing;
 
 /// A pod of the same cluster answers at once or is gone.
 const CONNECT: Duration = Duration::from_secs(2);
@@ -45,7 +49,9 @@ struct Replica {
     channel: Channel,
     /// The same on every router.
     name: u64,
+    /// Answers that are being written for this router.
     running: u32,
+    sharing: Sharing,
     since: Instant,
     health: Health,
     said: Said,
@@ -61,6 +67,8 @@ pub(crate) struct Wanted<'a> {
     pub wish: Wish,
     /// What it must have beside its model.
     pub adapter: Option<&'a str>,
+    /// So many sequences it has there at once, where there is room; 0 is one as well.
+    pub sequences: u32,
 }
 
 /// One attempt at one replica; the replica counts as busy with it until this is dropped.
@@ -68,6 +76,8 @@ pub(crate) struct Lease {
     pub address: SocketAddr,
     pub channel: Channel,
     pub began: Instant,
+    /// What the attempt has of the replica's time.
+    pub share: Share,
     pool: Pool,
 }
 
@@ -103,18 +113,22 @@ impl Pool {
         let seen: Vec<Candidate> = known.iter().map(|(_, candidate)| *candidate).collect();
         let (address, _) = known[balance::choose(&seen, wanted.wish)?];
         drop(replicas);
-        self.lease(address)
+        self.lease(address, wanted.sequences.max(1))
     }
 
     /// The replica at `address`, if there is one.
-    fn lease(&self, address: SocketAddr) -> Option<Lease> {
+    fn lease(&self, address: SocketAddr, sequences: u32) -> Option<Lease> {
         let mut replicas = self.lock();
         let replica = replicas.get_mut(&address)?;
-        replica.running += 1;
+        // What it has no room for is not in hand there yet.
+        let sequences = sequences.min(told_room(replica.said.room()));
+        replica.running = replica.running.saturating_add(sequences);
+        replica.share_anew();
         Some(Lease {
             address,
             channel: replica.channel.clone(),
             began: Instant::now(),
+            share: replica.sharing.share(sequences),
             pool: self.clone(),
         })
     }
@@ -157,14 +171,7 @@ impl Pool {
         let known = known.map(|replica| replica.candidate(false, now));
         let known = known.filter(|candidate| !candidate.is_out);
         known
-            .map(|candidate| {
-                let room = if candidate.room == 0 {
-                    UNTOLD_ROOM
-                } else {
-                    candidate.room
-                };
-                room.saturating_sub(candidate.load)
-            })
+            .map(|candidate| told_room(candidate.room).saturating_sub(candidate.load))
             .sum()
     }
 
@@ -209,6 +216,7 @@ impl Replica {
             channel: connect(address),
             name: balance::first_number(&digest),
             running: 0,
+            sharing: Sharing::begin(Instant::now()),
             since: Instant::now(),
             health: Health::default(),
             said: Said::default(),
@@ -228,6 +236,21 @@ impl Replica {
             was_tried,
         }
     }
+
+    /// Its time is shared by all that it has in hand now.
+    fn share_anew(&self) {
+        let now = Instant::now();
+        self.sharing
+            .among(self.running + self.said.of_others(now), now);
+    }
+}
+
+/// A replica's room, or what is taken for it while that is not known.
+fn told_room(room: u32) -> u32 {
+    match room {
+        0 => UNTOLD_ROOM,
+        room => room,
+    }
 }
 
 /// Takes down what is heard of a replica, while it is known.
@@ -244,6 +267,7 @@ fn teller(replicas: Weak<Mutex<Replicas>>, address: SocketAddr) -> impl Fn(Heard
             Heard::Kind(kind) => replica.said.describe(kind),
             Heard::Load(event) => {
                 replica.said.report(&event, replica.running, Instant::now());
+                replica.share_anew();
             }
         }
         true
@@ -254,19 +278,12 @@ fn locked(replicas: &Mutex<Replicas>) -> MutexGuard<'_, Replicas> {
     replicas.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Lease {
-    /// How many attempts the replica has in hand, this one included.
-    pub fn running(&self) -> u32 {
-        let replicas = self.pool.lock();
-        let replica = replicas.get(&self.address);
-        replica.map_or(1, |replica| replica.running.max(1))
-    }
-}
-
 impl Drop for Lease {
     fn drop(&mut self) {
+        self.share.end();
         if let Some(replica) = self.pool.lock().get_mut(&self.address) {
-            replica.running -= 1;
+            replica.running = replica.running.saturating_sub(self.share.sequences());
+            replica.share_anew();
         }
     }
 }
@@ -284,6 +301,8 @@ fn connect(address: SocketAddr) -> Channel {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tokio::time::advance;
+    use weir_worker_api as api;
 
     fn addresses() -> [SocketAddr; 2] {
         ["127.0.0.1:1", "127.0.0.1:2"].map(|address| address.parse().unwrap())
@@ -361,10 +380,64 @@ mod tests {
             .pick(&[one], &BTreeSet::new(), Wanted::default())
             .unwrap();
         pool.follow(&BTreeSet::new(), &BTreeSet::new(), &tasks);
-        assert_eq!(lease.running(), 1);
+        assert_eq!(pool.lock()[&one].running, 1);
         drop(lease);
         pool.follow(&BTreeSet::new(), &BTreeSet::new(), &tasks);
         assert!(pool.lock().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_time_of_a_replica_is_shared_by_all_that_every_router_has_there() {
+        let (pool, [one, _]) = (Pool::default(), addresses());
+        let lease = |sequences| {
+            let wanted = Wanted {
+                sequences,
+                ..Wanted::default()
+            };
+            pool.pick(&[one], &BTreeSet::new(), wanted).unwrap()
+        };
+        let (first, beside) = (lease(1), lease(2));
+        let shares = [&first, &beside].map(|lease| lease.share.clone());
+        let times = || shares.each_ref().map(|share| share.time().as_millis());
+        advance(Duration::from_secs(3)).await;
+        assert_eq!(times(), [1000, 2000]);
+        // Three are another router's.
+        let event = api::WatchEvent {
+            running: 4,
+            waiting: 2,
+            ..api::WatchEvent::default()
+        };
+        teller(Arc::downgrade(&pool.replicas), one)(Heard::Load(event));
+        advance(Duration::from_secs(3)).await;
+        assert_eq!(times(), [1500, 3000]);
+        drop(beside);
+        advance(Duration::from_secs(2)).await;
+        assert_eq!(times(), [2000, 3000]);
+        drop(first);
+        advance(Duration::from_secs(2)).await;
+        assert_eq!(times(), [2000, 3000]);
+    }
+
+    #[tokio::test]
+    async fn an_ask_of_many_prompts_has_no_more_in_hand_than_there_is_room_for() {
+        let (pool, [one, two]) = (Pool::default(), addresses());
+        let wanted = Wanted {
+            sequences: 256,
+            ..Wanted::default()
+        };
+        let known = pool.pick(&[one], &BTreeSet::new(), Wanted::default());
+        let event = api::WatchEvent {
+            max_sequences: 64,
+            ..api::WatchEvent::default()
+        };
+        teller(Arc::downgrade(&pool.replicas), one)(Heard::Load(event));
+        drop(known);
+        let of = |address| pool.pick(&[address], &BTreeSet::new(), wanted).unwrap();
+        let (told, untold) = (of(one), of(two));
+        assert_eq!(told.share.sequences(), 64);
+        assert_eq!(untold.share.sequences(), UNTOLD_ROOM);
+        drop(told);
+        assert_eq!(pool.lock()[&one].running, 0);
     }
 
     fn tasks() -> (weir_process::Process, Tasks) {

@@ -4,6 +4,7 @@
 use std::sync::{Arc, OnceLock};
 
 use tracing::Span;
+use weir_policy::budget::Tally;
 
 use crate::decision::{Decision, Step};
 use crate::limits::{self, Reservation, Standing};
@@ -45,6 +46,7 @@ impl Unsettled {
 impl Drop for Unsettled {
     fn drop(&mut self) {
         self.count();
+        self.tally();
         self.decision.stop_writing_down();
         if let Some(reservation) = self.reservation.take() {
             let used = limits::used(reservation.estimate(), &self.decision.state().attempts);
@@ -107,6 +109,23 @@ impl Unsettled {
                     outcome,
                 })
                 .inc();
+        }
+    }
+
+    /// What the policy's status says beside what endpoints cost.
+    fn tally(&self) {
+        let (policy, tally) = {
+            let state = self.decision.state();
+            let own = state.attempts.iter().filter(|of| !of.is_endpoint);
+            let tally = Tally {
+                own: own.map(|attempt| attempt.amount).sum(),
+                without_weir: state.counterfactual().unwrap_or_default(),
+            };
+            (state.policy.clone(), tally)
+        };
+        if !tally.is_zero() {
+            let began = self.decision.time;
+            self.shared.purses.count(&policy, tally, began);
         }
     }
 

@@ -134,6 +134,11 @@ impl View {
         revisions.is_some_and(|revisions| revisions.values().any(|of| !of.is_empty()))
     }
 
+    /// Whether the deployment is there, and nobody can be asked for it.
+    pub fn lacks_replica(&self, deployment: &str) -> bool {
+        self.table.deployment(deployment).is_some() && !self.has_replica(deployment)
+    }
+
     /// The replicas of one revision.
     pub fn replicas_at(&self, deployment: &str, revision: &str) -> Vec<SocketAddr> {
         let revisions = self.replicas.get(deployment);
@@ -244,6 +249,14 @@ mod tests {
         assert_eq!(chosen(&view("old", both)), ["old 10.0.0.1:1"]);
         let gone: &[(&str, &[&str])] = &[("new", &["10.0.0.2:1"]), ("old", &[])];
         assert_eq!(chosen(&view("old", gone)), ["new 10.0.0.2:1"]);
+    }
+
+    #[test]
+    fn a_replica_is_lacked_where_there_is_a_deployment_and_none_of_it_is_ready() {
+        assert!(view("old", &[]).lacks_replica("triage"));
+        assert!(view("old", &[("old", &[])]).lacks_replica("triage"));
+        assert!(!view("old", &[("old", &["10.0.0.1:1"])]).lacks_replica("triage"));
+        assert!(!view("old", &[]).lacks_replica("gone"));
     }
 
     #[test]

@@ -5,6 +5,8 @@
 //! * [`ledger`]: what is granted of one budget in one period, as it is kept.
 //! * [`mod@deal`]: the leader's part: from a ledger and what routers report to the next ledger.
 //! * [`mod@round`]: that for all policies at once.
+//! * [`Tally`]: what is counted beside it.
+//! * [`room`]: what a book may still grow by.
 //! * [`account`]: a router's part: from a slice to reservations and what is spent.
 //! * [`estimate`]: the most that one call may cost.
 //!
@@ -22,7 +24,9 @@ pub mod estimate;
 mod greedy;
 pub mod ledger;
 pub mod period;
+pub mod room;
 pub mod round;
+mod tally;
 #[cfg(test)]
 mod tests;
 
@@ -31,6 +35,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use weir_crds::{Money, OnExhausted, Period};
+
+pub use tally::Tally;
 
 /// What all endpoints of a policy together may cost in a period.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +84,9 @@ pub struct PurseLoad {
     pub dear: Money,
     #[serde(with = "text", default)]
     pub dear_waiting: Money,
+    /// In that period.
+    #[serde(default, skip_serializing_if = "Tally::is_zero")]
+    pub tally: Tally,
 }
 
 impl PurseLoad {

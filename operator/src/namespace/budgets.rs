@@ -6,9 +6,9 @@ use std::collections::BTreeSet;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use weir_crds::{Money, OnExhausted, Period, SpendStatus, reasons};
-use weir_policy::budget::ledger::{Book, Ledger};
+use weir_policy::budget::ledger::Ledger;
 use weir_policy::budget::period::{name, word};
-use weir_policy::budget::round::{Reported, round};
+use weir_policy::budget::round::{Dealt, Reported, round_within};
 use weir_policy::budget::{Budget, PurseLoad};
 use weir_policy::table::Table;
 
@@ -18,17 +18,14 @@ use crate::condition::Verdict;
 /// A ConfigMap holds a mebibyte, and some of it is not data.
 const MOST_BYTES: usize = 1_000_000;
 
-/// Grants what routers need, as they report. Nothing where that could not be written: it counts once it is.
+/// Grants what routers need, as they report. Where the ConfigMap is full, no router gets a slice that has none.
 pub fn deal(observed: &mut Observed, table: &Table, now: Timestamp) {
-    let next = next(observed, table, now);
-    let bytes = next.bytes();
-    observed.is_out_of_room = bytes > MOST_BYTES && bytes > observed.budgets.bytes();
-    if !observed.is_out_of_room {
-        observed.budgets = next;
-    }
+    let dealt = next(observed, table, now);
+    observed.budgets = dealt.book;
+    observed.without_room = dealt.without_room;
 }
 
-fn next(observed: &Observed, table: &Table, now: Timestamp) -> Book {
+fn next(observed: &Observed, table: &Table, now: Timestamp) -> Dealt {
     let named = observed.policies.iter().map(ResourceExt::name_any);
     let known: BTreeSet<String> = named.chain(observed.unreadable.clone()).collect();
     let routers = observed.spenders.iter();
@@ -37,7 +34,8 @@ fn next(observed: &Observed, table: &Table, now: Timestamp) -> Book {
         load: load.as_ref(),
     });
     let routers: Vec<Reported<'_>> = routers.collect();
-    round(&observed.budgets, (table, &known), &routers, now)
+    let whom = (table, &known);
+    round_within(&observed.budgets, whom, &routers, now, MOST_BYTES)
 }
 
 /// Whether no budget of the policy is exhausted; nothing where it has none.
@@ -53,10 +51,10 @@ pub fn verdict(observed: &Observed, table: &Table, policy: &str) -> Option<Verdi
         );
         return Some((false, reasons::BUDGET_EXHAUSTED, message));
     }
-    if observed.is_out_of_room {
+    if observed.without_room.contains(policy) {
         let message = format!(
-            "nothing more is granted: what is granted to {} routers out of the budgets of {} policies is more than \
-             the ConfigMap weir-budgets can hold; have fewer of them in a namespace",
+            "not every router is granted something: slices of the budgets of {1} policies for {0} routers are more \
+             than the ConfigMap weir-budgets can hold; have fewer of them in a namespace",
             observed.spenders.len(),
             observed.budgets.policies.len(),
         );
@@ -112,25 +110,47 @@ fn purses<'a>(
     loads.filter_map(move |load| load.purses.get(policy)?.get(&period))
 }
 
-/// What was spent at endpoints this month, to the cent; nothing where no budget is by the month, because
-/// nobody counts it then.
+/// What was spent this month, to the cent; nothing where no budget is by the month, because nobody counts it then.
+/// What is kept of what routers counted is said, so that it never shrinks; what is saved is reckoned with what
+/// they say now, as is what endpoints cost.
 pub fn spend(observed: &Observed, policy: &str) -> Option<SpendStatus> {
     let ledgers = observed.budgets.policies.get(policy)?;
     let ledger = ledgers.get(&Period::Month)?;
-    let frontier = spent(observed, policy, ledger).amount().round_dp(2);
+    let slices = || ledger.slices.iter();
+    let kept = slices().fold(ledger.tally, |sum, (_, slice)| sum.plus(slice.tally));
+    let now = slices().fold(ledger.tally, |sum, (run, slice)| {
+        let said = said(observed, policy, run);
+        let said = said.filter(|purse| purse.begins == Some(ledger.begins));
+        let said = said.map(|purse| purse.tally).unwrap_or_default();
+        sum.plus(slice.tally.newer(said))
+    });
+    let frontier = spent(observed, policy, ledger);
+    let saved = now.saved_percent(frontier);
+    let known = |money: Money| (!money.is_zero()).then(|| cents(money));
     Some(SpendStatus {
         month: name(Period::Month, ledger.begins),
-        frontier: format!("{frontier:.2}"),
-        ..SpendStatus::default()
+        frontier: cents(frontier),
+        own: known(kept.own),
+        without_weir: known(kept.without_weir),
+        saved_text: saved.map(|percent| format!("{percent}%")),
     })
+}
+
+fn cents(money: Money) -> String {
+    format!("{:.2}", money.amount().round_dp(2))
+}
+
+/// What the run says of the policy's month.
+fn said<'a>(observed: &'a Observed, policy: &str, run: &str) -> Option<&'a PurseLoad> {
+    let mut loads = observed.spenders.iter();
+    let load = loads.find_map(|(_, load)| load.as_ref().filter(|load| load.run == run))?;
+    load.purses.get(policy)?.get(&Period::Month)
 }
 
 /// By routers that report, as they say; by others, all that they were granted and did not return.
 fn spent(observed: &Observed, policy: &str, ledger: &Ledger) -> Money {
     let of_run = |run: &str| {
-        let mut loads = observed.spenders.iter();
-        let load = loads.find_map(|(_, load)| load.as_ref().filter(|load| load.run == run))?;
-        let purse = load.purses.get(policy)?.get(&Period::Month)?;
+        let purse = said(observed, policy, run)?;
         Some(match purse.begins == Some(ledger.begins) {
             true => purse.spent,
             false => Money::default(),

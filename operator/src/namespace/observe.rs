@@ -30,8 +30,8 @@ pub struct Observed {
     /// read.
     pub budgets: Book,
     pub budgets_version: Option<String>,
-    /// What would be granted next is more than can be written.
-    pub is_out_of_room: bool,
+    /// Policies of which a router is granted nothing because the ConfigMap is full.
+    pub without_room: BTreeSet<String>,
     /// The reports of routers that are ready; nothing from one that has not reported yet.
     pub routers: Vec<Option<RouterLoad>>,
     /// Every router that may still spend, by its pod's name, also one that is leaving.
@@ -68,7 +68,7 @@ impl Observed {
                 .and_then(|config| config.data)
                 .map(|data| Book::read(&data))
                 .unwrap_or_default(),
-            is_out_of_room: false,
+            without_room: BTreeSet::new(),
             owned,
             spenders: spenders
                 .iter()

@@ -30,7 +30,7 @@ impl Pursuit<'_> {
                     if Box::pin(self.resume(tier, &mut source, &failure, has_begun)).await =>
                 {
                     if let Some(at) = &self.trail.at {
-                        line.moved(at.address);
+                        line.moved(at);
                     }
                     continue;
                 }

@@ -11,20 +11,22 @@ use weir_cascade::AttemptRecord;
 use weir_crds::Money;
 use weir_policy::tier::{Price, Taken};
 
+use super::resume::At;
 use crate::answer::Usage;
 use crate::decision::{AttemptLine, Decision, UNFINISHED, Whom};
 use crate::money::Reservation;
+use crate::replicas::Shares;
 use crate::spans;
 
 const SECONDS_PER_HOUR: i64 = 3600;
 
 /// What an attempt's cost follows from.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Rate {
     /// Of an endpoint, by tokens.
     Tokens(Price),
-    /// Of a replica, by its time, shared by all that it works on.
-    Time { replica_hour: Money, sharing: u32 },
+    /// Of replicas, by what the attempt has of the time of each that it was made at.
+    Time { replica_hour: Money, shares: Shares },
 }
 
 /// An attempt while it goes on. Dropping it closes the line.
@@ -117,8 +119,8 @@ impl<'a> Line<'a> {
     }
 
     /// Another replica goes on with it.
-    pub fn moved(&mut self, to: SocketAddr) {
-        self.line.replica = Some(to);
+    pub fn moved(&mut self, at: &At) {
+        self.line.replica = Some(at.address);
         self.line.resumed += 1;
     }
 
@@ -165,7 +167,7 @@ impl<'a> Line<'a> {
     }
 
     fn amount(&self, usage: Usage) -> Money {
-        match self.rate {
+        match &self.rate {
             Rate::Tokens(price) => price.of(Taken {
                 input: usage.prompt,
                 cached: usage.cached,
@@ -174,11 +176,11 @@ impl<'a> Line<'a> {
             }),
             Rate::Time {
                 replica_hour,
-                sharing,
+                shares,
             } => {
-                let seconds = Decimal::from_f64(self.began.elapsed().as_secs_f64());
-                let hours = seconds.unwrap_or_default() / Decimal::from(SECONDS_PER_HOUR);
-                let amount = replica_hour.amount() * hours / Decimal::from(sharing.max(1));
+                let seconds = Decimal::from_f64(shares.time().as_secs_f64()).unwrap_or_default();
+                let hours = seconds / Decimal::from(SECONDS_PER_HOUR);
+                let amount = replica_hour.amount() * hours;
                 // Ten digits behind the point are far below what anything costs.
                 amount.round_dp(10).into()
             }
@@ -202,6 +204,10 @@ impl Drop for Line<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::replicas::{Pool, Wanted};
+    use std::collections::BTreeSet;
+    use std::time::Duration;
+    use tokio::time::advance;
 
     fn decision() -> Decision {
         Decision::new("1".into(), Instant::now(), jiff::Timestamp::UNIX_EPOCH)
@@ -287,6 +293,40 @@ mod tests {
         assert!(!line.has_usage, "its reservation counts");
         drop(line);
         assert_eq!(decision.cost(), "0.03".parse().unwrap());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_attempt_costs_its_share_of_the_time_of_every_replica_that_it_was_made_at() {
+        let [one, two] = ["127.0.0.1:1", "127.0.0.1:2"].map(|address| address.parse().unwrap());
+        let (pool, decision) = (Pool::default(), decision());
+        let lease = |address| {
+            let lease = pool.pick(&[address], &BTreeSet::new(), Wanted::default());
+            lease.unwrap()
+        };
+        let (lost, beside) = (lease(one), lease(one));
+        let place = |shares: &Shares| Place {
+            rate: Rate::Time {
+                replica_hour: "0.36".parse().unwrap(),
+                shares: shares.clone(),
+            },
+            ..place(Price::default())
+        };
+        let shares = Shares::begin(lost.share.clone());
+        let mut line = Line::begin(&decision, place(&shares));
+        advance(Duration::from_secs(10)).await;
+        // Whether it goes on there is not known yet.
+        let next = lease(two);
+        shares.add(next.share.clone());
+        drop(lost);
+        advance(Duration::from_secs(3)).await;
+        // Half of ten seconds, and three more, at a hundredth of a cent.
+        line.write();
+        assert_eq!(decision.cost(), "0.0008".parse().unwrap());
+        drop((line, next));
+        let other = Line::begin(&decision, place(&Shares::begin(beside.share.clone())));
+        drop(other);
+        let both = "0.0016".parse().unwrap();
+        assert_eq!(decision.cost(), both, "sixteen seconds of two replicas");
     }
 
     #[test]

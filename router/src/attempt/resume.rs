@@ -13,7 +13,7 @@ use weir_policy::tier::{Tier, model_name};
 use super::tries::Source;
 use super::{Pursuit, worker};
 use crate::refusal::Failure;
-use crate::replicas::{Kind, Lease, Wanted};
+use crate::replicas::{Kind, Lease, Shares, Wanted};
 
 /// So many replicas may be lost under one answer.
 const MOST_RESUMES: u32 = 4;
@@ -26,6 +26,8 @@ pub(super) struct At {
     pub began: Instant,
     pub revision: String,
     pub resumes: u32,
+    /// Of its time, and of the time of those before it.
+    pub shares: Shares,
 }
 
 impl Pursuit<'_> {
@@ -84,6 +86,7 @@ impl Pursuit<'_> {
                 at.address = address;
                 at.began = began;
                 at.resumes += 1;
+                at.shares.add(lease.share.clone());
             }
             self.trail.tried.insert(address);
             let going_on = source.go_on(lease, &kind, (&call, tier.adapter()), self.ask);
@@ -108,6 +111,7 @@ impl Pursuit<'_> {
         let wanted = Wanted {
             wish: self.wish(tier),
             adapter: tier.adapter(),
+            sequences: self.ask.at_once(),
         };
         pool.pick(&replicas, &self.trail.tried, wanted)
     }

@@ -24,7 +24,7 @@ use crate::endpoints::Pass;
 use crate::hold::{OVERDUE, Waited, until_started};
 use crate::load::Doing;
 use crate::refusal::Failure;
-use crate::replicas::{Lease, Wanted};
+use crate::replicas::{Lease, Shares, Wanted};
 use crate::shared::Shared;
 use crate::wire::Wire;
 
@@ -178,12 +178,14 @@ impl Pursuit<'_> {
             Ok(found) => found,
             Err(failure) => return Err(self.not_begun(tier, failure)),
         };
+        let shares = Shares::begin(lease.share.clone());
         self.trail.tried.insert(lease.address);
         self.trail.at = Some(At {
             address: lease.address,
             began: lease.began,
             revision: revision.clone(),
             resumes: 0,
+            shares: shares.clone(),
         });
         let mut line = Line::begin(
             self.decision,
@@ -194,7 +196,7 @@ impl Pursuit<'_> {
                 revision: &revision,
                 rate: Rate::Time {
                     replica_hour: self.shared.replica_hour(deployment),
-                    sharing: lease.running(),
+                    shares,
                 },
                 prompt_estimate: 0,
             },
@@ -237,6 +239,7 @@ impl Pursuit<'_> {
         let wanted = Wanted {
             wish,
             adapter: tier.adapter(),
+            sequences: self.ask.at_once(),
         };
         let pool = &self.shared.pool;
         let lease = pool.pick(&addresses, &self.trail.tried, wanted);
@@ -270,7 +273,7 @@ impl Pursuit<'_> {
         let tenant = self.sharer();
         let began = Instant::now();
         let _held = self.shared.book.count(deployment, Doing::Held);
-        let ask = (tenant.as_str(), self.ask.prompt_bytes());
+        let ask = (tenant.as_str(), self.body_bytes);
         let holds = &self.shared.holds;
         let waited = holds.wait(deployment, ask, &bounds, longest).await;
         self.commit_by += began.elapsed();

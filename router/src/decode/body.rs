@@ -2,7 +2,7 @@
 //!
 //! - What all bodies in hand take is bounded by one count of bytes, which an ask gives back when it
 //!   is over: each byte of a body counts twice, because its text is kept twice once it is parsed,
-//!   and each JSON value in it as [`VALUE_BYTES`], which is what a parsed value takes.
+//!   and each JSON value in it as [`VALUE_BYTES`], which is what a parsed value takes. No tenant has all of it.
 //! - A body that takes its time holds one of a bounded number of places, so that half-sent bodies
 //!   take nothing from those that are sent at once.
 
@@ -14,18 +14,17 @@ use bytes::Bytes;
 use futures::StreamExt;
 use http::request::Parts;
 use http::{Version, header};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use weir_policy::json::{MOST_VALUES, most_values};
 
+use super::memory::{Memory, Part};
 use crate::args::Args;
 use crate::refusal::Refusal;
 
 /// What a parsed value takes, with its share of a list that grows or of an object.
 const VALUE_BYTES: usize = 128;
-/// The unit of the count: permits are counted in 32 bits.
-const UNIT: usize = 1024;
 /// A body that is whole within this needs no place.
 const PROMPT: Duration = Duration::from_secs(1);
 /// Places for bodies that take longer.
@@ -41,8 +40,7 @@ const LONGEST_DISCARD: Duration = Duration::from_secs(2);
 /// The bounds of one router.
 pub(crate) struct Bounds {
     longest: usize,
-    in_all: usize,
-    memory: Arc<Semaphore>,
+    memory: Arc<Memory>,
     slow: Semaphore,
     prompt: Duration,
     stall: Duration,
@@ -52,8 +50,7 @@ impl Bounds {
     pub fn new(args: &Args) -> Self {
         Self {
             longest: args.max_body_bytes,
-            in_all: args.max_bodies_bytes,
-            memory: Arc::new(Semaphore::new(args.max_bodies_bytes.div_ceil(UNIT))),
+            memory: Memory::of(args.max_bodies_bytes),
             slow: Semaphore::new(MOST_SLOW),
             prompt: PROMPT,
             stall: LONGEST_STALL,
@@ -63,27 +60,9 @@ impl Bounds {
 
 /// What a body takes of the memory for bodies, until this is dropped.
 pub(crate) struct Held {
-    permits: OwnedSemaphorePermit,
-}
-
-impl Held {
-    fn nothing(bounds: &Bounds) -> Result<Self, Refusal> {
-        let none = bounds.memory.clone().try_acquire_many_owned(0);
-        let permits = none.map_err(|_| Refusal::Defect)?;
-        Ok(Self { permits })
-    }
-
-    /// Takes up to `bytes` in all; one body alone may take everything there is.
-    fn grow(&mut self, bounds: &Bounds, bytes: usize) -> Result<(), Refusal> {
-        let wanted = bytes.min(bounds.in_all).div_ceil(UNIT);
-        let more = wanted.saturating_sub(self.permits.num_permits());
-        let more = u32::try_from(more).unwrap_or(u32::MAX);
-        let permits = bounds.memory.clone().try_acquire_many_owned(more);
-        let limit = bounds.in_all;
-        let permits = permits.map_err(|_| Refusal::BodiesTooLarge { limit })?;
-        self.permits.merge(permits);
-        Ok(())
-    }
+    /// How long it was.
+    pub length: usize,
+    _part: Part,
 }
 
 /// A body on its way in.
@@ -109,19 +88,23 @@ impl Incoming {
         }
     }
 
-    /// The whole body, and what it takes.
-    pub async fn read(&mut self, bounds: &Bounds) -> Result<(Vec<u8>, Held), Refusal> {
+    /// The whole body of a request of `tenant`, and what it takes.
+    pub async fn read(
+        &mut self,
+        bounds: &Bounds,
+        tenant: &str,
+    ) -> Result<(Vec<u8>, Held), Refusal> {
         let limit = bounds.longest;
         if self.announced.is_some_and(|length| length > limit) {
             return Err(Refusal::TooLarge { limit });
         }
-        let mut held = Held::nothing(bounds)?;
-        match timeout(bounds.prompt, self.gather(bounds, &mut held)).await {
+        let mut part = bounds.memory.part(tenant);
+        match timeout(bounds.prompt, self.gather(bounds, &mut part)).await {
             Ok(gathered) => gathered?,
             Err(_) => {
                 let place = bounds.slow.try_acquire();
                 let _place = place.map_err(|_| Refusal::BodyTooSlow(bounds.prompt))?;
-                let gathered = timeout(LONGEST_READ, self.gather(bounds, &mut held)).await;
+                let gathered = timeout(LONGEST_READ, self.gather(bounds, &mut part)).await;
                 gathered.unwrap_or(Err(Refusal::BodyTooSlow(LONGEST_READ)))?;
             }
         }
@@ -129,19 +112,24 @@ impl Incoming {
         if values > MOST_VALUES {
             return Err(Refusal::TooManyValues { limit: MOST_VALUES });
         }
-        held.grow(bounds, 2 * self.gathered.len() + values * VALUE_BYTES)?;
+        let length = self.gathered.len();
+        part.grow(2 * length + values * VALUE_BYTES)?;
+        let held = Held {
+            length,
+            _part: part,
+        };
         Ok((std::mem::take(&mut self.gathered), held))
     }
 
     /// Goes on where it was left, if it was dropped while it waited.
-    async fn gather(&mut self, bounds: &Bounds, held: &mut Held) -> Result<(), Refusal> {
+    async fn gather(&mut self, bounds: &Bounds, part: &mut Part) -> Result<(), Refusal> {
         let limit = bounds.longest;
         while let Some(piece) = self.next(bounds.stall).await? {
             let length = self.gathered.len() + piece.len();
             if length > limit {
                 return Err(Refusal::TooLarge { limit });
             }
-            held.grow(bounds, 2 * length)?;
+            part.grow(2 * length)?;
             self.gathered.extend_from_slice(&piece);
         }
         Ok(())
@@ -205,7 +193,7 @@ mod tests {
     }
 
     async fn read(bounds: &Bounds, body: impl Into<Body>) -> Result<(Vec<u8>, Held), Refusal> {
-        incoming(body, None).read(bounds).await
+        incoming(body, None).read(bounds, "a").await
     }
 
     #[tokio::test]
@@ -214,7 +202,7 @@ mod tests {
         let too_large = Some(Refusal::TooLarge { limit: 10 });
         assert_eq!(read(&bounds, vec![b' '; 11]).await.err(), too_large);
         assert_eq!(read(&bounds, "{}").await.unwrap().0, b"{}");
-        let announced = incoming("{}", Some(11)).read(&bounds).await;
+        let announced = incoming("{}", Some(11)).read(&bounds, "a").await;
         assert_eq!(announced.err(), too_large);
     }
 
@@ -228,7 +216,30 @@ mod tests {
         assert_eq!(second.err(), Some(Refusal::BodiesTooLarge { limit }));
         drop(first);
         assert!(read(&bounds, body()).await.is_ok());
-        assert_eq!(bounds.memory.available_permits(), 256);
+        assert_eq!(bounds.memory.free(), 256 << 10);
+    }
+
+    #[tokio::test]
+    async fn bodies_of_one_tenant_leave_room_for_those_of_others() {
+        let bounds = bounds(1 << 20, 256 << 10);
+        let read = async |tenant: &str, length: usize| {
+            let body = "x".repeat(length);
+            incoming(body, None).read(&bounds, tenant).await
+        };
+        let mut held = Vec::new();
+        let refused = loop {
+            match read("greedy", 10 << 10).await {
+                Ok((_, body)) => held.push(body),
+                Err(refused) => break refused,
+            }
+        };
+        assert!(matches!(refused, Refusal::BodiesOfOne { .. }));
+        assert_eq!(held.len(), 11, "of 12.8 that there is room for");
+        assert!(read("modest", 10 << 10).await.is_ok());
+        drop(held);
+        let (_, huge) = read("greedy", 1 << 20).await.unwrap();
+        assert_eq!(huge.length, 1 << 20);
+        assert!(read("modest", 10 << 10).await.is_ok());
     }
 
     #[tokio::test]
@@ -239,8 +250,8 @@ mod tests {
         let limit = MOST_VALUES;
         assert_eq!(refused, Some(Refusal::TooManyValues { limit }));
         let (_, _held) = read(&wide, list(100_000)).await.unwrap();
-        let taken = (64 << 10) - wide.memory.available_permits();
-        assert!(taken * UNIT > 100_000 * VALUE_BYTES, "{taken} KiB");
+        let taken = (64 << 20) - wide.memory.free();
+        assert!(taken > 100_000 * VALUE_BYTES, "{taken}");
     }
 
     #[tokio::test]

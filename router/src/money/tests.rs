@@ -19,7 +19,23 @@ pub(super) fn settings(budget: Value) -> Settings {
 
 /// Where so many dollars are paid for a million tokens of answers.
 fn priced(budget: Value, output: &str) -> Settings {
-    let spec = json!({
+    let spec = spec(budget, output);
+    weir_policy::validate::settings(&serde_json::from_value(spec).unwrap()).unwrap()
+}
+
+/// All that a router serves: the policy with these budgets.
+fn table(budget: Value) -> Table {
+    let policy = json!({
+        "apiVersion": "weir.dev/v1alpha1", "kind": "RoutePolicy",
+        "metadata": { "name": "support", "namespace": "ns", "uid": "u1", "generation": 1 },
+        "spec": spec(budget, "15"),
+    });
+    let policy = serde_json::from_value(policy).unwrap();
+    weir_policy::compile([&policy], [], &BTreeMap::new())
+}
+
+fn spec(budget: Value, output: &str) -> Value {
+    json!({
         "models": ["m"],
         "tiers": [
             { "name": "small", "deployment": { "name": "triage" } },
@@ -29,8 +45,7 @@ fn priced(budget: Value, output: &str) -> Settings {
             } },
         ],
         "budget": budget,
-    });
-    weir_policy::validate::settings(&serde_json::from_value(spec).unwrap()).unwrap()
+    })
 }
 
 fn both() -> Settings {
@@ -255,6 +270,48 @@ async fn a_budget_that_is_taken_out_while_a_call_waits_is_not_asked_for_it_when_
         report.values().all(|load| load.waiting.is_zero()),
         "{report:?}"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_waits_goes_on_when_the_budget_that_kept_it_is_taken_out() {
+    let budget = json!([{ "period": "Month", "limit": "10" }]);
+    let (settings, began) = (settings(budget.clone()), Instant::now());
+    let purses = Purses::new(RUN.into(), Duration::from_secs(60));
+    purses.keep(&table(budget));
+    let taken_out = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        purses.keep(&table(json!([])));
+    };
+    let (reserved, ()) = tokio::join!(reserve(&purses, &settings, "0.05"), taken_out);
+    assert!(reserved.is_ok());
+    assert_eq!(began.elapsed(), Duration::from_secs(1));
+}
+
+#[tokio::test]
+async fn a_call_that_still_waits_when_its_budget_is_back_asks_for_its_money_again() {
+    let settings = both();
+    let purses = Purses::new(RUN.into(), Duration::from_secs(60));
+    let grant = |amount| {
+        let slices = [(Period::Hour, amount, "0.9"), (Period::Month, amount, "9")];
+        purses.hear(&granted(&slices, &settings));
+    };
+    let changed = async {
+        purses.0.need.notified().await;
+        {
+            let mut state = purses.state();
+            let purse = state.policies.get_mut("support").unwrap();
+            purse.follow(&self::settings(json!([])));
+            purse.follow(&settings);
+        }
+        let waiting = || purses.report()["support"][&Period::Month].waiting;
+        assert!(waiting().is_zero());
+        grant("0.01");
+        purses.0.need.notified().await;
+        assert_eq!(waiting(), money("0.05"));
+        grant("0.1");
+    };
+    let (reserved, ()) = tokio::join!(reserve(&purses, &settings, "0.05"), changed);
+    assert!(reserved.is_ok());
 }
 
 #[tokio::test]

@@ -133,6 +133,7 @@ impl Refusal {
             | Refusal::TooManyOfOne { .. }
             | Refusal::Limited { .. }
             | Refusal::BodiesTooLarge { .. }
+            | Refusal::BodiesOfOne { .. }
             | Refusal::BudgetInHand { .. }
             | Refusal::AnswersTooLarge { .. } => Some("rate_limit_exceeded"),
             Refusal::BudgetExhausted { .. } => Some(INSUFFICIENT_QUOTA),

@@ -101,7 +101,7 @@ pub(super) async fn answer(
         credentials: view.credentials.clone(),
         _permit: heard.permit,
         _place: place,
-        _held: heard.held,
+        held: heard.held,
     };
     ready.answer(lead, unsettled).await
 }
@@ -122,11 +122,13 @@ async fn hear(
     unsettled: &Unsettled,
 ) -> Result<(Heard, Vec<u8>), Refusal> {
     let shared = &unsettled.shared;
-    {
+    let sender = {
         let view = shared.view.borrow();
         matching::may_ask(&view.table, identity, &view.credentials)?;
-    }
-    let (body, held) = meanwhile(unsettled, body.read(&shared.bodies)).await?;
+        matching::sender(&view.table, identity, &view.credentials)
+    };
+    let read = body.read(&shared.bodies, &sender);
+    let (body, held) = meanwhile(unsettled, read).await?;
     let permit = admit::admit(shared)?;
     let admitted = Instant::now();
     let mut ask = decode::decode(wire, &body)?;

@@ -105,7 +105,8 @@ async fn count(
     let identity = identify(&parts.headers)?;
     let view = shared.view.borrow().clone();
     matching::may_ask(&view.table, &identity, &view.credentials)?;
-    let (body, _held) = body.read(&shared.bodies).await?;
+    let sender = matching::sender(&view.table, &identity, &view.credentials);
+    let (body, _held) = body.read(&shared.bodies, &sender).await?;
     let _permit = admit::admit(shared)?;
     let mut object = decode::object(&body)?;
     if wire == Wire::Messages {

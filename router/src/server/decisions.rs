@@ -58,7 +58,8 @@ pub(super) async fn feedback(
 /// Puts a label to a decision, and says what was recorded.
 async fn label(shared: &Shared, parts: &Parts, body: &mut Incoming) -> Result<Value, Refusal> {
     let tenants = tenants(shared, &parts.headers)?;
-    let (body, _held) = body.read(&shared.bodies).await?;
+    let sender = tenants.first().map_or("", String::as_str);
+    let (body, _held) = body.read(&shared.bodies, sender).await?;
     let _permit = admit::admit(shared)?;
     let body = decode::object(&body)?;
     let Feedback { id, mut label } = feedback::read(body, jiff::Timestamp::now())?;

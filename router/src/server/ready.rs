@@ -51,7 +51,7 @@ pub(super) struct Ready {
     pub(super) frugality: Frugality,
     pub(super) _permit: OwnedSemaphorePermit,
     pub(super) _place: Place,
-    pub(super) _held: Held,
+    pub(super) held: Held,
 }
 
 impl Ready {
@@ -183,6 +183,7 @@ impl Job {
             shared: &self.unsettled.shared,
             credentials: &ready.credentials,
             ask: &ready.ask,
+            body_bytes: ready.held.length as u64,
             settings: &ready.settings,
             decision,
             out: &self.events,

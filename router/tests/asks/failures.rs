@@ -1,5 +1,7 @@
 //! Tiers that fail, before and after something was shown, and clients that leave.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
@@ -88,15 +90,21 @@ async fn an_ask_waits_a_little_for_a_replica_and_is_counted_as_held() {
         ..Setup::default()
     })
     .await;
-    let (response, ()) = tokio::join!(rig.ask(json!({ "model": "triage" })), async {
+    let patient = |replicas: &[SocketAddr]| {
+        let mut world = world(json!({}), &rig.frontier, replicas);
+        let deployment = Arc::make_mut(&mut world.deployments[0]);
+        deployment.spec.scaling.hold.wait = "2m".to_owned();
+        world
+    };
+    rig.follow(patient(&[])).await;
+    let (response, ()) = tokio::join!(rig.ask(json!({})), async {
         rig.until("the ask is held", |load| {
             load["deployments"]["triage"]["held"] == 1
         })
         .await;
-        rig.follow(world(json!({}), &rig.frontier, &[worker.address]))
-            .await;
+        rig.follow(patient(&[worker.address])).await;
     });
-    assert_eq!(header(&response, "x-weir-tier"), "triage");
+    assert_eq!(header(&response, "x-weir-tier"), "small");
 }
 
 #[tokio::test]

@@ -115,7 +115,30 @@ async fn who_is_refused_is_told_of_what_is_left_of_the_start_that_others_wait_fo
 }
 
 #[tokio::test]
-async fn one_tenant_does_not_keep_all_the_places_of_a_hold() {
+async fn whoever_comes_back_is_told_of_the_same_start_until_there_is_a_replica() {
+    let hold = json!({ "wait": "100ms" });
+    let rig = rig(hold.clone()).await;
+    let millis = async || {
+        let response = timeout(SOON, rig.ask(alone())).await.unwrap();
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        let millis = header(&response, "retry-after-ms");
+        millis.parse::<u64>().unwrap()
+    };
+    let first = millis().await;
+    // Longer than anything is kept that is swept.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let second = millis().await;
+    assert!(second + 2000 <= first, "{first} {second}");
+    let worker = Scripted::start([sure()]).await;
+    rig.follow(holding(&rig, hold.clone(), &[&worker])).await;
+    rig.follow(holding(&rig, hold, &[])).await;
+    let third = millis().await;
+    assert!(third > second, "another start: {second} {third}");
+}
+
+/// Of the asks that one tenant sends at once so many are held, and the others refused; and there is room for another
+/// tenant.
+async fn leaves_room(hold: Value, (sent, held): (usize, usize), extra: Value) {
     let rig = Rig::start(Setup {
         policy: json!({ "auth": { "keysSecretRef": { "name": "keys" } } }),
         secrets: &[
@@ -125,7 +148,7 @@ async fn one_tenant_does_not_keep_all_the_places_of_a_hold() {
         ..Setup::default()
     })
     .await;
-    let mut world = holding(&rig, json!({ "asks": 16, "wait": "2m" }), &[]);
+    let mut world = holding(&rig, hold, &[]);
     let auth = json!({ "spec": { "auth": { "keysSecretRef": { "name": "keys" } } } });
     let mut policy = serde_json::to_value(&*world.policies[0]).unwrap();
     merge(&mut policy, auth);
@@ -135,18 +158,20 @@ async fn one_tenant_does_not_keep_all_the_places_of_a_hold() {
         let mut headers = http::HeaderMap::new();
         let key = http::HeaderValue::from_static(key);
         headers.insert("authorization", key);
-        rig.ask_with(alone(), headers)
+        let mut body = alone();
+        merge(&mut body, extra.clone());
+        rig.ask_with(body, headers)
     };
     let refused = async {
-        let asks = (0..16).map(|_| ask("Bearer much"));
+        let asks = (0..sent).map(|_| ask("Bearer much"));
         let mut asks: futures::stream::FuturesUnordered<_> = asks.collect();
         let first = futures::StreamExt::next(&mut asks).await.unwrap();
         assert_eq!(first.status(), StatusCode::TOO_MANY_REQUESTS);
         let others = async {
-            until_held(&rig, 15).await;
+            until_held(&rig, held).await;
             tokio::select! {
                 response = ask("Bearer little") => panic!("{}", response.status()),
-                () = until_held(&rig, 16) => {}
+                () = until_held(&rig, held + 1) => {}
             }
         };
         let go_on = async {
@@ -160,6 +185,21 @@ async fn one_tenant_does_not_keep_all_the_places_of_a_hold() {
         }
     };
     timeout(SOON, refused).await.unwrap();
+}
+
+#[tokio::test]
+async fn one_tenant_does_not_keep_all_the_places_of_a_hold() {
+    let hold = json!({ "asks": 16, "wait": "2m" });
+    leaves_room(hold, (16, 15), json!({})).await;
+}
+
+#[tokio::test]
+async fn one_tenant_does_not_fill_the_memory_of_a_hold_also_not_with_what_is_no_text_of_its_prompts()
+ {
+    // Five, because a sixth would leave less than a seventh of what it has with them.
+    let hold = json!({ "bytes": "64Ki", "wait": "2m" });
+    let long = json!({ "user": "x".repeat(10_000) });
+    leaves_room(hold, (8, 5), long).await;
 }
 
 #[tokio::test]

@@ -282,6 +282,40 @@ async fn one_tenant_cannot_have_all_places_of_the_router() {
 }
 
 #[tokio::test]
+async fn one_tenant_cannot_have_all_the_memory_for_bodies() {
+    let hanging = vec![
+        Play::Say("bil", -0.01),
+        Play::Say("ling", -0.01),
+        Play::Hang,
+    ];
+    let policy = json!({ "streaming": { "holdBack": "None" } });
+    let rig = with_tenants(policy, hanging, |args| args.max_bodies_bytes = 1 << 20).await;
+    // About 200 KiB of memory each.
+    let long = "x".repeat(100 << 10);
+    let body = json!({ "model": "triage", "stream": true, "user": long });
+    let ask = async |key| rig.ask_with(body.clone(), bearer(key)).await;
+    let mut held = Vec::new();
+    let refused = loop {
+        let answer = ask("alice").await;
+        match answer.status() {
+            StatusCode::OK => held.push(answer),
+            _ => break answer,
+        }
+    };
+    assert_eq!(held.len(), 4);
+    assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(header(&refused, "retry-after"), "1");
+    let message = json_of(refused).await["error"]["message"].to_string();
+    assert!(
+        message.contains("while others need the router"),
+        "{message}"
+    );
+    let short = json!({ "model": "triage", "stream": true, "user": &long[..60 << 10] });
+    let answer = rig.ask_with(short, bearer("bob")).await;
+    assert_eq!(answer.status(), StatusCode::OK);
+}
+
+#[tokio::test]
 async fn counts_are_limited_as_asks_are_on_both_wires_and_take_no_tokens() {
     let limits = json!({ "asksPerMinute": 2, "tokensPerMinute": 1000 });
     let worker = Scripted::start([sure()]).await.counts(Reply::With(7));

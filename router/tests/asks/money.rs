@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use weir_crds::{Money, Period};
+use weir_policy::budget::Tally;
 use weir_policy::budget::ledger::{Book, Ledger, Slice};
 use weir_policy::budget::period::Span;
 use weir_router::{Args, World};
@@ -187,6 +188,7 @@ async fn a_call_is_settled_at_its_usage_and_what_was_put_aside_beyond_is_free_ag
     let rig = rig(within("Local"), impatient).await;
     let call_cost = one_call(&rig).await;
     grant(&rig, call_cost, Money::default()).await;
+    let mut tally = Tally::default();
     for calls in 1..=3 {
         let response = call(&rig).await;
         assert_eq!(header(&response, "x-weir-tier"), "frontier", "call {calls}");
@@ -196,7 +198,15 @@ async fn a_call_is_settled_at_its_usage_and_what_was_put_aside_beyond_is_free_ag
         assert_eq!(record["budget"]["bound"], false);
         let cost = money(&attempt["cost"]);
         until_spent(&rig, |spent| spent == cost.times(calls.into())).await;
+        tally.own = tally.own + money(&record["attempts"][0]["cost"]);
+        tally.without_weir = tally.without_weir + cost;
     }
+    assert!(!tally.own.is_zero(), "replicas have a price here");
+    let counted = serde_json::to_value(tally).unwrap();
+    rig.until("what it came to is counted", |load| {
+        purse(load)["tally"] == counted
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -62,7 +62,7 @@ impl Plan {
         // On a thread of its own, which sleeps to the moment and not to the next millisecond.
         let timer = std::thread::spawn(move || {
             let (rate, whole, seed) = plan;
-            let mut draw = Draw(seed | 1);
+            let mut draw = Draw::new(seed);
             let (began, mut after) = (Instant::now(), 0.0);
             loop {
                 after -= draw.unit().ln() / rate;
@@ -168,6 +168,15 @@ fn shares(values: &mut [f64]) -> Value {
 struct Draw(u64);
 
 impl Draw {
+    /// Numbers of seeds that are close, small ones above all, are far apart from the first on.
+    fn new(seed: u64) -> Self {
+        let mut draw = Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+        for _ in 0..8 {
+            draw.unit();
+        }
+        draw
+    }
+
     /// Above 0, and at most 1.
     fn unit(&mut self) -> f64 {
         self.0 ^= self.0 << 13;

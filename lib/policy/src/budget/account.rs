@@ -1,16 +1,17 @@
 //! A router's part: one budget of a policy, the slice of it that this run may spend, and what it does with
 //! that. Reserve before a call, settle after it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use rust_decimal::Decimal;
 use rust_decimal::prelude::FromPrimitive;
-use weir_crds::Money;
+use weir_crds::{Money, Period};
 
 use super::deal::{CALLS, SHARE, cover, kept, part};
 use super::ledger::Ledger;
-use super::{Budget, Moment, PurseLoad};
+use super::{Budget, Moment, PurseLoad, Tally};
 
 /// Over how long the rate of spending is averaged: a few calls must not look like a stream of them.
 const AVERAGED: Duration = Duration::from_secs(120);
@@ -29,10 +30,18 @@ pub struct Account {
     call: Peak,
     /// What a call costs at most as long as nobody has seen any.
     ordinary: Money,
-    waiting: Money,
-    /// Of calls that are dearer than usual, each that waits.
-    dear: Vec<Money>,
+    waiting: Waiting,
     is_closed: bool,
+}
+
+/// Calls that wait for the next slice, each by its own number: one that goes takes along what it asked for itself.
+#[derive(Clone, Debug, Default)]
+struct Waiting {
+    usual: BTreeMap<u64, Money>,
+    /// All of these.
+    sum: Money,
+    /// Dearer than usual.
+    dear: BTreeMap<u64, Money>,
 }
 
 /// What the newest ledger said.
@@ -65,6 +74,7 @@ struct Purse {
     granted: Money,
     returned: Money,
     spent: Money,
+    tally: Tally,
     reserved: Money,
     /// The part of it that calls have which are dearer than usual.
     dear_reserved: Money,
@@ -100,8 +110,7 @@ impl Account {
             rate: Rate::default(),
             call: Peak::default(),
             ordinary,
-            waiting: Money::default(),
-            dear: Vec::new(),
+            waiting: Waiting::default(),
             is_closed: false,
         }
     }
@@ -115,8 +124,7 @@ impl Account {
     /// The budget was taken out: what waits for it waits for nothing. Should the budget come back, what was
     /// spent of it is known.
     pub fn rest(&mut self) {
-        self.waiting = Money::default();
-        self.dear.clear();
+        self.waiting = Waiting::default();
     }
 
     /// Takes over what the leader granted to `run`. An older ledger changes nothing.
@@ -270,21 +278,37 @@ impl Account {
         }
     }
 
-    /// A call that needs `amount` begins to wait for the next slice.
-    pub fn wait(&mut self, amount: Money, now: Moment) {
-        self.see(amount, now);
-        match self.is_usual(amount) {
-            true => self.waiting = self.waiting + amount,
-            false => self.dear.push(amount),
+    /// An ask that began then is over and came to so much.
+    pub fn count(&mut self, tally: Tally, began: Timestamp) {
+        let is_monthly = self.budget.period == Period::Month;
+        let purse = self.purse.as_mut().filter(|_| is_monthly);
+        if let Some(purse) = purse.filter(|of| of.begins <= began && began < of.ends) {
+            purse.tally = purse.tally.plus(tally);
         }
     }
 
-    /// It waits no longer.
-    pub fn wait_over(&mut self, amount: Money) {
-        match self.dear.iter().position(|dear| *dear == amount) {
-            Some(place) => drop(self.dear.swap_remove(place)),
-            None => self.waiting = self.waiting.less(amount),
+    /// The call of that number, which no other has, waits for the next slice and needs `amount`. To say it twice is to
+    /// say it once. Gives whether it was news.
+    pub fn wait(&mut self, call: u64, amount: Money, now: Moment) -> bool {
+        let waiting = &self.waiting;
+        if waiting.usual.contains_key(&call) || waiting.dear.contains_key(&call) {
+            return false;
         }
+        self.see(amount, now);
+        if self.is_usual(amount) {
+            self.waiting.sum = self.waiting.sum + amount;
+            self.waiting.usual.insert(call, amount);
+        } else {
+            self.waiting.dear.insert(call, amount);
+        }
+        true
+    }
+
+    /// It waits no longer, if it did.
+    pub fn wait_over(&mut self, call: u64) {
+        self.waiting.dear.remove(&call);
+        let usual = self.waiting.usual.remove(&call);
+        self.waiting.sum = self.waiting.sum.less(usual.unwrap_or_default());
     }
 
     fn see(&mut self, amount: Money, now: Moment) {
@@ -329,6 +353,7 @@ impl Account {
             load.granted = purse.granted;
             load.returned = purse.returned;
             load.spent = purse.spent;
+            load.tally = purse.tally;
             load.reserved = purse.reserved;
         }
         load
@@ -336,12 +361,13 @@ impl Account {
 
     /// What is to be at hand, and for what.
     fn needs(&self, now: Moment) -> PurseLoad {
+        let dear = self.waiting.dear.values().copied();
         PurseLoad {
             per_minute: self.rate.per_minute(now.up),
             call: self.call.height(now.up).unwrap_or(self.ordinary),
-            waiting: self.waiting,
-            dear: self.dear.iter().min().copied().unwrap_or_default(),
-            dear_waiting: self.dear.iter().copied().sum(),
+            waiting: self.waiting.sum,
+            dear: dear.clone().min().unwrap_or_default(),
+            dear_waiting: dear.sum(),
             ..PurseLoad::default()
         }
     }

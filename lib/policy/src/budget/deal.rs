@@ -19,6 +19,7 @@ use weir_crds::{Money, Period};
 use super::PurseLoad;
 use super::ledger::{Ledger, Slice};
 use super::period::Span;
+use super::room::Room;
 
 /// How long a slice is to last. Several rounds of reports go by meanwhile, and a leader may be away for
 /// as long as it takes another to follow.
@@ -48,9 +49,21 @@ pub struct Router {
 /// A clock that steps back begins no period again.
 pub fn deal(
     ledger: Option<&Ledger>,
+    budget: (Period, Money),
+    routers: &[Router],
+    now: Timestamp,
+) -> Ledger {
+    deal_within(ledger, budget, routers, now, &mut Room::endless())
+}
+
+/// The same, without the slices that there is no `room` for: who has one is granted more, and of the others
+/// all that they say of what they had is taken over.
+pub fn deal_within(
+    ledger: Option<&Ledger>,
     (period, limit): (Period, Money),
     routers: &[Router],
     now: Timestamp,
+    room: &mut Room,
 ) -> Ledger {
     let mut next = match ledger.filter(|ledger| now < ledger.ends) {
         Some(ledger) => ledger.clone(),
@@ -59,9 +72,10 @@ pub fn deal(
     next.retire(routers);
     for router in routers {
         if let (Some(run), Some(purse)) = (&router.run, &router.purse) {
-            next.hear(run, &router.pod, purse);
+            next.hear(run, &router.pod, purse, room);
         }
     }
+    next.count(routers, now);
     let parts = next.parts(routers, limit);
     let needs = routers.iter().filter_map(|router| {
         let (run, purse) = (router.run.as_ref()?, router.purse.as_ref()?);
@@ -109,21 +123,26 @@ impl Ledger {
         let runs: BTreeSet<&str> = routers.iter().filter_map(|of| of.run.as_deref()).collect();
         let silent = routers.iter().filter(|router| router.run.is_none());
         let silent: BTreeSet<&str> = silent.map(|router| router.pod.as_str()).collect();
-        let mut spent = self.spent;
+        let (mut spent, mut tally) = (self.spent, self.tally);
         self.slices.retain(|run, slice| {
             let is_there = runs.contains(run.as_str()) || silent.contains(slice.pod.as_str());
             if !is_there {
                 spent = spent + slice.held();
+                tally = tally.plus(slice.tally);
             }
             is_there
         });
-        self.spent = spent;
+        (self.spent, self.tally) = (spent, tally);
     }
 
     /// Takes over what the router knows better: what it returned; what it spent, should calls have cost
-    /// more than was reserved; what it was granted, should this ledger have been lost.
-    fn hear(&mut self, run: &str, pod: &str, purse: &PurseLoad) {
+    /// more than was reserved; what it was granted, should this ledger have been lost. One that has nothing of the
+    /// period gets a slice if there is room for it.
+    fn hear(&mut self, run: &str, pod: &str, purse: &PurseLoad, room: &mut Room) {
         let is_of_this = purse.begins == Some(self.begins);
+        if !self.slices.contains_key(run) && !room.for_slice(run, pod) && !is_of_this {
+            return;
+        }
         let slice = self.slices.entry(run.to_owned()).or_insert_with(|| Slice {
             pod: pod.to_owned(),
             ..Slice::default()

@@ -55,7 +55,9 @@ struct Run {
     name: String,
     account: Account,
     calls: Vec<(u64, Reserved)>,
-    waiting: Vec<(u64, Wish)>,
+    /// By number, with the second until which it waits.
+    waiting: Vec<(u64, u64, Wish)>,
+    asked: u64,
 }
 
 struct Play {
@@ -78,6 +80,7 @@ impl Play {
             account: Account::new(budget, cents(CALL)),
             calls: Vec::new(),
             waiting: Vec::new(),
+            asked: 0,
         });
         Self {
             runs: runs.collect(),
@@ -115,8 +118,10 @@ impl Play {
         let now = self.now();
         for (of, run) in self.runs.iter_mut().enumerate() {
             for wish in asked(of) {
-                run.account.wait(cents(wish.cents), now);
-                run.waiting.push((self.second + PATIENCE, wish));
+                run.asked += 1;
+                run.account.wait(run.asked, cents(wish.cents), now);
+                let until = self.second + PATIENCE;
+                run.waiting.push((run.asked, until, wish));
             }
         }
         if self.second.is_multiple_of(ROUND) {
@@ -164,16 +169,16 @@ impl Run {
             }
         }
         let mut in_vain = 0;
-        for (until, wish) in std::mem::take(&mut self.waiting) {
+        for (call, until, wish) in std::mem::take(&mut self.waiting) {
             let amount = cents(wish.cents);
             if let Some(reserved) = self.account.reserve(amount, now) {
-                self.account.wait_over(amount);
+                self.account.wait_over(call);
                 self.calls.push((second + wish.seconds, reserved));
             } else if until <= second {
-                self.account.wait_over(amount);
+                self.account.wait_over(call);
                 in_vain += usize::from(wish == honest());
             } else {
-                self.waiting.push((until, wish));
+                self.waiting.push((call, until, wish));
             }
         }
         in_vain

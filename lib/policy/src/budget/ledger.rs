@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use weir_crds::{Money, Period};
 
 use super::period::Span;
-use super::text;
+use super::{Tally, text};
 
 /// All that was granted of one budget in one period.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +19,12 @@ pub struct Ledger {
     /// What routers that are gone had and did not return: nobody knows whether they spent it.
     #[serde(with = "text")]
     pub spent: Money,
+    /// What they counted.
+    #[serde(default, skip_serializing_if = "Tally::is_zero")]
+    pub tally: Tally,
+    /// When any was taken over last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tallied: Option<Timestamp>,
     /// By the name of a router's run, which no other run has.
     #[serde(default)]
     pub slices: BTreeMap<String, Slice>,
@@ -34,6 +40,9 @@ pub struct Slice {
     /// The part of it that the router does not spend any more.
     #[serde(with = "text")]
     pub returned: Money,
+    /// What the run has counted, as far as it was taken over.
+    #[serde(default, skip_serializing_if = "Tally::is_zero")]
+    pub tally: Tally,
 }
 
 /// Of one policy.
@@ -45,6 +54,8 @@ impl Ledger {
             begins: span.begins,
             ends: span.ends,
             spent: Money::default(),
+            tally: Tally::default(),
+            tallied: None,
             slices: BTreeMap::new(),
         }
     }
@@ -82,14 +93,6 @@ impl Book {
         book
     }
 
-    /// What it takes once it is written.
-    pub fn bytes(&self) -> usize {
-        let entries = self.write().into_iter();
-        entries
-            .map(|(policy, json)| policy.len() + json.len())
-            .sum()
-    }
-
     pub fn write(&self) -> BTreeMap<String, String> {
         let written = self.policies.iter().filter_map(|(policy, ledgers)| {
             let json = serde_json::to_string(ledgers).ok()?;
@@ -111,6 +114,7 @@ mod tests {
             pod: "weir-router-1".into(),
             granted: "1.25".parse().unwrap(),
             returned: "0.25".parse().unwrap(),
+            tally: Tally::default(),
         };
         ledger.slices.insert("9f3c".into(), slice);
         ledger.spent = "2".parse().unwrap();

@@ -6,8 +6,9 @@ use jiff::Timestamp;
 use weir_crds::Period;
 
 use super::Budget;
-use super::deal::{Router, deal};
+use super::deal::{Router, deal_within};
 use super::ledger::{Book, Ledgers};
+use super::room::Room;
 use crate::load::RouterLoad;
 use crate::table::Table;
 
@@ -22,6 +23,14 @@ pub struct Reported<'a> {
 /// holds a mebibyte. Those whose periods end first are let go first, as they have least left to say.
 const MOST_GONE: usize = 256;
 
+/// What follows from a round.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Dealt {
+    pub book: Book,
+    /// The policies of which a router has no slice because the book has no room for it.
+    pub without_room: BTreeSet<String>,
+}
+
 /// The book that follows `book` at `now`. Every budget of the policies that `table` serves is dealt. What
 /// was granted of others is kept to the end of its period: a budget that is taken out and put back is no
 /// fresh one, nor is that of a policy that is deleted and made again; of routers that are gone only the sum of
@@ -29,11 +38,40 @@ const MOST_GONE: usize = 256;
 /// its policy is among `known`.
 pub fn round(
     book: &Book,
-    (table, known): (&Table, &BTreeSet<String>),
+    whom: (&Table, &BTreeSet<String>),
     routers: &[Reported<'_>],
     now: Timestamp,
 ) -> Book {
+    dealt(book, whom, routers, now, Room::endless()).book
+}
+
+/// The same, of a book that may take so many bytes. Where it is full, no slice is added to it; all else goes on:
+/// slices are given back, end with their periods, and grow.
+pub fn round_within(
+    book: &Book,
+    whom: (&Table, &BTreeSet<String>),
+    routers: &[Reported<'_>],
+    now: Timestamp,
+    most_bytes: usize,
+) -> Dealt {
+    let first = dealt(book, whom, routers, now, Room::beside(book, most_bytes));
+    if first.without_room.is_empty() {
+        return first;
+    }
+    // What has ended in this round has left room, and who has a slice by now gets no second one.
+    let room = Room::beside(&first.book, most_bytes);
+    dealt(&first.book, whom, routers, now, room)
+}
+
+fn dealt(
+    book: &Book,
+    (table, known): (&Table, &BTreeSet<String>),
+    routers: &[Reported<'_>],
+    now: Timestamp,
+    mut room: Room,
+) -> Dealt {
     let mut next = book.clone();
+    let mut without_room = BTreeSet::new();
     next.unreadable.retain(|policy, _| known.contains(policy));
     for policy in table.policies() {
         let is_readable = !next.unreadable.contains_key(&policy.name);
@@ -43,11 +81,18 @@ pub fn round(
         }
         let ledgers = next.policies.entry(policy.name.clone()).or_default();
         for budget in budgets {
+            let before = ledgers.get(&budget.period);
+            if before.is_none() && !room.for_ledger(&policy.name) {
+                continue;
+            }
             let seen = |of: &Reported<'_>| seen(*of, &policy.name, budget.period);
             let routers: Vec<Router> = routers.iter().map(seen).collect();
             let limit = (budget.period, budget.limit);
-            let ledger = deal(ledgers.get(&budget.period), limit, &routers, now);
+            let ledger = deal_within(before, limit, &routers, now, &mut room);
             ledgers.insert(budget.period, ledger);
+        }
+        if room.was_short() {
+            without_room.insert(policy.name.clone());
         }
     }
     for (policy, ledgers) in &mut next.policies {
@@ -62,7 +107,10 @@ pub fn round(
     }
     next.policies.retain(|_, ledgers| !ledgers.is_empty());
     forget_gone(&mut next, known);
-    next
+    Dealt {
+        book: next,
+        without_room,
+    }
 }
 
 /// Lets go what is too much of policies that are not among `known`.
@@ -105,6 +153,7 @@ mod tests {
     use crate::budget::PurseLoad;
     use crate::budget::ledger::Ledger;
     use crate::budget::period::Span;
+    use crate::budget::room::longest;
     use crate::compile;
     use crate::testing;
     use serde_json::{Value, json};
@@ -233,6 +282,61 @@ mod tests {
         assert_eq!(next.policies.len(), MOST_GONE + 1);
         assert!(next.policies.contains_key("Day-1"));
         assert!(!next.policies.contains_key("Day-0"), "it ends first");
+    }
+
+    #[test]
+    fn a_book_that_is_full_gets_no_slice_more_until_one_ends_and_loses_nothing_that_comes_back() {
+        let known = ["support".to_owned()].into();
+        let day = json!([{ "period": "Day", "limit": "10" }]);
+        let table = table(day);
+        let within = |book: &Book, loads: &[&RouterLoad], time: &str, most| {
+            let pods = ["a", "b"];
+            let routers = pods.iter().zip(loads);
+            let routers = routers.map(|(pod, load)| Reported {
+                pod,
+                load: Some(load),
+            });
+            let routers: Vec<_> = routers.collect();
+            round_within(
+                book,
+                (&table, &known),
+                &routers,
+                time.parse().unwrap(),
+                most,
+            )
+        };
+        let first = within(&Book::default(), &[&load()], NOON, usize::MAX).book;
+        let full = longest(&first);
+        let (mut one, mut two) = (load(), load());
+        two.run = "a17e".into();
+        let purse = one.purses.get_mut("support").unwrap();
+        let purse = purse.get_mut(&Period::Day).unwrap();
+        purse.begins = Some(first.policies["support"][&Period::Day].begins);
+        purse.granted = "0.2".parse().unwrap();
+        purse.returned = "0.05".parse().unwrap();
+        let second = within(&first, &[&one, &two], NOON, full);
+        assert_eq!(second.without_room, known);
+        let ledger = |dealt: &Dealt| dealt.book.policies["support"][&Period::Day].clone();
+        let slices = ledger(&second).slices;
+        assert_eq!(slices.len(), 1, "{slices:?}");
+        let slice = &slices["9f3c"];
+        assert_eq!(slice.returned, "0.05".parse().unwrap());
+        assert!(slice.granted > "0.2".parse().unwrap(), "{slice:?}");
+        // The slices of the day that is over leave their room at once.
+        let third = within(&second.book, &[&two], "2026-11-23T00:00:00Z", full);
+        assert!(third.without_room.is_empty());
+        let third = ledger(&third);
+        assert_eq!(third.begins, "2026-11-23T00:00:00Z".parse().unwrap());
+        assert!(third.slices.contains_key("a17e"), "{third:?}");
+    }
+
+    #[test]
+    fn a_policy_that_a_full_book_has_no_room_for_has_no_ledger_and_is_named() {
+        let known = ["support".to_owned()].into();
+        let now = NOON.parse().unwrap();
+        let dealt = round_within(&Book::default(), (&table(both()), &known), &[], now, 0);
+        assert_eq!(dealt.without_room, known);
+        assert_eq!(dealt.book, Book::default());
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! What is granted and what is said of it, one story each.
 
+use k8s_openapi::jiff::SignedDuration;
 use serde_json::{Value, json};
+use weir_policy::budget::ledger::Book;
 use weir_policy::load::RouterLoad;
 use weir_policy::table::compile;
 
@@ -105,10 +107,52 @@ fn what_calls_in_flight_may_give_back_is_not_spent() {
 }
 
 #[test]
-fn what_could_not_be_written_is_not_granted_and_the_condition_says_why() {
-    let mut observed = observed("500", &[("a", json!({}))]);
+fn what_replicas_cost_and_what_was_saved_neither_shrink_nor_count_twice_when_a_router_begins_anew()
+{
+    let run = |spent: &str, own: &str, without: &str| {
+        json!({
+            "begins": "2026-11-01T00:00:00Z", "granted": spent, "spent": spent,
+            "tally": { "own": own, "withoutWeir": without },
+        })
+    };
+    let said = |spend: SpendStatus| {
+        [spend.own, spend.without_weir, spend.saved_text].map(Option::unwrap_or_default)
+    };
+    let mut observed = observed("500", &[("a", run("1", "0.5", "10"))]);
+    assert_eq!(said(pass(&mut observed).1), ["0.50", "10.00", "85%"]);
+    let again = pass(&mut observed).1;
+    assert_eq!(said(again), ["0.50", "10.00", "85%"]);
+    // It has ended, and begun anew.
+    let second = run("0", "0", "0");
+    observed.spenders = vec![("a".into(), Some(load("b", &second)))];
+    assert_eq!(said(pass(&mut observed).1)[..2], ["0.50", "10.00"]);
+    let third = run("0", "0.25", "5");
+    observed.spenders = vec![("a".into(), Some(load("b", &third)))];
+    let later = NOON.parse::<Timestamp>().unwrap() + SignedDuration::from_secs(30);
+    let table = compile(&observed.policies, [], &Default::default());
+    deal(&mut observed, &table, later);
+    let entries = observed.budgets.write();
+    observed.budgets = Book::read(&entries);
+    assert_eq!(
+        said(spend(&observed, "support").unwrap())[..2],
+        ["0.75", "15.00"]
+    );
+    observed.spenders.clear();
+    deal(&mut observed, &table, later);
+    let gone = said(spend(&observed, "support").unwrap());
+    assert_eq!(gone[..2], ["0.75", "15.00"]);
+}
+
+/// As it is where the entry of another policy has left nothing of the ConfigMap.
+fn fill(observed: &mut Observed) {
     observed.unreadable = ["odd".to_owned()].into();
     observed.budgets.unreadable = [("odd".into(), "x".repeat(MOST_BYTES))].into();
+}
+
+#[test]
+fn what_could_not_be_written_is_not_granted_and_the_condition_says_why() {
+    let mut observed = observed("500", &[("a", json!({}))]);
+    fill(&mut observed);
     let before = observed.budgets.clone();
     let table = compile(&observed.policies, [], &Default::default());
     deal(&mut observed, &table, NOON.parse().unwrap());
@@ -119,7 +163,39 @@ fn what_could_not_be_written_is_not_granted_and_the_condition_says_why() {
     // There is room again.
     observed.unreadable.clear();
     assert!(pass(&mut observed).0.0);
-    assert!(!observed.is_out_of_room);
+    assert!(observed.without_room.is_empty());
+}
+
+#[test]
+fn what_routers_give_back_is_not_lost_where_the_config_map_is_full() {
+    let mut observed = observed("500", &[("a", json!({}))]);
+    pass(&mut observed);
+    fill(&mut observed);
+    let back = json!({ "begins": "2026-11-01T00:00:00Z", "granted": "0.4", "returned": "0.3", "call": "0" });
+    observed.spenders = vec![
+        ("a".into(), Some(load("a", &back))),
+        ("b".into(), Some(load("b", &json!({})))),
+    ];
+    let ((holds, _, message), _) = pass(&mut observed);
+    assert!(
+        !holds && message.starts_with("not every router"),
+        "{message}"
+    );
+    let ledger = |observed: &Observed| observed.budgets.policies["support"][&Period::Month].clone();
+    assert_eq!(ledger(&observed).committed(), "0.1".parse().unwrap());
+    assert!(!ledger(&observed).slices.contains_key("b"));
+    observed.spenders.clear();
+    pass(&mut observed);
+    assert!(ledger(&observed).slices.is_empty());
+    assert_eq!(
+        ledger(&observed).spent,
+        "0.1".parse().unwrap(),
+        "a is gone, and gave that back"
+    );
+    let next_month = "2026-12-01T00:00:00Z".parse().unwrap();
+    let table = compile(&observed.policies, [], &Default::default());
+    deal(&mut observed, &table, next_month);
+    assert_eq!(ledger(&observed).begins, next_month);
 }
 
 #[test]
@@ -136,7 +212,7 @@ fn an_entry_that_cannot_be_read_grants_nothing_and_is_named() {
     let mut observed = observed("500", &[("a", json!({}))]);
     observed.budgets.unreadable = [("support".into(), "odd".into())].into();
     let table = compile(&observed.policies, [], &Default::default());
-    observed.budgets = next(&observed, &table, NOON.parse().unwrap());
+    observed.budgets = next(&observed, &table, NOON.parse().unwrap()).book;
     let (holds, _, message) = verdict(&observed, &table, "support").unwrap();
     assert!(
         !holds && message.contains("entry support of ConfigMap weir-budgets"),
@@ -153,7 +229,7 @@ fn what_a_deleted_policy_spent_stays_in_the_config_map_and_counts_when_it_is_bac
     pass(&mut observed);
     let policies = std::mem::take(&mut observed.policies);
     let table = compile(&[], [], &Default::default());
-    let entries = next(&observed, &table, NOON.parse().unwrap()).write();
+    let entries = next(&observed, &table, NOON.parse().unwrap()).book.write();
     observed.budgets = Book::read(&entries);
     observed.policies = policies;
     let ((holds, ..), spend) = pass(&mut observed);

@@ -23,14 +23,12 @@ use super::pieces::{Shown, arrival, stop};
 use super::progress::Progress;
 use super::{Call, client, failure, request};
 use crate::answer::{Piece, Stop, Usage};
-use crate::ask::{Ask, Input};
+use crate::ask::{Ask, Input, PROMPTS_AT_ONCE};
 use crate::attempt::{Arrival, Finish};
 use crate::refusal::Failure;
 use crate::replicas::{Kind, Lease};
 use crate::wire::Wire;
 
-/// So many prompts of one ask are worked on at a time: others want to be answered too.
-const AT_ONCE: usize = 8;
 /// How long one waits that found no room, doubled each time.
 const FIRST_WAIT: Duration = Duration::from_millis(50);
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
@@ -362,7 +360,9 @@ async fn begun(
     let calls = [first].into_iter().chain(others);
     let calls = calls.map(|(prompt, call)| call.map(move |brought| (prompt, brought)).boxed());
     let calls: Vec<_> = calls.collect();
-    Ok(stream::iter(calls).flatten_unordered(AT_ONCE).boxed())
+    Ok(stream::iter(calls)
+        .flatten_unordered(PROMPTS_AT_ONCE as usize)
+        .boxed())
 }
 
 /// The events of a call that has begun, and its end.

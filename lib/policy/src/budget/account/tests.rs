@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::budget::ledger::Slice;
-use weir_crds::{OnExhausted, Period};
+use crate::budget::period::Span;
+use weir_crds::OnExhausted;
 
 const RUN: &str = "9f3c";
 
@@ -26,13 +27,12 @@ fn ledger(day: &str, granted: &str) -> Ledger {
     let slice = Slice {
         pod: "a".into(),
         granted: money(granted),
-        returned: Money::default(),
+        ..Slice::default()
     };
+    let ends = begins + Duration::from_secs(86_400);
     Ledger {
-        begins,
-        ends: begins + Duration::from_secs(86_400),
-        spent: Money::default(),
         slices: [(RUN.to_owned(), slice)].into(),
+        ..Ledger::new(Span { begins, ends })
     }
 }
 
@@ -127,6 +127,28 @@ fn the_rate_and_the_dearest_call_fade_by_time_that_only_goes_on() {
 }
 
 #[test]
+fn what_asks_came_to_is_counted_by_the_month_in_which_they_began() {
+    let tally = Tally {
+        own: money("0.25"),
+        without_weir: money("2"),
+    };
+    let counted = |period| {
+        let mut account = account("1");
+        account.budget.period = period;
+        for began in [
+            "2026-11-21T23:59:59Z",
+            "2026-11-22T00:00:00Z",
+            "2026-11-23T00:00:00Z",
+        ] {
+            account.count(tally, began.parse().unwrap());
+        }
+        account.report(noon()).tally
+    };
+    assert_eq!(counted(Period::Month), tally, "one of the three");
+    assert_eq!(counted(Period::Day), Tally::default());
+}
+
+#[test]
 fn what_is_not_needed_is_given_back_and_all_of_it_at_the_end() {
     let mut account = account("5");
     let call = account.reserve(money("0.5"), noon()).unwrap();
@@ -164,9 +186,9 @@ fn what_calls_in_flight_may_give_back_is_told_apart_from_what_may_be_granted() {
 fn a_call_that_is_dearer_than_usual_is_asked_for_by_itself_and_not_remembered() {
     let mut account = account("1");
     // Four are two percent of the limit, or less: ten cents are what a call costs here.
-    account.wait(money("0.1"), noon());
-    account.wait(money("3"), noon());
-    account.wait(money("2"), noon());
+    account.wait(1, money("0.1"), noon());
+    account.wait(2, money("3"), noon());
+    account.wait(3, money("2"), noon());
     let load = account.report(noon());
     assert_eq!((load.call, load.waiting), (money("0.1"), money("0.1")));
     assert_eq!((load.dear, load.dear_waiting), (money("2"), money("5")));
@@ -175,8 +197,8 @@ fn a_call_that_is_dearer_than_usual_is_asked_for_by_itself_and_not_remembered() 
         Money::default(),
         "they may be here any moment"
     );
-    for amount in ["2", "0.1", "3"] {
-        account.wait_over(money(amount));
+    for call in [3, 1, 2] {
+        account.wait_over(call);
     }
     let load = account.report(noon());
     assert_eq!(load.call, money("0.1"));
@@ -227,11 +249,51 @@ fn dear_calls_take_nothing_from_usual_ones_that_are_beside_them() {
 #[test]
 fn a_budget_that_is_taken_out_while_calls_wait_waits_for_nothing_when_it_is_back() {
     let mut account = account("1");
-    account.wait(money("0.1"), noon());
-    account.wait(money("3"), noon());
+    account.wait(1, money("0.1"), noon());
+    account.wait(2, money("3"), noon());
     account.rest();
     let load = account.report(noon());
     assert_eq!((load.waiting, load.dear_waiting), Default::default());
+}
+
+#[test]
+fn a_call_that_began_to_wait_before_its_budget_was_taken_out_takes_nothing_from_those_that_wait_now()
+ {
+    let mut account = account("1");
+    account.wait(1, money("0.1"), noon());
+    account.wait(2, money("3"), noon());
+    account.rest();
+    account.wait(3, money("0.1"), noon());
+    account.wait(4, money("3"), noon());
+    account.wait_over(1);
+    account.wait_over(2);
+    let load = account.report(noon());
+    assert_eq!(
+        (load.waiting, load.dear_waiting),
+        (money("0.1"), money("3"))
+    );
+}
+
+#[test]
+fn a_call_that_waits_is_counted_once_and_as_what_it_was() {
+    let mut account = account("1");
+    account.wait(1, money("0.3"), noon());
+    account.wait(1, money("0.3"), noon());
+    account.wait(2, money("0.1"), noon());
+    // What was dear is usual from here on.
+    account.follow(account.budget, money("0.3"));
+    account.wait(1, money("0.3"), noon());
+    let load = account.report(noon());
+    assert_eq!(
+        (load.waiting, load.dear_waiting),
+        (money("0.1"), money("0.3"))
+    );
+    account.wait_over(1);
+    let load = account.report(noon());
+    assert_eq!(
+        (load.waiting, load.dear_waiting),
+        (money("0.1"), Money::default())
+    );
 }
 
 #[test]
@@ -239,7 +301,7 @@ fn what_a_call_costs_of_which_nothing_is_known_follows_the_policy() {
     let mut account = account("1");
     account.follow(account.budget, money("0.3"));
     assert_eq!(account.report(noon()).call, money("0.3"));
-    account.wait(money("0.3"), noon());
+    account.wait(1, money("0.3"), noon());
     assert!(account.report(noon()).dear.is_zero(), "it is usual now");
 }
 
