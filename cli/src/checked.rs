@@ -11,10 +11,10 @@ use std::time::Duration;
 use anyhow::{Context, anyhow, bail};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Container;
-use weir_crds::{SLMDeployment, Source};
+use weir_crds::{Accelerator, SLMDeployment, Source};
 use weir_operator::deployment::desired::{Given, LIST, desired};
 use weir_operator::deployment::entry::Entry;
-use weir_operator::deployment::validate::validate;
+use weir_operator::deployment::validate::{Valid, validate};
 use weir_operator::settings::Settings;
 use weir_policy::source::claim;
 use weir_policy::tier::model_name;
@@ -62,6 +62,12 @@ pub(crate) fn check(manifests: &Manifests, cores: NonZeroUsize) -> anyhow::Resul
                 replicas.deployment
             ));
         }
+        if deployment.spec.resources.accelerator != Accelerator::None {
+            checked.left_out.push(format!(
+                "spec.resources.accelerator of SLMDeployment/{}: replicas compute on the processor here",
+                replicas.deployment
+            ));
+        }
         if let Some(bundle) = &deployment.spec.model.ca_bundle {
             checked.left_out.push(format!(
                 "spec.model.caBundle of SLMDeployment/{}: this machine's own certificates are \
@@ -84,6 +90,7 @@ fn replicas(
     let here = || format!("SLMDeployment/{name}");
     let valid = validate(deployment, template)
         .map_err(|problems| anyhow!("{}: {}", here(), all(&problems)))?;
+    refuse_image(&valid).with_context(here)?;
     refuse_claim(&valid.source).with_context(here)?;
     let made = desired(&valid, &Settings::default(), Given::default());
     let Some(container) = container(&made.deployment) else {
@@ -108,6 +115,18 @@ fn replicas(
             false => made.adapters.data.and_then(|mut data| data.remove(LIST)),
         },
     })
+}
+
+/// Replicas are processes of this program.
+fn refuse_image(valid: &Valid<'_>) -> anyhow::Result<()> {
+    match &valid.foreign {
+        None => Ok(()),
+        Some(foreign) => bail!(
+            "spec.engine.image: {} is an image, and images run in a cluster only: start that server yourself and \
+             name it as an endpoint of the policy, or leave engine.image, protocol and args out",
+            foreign.image
+        ),
+    }
 }
 
 /// A claim is a folder only where somebody said which.
@@ -279,6 +298,23 @@ mod tests {
         assert_eq!(
             checked.left_out,
             ["the variable TOKEN of SLMDeployment/triage, whose value a cluster has"]
+        );
+    }
+
+    #[test]
+    fn an_image_of_anothers_server_is_refused_and_an_accelerator_left_out() {
+        let foreign = "engine: { image: 'a:1', protocol: OpenAI }";
+        assert_eq!(
+            check(&deployment("triage", foreign)).unwrap_err(),
+            "SLMDeployment/triage: spec.engine.image: a:1 is an image, and images run in a cluster only: start that \
+             server yourself and name it as an endpoint of the policy, or leave engine.image, protocol and args out"
+        );
+        let accelerated = check(&deployment("triage", "resources: { accelerator: Nvidia }"));
+        assert_eq!(
+            accelerated.unwrap().left_out,
+            [
+                "spec.resources.accelerator of SLMDeployment/triage: replicas compute on the processor here"
+            ]
         );
     }
 

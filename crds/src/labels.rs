@@ -38,6 +38,10 @@ pub const BUDGETS: &str = "weir-budgets";
 
 /// A worker's port, for gRPC and HTTP alike.
 pub const WORKER_PORT: u16 = 8000;
+/// What [`WORKER_PORT`] is called where our worker listens.
+pub const WEIR_PORT: &str = "worker";
+/// What it is called where another's server does, which speaks OpenAI's wire.
+pub const OPENAI_PORT: &str = "openai";
 /// A router's port, for its clients.
 pub const ROUTER_PORT: u16 = 8080;
 /// Everybody's admin port.

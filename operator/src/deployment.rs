@@ -48,8 +48,8 @@ pub async fn reconcile(ctx: &Context, namespace: &str, name: &str) -> Result<Out
         // The watch that has just begun wakes us.
         return Ok(Outcome::Settled);
     }
-    let mut valid = match validate::validate(&observed.deployment, observed.chat_template.as_ref())
-    {
+    let valid = validate::validate(&observed.deployment, observed.chat_template.as_ref());
+    let mut valid = match valid.and_then(|valid| validate::with_image(valid, &ctx.settings)) {
         Ok(valid) => valid,
         Err(problems) => {
             tell(ctx, &observed, &Decided::Refused(&problems), now).await?;

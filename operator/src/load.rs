@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use weir_policy::load::{Arriving, Load, RouterLoad, WorkerLoad};
 
 use crate::cache::{Key, of_labels};
-pub use asking::{Followed, client, round};
+pub use asking::{Followed, client, reports, round};
 
 /// What routers have spent changes with every ask: it wakes a pass this often at most.
 const SPENDS_EVERY: Duration = Duration::from_secs(2);
@@ -185,6 +185,7 @@ mod tests {
                 "name": "a", "namespace": "ns", "uid": "u",
                 "labels": { "weir.dev/deployment": "triage" },
             },
+            "spec": { "containers": [{ "name": "worker", "ports": [{ "containerPort": 9090 }] }] },
             "status": { "phase": phase, "podIP": ip },
         });
         Arc::new(serde_json::from_value(pod).unwrap())

@@ -18,6 +18,10 @@ pub struct Settings {
     )]
     pub worker_image: String,
 
+    /// Image of the workers of deployments with an Nvidia accelerator. Without it those are refused.
+    #[arg(long, env = "WEIR_WORKER_CUDA_IMAGE", value_name = "IMAGE")]
+    pub worker_cuda_image: Option<String>,
+
     /// Image of the routers.
     #[arg(
         long,
@@ -95,6 +99,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             worker_image: image("worker"),
+            worker_cuda_image: None,
             router_image: image("router"),
             image_pull_policy: "IfNotPresent".into(),
             image_pull_secrets: Vec::new(),

@@ -12,6 +12,7 @@ mod flow;
 mod gate;
 mod ledger;
 mod paying;
+mod replica;
 mod resume;
 mod spare;
 mod tries;

@@ -41,6 +41,8 @@ pub(crate) enum Unanswered {
     ManyPrompts,
     #[error("no ready replica")]
     NoReplica,
+    #[error("the deployment's server is not ours, and answers only asks")]
+    Foreign,
     #[error("no answer within its time")]
     Late,
     /// The code is one of a closed set; the message of a worker is for its own log.
@@ -128,7 +130,9 @@ impl Inquiry<'_> {
         let view = self.shared.view.borrow().clone();
         let wish = self.wish();
         let replicas = view.replicas_of(deployment, wish.place());
-        let addresses: Vec<_> = replicas.iter().map(|(address, _)| *address).collect();
+        let addresses = replicas.iter().map(|(address, _)| *address);
+        let (foreign, addresses): (Vec<_>, Vec<_>) =
+            addresses.partition(|address| view.foreign.contains(address));
         let wanted = Wanted {
             wish,
             adapter: None,
@@ -136,7 +140,10 @@ impl Inquiry<'_> {
         };
         let tries = addresses.len().min(MOST_TRIES);
         let mut tried = BTreeSet::new();
-        let mut last = Unanswered::NoReplica;
+        let mut last = match foreign.is_empty() {
+            true => Unanswered::NoReplica,
+            false => Unanswered::Foreign,
+        };
         while tried.len() < tries
             && let Some(lease) = self.shared.pool.pick(&addresses, &tried, wanted)
         {

@@ -16,6 +16,7 @@ mod budgets;
 mod changes;
 mod downloads;
 mod endings;
+mod engines;
 mod installing;
 mod outside;
 mod provider;
@@ -48,6 +49,7 @@ const STORIES: &[Story] = &[
     story!(answers::the_same_model_is_served_from_a_volume),
     story!(routes::a_real_model_says_where_asks_begin_and_how_long_they_are),
     story!(downloads::a_model_of_a_hub_comes_once_and_is_there_for_the_next_replica),
+    story!(engines::a_server_of_anothers_is_a_tier_and_rolls_as_any_other),
     story!(tenants::a_second_tenant_is_served_from_its_own_namespace),
     story!(changes::requests_are_served_while_the_operator_is_away),
     story!(changes::requests_are_served_again_after_an_idle_worker_is_deleted),

@@ -5,7 +5,7 @@
 //! again by the ones it began with, and the next change of the spec takes up those of its day.
 
 use k8s_openapi::api::core::v1::Container;
-use weir_crds::SLMDeploymentSpec;
+use weir_crds::{Accelerator, SLMDeploymentSpec};
 
 use crate::settings::Settings;
 
@@ -36,7 +36,7 @@ impl Began {
             ours.clone().filter(|_| !theirs)
         };
         Self {
-            image: settings.worker_image.clone(),
+            image: image(spec, settings),
             otlp_endpoint: unless_theirs(OTLP_ENDPOINT, &settings.pods_otlp_endpoint),
             log_level: unless_theirs(LOG_LEVEL, &settings.worker_log_level),
         }
@@ -58,6 +58,14 @@ impl Began {
         endpoint
             .into_iter()
             .chain(LOG_LEVEL.write(self.log_level.as_deref()))
+    }
+}
+
+/// What the worker's container runs. Nothing names one for an accelerator where validation was left out.
+fn image(spec: &SLMDeploymentSpec, settings: &Settings) -> String {
+    match spec.resources.accelerator {
+        Accelerator::None => settings.worker_image.clone(),
+        Accelerator::Nvidia => settings.worker_cuda_image.clone().unwrap_or_default(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a valid deployment is made of: its revision, and the objects of it. Pure, and cannot fail.
 
 mod adapters;
+mod engine;
 mod files;
 mod pod;
 
@@ -152,7 +153,12 @@ fn deployment(
     }
 }
 
+/// By the name of its port routers know what is spoken there.
 fn headless(valid: &Valid<'_>, revision: &str) -> Service {
+    let port = match valid.foreign {
+        None => labels::WEIR_PORT,
+        Some(_) => labels::OPENAI_PORT,
+    };
     Service {
         metadata: metadata(
             valid,
@@ -166,7 +172,7 @@ fn headless(valid: &Valid<'_>, revision: &str) -> Service {
                 (labels::REVISION.to_owned(), revision.to_owned()),
             ])),
             ports: Some(vec![ServicePort {
-                name: Some("worker".into()),
+                name: Some(port.into()),
                 port: i32::from(labels::WORKER_PORT),
                 target_port: Some(IntOrString::Int(i32::from(labels::WORKER_PORT))),
                 ..ServicePort::default()

@@ -1,6 +1,7 @@
 //! What a deployment's status says: pure, from what was seen and what was decided.
 
 mod adapters;
+mod cold_start;
 mod figures;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -52,7 +53,9 @@ pub fn status(observed: &Observed, decided: &Decided<'_>, now: Timestamp) -> SLM
             &deployment.name_any(),
             &deployment.namespace().unwrap_or_default(),
         )),
-        model: facts.model().or(before.model.clone()),
+        model: facts
+            .model()
+            .or(before.model.clone().filter(|_| !facts.is_foreign())),
         rollout: facts.rollout(before.rollout.clone()),
         cold_start: facts.cold_start().or(before.cold_start.clone()),
         adapters: facts.adapters(),
@@ -345,6 +348,11 @@ impl<'a> Facts<'a> {
                     model.architecture, model.parameters, model.digest
                 ),
             ),
+            None if self.is_foreign() && self.replicas().any(|replica| replica.ready) => {
+                let message =
+                    "the server of engine.image is ready, which tells nothing of its model";
+                (true, reasons::LOADED, message.into())
+            }
             None => self.loaded_before().unwrap_or_else(|| self.not_loaded()),
         }
     }

@@ -1,5 +1,7 @@
 //! From a deployment as it was written to one that can be made: every problem, or a proof.
 
+mod engine;
+
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
@@ -12,6 +14,7 @@ use weir_policy::source::claim;
 use weir_policy::validate::Problem;
 
 use super::entry::Entry;
+pub use engine::{Foreign, with_image};
 
 /// What of `spec` has the effect that its documentation promises. All else is refused by name
 /// until it does.
@@ -31,18 +34,21 @@ pub const HONOURED: Honoured = Honoured {
         "spec.resources.cpu",
         "spec.resources.memory",
         "spec.resources.ephemeralStorage",
+        "spec.resources.accelerator",
+        "spec.resources.count",
         "spec.replicas",
         "spec.placement",
         "spec.engine.maxSequences",
         "spec.engine.prefixCache",
         "spec.engine.keyValueType",
+        "spec.engine.image",
+        "spec.engine.protocol",
+        "spec.engine.args",
         "spec.drain",
         "spec.price",
         "spec.scaling",
     ],
     values: &[
-        ("spec.engine.protocol", &[r#""Weir""#]),
-        ("spec.resources.accelerator", &[r#""None""#]),
         ("spec.rollout.strategy", &[r#""Canary""#]),
         (
             "spec.rollout.steps",
@@ -70,6 +76,8 @@ pub struct Valid<'a> {
     pub owner: Option<OwnerReference>,
     pub spec: &'a SLMDeploymentSpec,
     pub source: Source,
+    /// The server in its pods, where that is not our worker.
+    pub foreign: Option<Foreign<'a>>,
     /// What demand may make of the count; nothing where somebody else owns it.
     pub scaled: Option<Bounds>,
     /// How many there are to be: where they are scaled, until demand is known.
@@ -92,19 +100,24 @@ pub fn validate<'a>(
     let chat_template = keep(chat_template(spec, template), &mut problems);
     problems.extend(adapters(spec, source.as_ref()));
     problems.extend(quantities(spec));
-    match (source, drain, chat_template) {
-        (Some(source), Some(drain), Some(chat_template)) if problems.is_empty() => Ok(Valid {
-            name: deployment.name_any(),
-            namespace: deployment.namespace().unwrap_or_default(),
-            owner: deployment.controller_owner_ref(&()),
-            spec,
-            source,
-            scaled: spec.replicas.is_none().then(|| Bounds::of(&spec.scaling)),
-            // One shows whether the model comes, also where there may be none.
-            replicas: spec.replicas.unwrap_or(spec.scaling.min.max(1)),
-            drain,
-            chat_template,
-        }),
+    let foreign = engine::foreign(&deployment.name_any(), spec, source.as_ref());
+    let foreign = foreign.map_err(|found| problems.extend(found)).ok();
+    match (source, drain, chat_template, foreign) {
+        (Some(source), Some(drain), Some(chat_template), Some(foreign)) if problems.is_empty() => {
+            Ok(Valid {
+                name: deployment.name_any(),
+                namespace: deployment.namespace().unwrap_or_default(),
+                owner: deployment.controller_owner_ref(&()),
+                spec,
+                source,
+                foreign,
+                scaled: spec.replicas.is_none().then(|| Bounds::of(&spec.scaling)),
+                // One shows whether the model comes, also where there may be none.
+                replicas: spec.replicas.unwrap_or(spec.scaling.min.max(1)),
+                drain,
+                chat_template,
+            })
+        }
         _ => Err(problems),
     }
 }
@@ -284,10 +297,6 @@ mod tests {
     #[test]
     fn what_nobody_honours_is_named_by_its_path() {
         for (spec, field) in [
-            (
-                json!({ "resources": { "accelerator": "Nvidia" } }),
-                "spec.resources.accelerator",
-            ),
             (
                 json!({ "rollout": { "strategy": "Recreate" } }),
                 "spec.rollout.strategy",

@@ -170,15 +170,22 @@ async fn ask(http: &reqwest::Client, url: &str, longest: Duration) -> Result<Loa
     serde_json::from_slice(&body).map_err(AskError::Read)
 }
 
-/// Where a pod that runs reports.
+/// Where a pod that runs reports; nothing of one whose server is not ours.
 fn address(pod: &Pod) -> Option<String> {
     let status = pod.status.as_ref()?;
-    if status.phase.as_deref() != Some("Running") {
+    if status.phase.as_deref() != Some("Running") || !reports(pod) {
         return None;
     }
     let ip: std::net::IpAddr = status.pod_ip.as_deref()?.parse().ok()?;
     let socket = std::net::SocketAddr::from((ip, labels::ADMIN_PORT));
     Some(format!("http://{socket}/load"))
+}
+
+/// Whether the pod's server says what it has in hand, as ours do.
+pub fn reports(pod: &Pod) -> bool {
+    let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
+    let mut ports = containers.flat_map(|container| container.ports.iter().flatten());
+    ports.any(|port| port.container_port == i32::from(labels::ADMIN_PORT))
 }
 
 #[cfg(test)]
@@ -220,8 +227,11 @@ mod tests {
     }
 
     #[test]
-    fn only_a_pod_that_runs_is_asked() {
+    fn only_a_pod_that_runs_and_reports_is_asked() {
         assert_eq!(address(&pod("Pending", "")), None);
+        let mut foreign = Pod::clone(&pod("Running", "10.0.0.1"));
+        foreign.spec.as_mut().unwrap().containers[0].ports = None;
+        assert_eq!(address(&foreign), None);
         assert_eq!(
             address(&pod("Running", "fd00::1")).as_deref(),
             Some("http://[fd00::1]:9090/load")

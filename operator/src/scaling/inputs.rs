@@ -16,7 +16,7 @@ use weir_policy::table::told;
 
 use super::Of;
 use crate::context::Context;
-use crate::load::{Loads, is_ready};
+use crate::load::{Loads, is_ready, reports};
 
 /// Everything that there is, by what it is of.
 pub struct World {
@@ -100,15 +100,17 @@ impl World {
         }
     }
 
+    /// Of a server that is not ours routers know all that is known.
     fn replica(&self, pod: &Pod, at: Instant) -> Replica {
         let report = self.loads.worker(pod).zip(self.age_ms(pod, at));
+        let report = report.map(|(load, age_ms)| ReplicaReport {
+            age_ms,
+            running: load.running,
+            waiting: load.waiting,
+        });
         Replica {
             is_ready: is_ready(pod),
-            report: report.map(|(load, age_ms)| ReplicaReport {
-                age_ms,
-                running: load.running,
-                waiting: load.waiting,
-            }),
+            report: report.or_else(|| (!reports(pod)).then(ReplicaReport::default)),
         }
     }
 

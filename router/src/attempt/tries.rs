@@ -74,7 +74,7 @@ impl Source {
         }
     }
 
-    fn here((piece, finish): (Piece, Finish)) -> Self {
+    pub fn here((piece, finish): (Piece, Finish)) -> Self {
         let evidence = Vec::new();
         let arrivals = [
             Arrival::Tokens { evidence, piece },
@@ -191,7 +191,7 @@ impl Pursuit<'_> {
             self.decision,
             Place {
                 tier: tier.name(),
-                whom: Whom::at(tier),
+                whom: self.whom(tier, &lease),
                 replica: Some(lease.address),
                 revision: &revision,
                 rate: Rate::Time {
@@ -202,22 +202,10 @@ impl Pursuit<'_> {
             },
         );
         let _running = self.shared.book.count(deployment, Doing::Running);
-        let tenant = self.decision.state().tenant.clone();
-        let model = model_name(deployment, tier.adapter());
-        let call = worker::Call {
-            tier: tier.name(),
-            model: &model,
-            tenant: &tenant,
-        };
-        let opening = async {
-            Ok(match self.ask.wire {
-                Wire::Embeddings => Source::here(worker::embed(lease, call, self.ask).await?),
-                _ => Source::Worker(Box::new(worker::open(lease, call, self.ask).await?)),
-            })
-        };
+        let opening = self.ask_replica(tier, lease);
         let opening = Box::pin(opening.instrument(line.span()));
         let ended = match self.within(tier, false, opening).await {
-            Ok(source) => self.flow(tier, source, gate, &mut line).await,
+            Ok((source, _lease)) => self.flow(tier, source, gate, &mut line).await,
             Err(failure) => {
                 line.outcome(failure.word());
                 Err(Ended::Failed(failure))
@@ -309,7 +297,7 @@ impl Pursuit<'_> {
     }
 
     /// Who shares places with others.
-    fn sharer(&self) -> String {
+    pub(super) fn sharer(&self) -> String {
         let state = self.decision.state();
         format!("{}/{}", state.policy, state.tenant)
     }

@@ -13,6 +13,7 @@ mod connections;
 mod decisions;
 mod dialects;
 mod ending;
+mod engines;
 mod failures;
 mod hold;
 mod idempotency;

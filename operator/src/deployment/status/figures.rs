@@ -1,17 +1,12 @@
 //! What a status says in numbers: the model as it was found, what a replica can do and what its start took,
 //! which revisions serve, and why there are so many replicas.
 
-use std::time::Duration;
-
-use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
-use weir_crds::value::duration_text;
 use weir_crds::{CapacityStatus, ColdStartStatus, ModelStatus, RolloutStatus, ScalingStatus};
-use weir_policy::load::ColdStart;
 
-use super::{Decided, Facts};
+use super::{Decided, Facts, cold_start};
 use crate::deployment::observe::Replica;
 
 impl Facts<'_> {
@@ -31,12 +26,17 @@ impl Facts<'_> {
     }
 
     pub(super) fn cold_start(&self) -> Option<ColdStartStatus> {
+        if self.is_foreign() {
+            return cold_start::seen(&self.youngest(|_| true)?.pod);
+        }
         let replica = self.youngest_ready()?;
         let load = replica.load.as_ref()?;
-        Some(cold_start(
-            load.cold_start.as_ref()?,
-            before_start(&replica.pod),
-        ))
+        Some(cold_start::told(load.cold_start.as_ref()?, &replica.pod))
+    }
+
+    /// Whether its server is not ours, and so tells nothing of itself.
+    fn is_foreign(&self) -> bool {
+        self.observed.deployment.spec.engine.image.is_some()
     }
 
     /// What the youngest replica measured. A status that says the same already keeps its time.
@@ -48,7 +48,7 @@ impl Facts<'_> {
         let replica = self.youngest_ready();
         let measured = replica.and_then(|replica| replica.load.as_ref()?.capacity);
         let Some(measured) = measured else {
-            return before.cloned();
+            return before.filter(|_| !self.is_foreign()).cloned();
         };
         let same = before.filter(|before| {
             before.concurrency == measured.sequences
@@ -61,9 +61,14 @@ impl Facts<'_> {
         }))
     }
 
+    /// Of those that report.
     fn youngest_ready(&self) -> Option<&Replica> {
+        self.youngest(|replica| replica.load.is_some())
+    }
+
+    fn youngest(&self, is_meant: impl Fn(&Replica) -> bool) -> Option<&Replica> {
         self.replicas()
-            .filter(|replica| replica.ready && replica.load.is_some())
+            .filter(|replica| replica.ready && is_meant(replica))
             .max_by_key(|replica| {
                 let created = replica.pod.creation_timestamp().map(|time| time.0);
                 (created, replica.pod.name_any())
@@ -91,43 +96,4 @@ impl Facts<'_> {
             }),
         }
     }
-}
-
-fn cold_start(of: &ColdStart, image: Option<Duration>) -> ColdStartStatus {
-    let parts = [of.download_ms, of.load_ms, of.warm_up_ms, of.adapters_ms];
-    let parts = parts.map(Duration::from_millis);
-    let total = parts.iter().sum::<Duration>() + image.unwrap_or_default();
-    let [download, load, warm_up, adapters] = parts.map(|part| Some(duration_text(part)));
-    ColdStartStatus {
-        image: image.map(duration_text),
-        download,
-        load,
-        warm_up,
-        adapters: adapters.filter(|_| of.adapters_ms > 0),
-        total_text: Some(duration_text(total)),
-    }
-}
-
-/// From having a node to the container's start, which is mostly the image; unknown after a restart.
-fn before_start(pod: &Pod) -> Option<Duration> {
-    let status = pod.status.as_ref()?;
-    let container = status.container_statuses.as_ref()?.first()?;
-    if container.restart_count > 0 {
-        return None;
-    }
-    let started = container
-        .state
-        .as_ref()?
-        .running
-        .as_ref()?
-        .started_at
-        .as_ref()?;
-    let scheduled = status
-        .conditions
-        .as_ref()?
-        .iter()
-        .find(|condition| condition.type_ == "PodScheduled")?
-        .last_transition_time
-        .as_ref()?;
-    Duration::try_from(started.0.duration_since(scheduled.0)).ok()
 }

@@ -13,6 +13,7 @@ use weir_crds::{RolloutStatus, SLMDeployment};
 use weir_policy::load::{Capacity, ColdStart, ModelFacts, WorkerLoad};
 
 mod adapters;
+mod foreign;
 mod replicas;
 mod scaled;
 
