@@ -13,9 +13,7 @@ Both kinds are published whole. A field that no code honours yet is never silent
 `Stalled`, reason `NotImplemented`, the message names the field, and what ran before goes on running. Leave the field
 out, or keep the value that is given here. A test writes the two lists from the code.
 
-Refused the same way, because of how fields stand to each other: `scaling.min: 0`, and a `scaling.max` above `scaling.min`
-(there is no autoscaler yet: a deployment has `replicas`, or else `scaling.min`). A request is
-refused with 400 for what would need earlier responses, threads or prompts to be stored.
+A request is refused with 400 for what would need earlier responses, threads or prompts to be stored.
 
 What defaults do today, where that is less than their name says:
 
@@ -27,8 +25,8 @@ What defaults do today, where that is less than their name says:
 - `records.to: OTel`: a span, where the router was given a collector, and always a log line.
 - `topologySpread: Zone`: as the scheduler's `topologySpreadConstraints`, preferred and not required.
 
-On a laptop, where replicas are processes, there are no limits of memory and no placement but `env`: `weir up --help` lists
-what differs.
+On a laptop, where replicas are processes, there are no limits of memory, no placement but `env`, and nothing is scaled by demand yet: a
+deployment has `replicas`, or else `scaling.min`, one at the least. `weir up --help` lists what differs.
 ";
 
 fn schema(kind: &str) -> Value {

@@ -4,6 +4,8 @@
 //! `router` is present. `version` grows with every change; a request with `after=VERSION` is
 //! answered when the version is past that, or after the server's own waiting time with the same.
 
+mod revision;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -11,6 +13,9 @@ use sha2::{Digest, Sha256};
 use weir_crds::Period;
 
 use crate::budget::PurseLoad;
+pub use revision::{
+    Buckets, RevisionLoad, latency_bucket, latency_edge, latency_steps, score_bucket, score_edge,
+};
 
 /// One report. Unknown fields are ignored, so that an older reader understands a newer writer.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -150,6 +155,10 @@ pub struct RouterLoad {
     /// By policy and period: what is needed and spent of its budgets.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub purses: BTreeMap<String, BTreeMap<Period, PurseLoad>>,
+    /// By deployment and revision: what came of attempts since this run began, for every revision that has
+    /// replicas.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub revisions: BTreeMap<String, BTreeMap<String, RevisionLoad>>,
 }
 
 /// Asks at one deployment, seen from one router.
@@ -194,6 +203,11 @@ mod tests {
             granted: "1.50".parse().unwrap(),
             ..PurseLoad::default()
         };
+        let revision = RevisionLoad {
+            asks: 9,
+            errors: 1,
+            ..RevisionLoad::default()
+        };
         let load = Load {
             version: 7,
             router: Some(RouterLoad {
@@ -217,12 +231,14 @@ mod tests {
                 policies: [("support".into(), 3)].into(),
                 run: "9f3c".into(),
                 purses: [("support".into(), [(Period::Day, purse)].into())].into(),
+                revisions: [("triage".into(), [("4f0c9a2b".into(), revision)].into())].into(),
             }),
             worker: None,
         };
         let json = serde_json::to_value(&load).unwrap();
         assert_eq!(json["router"]["deployments"]["triage"]["running"], 2);
         assert_eq!(json["router"]["purses"]["support"]["Day"]["granted"], "1.5");
+        assert_eq!(json["router"]["revisions"]["triage"]["4f0c9a2b"]["asks"], 9);
         assert!(json.get("worker").is_none());
         assert_eq!(serde_json::from_value::<Load>(json).unwrap(), load);
     }
