@@ -22,6 +22,7 @@ What differs from a cluster:
   resources.cpu       a replica starts as many threads, at most one for each core; nothing holds it to them
   resources.memory    no limit, as for ephemeralStorage
   resources.accelerator  none: replicas compute on the processor
+  scaling             no demand counts: there are replicas, or else scaling.min, one at the least
   engine.image        refused: images run in a cluster only
   placement           only env counts
   placement.env       plain values are passed, without $(NAME) in them being replaced; what has a

@@ -35,7 +35,7 @@ impl Facts<'_> {
     }
 
     /// Whether its server is not ours, and so tells nothing of itself.
-    fn is_foreign(&self) -> bool {
+    pub(super) fn is_foreign(&self) -> bool {
         self.observed.deployment.spec.engine.image.is_some()
     }
 

@@ -237,7 +237,7 @@ fn a_tier_whose_adapter_does_not_exist_or_is_nowhere_yet_is_named() {
 fn a_classifier_that_cannot_classify_is_told() {
     let mut policy = policy(2, "1m");
     let classifier = json!({
-        "deployment": { "name": "triage" }, "labels": [{ "label": "easy", "start": "small" }],
+        "deployment": { "name": "triage" }, "labels": [{ "label": "easy", "start": "small" }, { "label": "hard", "start": "frontier" }],
     });
     policy.spec.classifier = serde_json::from_value(classifier).unwrap();
     let mut observed = observed(&policy, 1, vec![router(2, false)]);
