@@ -16,6 +16,6 @@ bench: ; .ci/needs rust cc python && bench/run
 generate: export WEIR_REWRITE = 1
 generate:
 	cargo run --quiet --package weir-crds --bin weir-crds-yaml && cp crds/yaml/*.yaml charts/weir/files/crds/
-	cargo test --quiet --package weir-worker-api --package weir-operator --package weir-router --package weir
+	cargo test --quiet --package weir-policy --package weir-worker-api --package weir-operator --package weir-router --package weir
 
 lint: ; cargo fmt --all --check && cargo clippy --workspace --all-targets -- -D warnings && RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps

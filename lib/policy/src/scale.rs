@@ -19,7 +19,11 @@ pub mod history;
 pub mod inputs;
 pub mod leaving;
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod simulation;
+#[cfg(test)]
+mod tests;
 
 use serde::{Deserialize, Serialize};
 use weir_crds::{Fraction, Scaling, value};
@@ -29,7 +33,8 @@ pub use history::History;
 pub use inputs::Inputs;
 pub use leaving::least_to_lose;
 
-/// While anything may change, it is decided anew so often.
+/// It is decided so often, or sooner where a report came. Who has not looked for ten times as long begins a new
+/// history.
 pub const EVERY_MS: u64 = 1000;
 
 /// What a user allows.
@@ -77,8 +82,6 @@ pub struct Decision {
     pub reason: Reason,
     /// The reason with its numbers, for people.
     pub message: String,
-    /// To be decided anew by then, also without news.
-    pub next_ms: u64,
 }
 
 impl Decision {
@@ -109,7 +112,7 @@ impl Bounds {
         }
     }
 
-    pub fn within(&self, replicas: u32) -> u32 {
+    fn within(&self, replicas: u32) -> u32 {
         replicas.max(self.min).min(self.max)
     }
 }
@@ -130,7 +133,6 @@ fn judge(history: &History, demand: &Demand, inputs: &Inputs, bounds: &Bounds) -
         to,
         reason,
         message,
-        next_ms: EVERY_MS,
     };
     if !inputs.is_known() && from == bounds.within(from) {
         return said(from, Reason::Unknown, "nobody has reported".into());
@@ -155,10 +157,8 @@ fn judge(history: &History, demand: &Demand, inputs: &Inputs, bounds: &Bounds) -
         let message = format!("from {} to {} replicas", bounds.min, bounds.max);
         return said(bounds.within(from), Reason::Bounds, message);
     }
-    fewer(history, inputs, bounds).unwrap_or_else(|| Decision {
-        next_ms: next(history, inputs, bounds),
-        ..said(from, Reason::Steady, demand.message.clone())
-    })
+    fewer(history, inputs, bounds)
+        .unwrap_or_else(|| said(from, Reason::Steady, demand.message.clone()))
 }
 
 /// Fewer replicas, where that is allowed by now.
@@ -187,16 +187,5 @@ fn fewer(history: &History, inputs: &Inputs, bounds: &Bounds) -> Option<Decision
         to,
         reason,
         message,
-        next_ms: EVERY_MS,
     })
-}
-
-/// When a spell is over that now runs, if that is before it is decided anew anyway.
-fn next(history: &History, inputs: &Inputs, bounds: &Bounds) -> u64 {
-    let now = inputs.at_ms;
-    let left = |spell: u64, ms: Option<u64>| ms.and_then(|ms| spell.checked_sub(ms));
-    let quiet = left(bounds.down_after_ms, history.whole_ms(now));
-    let zero = left(bounds.zero_after_ms, history.idle_ms(now));
-    let soonest = [quiet, zero].into_iter().flatten().filter(|ms| *ms > 0);
-    soonest.min().unwrap_or(EVERY_MS).min(EVERY_MS)
 }

@@ -1,22 +1,23 @@
 //! How many places asks need, and so how many replicas.
 //!
-//! What is usual follows from the last minute: the places that asks had, or, where they had to wait for one,
-//! those that they would have had: as many as come a second, times how long each has its place. A queue says
-//! how late replicas are and not how many are needed: counted like that, a start of half a minute would
-//! look like many times the demand that there is. It counts by how many more it takes to be rid of it soon.
+//! Usually that follows from the places that asks had of late. Where some wait for a place, it would be too few:
+//! then it is those that all asks would have, as many as come a second times how long each has its place. The queue
+//! itself says how late replicas are and not how many are needed: counted one by one, those who came while a
+//! replica started would look like many times the demand that there is. It counts by what it takes to be rid of it soon.
 
 use super::Bounds;
-use super::history::{History, Span};
+use super::history::History;
 use super::inputs::{InHand, Inputs};
 
-/// What is usual: long enough that chance evens out.
-const USUAL_MS: u64 = 60_000;
-/// What is now: seconds, so that chance does not look like a burst.
+/// What is usual: long enough that chance evens out, short enough that its hills are seen.
+const USUAL_MS: u64 = 20_000;
+/// What is now: some seconds, so that chance does not look like a burst.
 const BURST_MS: u64 = 6000;
-/// Whoever waits is to have a place within so long, once there are replicas.
-const CLEARED_SECONDS: f64 = 10.0;
-/// Growth is looked for in so many thirds as long; of one that is half over nothing is expected.
-const THIRD_MS: u64 = 40_000;
+/// Whoever waits has waited while a replica started, and is to wait no more than as long again; within these.
+const CLEARED_MS: [u64; 2] = [5000, 30_000];
+const UNTOLD_START_MS: u64 = 10_000;
+/// Growth is what goes on over four spells of so long: a step is none, wherever it falls.
+const SPELL_MS: u64 = 30_000;
 /// Tokens of an answer, where nothing is known but what a replica can write.
 const USUAL_TOKENS: f64 = 200.0;
 
@@ -25,7 +26,7 @@ const USUAL_TOKENS: f64 = 200.0;
 pub struct Demand {
     /// Replicas, whatever is allowed.
     pub needed: u32,
-    /// The last seconds say so, and not the last minute.
+    /// What came in the last seconds says so, and not what is usual.
     pub is_burst: bool,
     /// With its numbers, for people.
     pub message: String,
@@ -46,9 +47,8 @@ impl Demand {
             };
         };
         let aimed = places * bounds.utilization.max(0.01);
-        let ask = ask_seconds(history, inputs);
-        let usual = usual(history, &in_hand, ask) + growth(history, inputs, ask);
-        let burst = burst(history, &in_hand, ask);
+        let usual = usual(history, &in_hand) + growth(history, inputs);
+        let burst = burst(history, inputs, &in_hand);
         let (by_usual, by_burst) = (replicas(usual, aimed), replicas(burst, aimed));
         let is_burst = burst > places * f64::from(inputs.wanted) && by_burst > by_usual;
         let (needed, need) = match is_burst {
@@ -87,45 +87,46 @@ fn ask_seconds(history: &History, inputs: &Inputs) -> Option<f64> {
     history.ask_seconds().or_else(by_capacity)
 }
 
-/// Places that the asks of the last minute needed.
-fn usual(history: &History, in_hand: &InHand, ask: Option<f64>) -> f64 {
-    let now = f64::from(in_hand.running);
+/// Places that asks had of late.
+fn usual(history: &History, in_hand: &InHand) -> f64 {
     let span = history.span(USUAL_MS, 0);
-    span.map_or(now, |span| needed_in(span, ask))
+    span.map_or(f64::from(in_hand.running), |span| span.places)
 }
 
-/// Places that the asks of the last seconds need, and those that wait.
-fn burst(history: &History, in_hand: &InHand, ask: Option<f64>) -> f64 {
-    let now = f64::from(in_hand.running);
-    let span = history.span(BURST_MS, 0);
-    let coming = span.map_or(now, |span| needed_in(span, ask));
-    let share = ask.map_or(1.0, |ask| (ask / CLEARED_SECONDS).min(1.0));
-    coming.max(now) + share * f64::from(in_hand.without_place())
-}
-
-fn needed_in(span: Span, ask: Option<f64>) -> f64 {
-    let per_second = span.asked as f64 / span.seconds;
-    span.places.max(per_second * ask.unwrap_or(0.0))
+/// Places that the asks of the last seconds would have, and those that wait: nothing while nobody does.
+fn burst(history: &History, inputs: &Inputs, in_hand: &InHand) -> f64 {
+    let waiting = f64::from(in_hand.without_place());
+    if waiting == 0.0 {
+        return 0.0;
+    }
+    let coming = history.span(BURST_MS, 0).map_or(0.0, |span| {
+        let came = span.asked as f64;
+        let per_second = (came - came.sqrt()) / span.seconds;
+        span.places
+            .max(per_second * history.ask_seconds().unwrap_or(0.0))
+    });
+    let [least, most] = CLEARED_MS;
+    let start_ms = inputs.cold_start_ms.unwrap_or(UNTOLD_START_MS);
+    let cleared = start_ms.clamp(least, most) as f64 / 1000.0;
+    let share = ask_seconds(history, inputs).map_or(1.0, |ask| (ask / cleared).min(1.0));
+    coming + share * waiting
 }
 
 /// Places that will be needed beyond what is usual, by the time that a replica is ready which is begun now:
-/// what grew over three thirds will go on growing for so long. What chance may have added is taken off.
-fn growth(history: &History, inputs: &Inputs, ask: Option<f64>) -> f64 {
-    let (Some(ask), true) = (ask, history.reaches(3 * THIRD_MS)) else {
+/// what grew over each of the last spells will go on growing as it did in the least of them.
+fn growth(history: &History, inputs: &Inputs) -> f64 {
+    let (Some(ask), true) = (history.ask_seconds(), history.reaches(4 * SPELL_MS)) else {
         return 0.0;
     };
-    let third = |number| history.span((number + 1) * THIRD_MS, number * THIRD_MS);
-    let thirds = [third(2), third(1), third(0)];
-    let [Some(first), Some(second), Some(third)] = thirds else {
-        return 0.0;
-    };
-    let [first, second, third] = [first, second, third].map(|span| span.asked as f64);
-    let least = (third - second).min(second - first) - third.sqrt();
-    let seconds = THIRD_MS as f64 / 1000.0;
-    let per_second = least.max(0.0) / (seconds * seconds);
+    let spells = [4, 3, 2, 1].map(|number| {
+        let span = history.span(number * SPELL_MS, (number - 1) * SPELL_MS);
+        span.map_or(0.0, |span| span.asked as f64 / span.seconds)
+    });
+    let grown = spells.windows(2).map(|pair| pair[1] - pair[0]);
+    let least = grown.fold(f64::INFINITY, f64::min).max(0.0);
     // What is usual is of half a window ago.
     let ahead_ms = USUAL_MS / 2 + inputs.cold_start_ms.unwrap_or(0);
-    per_second * ahead_ms as f64 / 1000.0 * ask
+    least * ahead_ms as f64 / SPELL_MS as f64 * ask
 }
 
 fn replicas(places: f64, aimed: f64) -> u32 {

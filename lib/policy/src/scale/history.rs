@@ -8,15 +8,15 @@ use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
-use super::Bounds;
 use super::inputs::{FRESH_MS, InHand, Inputs};
+use super::{Bounds, EVERY_MS};
 
-/// Samples are kept for so long: as far back as anything is estimated.
-const KEPT_MS: u64 = 120_000;
+/// Samples are kept for so long: a little further back than anything is estimated.
+const KEPT_MS: u64 = 125_000;
 /// Of samples that are closer only the later one is kept, so that there are never more than four a second.
 const APART_MS: u64 = 500;
 /// Who has not looked for so long does not know what has been.
-const GAP_MS: u64 = 10_000;
+const GAP_MS: u64 = 10 * EVERY_MS;
 /// How long an ask takes is measured over so long, once so many have ended.
 const MEASURED_MS: u64 = 60_000;
 const ENOUGH: u64 = 10;
@@ -80,6 +80,8 @@ impl History {
                 ..Self::default()
             };
         }
+        // Up to the last moment, so that more asks in hand now do not look like shorter ones.
+        self.ask_ms = self.measured().or(self.ask_ms);
         let in_hand = inputs.in_hand();
         let (came, is_news) = self.count(inputs);
         self.sample(now, in_hand, came);
@@ -89,7 +91,6 @@ impl History {
         if in_hand.is_anything() || is_news || self.whole_since_ms.is_none() {
             self.busy_at_ms = Some(now);
         }
-        self.ask_ms = self.measured().or(self.ask_ms);
         self
     }
 
@@ -212,10 +213,11 @@ impl History {
     }
 
     /// Places times time over asks: of those that began and of those that ended on average, as some of
-    /// either are only partly within.
+    /// either are only partly within. While somebody is not heard, asks have places that nobody counted.
     fn measured(&self) -> Option<u64> {
         let last = self.samples.back()?;
-        let first = self.first_since(last.at_ms.saturating_sub(MEASURED_MS))?;
+        let since = last.at_ms.saturating_sub(MEASURED_MS);
+        let first = self.first_since(since.max(self.whole_since_ms?))?;
         let came = (last.asked - first.asked).saturating_add(u64::from(first.without_place));
         let began = came.saturating_sub(u64::from(last.without_place));
         let ended = began

@@ -35,7 +35,7 @@ pub fn kinds() -> Vec<Kind> {
         made("bursts", 90 * MINUTE, bursts),
         made("ramps", 90 * MINUTE, ramps),
         made("spikes", 60 * MINUTE, spikes),
-        made("day", 6 * 60 * MINUTE, day),
+        made("day", 3 * 60 * MINUTE, day),
     ]
 }
 
@@ -107,9 +107,9 @@ fn spikes(at_ms: u64) -> f64 {
     }
 }
 
-/// A night, a busy morning, a noon that is less so, and an afternoon; in a quarter of the time.
+/// A night, a busy morning, a noon that is less so, and an afternoon; in an eighth of the time.
 fn day(at_ms: u64) -> f64 {
-    let hour = 4.0 * at_ms as f64 / (60 * MINUTE) as f64;
+    let hour = 8.0 * at_ms as f64 / (60 * MINUTE) as f64;
     let hill = |top: f64, width: f64, height: f64| {
         let away = (hour - top) / width;
         height * (1.0 - away * away).max(0.0)

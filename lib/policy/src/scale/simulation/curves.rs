@@ -1,115 +1,123 @@
 //! The same arrivals with every setting of every way.
+//!
+//! All ways may be told a least and a most count, so that each of them can also be a fixed count.
 
 use super::arrivals::Kind;
 use super::fleet::{Came, Scaler, run};
-use super::textbook::{Fixed, Hpa, Knative, MOST, Ours};
+use super::ways::{Fixed, Hpa, Knative, MOST, Ours};
 
-pub const MINS: [u32; 6] = [0, 1, 2, 4, 6, 8];
-pub const SHARES: [f64; 8] = [0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0];
-pub const SPELLS_MS: [u64; 4] = [15_000, 60_000, 120_000, 300_000];
+/// What a user may set: the least count, the share of places to aim at, and for ours how long fewer must suffice.
+const LEAST: [u32; 5] = [0, 1, 2, 4, 6];
+const SHARES: [f64; 4] = [0.7, 0.8, 0.9, 1.0];
+const SPELLS_MS: [u64; 3] = [15_000, 60_000, 300_000];
 
+/// Waits, in seconds, that nineteen of twenty asks are to stay below.
+pub const BARS: [f64; 5] = [0.1, 1.0, 5.0, 10.0, 20.0];
+
+/// What came of one setting.
+#[derive(Clone)]
 pub struct Point {
     pub setting: String,
     pub came: Came,
 }
 
+/// All settings of one way.
 pub struct Curve {
     pub name: &'static str,
     pub points: Vec<Point>,
+    /// What came of the setting that it has by itself.
+    pub usual: Point,
 }
 
-pub fn curves(kind: &Kind) -> Vec<Curve> {
-    let point = |setting: String, mut scaler: Box<dyn Scaler>| Point {
-        setting,
-        came: run(kind, &mut *scaler),
-    };
-    let mut ours = Vec::new();
-    let mut knative = Vec::new();
-    let mut hpa = Vec::new();
-    for min in MINS {
-        for share in SHARES {
-            for spell in SPELLS_MS {
-                let s = format!("min {min} util {share} down {}s", spell / 1000);
-                ours.push(point(s, Box::new(Ours::new(min, share, spell))));
-            }
-            let s = format!("min {min} util {share}");
-            knative.push(point(s.clone(), Box::new(Knative::new(min, share))));
-            if min > 0 {
-                hpa.push(point(s, Box::new(Hpa::new(min, share))));
-            }
-        }
-    }
-    let fixed = (1..=MOST).map(|n| point(format!("{n}"), Box::new(Fixed(n))));
-    vec![
-        Curve {
-            name: "ours",
-            points: ours,
-        },
-        Curve {
-            name: "knative",
-            points: knative,
-        },
-        Curve {
-            name: "hpa",
-            points: hpa,
-        },
-        Curve {
-            name: "fixed",
-            points: fixed.collect(),
-        },
-    ]
+pub struct Curves {
+    pub kind: &'static str,
+    pub asks: usize,
+    pub ours: Curve,
+    pub others: Vec<Curve>,
 }
 
-pub fn look(kind: &Kind) {
-    let curves = curves(kind);
-    for curve in &curves {
-        let p = curve
+impl Curve {
+    /// The fewest replica-hours with which nineteen of twenty asks wait at most so many seconds.
+    pub fn hours_within(&self, seconds: f64) -> Option<f64> {
+        let within = self
             .points
             .iter()
-            .find(|p| p.setting == "min 1 util 0.8 down 300s" || p.setting == "min 1 util 0.7");
-        if let Some(p) = p {
-            println!(
-                "{:8} default {:26} {}",
-                curve.name,
-                p.setting,
-                told(&p.came)
-            );
-        }
-        let p = curve
-            .points
-            .iter()
-            .find(|p| p.setting == "min 0 util 0.8 down 60s");
-        if let Some(p) = p {
-            println!(
-                "{:8} default {:26} {}",
-                curve.name,
-                p.setting,
-                told(&p.came)
-            );
-        }
+            .filter(|point| point.came.waited(0.95) <= seconds);
+        within.map(|point| point.came.hours).min_by(f64::total_cmp)
     }
-    for bar in [0.0, 0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 119.0] {
-        let mut line = format!("p95 <= {bar:5}:");
-        for curve in &curves {
-            let within = curve.points.iter().filter(|p| p.came.waited(0.95) <= bar);
-            let best = within.min_by(|a, b| a.came.hours.total_cmp(&b.came.hours));
-            match best {
-                Some(p) => line += &format!(" {} {:.2}h [{}]", curve.name, p.came.hours, p.setting),
-                None => line += &format!(" {} -", curve.name),
-            }
-        }
-        println!("{line}");
+
+    /// Hours and waits of the settings than which none is better in both, by hours.
+    pub fn front(&self) -> Vec<(f64, f64)> {
+        let pairs = self.points.iter();
+        let pairs = pairs.map(|point| (point.came.hours, point.came.waited(0.95)));
+        let mut pairs: Vec<(f64, f64)> = pairs.collect();
+        pairs.sort_by(|one, other| one.0.total_cmp(&other.0).then(one.1.total_cmp(&other.1)));
+        let mut least = f64::INFINITY;
+        pairs.retain(|(_, wait)| {
+            let is_less = *wait < least;
+            least = least.min(*wait);
+            is_less
+        });
+        pairs
     }
 }
 
-fn told(c: &Came) -> String {
-    format!(
-        "{:.2} h p50 {:.2} p95 {:.2} p99 {:.2} refused {} flaps {}",
-        c.hours,
-        c.waited(0.5),
-        c.waited(0.95),
-        c.waited(0.99),
-        c.refused,
-        c.flaps
-    )
+impl Curves {
+    pub fn of(kind: &Kind) -> Self {
+        let point = |setting: String, scaler: &mut dyn Scaler| Point {
+            setting,
+            came: run(kind, scaler),
+        };
+        let fixed: Vec<Point> = (1..=MOST)
+            .map(|count| point(format!("{count} replicas"), &mut Fixed(count)))
+            .collect();
+        let grid = || {
+            LEAST
+                .into_iter()
+                .flat_map(|least| SHARES.map(|share| (least, share)))
+        };
+        let ours = grid().flat_map(|(least, share)| {
+            SPELLS_MS.map(|spell| {
+                let setting = format!("min {least}, {share}, {} s", spell / 1000);
+                point(setting, &mut Ours::new(least, share, spell))
+            })
+        });
+        let knative = grid().map(|(least, share)| {
+            point(
+                format!("min {least}, {share}"),
+                &mut Knative::new(least, share),
+            )
+        });
+        let hpa = grid()
+            .filter(|(least, _)| *least > 0)
+            .map(|(least, share)| {
+                point(format!("min {least}, {share}"), &mut Hpa::new(least, share))
+            });
+        let curve = |name, points: Vec<Point>, usual| Curve {
+            name,
+            points: [points, fixed.clone()].concat(),
+            usual,
+        };
+        let usual_ours = point("0.8, 5m".into(), &mut Ours::new(1, 0.8, 300_000));
+        let usual_knative = point("0.7".into(), &mut Knative::new(1, 0.7));
+        let usual_hpa = point("0.8".into(), &mut Hpa::new(1, 0.8));
+        // As many hours as ours, or a little more.
+        let like_ours = |point: &&Point| point.came.hours >= usual_ours.came.hours;
+        let usual_fixed = fixed.iter().find(like_ours).or(fixed.last());
+        let usual_fixed = usual_fixed.expect("there are some").clone();
+        Self {
+            kind: kind.name,
+            asks: kind.asks.len(),
+            others: vec![
+                curve("Knative's", knative.collect(), usual_knative),
+                curve("HPA's", hpa.collect(), usual_hpa),
+                curve("fixed", Vec::new(), usual_fixed),
+            ],
+            ours: curve("ours", ours.collect(), usual_ours),
+        }
+    }
+
+    pub fn all(&self) -> impl Iterator<Item = &Curve> {
+        [&self.ours].into_iter().chain(&self.others)
+    }
 }

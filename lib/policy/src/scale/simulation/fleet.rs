@@ -12,7 +12,7 @@ use crate::scale::leaving::{Candidate, least_to_lose};
 
 /// Asks that a replica takes at once.
 pub const PLACES: u32 = 4;
-pub const START_MS: u64 = 30_000;
+pub const START_MS: u64 = 17_500;
 const LONGEST_WAIT_MS: u64 = 120_000;
 const LONGEST_QUEUE: usize = 1000;
 /// More replicas so soon after there were fewer: these went in vain.
