@@ -147,6 +147,7 @@ fn shown(load: &Load) -> Load {
         }),
         router: load.router.clone().map(|router| RouterLoad {
             deployments: BTreeMap::new(),
+            revisions: BTreeMap::new(),
             ..router
         }),
     }

@@ -2,7 +2,7 @@
 //!
 //! - Together they are at most one more than the deployment may have at all, so that a rollout needs room for
 //!   one replica beside. What other revisions still have, which are on their way out, takes of the
-//!   canary's room and of nobody else's.
+//!   canary's room and of nobody else's. Where the canary's goal shrinks the stable revision does not wait.
 //! - The stable revision gives up a replica only where there is no room for both, and only for one of the
 //!   canary's that is ready: what is ready is never less than what is asked for, because of a rollout.
 

