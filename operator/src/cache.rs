@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use futures::StreamExt;
 use futures::stream::{BoxStream, SelectAll};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 use kube::api::Api;
 use kube::core::DeserializeGuard;
 use kube::runtime::{WatchStreamExt, watcher};
@@ -290,10 +290,23 @@ impl Kept for DeserializeGuard<RoutePolicy> {
 }
 
 impl Kept for Pod {
-    /// What a pod is to be we said ourselves; how it is stands in its status.
+    /// What a pod is to be we said ourselves; how it is stands in its status. Its ports say whether it reports.
     fn slim(&mut self) {
         self.managed_fields_mut().clear();
-        self.spec = None;
+        let containers = self
+            .spec
+            .take()
+            .into_iter()
+            .flat_map(|spec| spec.containers);
+        let containers = containers.map(|container| Container {
+            name: container.name,
+            ports: container.ports,
+            ..Container::default()
+        });
+        self.spec = Some(PodSpec {
+            containers: containers.collect(),
+            ..PodSpec::default()
+        });
     }
 
     fn wakes(&self) -> Vec<Key> {
