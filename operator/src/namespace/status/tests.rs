@@ -236,9 +236,9 @@ fn a_tier_whose_adapter_does_not_exist_or_is_nowhere_yet_is_named() {
 #[test]
 fn a_classifier_that_cannot_classify_is_told() {
     let mut policy = policy(2, "1m");
-    let classifier = json!({
-        "deployment": { "name": "triage" }, "labels": [{ "label": "easy", "start": "small" }, { "label": "hard", "start": "frontier" }],
-    });
+    let labels = [("easy", "small"), ("hard", "frontier")];
+    let labels = labels.map(|(label, start)| json!({ "label": label, "start": start }));
+    let classifier = json!({ "deployment": { "name": "triage" }, "labels": labels });
     policy.spec.classifier = serde_json::from_value(classifier).unwrap();
     let mut observed = observed(&policy, 1, vec![router(2, false)]);
     assert_eq!(told(&observed)[0], "Ready=True Serving: every tier answers");
