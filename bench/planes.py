@@ -128,18 +128,21 @@ class Plane:
 
     def asked(self, method, path, body=None, kind="application/json"):
         """A status and what was said, as the administrator; a connection for each thread."""
-        connection = getattr(self.kept, "connection", None)
-        if connection is None:
-            trusted = ssl.create_default_context(cafile=self.certificate())
-            connection = self.kept.connection = http.client.HTTPSConnection("127.0.0.1", self.ports[2], context=trusted, timeout=60)
         head = {"authorization": f"Bearer {self.tokens[ADMIN]}", "content-type": kind}
+        payload = None if body is None else json.dumps(body)
+        was_kept = hasattr(self.kept, "connection")
         try:
-            connection.request(method, path, None if body is None else json.dumps(body), head)
-            answer = connection.getresponse()
+            if not was_kept:
+                trusted = ssl.create_default_context(cafile=self.certificate())
+                self.kept.connection = http.client.HTTPSConnection("127.0.0.1", self.ports[2], context=trusted, timeout=60)
+            self.kept.connection.request(method, path, payload, head)
+            answer = self.kept.connection.getresponse()
             return answer.status, answer.read()
-        except BaseException:
-            connection.close()
-            self.kept.connection = None
+        except (OSError, http.client.HTTPException):
+            vars(self.kept).pop("connection", None)
+            # One that was not used for long is closed by the other side.
+            if was_kept:
+                return self.asked(method, path, body, kind)
             raise
 
     def done(self, method, path, body=None, kind="application/json"):
