@@ -13,6 +13,7 @@
 //! * [`load`]: the shape of a report of load.
 //! * [`redact`]: private values out of what leaves the cluster, and back into the answer.
 //! * [`scale`]: how many replicas a deployment is to have.
+//! * [`rollout`]: how a new revision takes over: steps, guard, replicas.
 //! * [`source`]: where the files of a model source lie.
 
 pub mod budget;

@@ -262,14 +262,7 @@ async fn one_tenant_cannot_have_all_places_of_the_router() {
         rig.ask_with(json!({ "model": "triage", "stream": true }), bearer(key))
             .await
     };
-    let mut held = Vec::new();
-    let refused = loop {
-        let answer = ask("alice").await;
-        match answer.status() {
-            StatusCode::OK => held.push(answer),
-            _ => break answer,
-        }
-    };
+    let (held, refused) = until_refused(async || ask("alice").await).await;
     assert_eq!(held.len(), 15);
     assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
     assert_eq!(header(&refused, "retry-after"), "1");
@@ -279,6 +272,18 @@ async fn one_tenant_cannot_have_all_places_of_the_router() {
         "{message}"
     );
     assert_eq!(ask("bob").await.status(), StatusCode::OK);
+}
+
+/// Asks until it is refused: the answers that have begun, and the refusal.
+async fn until_refused(ask: impl AsyncFn() -> Response) -> (Vec<Response>, Response) {
+    let mut held = Vec::new();
+    loop {
+        let answer = ask().await;
+        match answer.status() {
+            StatusCode::OK => held.push(answer),
+            _ => return (held, answer),
+        }
+    }
 }
 
 #[tokio::test]
@@ -294,14 +299,7 @@ async fn one_tenant_cannot_have_all_the_memory_for_bodies() {
     let long = "x".repeat(100 << 10);
     let body = json!({ "model": "triage", "stream": true, "user": long });
     let ask = async |key| rig.ask_with(body.clone(), bearer(key)).await;
-    let mut held = Vec::new();
-    let refused = loop {
-        let answer = ask("alice").await;
-        match answer.status() {
-            StatusCode::OK => held.push(answer),
-            _ => break answer,
-        }
-    };
+    let (held, refused) = until_refused(async || ask("alice").await).await;
     assert_eq!(held.len(), 4);
     assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
     assert_eq!(header(&refused, "retry-after"), "1");

@@ -1,5 +1,5 @@
 //! What is held against a canary: five rates of its asks, each compared with the stable revision's over the
-//! same time by the test of [`rate`](super::rate).
+//! same time by the test of [`rate`].
 //!
 //! Times and scores are compared by rates as well, because nothing is known of how they are spread: by how
 //! many first tokens took longer than the stable revision's median of late, and than what nine of ten of its

@@ -222,7 +222,8 @@ fn a_new_leader_takes_nothing_away_before_it_has_seen_as_much_as_the_old_one() {
 
 #[test]
 fn nothing_goes_while_somebody_is_not_heard_who_should_be() {
-    let silences: [(&str, fn(&mut Inputs)); 5] = [
+    type Silence = (&'static str, fn(&mut Inputs));
+    let silences: [Silence; 5] = [
         ("a router", |inputs| inputs.routers[0].report = None),
         ("no router", |inputs| inputs.routers.clear()),
         ("another router", |inputs| {
