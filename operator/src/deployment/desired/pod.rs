@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{
-    Container, EnvVar, LocalObjectReference, PodSecurityContext, PodSpec, PodTemplateSpec,
+    Container, EnvVar, LocalObjectReference, PodSecurityContext, PodSpec, PodTemplateSpec, Probe,
     ResourceRequirements, TopologySpreadConstraint,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
@@ -15,13 +15,17 @@ use weir_crds::{KeyValueType, PrefixCache, Quantization, TopologySpread, labels}
 use super::super::began::Began;
 use super::super::validate::Valid;
 use super::files::{Files, GROUP, files};
-use crate::pod::{container_security, pod_security, port, probe, registry_secrets};
+use crate::pod::{container_security, notice, pod_security, port, probe, registry_secrets};
 use crate::settings::Settings;
 
 /// After the drain a replica closes and is gone; this much more before the kubelet kills it.
 const CLOSING_SECONDS: u64 = 10;
-/// Between "not ready" and "nothing new": as long as routers may take to notice.
-const NOTICE: &str = "3s";
+/// Between leaving its Service and beginning to drain: as long as routers may take to notice.
+const NOTICE_SECONDS: u64 = 3;
+/// How often it is asked whether it is ready.
+const READINESS_SECONDS: i32 = 2;
+/// How long a start may take, downloads included. One that goes wrong ends by itself and says why.
+const LONGEST_START_SECONDS: i32 = 24 * 60 * 60;
 
 /// The pod template of every replica of the revision, without the label that names the revision.
 pub fn template(valid: &Valid<'_>, settings: &Settings, began: &Began) -> PodTemplateSpec {
@@ -57,7 +61,7 @@ pub fn template(valid: &Valid<'_>, settings: &Settings, began: &Began) -> PodTem
             enable_service_links: Some(false),
             security_context: Some(security),
             termination_grace_period_seconds: i64::try_from(
-                valid.drain.as_secs() + CLOSING_SECONDS,
+                NOTICE_SECONDS + valid.drain.as_secs() + CLOSING_SECONDS,
             )
             .ok(),
             node_selector: some(placement.node_selector.clone()),
@@ -82,7 +86,9 @@ fn container(valid: &Valid<'_>, settings: &Settings, began: &Began, files: Files
             port("worker", labels::WORKER_PORT),
             port("admin", labels::ADMIN_PORT),
         ]),
-        readiness_probe: Some(probe("/readyz", 2)),
+        lifecycle: Some(notice(NOTICE_SECONDS)),
+        startup_probe: Some(startup()),
+        readiness_probe: Some(probe("/readyz", READINESS_SECONDS)),
         liveness_probe: Some(probe("/livez", 10)),
         resources: Some(resources(valid)),
         security_context: Some(container_security()),
@@ -91,6 +97,15 @@ fn container(valid: &Valid<'_>, settings: &Settings, began: &Began, files: Files
         termination_message_policy: Some("FallbackToLogsOnError".into()),
         volume_mounts: Some(files.mounts).filter(|all| !all.is_empty()),
         ..Container::default()
+    }
+}
+
+/// Until it succeeds nobody asks whether the replica lives: one that unpacks weights with all the CPU it
+/// was given may answer late.
+fn startup() -> Probe {
+    Probe {
+        failure_threshold: Some(LONGEST_START_SECONDS / READINESS_SECONDS),
+        ..probe("/readyz", READINESS_SECONDS)
     }
 }
 
@@ -129,7 +144,7 @@ fn arguments(valid: &Valid<'_>, of_files: Vec<String>, began: &Began) -> Vec<Str
 
 /// The user's variables, without those that ours take the place of.
 fn environment(valid: &Valid<'_>) -> Vec<EnvVar> {
-    let ours = [("WEIR_LOG_FORMAT", "json"), ("WEIR_SHUTDOWN_DELAY", NOTICE)];
+    let ours = [("WEIR_LOG_FORMAT", "json")];
     let theirs = valid.spec.placement.env.iter();
     theirs
         .filter(|variable| !ours.iter().any(|(name, _)| *name == variable.name))
