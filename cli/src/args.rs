@@ -21,6 +21,7 @@ const DIFFERS: &str = "\
 What differs from a cluster:
   resources.cpu       a replica starts as many threads, at most one for each core; nothing holds it to them
   resources.memory    no limit, as for ephemeralStorage
+  resources.profile   there are no profiles of a chart: the deployment's own cpu counts
   placement           only env counts
   placement.env       plain values are passed, without $(NAME) in them being replaced; what has a
                       valueFrom is left out, and said

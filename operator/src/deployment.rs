@@ -5,6 +5,7 @@ pub mod cause;
 pub mod desired;
 pub mod entry;
 pub mod observe;
+pub mod profile;
 pub mod refresh;
 pub mod rollout;
 pub mod status;
@@ -24,6 +25,7 @@ use crate::queue::Outcome;
 use desired::{Desired, Given};
 use entry::Entry;
 use observe::Observed;
+use profile::Filled;
 use rollout::{Before, Pins, Plan};
 use status::Decided;
 use validate::Valid;
@@ -46,7 +48,8 @@ pub async fn reconcile(ctx: &Context, namespace: &str, name: &str) -> Result<Out
         // The watch that has just begun wakes us.
         return Ok(Outcome::Settled);
     }
-    let valid = match validate::validate(&observed.deployment, observed.chat_template.as_ref()) {
+    let filled = Filled::of(&observed.deployment, &ctx.settings.profiles);
+    let valid = match filled.validate(observed.chat_template.as_ref()) {
         Ok(valid) => valid,
         Err(problems) => {
             tell(ctx, &observed, &Decided::Refused(&problems), now).await?;

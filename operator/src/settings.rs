@@ -1,11 +1,13 @@
 //! What whoever installs Weir decides: arguments of the operator, and what it hands on to pods.
 
 pub mod network;
+pub mod profiles;
 
 use std::time::Duration;
 
 use clap::Args;
 use network::NetworkPolicies;
+use profiles::Profiles;
 use weir_policy::cidr::Cidr;
 use weir_process::{parse_collector, parse_log_level};
 
@@ -105,6 +107,11 @@ pub struct Settings {
         default_value = "{}"
     )]
     pub network_policies: NetworkPolicies,
+
+    /// The kinds of machine that deployments name in `spec.resources.profile`: the chart's `profiles`, as
+    /// JSON.
+    #[arg(long, env = "WEIR_PROFILES", value_name = "JSON", default_value = "{}")]
+    pub profiles: Profiles,
 }
 
 impl Default for Settings {
@@ -125,6 +132,7 @@ impl Default for Settings {
             worker_log_level: None,
             cluster_cidrs: Vec::new(),
             network_policies: NetworkPolicies::default(),
+            profiles: Profiles::default(),
         }
     }
 }

@@ -10,6 +10,7 @@ use k8s_openapi::api::rbac::v1::{PolicyRule, Role};
 use serde_json::Value;
 use weir_operator::Args;
 use weir_operator::settings::network::NetworkPolicies;
+use weir_operator::settings::profiles::Profiles;
 use weir_policy::cidr::Cidr;
 
 fn repository() -> PathBuf {
@@ -132,6 +133,7 @@ fn the_network_policies_of_the_chart_are_those_that_the_operator_assumes() {
     let of_chart = values["networkPolicies"].to_string();
     let of_chart: NetworkPolicies = of_chart.parse().unwrap();
     assert_eq!(of_chart, NetworkPolicies::default());
+    assert!(values["profiles"].to_string().parse::<Profiles>().is_ok());
 }
 
 /// What the schema lets pass the operator starts with: the fields are the same.
@@ -155,6 +157,12 @@ fn the_schema_knows_the_fields_of_network_policies_and_profiles_that_the_operato
     assert_eq!(network.len(), 8);
     for name in network {
         let read = format!(r#"{{"{name}":null}}"#).parse::<NetworkPolicies>();
+        assert!(!read.is_err_and(|error| unknown(&error, &name)), "{name}");
+    }
+    let profile = fields(&schema["properties"]["profiles"]["additionalProperties"]);
+    assert_eq!(profile.len(), 8);
+    for name in profile {
+        let read = format!(r#"{{"one":{{"{name}":null}}}}"#).parse::<Profiles>();
         assert!(!read.is_err_and(|error| unknown(&error, &name)), "{name}");
     }
 }

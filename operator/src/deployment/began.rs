@@ -35,8 +35,11 @@ impl Began {
             let theirs = theirs.any(|variable| variable.name == flag.variable);
             ours.clone().filter(|_| !theirs)
         };
+        let profile = spec.resources.profile.as_ref();
+        let profile = profile.and_then(|name| settings.profiles.0.get(name));
+        let image = profile.and_then(|profile| profile.image.as_ref());
         Self {
-            image: settings.worker_image.clone(),
+            image: image.unwrap_or(&settings.worker_image).clone(),
             otlp_endpoint: unless_theirs(OTLP_ENDPOINT, &settings.pods_otlp_endpoint),
             log_level: unless_theirs(LOG_LEVEL, &settings.worker_log_level),
         }

@@ -30,6 +30,7 @@ pub const HONOURED: Honoured = Honoured {
         "spec.resources.cpu",
         "spec.resources.memory",
         "spec.resources.ephemeralStorage",
+        "spec.resources.profile",
         "spec.replicas",
         "spec.placement",
         "spec.engine.maxSequences",
