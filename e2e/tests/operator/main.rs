@@ -9,5 +9,6 @@ mod objects;
 mod policies;
 mod process;
 mod reports;
+mod rights;
 mod rollouts;
 mod templates;
