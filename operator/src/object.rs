@@ -59,6 +59,11 @@ impl Kind {
             Self::PodDisruptionBudget => ApiResource::erase::<PodDisruptionBudget>(&()),
         }
     }
+
+    /// Whether what it says is an allowance, to which nobody else adds.
+    pub fn is_closed(self) -> bool {
+        matches!(self, Self::Role | Self::RoleBinding | Self::NetworkPolicy)
+    }
 }
 
 impl std::fmt::Display for Kind {
