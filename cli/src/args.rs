@@ -24,6 +24,7 @@ What differs from a cluster:
   resources.accelerator  none: replicas compute on the processor
   scaling             no demand counts: there are replicas, or else scaling.min, one at the least
   engine.image        refused: images run in a cluster only
+  resources.profile   there are no profiles of a chart: the deployment's own cpu counts
   placement           only env counts
   placement.env       plain values are passed, without $(NAME) in them being replaced; what has a
                       valueFrom is left out, and said

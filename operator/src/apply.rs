@@ -385,13 +385,14 @@ fn differs(wanted: &Wanted, live: &DynamicObject) -> bool {
         return true;
     }
     let live = serde_json::to_value(live).expect("what was read as JSON is JSON");
+    let is_closed = wanted.kind.is_closed();
     let mut wanted = wanted.body.clone();
     if let Some(fields) = wanted.as_object_mut() {
         // The items of a list do not say of what kind they are.
         fields.remove("apiVersion");
         fields.remove("kind");
     }
-    !difference::holds(&wanted, &live)
+    !difference::holds(&wanted, &live) || (is_closed && difference::adds(&wanted, &live))
 }
 
 /// A version that no object has: the first that is ever given is 2. An apply onto it makes what does

@@ -6,6 +6,7 @@ pub mod desired;
 pub mod entry;
 pub mod leaving;
 pub mod observe;
+pub mod profile;
 pub mod refresh;
 pub mod rollout;
 pub mod status;
@@ -25,6 +26,7 @@ use crate::queue::Outcome;
 use desired::{Desired, Given};
 use entry::Entry;
 use observe::Observed;
+use profile::Filled;
 use rollout::{Before, Pins, Plan};
 use status::Decided;
 use validate::Valid;
@@ -48,7 +50,8 @@ pub async fn reconcile(ctx: &Context, namespace: &str, name: &str) -> Result<Out
         // The watch that has just begun wakes us.
         return Ok(Outcome::Settled);
     }
-    let valid = validate::validate(&observed.deployment, observed.chat_template.as_ref());
+    let filled = Filled::of(&observed.deployment, &ctx.settings.profiles);
+    let valid = filled.validate(observed.chat_template.as_ref());
     let mut valid = match valid.and_then(|valid| validate::with_image(valid, &ctx.settings)) {
         Ok(valid) => valid,
         Err(problems) => {

@@ -13,6 +13,7 @@ mod condition;
 mod context;
 mod control;
 pub mod deployment;
+mod destination;
 mod entries;
 #[cfg(test)]
 mod expected;
@@ -64,10 +65,6 @@ pub struct Args {
     #[arg(long, env = "WEIR_WATCH_NAMESPACES", value_delimiter = ',')]
     pub watch_namespaces: Vec<String>,
 
-    /// The operator's own namespace, for the Lease.
-    #[arg(long, env = "WEIR_NAMESPACE", default_value = "weir-system")]
-    pub namespace: String,
-
     /// The Lease that the operators of one installation run for, and no other installation's.
     #[arg(long, env = "WEIR_LEASE", default_value = "weir-operator")]
     pub lease: String,
@@ -87,7 +84,7 @@ pub async fn run(args: Args, process: Process) -> anyhow::Result<()> {
     let metrics = OperatorMetrics::register(process.metrics());
     let timing = Timing::default();
     let candidate = Candidate {
-        namespace: args.namespace,
+        namespace: args.settings.namespace.clone(),
         lease: args.lease,
         identity: args.identity.clone(),
     };

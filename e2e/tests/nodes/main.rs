@@ -18,6 +18,7 @@ mod downloads;
 mod endings;
 mod engines;
 mod installing;
+mod network;
 mod outside;
 mod provider;
 mod rights;
@@ -42,7 +43,9 @@ const STORIES: &[Story] = &[
     story!(installing::our_images_are_built_from_their_dockerfiles),
     story!(installing::the_chart_passes_its_lint_and_installs),
     story!(installing::the_example_applied_as_it_is_becomes_ready),
-    story!(rights::no_program_of_ours_may_read_a_secret),
+    story!(rights::no_program_of_ours_may_more_than_the_docs_say_nor_read_a_secret),
+    story!(rights::who_may_edit_a_namespace_may_edit_both_kinds_in_it),
+    story!(network::each_reaches_whom_it_needs_and_nobody_else),
     story!(answers::a_clear_ticket_is_answered_by_the_small_model),
     story!(answers::an_ambiguous_ticket_is_answered_by_the_frontier_and_nothing_small_leaks),
     story!(answers::a_pod_asks_by_service_name_and_gets_the_same_answers),

@@ -10,6 +10,7 @@ mod objects;
 mod policies;
 mod process;
 mod reports;
+mod rights;
 mod rollouts;
 mod scaling;
 mod stand_in;

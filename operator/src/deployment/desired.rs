@@ -1,6 +1,7 @@
 //! What a valid deployment is made of: its revision, and the objects of it. Pure, and cannot fail.
 
 mod adapters;
+mod disruption;
 mod engine;
 mod files;
 mod pod;
@@ -11,6 +12,7 @@ use k8s_openapi::api::apps::v1::{
     Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment,
 };
 use k8s_openapi::api::core::v1::{ConfigMap, PodTemplateSpec, Service, ServicePort, ServiceSpec};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use weir_crds::labels;
@@ -48,6 +50,8 @@ pub struct Desired {
     pub service: Service,
     /// The list of adapters, which the pods of all revisions have mounted.
     pub adapters: ConfigMap,
+    /// How many replicas may be evicted at once, of all revisions together.
+    pub disruption: PodDisruptionBudget,
 }
 
 /// What is known of the revision besides the spec.
@@ -69,6 +73,7 @@ impl Desired {
             Wanted::new(&self.headless),
             Wanted::new(&self.service),
             Wanted::new(&self.deployment),
+            Wanted::new(&self.disruption),
         ]
     }
 }
@@ -83,6 +88,7 @@ pub fn desired(valid: &Valid<'_>, settings: &Settings, given: Given<'_>) -> Desi
         config: config(valid, &revision, given.pins),
         service: service(valid),
         adapters: adapters(valid),
+        disruption: disruption::budget(valid),
         revision,
     }
 }

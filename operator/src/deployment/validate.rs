@@ -36,6 +36,7 @@ pub const HONOURED: Honoured = Honoured {
         "spec.resources.ephemeralStorage",
         "spec.resources.accelerator",
         "spec.resources.count",
+        "spec.resources.profile",
         "spec.replicas",
         "spec.placement",
         "spec.engine.maxSequences",

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{
-    Container, EnvVar, LocalObjectReference, PodSecurityContext, PodSpec, PodTemplateSpec,
+    Container, EnvVar, LocalObjectReference, PodSecurityContext, PodSpec, PodTemplateSpec, Probe,
     ResourceRequirements, TopologySpreadConstraint,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
@@ -16,13 +16,17 @@ use super::super::began::Began;
 use super::super::validate::Valid;
 use super::engine;
 use super::files::{Files, GROUP, files, files_of_others};
-use crate::pod::{container_security, pod_security, port, probe, registry_secrets};
+use crate::pod::{container_security, notice, pod_security, port, probe, registry_secrets};
 use crate::settings::Settings;
 
 /// After the drain a replica closes and is gone; this much more before the kubelet kills it.
 const CLOSING_SECONDS: u64 = 10;
-/// Between "not ready" and "nothing new": as long as routers may take to notice.
-const NOTICE: &str = "3s";
+/// Between leaving its Service and beginning to drain: as long as routers may take to notice.
+const NOTICE_SECONDS: u64 = 3;
+/// How often it is asked whether it is ready.
+const READINESS_SECONDS: i32 = 2;
+/// How long a start may take, downloads included. One that goes wrong ends by itself and says why.
+const LONGEST_START_SECONDS: i32 = 24 * 60 * 60;
 
 /// The pod template of every replica of the revision, without the label that names the revision.
 pub fn template(valid: &Valid<'_>, settings: &Settings, began: &Began) -> PodTemplateSpec {
@@ -47,7 +51,7 @@ pub fn template(valid: &Valid<'_>, settings: &Settings, began: &Began) -> PodTem
         fs_group_change_policy: files.writes_to_a_claim.then(|| "OnRootMismatch".to_owned()),
         ..pod_security()
     };
-    let grace = valid.drain.as_secs() + CLOSING_SECONDS;
+    let grace = NOTICE_SECONDS + valid.drain.as_secs() + CLOSING_SECONDS;
     PodTemplateSpec {
         metadata: Some(ObjectMeta {
             labels: Some(pod_labels),
@@ -91,7 +95,9 @@ fn container(valid: &Valid<'_>, settings: &Settings, began: &Began, files: Files
             port(labels::WEIR_PORT, labels::WORKER_PORT),
             port("admin", labels::ADMIN_PORT),
         ]),
-        readiness_probe: Some(probe("/readyz", 2)),
+        lifecycle: Some(notice(NOTICE_SECONDS)),
+        startup_probe: Some(startup()),
+        readiness_probe: Some(probe("/readyz", READINESS_SECONDS)),
         liveness_probe: Some(probe("/livez", 10)),
         resources: Some(resources(valid)),
         security_context: Some(container_security()),
@@ -100,6 +106,15 @@ fn container(valid: &Valid<'_>, settings: &Settings, began: &Began, files: Files
         termination_message_policy: Some("FallbackToLogsOnError".into()),
         volume_mounts: Some(files.mounts).filter(|all| !all.is_empty()),
         ..Container::default()
+    }
+}
+
+/// Until it succeeds nobody asks whether the replica lives: one that unpacks weights with all the CPU it
+/// was given may answer late.
+fn startup() -> Probe {
+    Probe {
+        failure_threshold: Some(LONGEST_START_SECONDS / READINESS_SECONDS),
+        ..probe("/readyz", READINESS_SECONDS)
     }
 }
 
@@ -138,7 +153,7 @@ fn arguments(valid: &Valid<'_>, of_files: Vec<String>, began: &Began) -> Vec<Str
 
 /// The user's variables, without those that ours take the place of.
 fn environment(valid: &Valid<'_>) -> Vec<EnvVar> {
-    let ours = [("WEIR_LOG_FORMAT", "json"), ("WEIR_SHUTDOWN_DELAY", NOTICE)];
+    let ours = [("WEIR_LOG_FORMAT", "json")];
     let theirs = valid.spec.placement.env.iter();
     theirs
         .filter(|variable| !ours.iter().any(|(name, _)| *name == variable.name))

@@ -243,6 +243,25 @@ fn a_revision_is_known_again_by_the_image_it_began_with() {
     assert_ne!(kept, made(LEAST, Given::default()).revision);
 }
 
+#[test]
+fn a_profile_names_the_image_that_a_revision_begins_with() {
+    let gpu = r#"{"gpu":{"image":"registry.test/worker:gpu"}}"#;
+    let settings = Settings {
+        profiles: gpu.parse().unwrap(),
+        ..settings()
+    };
+    let named = deployment(&format!("{LEAST}  resources: {{ profile: gpu }}\n"));
+    assert_eq!(
+        Began::now(&named.spec, &settings).image,
+        "registry.test/worker:gpu"
+    );
+    let plain = deployment(LEAST);
+    assert_eq!(
+        Began::now(&plain.spec, &settings).image,
+        "registry.test/worker:1"
+    );
+}
+
 /// The worker's container of a revision.
 fn container(desired: Desired) -> k8s_openapi::api::core::v1::Container {
     let template = desired.deployment.spec.unwrap().template;

@@ -9,6 +9,7 @@ use weir_crds::{
 use weir_policy::source::{Roots, local_path};
 use weir_policy::validate::Problem;
 
+use super::super::began::image;
 use super::{Valid, invalid};
 use crate::settings::Settings;
 
@@ -58,15 +59,13 @@ pub(super) fn foreign<'a>(
 /// # Errors
 /// Says which image is missing.
 pub fn with_image<'a>(valid: Valid<'a>, settings: &Settings) -> Result<Valid<'a>, Vec<Problem>> {
-    let has_accelerator = valid.spec.resources.accelerator != Accelerator::None;
-    let is_ours = valid.foreign.is_none();
-    if !(has_accelerator && is_ours) || settings.worker_cuda_image.is_some() {
+    if valid.foreign.is_some() || image(valid.spec, settings).is_some() {
         return Ok(valid);
     }
     let field = "spec.resources.accelerator";
     let message = format!(
         "{field}: Nvidia needs an image of our worker that computes there, and this installation names none: \
-         whoever installed it sets worker.cudaImage of the chart (--worker-cuda-image of the operator), or set \
+         whoever installed it sets worker.cudaImage of the chart (--worker-cuda-image of the operator) or the image of a profile, or set \
          engine.image to a server of your own"
     );
     Err(vec![invalid(field, message)])
