@@ -24,6 +24,7 @@ const LONG_FUNCTIONS: &[Exception] = &[(
 /// Who looks at the clock that people set: for periods of budgets, for what is told to others, and for what others
 /// tell as a time.
 const LOOKS: &[Look] = &[
+    ("operator/src/control.rs", "told: when a count was decided"),
     ("operator/src/deployment.rs", "told: conditions"),
     (
         "operator/src/lease.rs",
