@@ -105,15 +105,12 @@ mod tests {
         attempt.record()
     }
 
-    fn dropped(record: &AttemptRecord) -> Result<(), Ended> {
-        Err(Ended::Dropped {
+    fn dropped(record: &AttemptRecord) -> Option<Ending> {
+        let ended = Ended::Dropped {
             worth: Worth::of(record, record.score),
             kept: None,
-        })
-    }
-
-    fn failed(failure: Failure) -> Result<(), Ended> {
-        Err(Ended::Failed(failure))
+        };
+        ending(&Err(ended), &known(Some(record)))
     }
 
     fn tier() -> String {
@@ -132,7 +129,7 @@ mod tests {
         };
         assert_eq!(good, expected);
         assert!(good.score.is_some_and(|score| score > 0.9));
-        let bad = ending(&dropped(&unsure), &known(Some(&unsure))).unwrap();
+        let bad = dropped(&unsure).unwrap();
         assert_eq!((bad.has_failed, bad.is_escalated), (false, Some(true)));
         assert!(bad.score.is_some_and(|score| score < 0.9));
     }
@@ -169,7 +166,7 @@ mod tests {
     fn memory_that_ran_out_here_is_not_held_against_the_revision() {
         let mut record = record(-0.01, HoldBack::Auto);
         record.verdict = Verdict::Abort(AbortReason::TooLarge);
-        let ending = ending(&dropped(&record), &known(Some(&record))).unwrap();
+        let ending = dropped(&record).unwrap();
         assert_eq!((ending.has_failed, ending.is_escalated), (false, None));
     }
 
@@ -187,9 +184,9 @@ mod tests {
                 retry_after: None,
             },
         ] {
-            let cut = Err(Ended::Cut(failure.clone()));
-            for ended in [failed(failure), cut] {
-                let ending = ending(&ended, &known(Some(&record))).unwrap();
+            let cut = Ended::Cut(failure.clone());
+            for ended in [Ended::Failed(failure), cut] {
+                let ending = ending(&Err(ended), &known(Some(&record))).unwrap();
                 assert!(ending.has_failed);
                 assert_eq!((ending.score, ending.is_escalated), (None, None));
             }
@@ -199,16 +196,16 @@ mod tests {
     #[test]
     fn a_request_at_fault_a_client_that_left_and_a_replica_that_was_told_to_go_do_not_count() {
         for ended in [
-            failed(Failure::TooLong { tier: tier() }),
-            failed(Failure::Unsupported { tier: tier() }),
-            failed(Failure::Refused {
+            Ended::Failed(Failure::TooLong { tier: tier() }),
+            Ended::Failed(Failure::Unsupported { tier: tier() }),
+            Ended::Failed(Failure::Refused {
                 tier: tier(),
                 field: None,
             }),
-            failed(Failure::Leaving { tier: tier() }),
-            Err(Ended::Unheard),
+            Ended::Failed(Failure::Leaving { tier: tier() }),
+            Ended::Unheard,
         ] {
-            assert_eq!(ending(&ended, &known(None)), None);
+            assert_eq!(ending(&Err(ended), &known(None)), None);
         }
     }
 
@@ -221,8 +218,8 @@ mod tests {
         };
         let whole = ending(&Ok(()), &lost()).unwrap();
         assert_eq!((whole.has_failed, whole.score), (true, record.score));
-        let handed_back = failed(Failure::Leaving { tier: tier() });
-        assert!(ending(&handed_back, &lost()).unwrap().has_failed);
+        let handed_back = Ended::Failed(Failure::Leaving { tier: tier() });
+        assert!(ending(&Err(handed_back), &lost()).unwrap().has_failed);
         assert_eq!(ending(&Err(Ended::Unheard), &lost()), None);
     }
 }
