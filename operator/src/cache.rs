@@ -17,12 +17,13 @@ use futures::stream::{BoxStream, SelectAll};
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 use kube::api::Api;
 use kube::core::DeserializeGuard;
-use kube::runtime::{WatchStreamExt, watcher};
+use kube::runtime::watcher;
 use kube::{Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use weir_crds::{RoutePolicy, SLMDeployment, labels};
 
 use crate::object::{Kind, Live};
+use crate::pacing::paced;
 use packed::Packed;
 use store::{Kept, Store, store};
 
@@ -247,18 +248,16 @@ where
 {
     let (store, mut filling) = store();
     let kind = K::kind(&dyntype).into_owned();
-    let stream = watcher(api, config)
-        .default_backoff()
-        .filter_map(move |event| {
-            let keys = match event {
-                Ok(event) => Some(filling.take(event)).filter(|keys| !keys.is_empty()),
-                Err(error) => {
-                    tracing::warn!(kind, %error, "a watch failed and is tried again");
-                    None
-                }
-            };
-            std::future::ready(keys)
-        });
+    let stream = paced(watcher(api, config)).filter_map(move |event| {
+        let keys = match event {
+            Ok(event) => Some(filling.take(event)).filter(|keys| !keys.is_empty()),
+            Err(error) => {
+                tracing::warn!(kind, %error, "a watch failed and is tried again");
+                None
+            }
+        };
+        std::future::ready(keys)
+    });
     changes.push(stream.boxed());
     store
 }

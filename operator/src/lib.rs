@@ -22,6 +22,7 @@ mod load;
 mod metrics;
 mod namespace;
 pub mod object;
+mod pacing;
 mod pod;
 mod queue;
 mod reach;

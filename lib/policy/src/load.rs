@@ -156,7 +156,7 @@ pub struct RouterLoad {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub purses: BTreeMap<String, BTreeMap<Period, PurseLoad>>,
     /// By deployment and revision: what came of attempts since this run began, for every revision that has
-    /// replicas.
+    /// replicas, or had some in the last minutes. A change of these alone is no new version.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub revisions: BTreeMap<String, BTreeMap<String, RevisionLoad>>,
 }

@@ -10,6 +10,7 @@ use tracing::Instrument;
 use weir_policy::table::HoldBounds;
 use weir_policy::tier::{Endpoint, Target, Tier, model_name};
 
+use super::ending::{Judging, Known, ending};
 use super::gate::Gate;
 use super::ledger::{Line, Place, Rate};
 use super::resume::At;
@@ -179,12 +180,14 @@ impl Pursuit<'_> {
             Err(failure) => return Err(self.not_begun(tier, failure)),
         };
         let shares = Shares::begin(lease.share.clone());
+        let judging = self.judging(tier, &gate);
         self.trail.tried.insert(lease.address);
         self.trail.at = Some(At {
             address: lease.address,
             began: lease.began,
             revision: revision.clone(),
             resumes: 0,
+            has_failed: false,
             shares: shares.clone(),
         });
         let mut line = Line::begin(
@@ -222,8 +225,27 @@ impl Pursuit<'_> {
                 }
                 Err(Ended::Unheard) => {}
             }
+            let known = Known {
+                has_failed: at.has_failed,
+                first_token: line.first_token(),
+                record: line.record(),
+                judging,
+            };
+            if let Some(ending) = ending(&ended, &known) {
+                let of = (deployment, at.revision.as_str());
+                self.shared.book.ended(of, &ending);
+            }
         }
         ended
+    }
+
+    /// What the answer behind `gate` says of the revision that it comes from.
+    fn judging(&self, tier: &Tier, gate: &Gate) -> Judging {
+        match tier.accept() {
+            _ if gate.is_last_resort() || self.ask.is_read_only() => Judging::Nothing,
+            Some(_) => Judging::Whole,
+            None => Judging::Score,
+        }
     }
 
     /// A replica of the deployment and its revision; where there is none, one is waited for.

@@ -255,3 +255,23 @@ async fn every_wire_is_answered_and_the_length_of_a_prompt_is_an_estimate() {
     let counted = rig.client.post(url).body(body).send().await.unwrap();
     assert_eq!(header(&counted, "x-weir-estimated"), "true");
 }
+
+#[tokio::test]
+async fn what_came_of_a_server_that_is_not_ours_counts_for_its_revision() {
+    let server = Server::start().await;
+    let rig = rig(accepting("0.999"), &[&server]).await;
+    rig.ask(json!({})).await;
+    server.fails("status=500", 1).await;
+    rig.ask(json!({})).await;
+    rig.until("both are counted", |load| {
+        let mut counts = load["revisions"]["triage"]["11111111"].clone();
+        counts["first_token"].take();
+        counts["scores"].take();
+        counts
+            == json!({
+                "asks": 2, "errors": 1, "judged": 1, "escalations": 1,
+                "first_token": null, "scores": null,
+            })
+    })
+    .await;
+}

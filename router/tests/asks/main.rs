@@ -31,6 +31,7 @@ mod records;
 mod redaction;
 mod refusals;
 mod resume;
+mod revisions;
 mod rig;
 mod routes;
 mod secrets;
