@@ -56,7 +56,7 @@ impl ReplicaSpec {
 pub(crate) enum ReplicaEvent {
     Ready(SocketAddr),
     /// What it says of itself while it is ready: every second, and where that changes.
-    Load(WorkerLoad),
+    Load(Box<WorkerLoad>),
     /// It has ended, or could not be started; it is started again after a pause.
     Gone {
         reason: String,
@@ -141,7 +141,7 @@ impl Replica {
             let load = format!("http://{admin}/load");
             poll::ask_on(client, &load, |answered| {
                 if let Some(load) = answered.ok().and_then(|load| load.worker) {
-                    tell(ReplicaEvent::Load(load));
+                    tell(ReplicaEvent::Load(Box::new(load)));
                 }
             })
             .await;

@@ -98,7 +98,7 @@ impl Deployed {
                 Some(Event::Gone { reason })
             }
             ReplicaEvent::Load(load) => {
-                replica.said = Some((load, now));
+                replica.said = Some((*load, now));
                 self.measure();
                 None
             }
@@ -276,7 +276,8 @@ mod tests {
                 }),
                 ..WorkerLoad::default()
             };
-            self.deployed.hear(number, ReplicaEvent::Load(load), now);
+            let load = ReplicaEvent::Load(Box::new(load));
+            self.deployed.hear(number, load, now);
         }
 
         /// Seconds pass in which everybody says the same again; gives what was decided.
