@@ -22,7 +22,8 @@ What differs from a cluster:
   resources.cpu       a replica starts as many threads, at most one for each core; nothing holds it to them
   resources.memory    no limit, as for ephemeralStorage
   resources.accelerator  none: replicas compute on the processor
-  scaling             no demand counts: there are replicas, or else scaling.min, one at the least
+  scaling             by demand, as there; but replicas share the cores of this machine, so that more of them
+                      than it has cores for bring no more tokens
   engine.image        refused: images run in a cluster only
   resources.profile   there are no profiles of a chart: the deployment's own cpu counts
   placement           only env counts

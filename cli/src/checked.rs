@@ -16,6 +16,7 @@ use weir_operator::deployment::desired::{Given, LIST, desired};
 use weir_operator::deployment::entry::Entry;
 use weir_operator::deployment::validate::{Valid, validate};
 use weir_operator::settings::Settings;
+use weir_policy::scale::Bounds;
 use weir_policy::source::claim;
 use weir_policy::tier::model_name;
 
@@ -38,7 +39,10 @@ pub(crate) struct Checked {
 pub(crate) struct Replicas {
     pub(crate) deployment: String,
     pub(crate) revision: String,
+    /// How many there are at first.
     pub(crate) count: u32,
+    /// What demand may make of the count; nothing where it is fixed.
+    pub(crate) scaled: Option<Bounds>,
     pub(crate) local: Local,
     /// The Secret with what its download may need to show.
     pub(crate) credentials: Option<String>,
@@ -101,6 +105,7 @@ fn replicas(
         deployment: valid.name,
         revision: made.revision,
         count: valid.replicas,
+        scaled: valid.scaled,
         local: Local::new(container, cpu.0, cores),
         credentials: valid
             .spec
@@ -299,6 +304,20 @@ mod tests {
             checked.left_out,
             ["the variable TOKEN of SLMDeployment/triage, whose value a cluster has"]
         );
+    }
+
+    #[test]
+    fn a_deployment_is_scaled_within_its_bounds_unless_its_count_is_fixed() {
+        let of = |rest: &str| {
+            let checked = check(&deployment("triage", rest)).unwrap();
+            let replicas = &checked.replicas[0];
+            let bounds = replicas.scaled.map(|bounds| (bounds.min, bounds.max));
+            (replicas.count, bounds)
+        };
+        assert_eq!(of("scaling: { min: 2, max: 4 }"), (2, Some((2, 4))));
+        // One shows whether the model comes.
+        assert_eq!(of("scaling: { min: 0, max: 4 }"), (1, Some((0, 4))));
+        assert_eq!(of("scaling: { min: 0, max: 4 }, replicas: 3"), (3, None));
     }
 
     #[test]

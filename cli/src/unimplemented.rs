@@ -25,8 +25,8 @@ What defaults do today, where that is less than their name says:
 - `records.to: OTel`: a span, where the router was given a collector, and always a log line.
 - `topologySpread: Zone`: as the scheduler's `topologySpreadConstraints`, preferred and not required.
 
-On a laptop, where replicas are processes, there are no limits of memory, no placement but `env`, and nothing is scaled by demand yet: a
-deployment has `replicas`, or else `scaling.min`, one at the least. `weir up --help` lists what differs.
+On a laptop, where replicas are processes, there are no limits of memory and no placement but `env`: `weir up --help` lists
+what differs.
 ";
 
 fn schema(kind: &str) -> Value {

@@ -45,6 +45,7 @@ use control::Control;
 use entries::Entries;
 use lease::{Candidate, Election, Timing};
 use load::Loads;
+pub use load::poll;
 use metrics::OperatorMetrics;
 use queue::Queue;
 use reach::Reaches;

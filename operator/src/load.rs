@@ -5,6 +5,7 @@
 //! waits are there for [`scaling`](crate::scaling) to look at.
 
 mod asking;
+pub mod poll;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -17,7 +18,8 @@ use tokio::time::Instant;
 use weir_policy::load::{Arriving, Load, RouterLoad, WorkerLoad};
 
 use crate::cache::{Key, of_labels};
-pub use asking::{Followed, client, reports, round};
+pub use asking::{Followed, reports, round};
+pub use poll::client;
 
 /// What routers have spent changes with every ask: it wakes a pass this often at most.
 const SPENDS_EVERY: Duration = Duration::from_secs(2);

@@ -47,18 +47,15 @@ pub fn costs<'a>(
 }
 
 fn candidate(replica: &Replica, now: Timestamp) -> Candidate {
-    let load = replica.load.as_ref();
     let created = replica.pod.creation_timestamp();
     let age = created.map(|created| now.duration_since(created.0).as_millis());
-    Candidate {
-        name: replica.pod.name_any(),
-        is_ready: replica.ready,
-        sequences: load.map(|load| load.running.saturating_add(load.waiting)),
-        // Blocks that no sequence holds are not told: what was found remembered of late stands for them.
-        remembered_blocks: load
-            .map_or(0, |load| u32::try_from(load.hit_tokens).unwrap_or(u32::MAX)),
-        age_ms: age.and_then(|age| u64::try_from(age).ok()).unwrap_or(0),
-    }
+    let age_ms = age.and_then(|age| u64::try_from(age).ok()).unwrap_or(0);
+    Candidate::of(
+        replica.pod.name_any(),
+        replica.ready,
+        replica.load.as_ref(),
+        age_ms,
+    )
 }
 
 #[cfg(test)]

@@ -12,30 +12,14 @@ use tokio::time::Instant;
 use weir_crds::labels;
 use weir_policy::load::Load;
 
+use super::poll::{AskError, ask, ask_on};
 use super::{Loads, Of, of};
 use crate::cache::Key;
 
-/// Between two answers of one pod, whatever happens there: this late is what is held known at most.
-const LEAST: Duration = Duration::from_millis(250);
-/// A pod that does not answer is asked again after this.
-const PAUSE: Duration = Duration::from_secs(1);
-/// Longer than a pod waits for news.
-const ANSWER: Duration = Duration::from_secs(8);
 /// A pod that is to answer at once has answered by then.
 const FIRST_ANSWER: Duration = Duration::from_secs(2);
-/// A report of a namespace's thousand policies is far below this; a pod that says more is not ours.
-const LONGEST_REPORT: usize = 1 << 20;
 /// Pods asked at once in the first round.
 const AT_ONCE: usize = 32;
-
-/// What asks the pods. A pod is asked itself: redirects are not followed and no proxy is asked, or
-/// whoever runs as a pod of ours would choose what the operator connects to.
-pub fn client() -> reqwest::Result<reqwest::Client> {
-    reqwest::Client::builder()
-        .redirect(reqwest::redirect::Policy::none())
-        .no_proxy()
-        .build()
-}
 
 /// Asks every pod that runs, once.
 pub async fn round(http: &reqwest::Client, pods: Vec<Arc<Pod>>, loads: &Loads) -> Vec<Key> {
@@ -89,7 +73,15 @@ impl Followed {
             }
             let (http, loads, told) = (http.clone(), loads.clone(), told.clone());
             let (pod, address) = (pod.clone(), key.1.clone());
-            let task = async move { ask_on(&http, &address, &pod, (&loads, told)).await };
+            let task = async move {
+                ask_on(&http, &address, move |answered| {
+                    let keys = hear(&loads, &pod, answered);
+                    if !keys.is_empty() {
+                        told(keys);
+                    }
+                })
+                .await;
+            };
             self.by_pod.insert(key, self.tasks.spawn(task));
         }
     }
@@ -107,31 +99,6 @@ impl Followed {
     }
 }
 
-/// Asks one pod for what is new, for ever.
-async fn ask_on(
-    http: &reqwest::Client,
-    address: &str,
-    pod: &Pod,
-    (loads, told): (&Loads, impl Fn(Vec<Key>)),
-) {
-    let mut version = None;
-    loop {
-        let began = Instant::now();
-        let url = match version {
-            Some(version) => format!("{address}?after={version}"),
-            None => address.to_owned(),
-        };
-        let answered = ask(http, &url, ANSWER).await;
-        version = answered.as_ref().ok().map(|load| load.version);
-        let pause = if version.is_some() { LEAST } else { PAUSE };
-        let keys = hear(loads, pod, answered);
-        if !keys.is_empty() {
-            told(keys);
-        }
-        tokio::time::sleep_until(began + pause).await;
-    }
-}
-
 fn hear(loads: &Loads, pod: &Pod, answered: Result<Load, AskError>) -> Vec<Key> {
     match answered {
         Ok(load) => loads.hear(pod, load, Instant::now()),
@@ -140,34 +107,6 @@ fn hear(loads: &Loads, pod: &Pod, answered: Result<Load, AskError>) -> Vec<Key> 
             Vec::new()
         }
     }
-}
-
-#[derive(Debug, thiserror::Error)]
-enum AskError {
-    #[error("cannot ask")]
-    Ask(#[source] reqwest::Error),
-    #[error("the answer is {0}")]
-    Status(reqwest::StatusCode),
-    #[error("the report is too long")]
-    TooLong,
-    #[error("cannot read the report")]
-    Read(#[source] serde_json::Error),
-}
-
-async fn ask(http: &reqwest::Client, url: &str, longest: Duration) -> Result<Load, AskError> {
-    let answer = http.get(url).timeout(longest).send().await;
-    let mut answer = answer.map_err(AskError::Ask)?;
-    if !answer.status().is_success() {
-        return Err(AskError::Status(answer.status()));
-    }
-    let mut body = Vec::new();
-    while let Some(bytes) = answer.chunk().await.map_err(AskError::Ask)? {
-        body.extend_from_slice(&bytes);
-        if body.len() > LONGEST_REPORT {
-            return Err(AskError::TooLong);
-        }
-    }
-    serde_json::from_slice(&body).map_err(AskError::Read)
 }
 
 /// Where a pod that runs reports; nothing of one whose server is not ours.
@@ -191,40 +130,8 @@ pub fn reports(pod: &Pod) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::load::tests::{pod, report};
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpListener;
-
-    /// Stands in for the admin port of one pod: it answers every connection with `head` and a report.
-    async fn stand_in(head: String) -> String {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = format!("http://{}/load", listener.local_addr().unwrap());
-        let body = serde_json::to_string(&report(1, "a")).unwrap();
-        let answer = format!("{head}content-length: {}\r\n\r\n{body}", body.len());
-        #[allow(clippy::disallowed_methods, reason = "it ends with the test's runtime")]
-        tokio::spawn(async move {
-            while let Ok((mut connection, _)) = listener.accept().await {
-                let _ = connection.read(&mut [0; 4096]).await;
-                let _ = connection.write_all(answer.as_bytes()).await;
-            }
-        });
-        address
-    }
-
-    #[tokio::test]
-    async fn a_pod_cannot_send_the_operator_elsewhere() {
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = client().unwrap();
-        let elsewhere = stand_in("HTTP/1.1 200 OK\r\n".into()).await;
-        let ask = async |url: &str| ask(&http, url, ANSWER).await;
-        assert_eq!(ask(&elsewhere).await.unwrap(), report(1, "a"));
-        let pod = stand_in(format!("HTTP/1.1 302 Found\r\nlocation: {elsewhere}\r\n")).await;
-        let asked = ask(&pod).await;
-        assert!(
-            matches!(asked, Err(AskError::Status(status)) if status == 302),
-            "{asked:?}"
-        );
-    }
+    use crate::load::poll::client;
+    use crate::load::tests::pod;
 
     #[test]
     fn only_a_pod_that_runs_and_reports_is_asked() {

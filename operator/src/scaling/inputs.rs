@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use weir_crds::{SLMDeployment, labels};
 use weir_policy::load::Capacity;
 use weir_policy::scale::Inputs;
-use weir_policy::scale::inputs::{Replica, ReplicaReport, Router, RouterReport};
+use weir_policy::scale::inputs::{Replica, Router};
 use weir_policy::table::told;
 
 use super::Of;
@@ -102,34 +102,18 @@ impl World {
 
     /// Of a server that is not ours routers know all that is known.
     fn replica(&self, pod: &Pod, at: Instant) -> Replica {
-        let report = self.loads.worker(pod).zip(self.age_ms(pod, at));
-        let report = report.map(|(load, age_ms)| ReplicaReport {
-            age_ms,
-            running: load.running,
-            waiting: load.waiting,
-        });
-        Replica {
-            is_ready: is_ready(pod),
-            report: report.or_else(|| (!reports(pod)).then(ReplicaReport::default)),
+        let load = self.loads.worker(pod);
+        let mut replica = Replica::of(is_ready(pod), load.as_ref().zip(self.age_ms(pod, at)));
+        if !reports(pod) {
+            replica.report.get_or_insert_default();
         }
+        replica
     }
 
-    /// A router that does not know the deployment yet has said nothing of it.
     fn router(&self, pod: &Pod, deployment: &str, at: Instant) -> Router {
         let load = self.loads.router(pod);
-        let name = load.as_ref().map(|load| load.run.clone());
-        let of_deployment = load.and_then(|load| load.deployments.get(deployment).copied());
-        let report = of_deployment.zip(self.age_ms(pod, at));
-        Router {
-            name: name.unwrap_or_default(),
-            is_ready: is_ready(pod),
-            report: report.map(|(load, age_ms)| RouterReport {
-                age_ms,
-                running: load.running,
-                held: load.held,
-                asked: load.asked,
-            }),
-        }
+        let said = load.as_ref().zip(self.age_ms(pod, at));
+        Router::of(is_ready(pod), said, deployment)
     }
 
     fn age_ms(&self, pod: &Pod, at: Instant) -> Option<u64> {
