@@ -444,3 +444,17 @@ fn links_in_documents_lead_somewhere() {
     );
     none(project::dead_links(&TREE));
 }
+
+#[test]
+fn what_documents_name_in_the_code_is_there() {
+    let page = "`a/b.rs`, `a/b.rs::tested`, `a/b.rs::lost`, `c/lost.rs` and `b.rs` somewhere";
+    let wrong = Tree::of(&[("docs/a.md", page), ("a/b.rs", "fn tested() {}")]);
+    assert_eq!(
+        project::lost_names(&wrong),
+        [
+            "docs/a.md: names `a/b.rs::lost`, which is not there",
+            "docs/a.md: names `c/lost.rs`, which is not there",
+        ]
+    );
+    none(project::lost_names(&TREE));
+}
