@@ -23,6 +23,7 @@ What differs from a cluster:
   resources.memory    no limit, as for ephemeralStorage
   resources.accelerator  none: replicas compute on the processor
   scaling             no demand counts: there are replicas, or else scaling.min, one at the least
+  rollout             nothing rolls out: what the files say at the start is served
   engine.image        refused: images run in a cluster only
   resources.profile   there are no profiles of a chart: the deployment's own cpu counts
   placement           only env counts

@@ -25,6 +25,7 @@ pub mod object;
 mod pod;
 mod queue;
 mod reach;
+mod rollouts;
 mod scaling;
 pub mod settings;
 mod spends;
@@ -47,6 +48,7 @@ use load::Loads;
 use metrics::OperatorMetrics;
 use queue::Queue;
 use reach::Reaches;
+use rollouts::Rollouts;
 use scaling::Scales;
 use settings::Settings;
 use spends::Spends;
@@ -97,6 +99,7 @@ pub async fn run(args: Args, process: Process) -> anyhow::Result<()> {
         entries,
         loads: Loads::default(),
         reaches: Reaches::default(),
+        rollouts: Rollouts::default(),
         scales: Scales::default(),
         spends: Spends::default(),
         writer: Writer::new(

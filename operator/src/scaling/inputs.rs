@@ -9,7 +9,7 @@ use kube::ResourceExt;
 use kube::core::DeserializeGuard;
 use tokio::time::Instant;
 use weir_crds::{SLMDeployment, labels};
-use weir_policy::load::Capacity;
+use weir_policy::load::{Capacity, RouterLoad};
 use weir_policy::scale::Inputs;
 use weir_policy::scale::inputs::{Replica, ReplicaReport, Router, RouterReport};
 use weir_policy::table::told;
@@ -116,12 +116,12 @@ impl World {
 
     /// A router that does not know the deployment yet has said nothing of it.
     fn router(&self, pod: &Pod, deployment: &str, at: Instant) -> Router {
-        let load = self.loads.router(pod);
-        let name = load.as_ref().map(|load| load.run.clone());
-        let of_deployment = load.and_then(|load| load.deployments.get(deployment).copied());
+        let read =
+            |load: &RouterLoad| (load.run.clone(), load.deployments.get(deployment).copied());
+        let (name, of_deployment) = self.loads.of_router(pod, read).unwrap_or_default();
         let report = of_deployment.zip(self.age_ms(pod, at));
         Router {
-            name: name.unwrap_or_default(),
+            name,
             is_ready: is_ready(pod),
             report: report.map(|(load, age_ms)| RouterReport {
                 age_ms,
