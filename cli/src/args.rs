@@ -24,6 +24,7 @@ What differs from a cluster:
   resources.accelerator  none: replicas compute on the processor
   scaling             by demand, as there; but replicas share the cores of this machine, so that more of them
                       than it has cores for bring no more tokens
+  rollout             nothing rolls out: what the files say at the start is served
   engine.image        refused: images run in a cluster only
   resources.profile   there are no profiles of a chart: the deployment's own cpu counts
   placement           only env counts

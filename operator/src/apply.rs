@@ -24,7 +24,7 @@ use weir_crds::labels::FIELD_MANAGER;
 use crate::lease::Leadership;
 use crate::metrics::Writes;
 use crate::object::ownership::{self, Claim};
-use crate::object::{APPLIED_HASH, Kind, Live, Wanted};
+use crate::object::{APPLIED_HASH, Kind, Live, ROLE, STABLE, Wanted};
 
 /// Why a write was not done. Each of these may pass: the caller tries again later.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +58,8 @@ pub struct Applied {
     pub refused: Vec<String>,
     /// Something has to go before it can be made again.
     pub leaving: bool,
+    /// The version of what was written last; nothing where nothing was.
+    pub version: Option<String>,
 }
 
 /// Sends what has to be sent.
@@ -193,7 +195,10 @@ impl Writer {
         let patch = Patch::Apply(body);
         let patched = api.patch(&wanted.name, &params, &patch);
         match self.send("apply", &name, patched).await {
-            Ok(_) => Ok(()),
+            Ok(written) => {
+                applied.version = written.metadata.resource_version;
+                Ok(())
+            }
             Err(error) => match refusal(&error) {
                 Some(message) => {
                     let namespace = &wanted.namespace;
@@ -206,14 +211,14 @@ impl Writer {
         }
     }
 
-    /// Changes how many replicas a Deployment of ours has and nothing else of it: a later apply of
-    /// the whole object has the last word.
-    pub async fn resize(&self, live: &Live, replicas: u32) -> Result<(), ApplyError> {
+    /// Has the Deployment of a revision be the one that serves, with so many replicas, and changes nothing
+    /// else of it: a later apply of the whole object has the last word.
+    pub async fn serve(&self, live: &Live, replicas: u32) -> Result<(), ApplyError> {
         let metadata = &live.object.metadata;
         let api = self.api(live.kind, metadata.namespace.as_deref().unwrap_or_default());
         let body = json!({
             // Should the name have changed hands since it was read, the patch is refused.
-            "metadata": { "uid": metadata.uid },
+            "metadata": { "uid": metadata.uid, "labels": { ROLE: STABLE } },
             "spec": { "replicas": replicas },
         });
         let params = PatchParams {
@@ -397,7 +402,7 @@ fn differs(wanted: &Wanted, live: &DynamicObject) -> bool {
 
 /// A version that no object has: the first that is ever given is 2. An apply onto it makes what does
 /// not exist, and is refused where something does.
-const NO_VERSION: &str = "1";
+pub const NO_VERSION: &str = "1";
 
 fn body_to_send(wanted: &Wanted, live: Option<&DynamicObject>) -> Value {
     let mut body = wanted.body.clone();

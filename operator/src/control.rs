@@ -156,6 +156,7 @@ impl Control {
         }
         if now.is_some() {
             self.ctx.scales.begin_term();
+            self.ctx.rollouts.begin_term();
             let round = load::round(&self.http, self.ctx.cache.all_pods(), &self.ctx.loads);
             at_most(FIRST_REPORTS, round).await;
         }
@@ -203,7 +204,9 @@ async fn pass(ctx: &Context, key: Key) -> Ended {
     let started = Instant::now();
     let mut wakes = Vec::new();
     let result = match &key {
-        Key::Deployment { namespace, name } => deployment::reconcile(ctx, namespace, name).await,
+        Key::Deployment { namespace, name } => {
+            deployment::reconcile(ctx, (namespace, name), Timestamp::now()).await
+        }
         Key::Namespace(namespace) => {
             let before = ctx.reaches.of(namespace);
             let result = namespace::reconcile(ctx, namespace).await;

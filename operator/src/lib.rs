@@ -26,6 +26,7 @@ mod pacing;
 mod pod;
 mod queue;
 mod reach;
+mod rollouts;
 mod scaling;
 pub mod settings;
 mod spends;
@@ -49,6 +50,7 @@ pub use load::poll;
 use metrics::OperatorMetrics;
 use queue::Queue;
 use reach::Reaches;
+use rollouts::Rollouts;
 use scaling::Scales;
 use settings::Settings;
 use spends::Spends;
@@ -99,6 +101,7 @@ pub async fn run(args: Args, process: Process) -> anyhow::Result<()> {
         entries,
         loads: Loads::default(),
         reaches: Reaches::default(),
+        rollouts: Rollouts::default(),
         scales: Scales::default(),
         spends: Spends::default(),
         writer: Writer::new(

@@ -54,6 +54,13 @@ impl Loads {
         self.get(pod)?.router
     }
 
+    /// What `read` takes out of a router's report, of which nothing else is copied.
+    pub fn of_router<T>(&self, pod: &Pod, read: impl FnOnce(&RouterLoad) -> T) -> Option<T> {
+        let reports = self.read();
+        let report = reports.get(&of(pod))?;
+        report.load.router.as_ref().map(read)
+    }
+
     /// Resolves when a router says that it holds an ask for which there is no replica.
     pub async fn holding(&self) {
         self.holding.notified().await;
@@ -70,7 +77,7 @@ impl Loads {
     }
 
     /// Takes what a pod says; says what is to be looked at because of it.
-    fn hear(&self, pod: &Pod, load: Load, now: Instant) -> Vec<Key> {
+    pub fn hear(&self, pod: &Pod, load: Load, now: Instant) -> Vec<Key> {
         if is_holding(&load) {
             self.holding.notify_one();
         }

@@ -70,6 +70,7 @@ spec:
       - --max-waiting={waiting}0
   resources: {{ cpu: 500m, memory: 512Mi }}
   drain: 5s
+  rollout: {{ strategy: Rolling }}
 ---
 apiVersion: weir.dev/v1alpha1
 kind: RoutePolicy

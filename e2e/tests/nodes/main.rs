@@ -13,6 +13,7 @@
 mod answers;
 mod base;
 mod budgets;
+mod canary;
 mod changes;
 mod downloads;
 mod endings;
@@ -53,6 +54,8 @@ const STORIES: &[Story] = &[
     story!(routes::a_real_model_says_where_asks_begin_and_how_long_they_are),
     story!(downloads::a_model_of_a_hub_comes_once_and_is_there_for_the_next_replica),
     story!(engines::a_server_of_anothers_is_a_tier_and_rolls_as_any_other),
+    story!(canary::a_canary_is_promoted_under_a_hundred_streams_and_none_is_cut),
+    story!(canary::a_canary_that_is_less_sure_is_rolled_back_by_itself_and_none_is_cut),
     story!(tenants::a_second_tenant_is_served_from_its_own_namespace),
     story!(changes::requests_are_served_while_the_operator_is_away),
     story!(changes::requests_are_served_again_after_an_idle_worker_is_deleted),

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "what surprises a test ends it")]
 
 mod adapters;
+mod canaries;
 mod engines;
 mod leading;
 mod objects;

@@ -32,7 +32,12 @@ async fn a_deployment_and_a_policy_become_objects() {
         world.managed("services"),
         ["triage".to_owned(), replicas.clone(), "weir-router".into()]
     );
-    let mut maps = [replicas.as_str(), "triage-adapters", "weir-policies"];
+    let mut maps = [
+        replicas.as_str(),
+        "triage-adapters",
+        "triage-rollout",
+        "weir-policies",
+    ];
     maps.sort_unstable();
     assert_eq!(world.managed("configmaps"), maps);
     assert_eq!(

@@ -79,6 +79,7 @@ async fn control(client: Client, leadership: Leadership, process: &Process) -> C
             entries: Entries::new(client.clone()).0,
             loads: Loads::default(),
             reaches: Reaches::default(),
+            rollouts: crate::rollouts::Rollouts::default(),
             scales: Scales::default(),
             spends: crate::spends::Spends::default(),
             writer: Writer::new(

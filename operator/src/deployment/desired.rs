@@ -63,6 +63,8 @@ pub struct Given<'a> {
     pub pins: Option<&'a Pins>,
     /// Whether another revision serves while this one is on trial.
     pub canary: bool,
+    /// How many replicas it is to have of those that are wanted. Absent means all.
+    pub replicas: Option<u32>,
 }
 
 impl Desired {
@@ -76,6 +78,15 @@ impl Desired {
             Wanted::new(&self.disruption),
         ]
     }
+
+    /// Those of all revisions together.
+    pub fn shared(&self) -> Vec<Wanted> {
+        vec![
+            Wanted::new(&self.adapters),
+            Wanted::new(&self.service),
+            Wanted::new(&self.disruption),
+        ]
+    }
 }
 
 /// The objects of the revision that `valid` asks for.
@@ -83,7 +94,7 @@ pub fn desired(valid: &Valid<'_>, settings: &Settings, given: Given<'_>) -> Desi
     let template = template(valid, settings, given.began);
     let revision = revision_of(valid, &template);
     Desired {
-        deployment: deployment(valid, &revision, template, given.canary),
+        deployment: deployment(valid, &revision, template, given),
         headless: headless(valid, &revision),
         config: config(valid, &revision, given.pins),
         service: service(valid),
@@ -117,7 +128,7 @@ fn deployment(
     valid: &Valid<'_>,
     revision: &str,
     mut template: PodTemplateSpec,
-    canary: bool,
+    given: Given<'_>,
 ) -> Deployment {
     let selector = BTreeMap::from([
         (labels::DEPLOYMENT.to_owned(), valid.name.clone()),
@@ -130,15 +141,16 @@ fn deployment(
     let name = labels::revision_name(&valid.name, revision);
     mount_revision(&mut template, &name);
     let mut metadata = metadata(valid, &name, revision);
-    let role = if canary { CANARY } else { STABLE };
+    let role = if given.canary { CANARY } else { STABLE };
     metadata
         .labels
         .get_or_insert_default()
         .insert(ROLE.into(), role.into());
+    let replicas = given.replicas.unwrap_or(valid.replicas);
     Deployment {
         metadata,
         spec: Some(DeploymentSpec {
-            replicas: Some(i32::try_from(valid.replicas).unwrap_or(i32::MAX)),
+            replicas: Some(i32::try_from(replicas).unwrap_or(i32::MAX)),
             selector: LabelSelector {
                 match_labels: Some(selector),
                 ..LabelSelector::default()

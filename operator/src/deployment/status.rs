@@ -77,7 +77,7 @@ pub fn urls(name: &str, namespace: &str) -> Urls {
 struct Facts<'a> {
     observed: &'a Observed,
     decided: &'a Decided<'a>,
-    /// The revision that is looked at for what it serves: the one wanted, or what was served last.
+    /// The revision that is looked at: the one on trial, or else the one that serves.
     revision: &'a str,
     cause: Option<Cause>,
 }
@@ -89,7 +89,7 @@ impl<'a> Facts<'a> {
         before: &'a SLMDeploymentStatus,
     ) -> Self {
         let revision = match decided {
-            Decided::Made { plan, .. } => &plan.wanted,
+            Decided::Made { plan, .. } => plan.looked_at(),
             Decided::Refused(_) => before
                 .rollout
                 .as_ref()
@@ -190,6 +190,9 @@ impl<'a> Facts<'a> {
         if let Some(adapters) = self.adapters_ready() {
             conditions.say(conditions::ADAPTERS_READY, &adapters);
         }
+        if let Some(health) = self.canary_healthy() {
+            conditions.say(conditions::CANARY_HEALTHY, &health);
+        }
         if self.observed.deployment.spec.replicas.is_some() {
             let message = "spec.replicas is set: spec.scaling does nothing until it is taken out";
             conditions.set(
@@ -235,11 +238,11 @@ impl<'a> Facts<'a> {
         if let Some(cause) = self.cause.as_ref().filter(final_cause) {
             return (false, cause.reason, cause.message.clone());
         }
-        let others = self
-            .observed
-            .revisions
-            .iter()
-            .any(|revision| revision.name != plan.wanted);
+        if let Some(ended) = plan.ended() {
+            return ended;
+        }
+        let mut revisions = self.observed.revisions.iter();
+        let others = revisions.any(|revision| revision.name != plan.wanted);
         let ready = self.revision().map_or(0, |revision| revision.ready);
         if plan.stable == plan.wanted && !others {
             if replicas == 0 && self.revision().is_some() {
@@ -301,9 +304,20 @@ impl<'a> Facts<'a> {
         })
     }
 
+    /// Whether the canary holds its guard. While the spec is refused nobody looks.
+    fn canary_healthy(&self) -> Option<Verdict> {
+        match self.decided {
+            Decided::Made { plan, .. } => plan.health.clone(),
+            Decided::Refused(_) => None,
+        }
+    }
+
     /// Whether somebody has to change something before this can go on.
     fn stalled(&self, ready: &Verdict) -> bool {
-        let refused = matches!(self.decided, Decided::Refused(_));
+        let refused = match self.decided {
+            Decided::Made { plan, .. } => plan.ended().is_some(),
+            Decided::Refused(_) => true,
+        };
         let taken = matches!(self.decided, Decided::Made { applied, .. } if !applied.taken.is_empty() || !applied.refused.is_empty());
         let taken = taken || ready.1 == reasons::NAME_TAKEN;
         refused || taken || (!ready.0 && cause::FINAL.contains(&ready.1))
@@ -382,20 +396,20 @@ impl<'a> Facts<'a> {
     }
 
     fn waits_for_replicas(&self) -> bool {
+        self.revision().map_or(0, |revision| revision.ready) < self.wanted_replicas()
+    }
+
+    /// How many the revision is to have.
+    fn wanted_replicas(&self) -> u32 {
         match self.decided {
-            Decided::Made { replicas, .. } => {
-                self.revision().map_or(0, |revision| revision.ready) < *replicas
-            }
-            Decided::Refused(_) => false,
+            Decided::Made { plan, .. } => plan.replicas_of_wanted(),
+            Decided::Refused(_) => 0,
         }
     }
 
     fn progress(&self) -> String {
         let ready = self.revision().map_or(0, |revision| revision.ready);
-        let wanted = match self.decided {
-            Decided::Made { replicas, .. } => *replicas,
-            Decided::Refused(_) => 0,
-        };
+        let wanted = self.wanted_replicas();
         let text = format!(
             "{ready} of {wanted} replicas of revision {} are ready",
             self.revision
@@ -410,8 +424,8 @@ impl<'a> Facts<'a> {
 fn rolling_out(plan: &Plan) -> String {
     match &plan.canary {
         Some(canary) => format!(
-            "revision {canary} is starting, revision {} serves",
-            plan.stable
+            "revision {canary} is on trial and revision {} serves: {}",
+            plan.stable, plan.said
         ),
         None => format!(
             "revision {} serves, the one before it is leaving",

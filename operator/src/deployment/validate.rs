@@ -9,6 +9,7 @@ use kube::{Resource, ResourceExt};
 use weir_crds::value::duration;
 use weir_crds::{SLMDeployment, SLMDeploymentSpec, Source, reasons};
 use weir_policy::honoured::Honoured;
+use weir_policy::rollout::settings::Settings;
 use weir_policy::scale::Bounds;
 use weir_policy::source::claim;
 use weir_policy::validate::Problem;
@@ -48,23 +49,9 @@ pub const HONOURED: Honoured = Honoured {
         "spec.drain",
         "spec.price",
         "spec.scaling",
+        "spec.rollout",
     ],
-    values: &[
-        ("spec.rollout.strategy", &[r#""Canary""#]),
-        (
-            "spec.rollout.steps",
-            &[
-                r#"[{"weight":5,"pause":"5m"},{"weight":25,"pause":"10m"},{"weight":50,"pause":"10m"}]"#,
-            ],
-        ),
-        ("spec.rollout.guard.errorRate", &[r#""0.01""#]),
-        ("spec.rollout.guard.latencyIncrease", &[r#""0.2""#]),
-        ("spec.rollout.guard.escalationIncrease", &[r#""0.1""#]),
-        ("spec.rollout.guard.minAsks", &["200"]),
-        ("spec.rollout.guard.maxStepWait", &[r#""2h""#]),
-        ("spec.rollout.guard.onNoTraffic", &[r#""Wait""#]),
-        ("spec.rollout.onFailure", &[r#""Rollback""#]),
-    ],
+    values: &[],
 };
 
 /// A deployment that has been looked at: what is parsed here cannot fail later.
@@ -83,6 +70,8 @@ pub struct Valid<'a> {
     pub scaled: Option<Bounds>,
     /// How many there are to be: where they are scaled, until demand is known.
     pub replicas: u32,
+    /// How a new revision takes over.
+    pub rollout: Settings,
     pub drain: Duration,
     /// Its text, where the model's own is not to be used.
     pub chat_template: Option<&'a str>,
@@ -103,8 +92,12 @@ pub fn validate<'a>(
     problems.extend(quantities(spec));
     let foreign = engine::foreign(&deployment.name_any(), spec, source.as_ref());
     let foreign = foreign.map_err(|found| problems.extend(found)).ok();
-    match (source, drain, chat_template, foreign) {
-        (Some(source), Some(drain), Some(chat_template), Some(foreign)) if problems.is_empty() => {
+    let rollout = Settings::read(&spec.rollout);
+    let rollout = rollout.map_err(|found| problems.extend(found)).ok();
+    match (source, drain, chat_template, foreign.zip(rollout)) {
+        (Some(source), Some(drain), Some(chat_template), Some((foreign, rollout)))
+            if problems.is_empty() =>
+        {
             Ok(Valid {
                 name: deployment.name_any(),
                 namespace: deployment.namespace().unwrap_or_default(),
@@ -115,6 +108,7 @@ pub fn validate<'a>(
                 scaled: spec.replicas.is_none().then(|| Bounds::of(&spec.scaling)),
                 // One shows whether the model comes, also where there may be none.
                 replicas: spec.replicas.unwrap_or(spec.scaling.min.max(1)),
+                rollout,
                 drain,
                 chat_template,
             })
@@ -296,23 +290,19 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_honours_is_named_by_its_path() {
-        for (spec, field) in [
-            (
-                json!({ "rollout": { "strategy": "Recreate" } }),
-                "spec.rollout.strategy",
-            ),
-            (
-                json!({ "rollout": { "steps": [{ "weight": 1, "pause": "1s" }] } }),
-                "spec.rollout.steps",
-            ),
-        ] {
-            assert_eq!(
-                problems(spec),
-                [("NotImplemented", field.to_owned())],
-                "{field}"
-            );
-        }
+    fn a_rollout_that_cannot_be_is_named_by_its_field() {
+        let steps = json!([{ "weight": 5, "pause": "1m" }, { "weight": 5, "pause": "1m" }]);
+        assert_eq!(
+            problems(json!({ "rollout": { "steps": steps, "guard": { "errorRate": "1 %" } } })),
+            [
+                ("Invalid", "spec.rollout.steps[1].weight".to_owned()),
+                ("Invalid", "spec.rollout.guard.errorRate".to_owned()),
+            ]
+        );
+        assert_eq!(
+            problems(json!({ "rollout": { "strategy": "Recreate" } })),
+            []
+        );
     }
 
     #[test]
@@ -345,7 +335,7 @@ mod tests {
     #[test]
     fn all_problems_are_told_at_once() {
         let found = problems(json!({
-            "model": { "source": "a/b" }, "drain": "soon", "rollout": { "strategy": "Recreate" },
+            "model": { "source": "a/b" }, "drain": "soon", "rollout": { "steps": [] },
         }));
         assert_eq!(found.len(), 3);
     }

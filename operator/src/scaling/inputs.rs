@@ -9,7 +9,7 @@ use kube::ResourceExt;
 use kube::core::DeserializeGuard;
 use tokio::time::Instant;
 use weir_crds::{SLMDeployment, labels};
-use weir_policy::load::Capacity;
+use weir_policy::load::{Capacity, RouterLoad};
 use weir_policy::scale::Inputs;
 use weir_policy::scale::inputs::{Replica, Router};
 use weir_policy::table::told;
@@ -111,9 +111,13 @@ impl World {
     }
 
     fn router(&self, pod: &Pod, deployment: &str, at: Instant) -> Router {
-        let load = self.loads.router(pod);
-        let said = load.as_ref().zip(self.age_ms(pod, at));
-        Router::of(is_ready(pod), said, deployment)
+        let age_ms = self.age_ms(pod, at);
+        let of = |load: &RouterLoad| {
+            let said = age_ms.map(|age_ms| (load, age_ms));
+            Router::of(is_ready(pod), said, deployment)
+        };
+        let said = self.loads.of_router(pod, of);
+        said.unwrap_or_else(|| Router::of(is_ready(pod), None, deployment))
     }
 
     fn age_ms(&self, pod: &Pod, at: Instant) -> Option<u64> {

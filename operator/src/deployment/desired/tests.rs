@@ -65,6 +65,7 @@ fn a_deployment_with_everything_that_is_honoured() {
             resolved: Some("5f1c2ab".into()),
         }),
         canary: true,
+        replicas: Some(1),
     };
     check_wanted("deployment-all", &made(ALL, given).objects());
 }

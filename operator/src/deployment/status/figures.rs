@@ -90,8 +90,8 @@ impl Facts<'_> {
             Decided::Made { plan, .. } => Some(RolloutStatus {
                 stable: plan.stable.clone(),
                 canary: plan.canary.clone().unwrap_or_default(),
-                weight: 0,
-                step: 0,
+                weight: plan.weight,
+                step: plan.step,
                 since: Some(Time(plan.since)),
             }),
         }

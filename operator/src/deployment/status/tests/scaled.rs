@@ -10,8 +10,10 @@ fn scaled(observed: &Observed, replicas: u32) -> SLMDeploymentStatus {
         message: "2 held over 8 x 0.8".into(),
         ..ScalingDecision::default()
     };
+    let mut plan = plan("new", None);
+    plan.shares.stable = replicas;
     let decided = Decided::Made {
-        plan: &plan("new", None),
+        plan: &plan,
         replicas,
         decisions: Some(&[decision]),
         applied: &Applied::default(),
