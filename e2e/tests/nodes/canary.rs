@@ -89,7 +89,7 @@ fn under_streams(stage: &Stage, is_over: impl Fn() -> Result<bool>) -> Result<()
             Ok(asked)
         };
         let clients: Vec<_> = (0..CLIENTS).map(|_| threads.spawn(client)).collect();
-        let came = wait(&is_over);
+        let came = wait(is_over);
         ended.store(true, Ordering::Relaxed);
         // Joined whatever happened, so that nothing outlives the story.
         let asked = clients.into_iter().map(|client| match client.join() {

@@ -56,7 +56,7 @@ impl<'a> Play<'a> {
             counts: BTreeMap::new(),
             fails: false,
         };
-        play.until(|triage| is_serving(triage)).await;
+        play.until(is_serving).await;
         play
     }
 

@@ -122,6 +122,10 @@ async fn play(story: &Story, ends_before: Option<usize>) -> usize {
     let writes = cluster.objects().writes - began;
     cluster.objects().ends_before = None;
     rests(&mut cluster).await;
+    // Another operator finds what was decided, and leaves it.
+    cluster.restart();
+    rests(&mut cluster).await;
+    assert!((story.ends)(&cluster), "{}", cluster.triage()["status"]);
     writes
 }
 
