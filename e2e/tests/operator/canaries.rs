@@ -227,13 +227,16 @@ async fn a_paused_canary_waits_for_a_person_and_an_operator_that_begins_knows_th
     assert_eq!(world.revision(), paused);
 }
 
+/// Whether a deployment is as it was waited for.
+type IsSo = fn(&Value) -> bool;
+
 #[tokio::test]
 async fn a_rollout_that_is_changed_midway_ends_right_however_often_the_operator_is_killed() {
     let world = World::new("canary-killed").await;
     let mut operator = Some(world.operator("first"));
     let mut play = Play::begin(&world, "127.95.0.4", &json!({})).await;
     world.patch("slm/triage", "", &drain("2m"));
-    let changes: [(&str, fn(&Value) -> bool); 2] = [
+    let changes: [(&str, IsSo); 2] = [
         ("3m", |triage| triage["status"]["rollout"]["weight"] == 50),
         ("", is_serving),
     ];
