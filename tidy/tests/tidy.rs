@@ -24,8 +24,10 @@ const LONG_FUNCTIONS: &[Exception] = &[(
 /// Who looks at the clock that people set: for periods of budgets, for what is told to others, and for what others
 /// tell as a time.
 const LOOKS: &[Look] = &[
-    ("operator/src/control.rs", "told: when a count was decided"),
-    ("operator/src/deployment.rs", "told: conditions"),
+    (
+        "operator/src/control.rs",
+        "told: conditions, and when a count was decided; rollouts, for some seconds a look at most",
+    ),
     (
         "operator/src/lease.rs",
         "told: the renewal, which nobody here trusts",

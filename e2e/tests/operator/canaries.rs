@@ -186,7 +186,7 @@ async fn a_canary_that_fails_goes_with_both_numbers_and_another_change_is_tried(
         "of the canary's attempts failed and 0.0 % of the stable revision's; it was rolled back";
     assert!(said.ends_with(numbers), "{said}");
     assert!(condition(&triage, "Stalled").starts_with("True/CanaryFailed"));
-    let events = world.kubectl("get events --output=custom-columns=:reason,:note");
+    let events = world.kubectl("get events --output=custom-columns=:reason,:message");
     assert!(events.contains(numbers), "{events}");
     play.until(|_| world.managed("deployments").len() == 2)
         .await;

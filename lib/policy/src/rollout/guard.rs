@@ -355,7 +355,7 @@ mod tests {
         assert_eq!(failed(&guard), None);
         assert_eq!(
             guard.to_string(),
-            "failed attempts 10.0 % and 10.0 %, escalated asks 10.0 % and 10.0 %, late first tokens 0.0 % and \
+            "failed attempts 10.0 % and 10.0 %, escalated asks 10.0 % and 10.0 %, late first tokens 50.0 % and \
              50.0 %, very late first tokens 0.0 % and 0.0 %, low scores 50.0 % and 50.0 %"
         );
     }
