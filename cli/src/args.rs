@@ -21,6 +21,12 @@ const DIFFERS: &str = "\
 What differs from a cluster:
   resources.cpu       a replica starts as many threads, at most one for each core; nothing holds it to them
   resources.memory    no limit, as for ephemeralStorage
+  resources.accelerator  none: replicas compute on the processor
+  scaling             by demand, as there; but replicas share the cores of this machine, so that more of them
+                      than it has cores for bring no more tokens
+  rollout             nothing rolls out: what the files say at the start is served
+  engine.image        refused: images run in a cluster only
+  resources.profile   there are no profiles of a chart: the deployment's own cpu counts
   placement           only env counts
   placement.env       plain values are passed, without $(NAME) in them being replaced; what has a
                       valueFrom is left out, and said

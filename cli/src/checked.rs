@@ -11,11 +11,12 @@ use std::time::Duration;
 use anyhow::{Context, anyhow, bail};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Container;
-use weir_crds::{SLMDeployment, Source};
+use weir_crds::{Accelerator, SLMDeployment, Source};
 use weir_operator::deployment::desired::{Given, LIST, desired};
 use weir_operator::deployment::entry::Entry;
-use weir_operator::deployment::validate::validate;
+use weir_operator::deployment::validate::{Valid, validate};
 use weir_operator::settings::Settings;
+use weir_policy::scale::Bounds;
 use weir_policy::source::claim;
 use weir_policy::tier::model_name;
 
@@ -38,7 +39,10 @@ pub(crate) struct Checked {
 pub(crate) struct Replicas {
     pub(crate) deployment: String,
     pub(crate) revision: String,
+    /// How many there are at first.
     pub(crate) count: u32,
+    /// What demand may make of the count; nothing where it is fixed.
+    pub(crate) scaled: Option<Bounds>,
     pub(crate) local: Local,
     /// The Secret with what its download may need to show.
     pub(crate) credentials: Option<String>,
@@ -59,6 +63,12 @@ pub(crate) fn check(manifests: &Manifests, cores: NonZeroUsize) -> anyhow::Resul
         for variable in &replicas.local.left_out {
             checked.left_out.push(format!(
                 "the variable {variable} of SLMDeployment/{}, whose value a cluster has",
+                replicas.deployment
+            ));
+        }
+        if deployment.spec.resources.accelerator != Accelerator::None {
+            checked.left_out.push(format!(
+                "spec.resources.accelerator of SLMDeployment/{}: replicas compute on the processor here",
                 replicas.deployment
             ));
         }
@@ -84,6 +94,7 @@ fn replicas(
     let here = || format!("SLMDeployment/{name}");
     let valid = validate(deployment, template)
         .map_err(|problems| anyhow!("{}: {}", here(), all(&problems)))?;
+    refuse_image(&valid).with_context(here)?;
     refuse_claim(&valid.source).with_context(here)?;
     let made = desired(&valid, &Settings::default(), Given::default());
     let Some(container) = container(&made.deployment) else {
@@ -94,6 +105,7 @@ fn replicas(
         deployment: valid.name,
         revision: made.revision,
         count: valid.replicas,
+        scaled: valid.scaled,
         local: Local::new(container, cpu.0, cores),
         credentials: valid
             .spec
@@ -108,6 +120,18 @@ fn replicas(
             false => made.adapters.data.and_then(|mut data| data.remove(LIST)),
         },
     })
+}
+
+/// Replicas are processes of this program.
+fn refuse_image(valid: &Valid<'_>) -> anyhow::Result<()> {
+    match &valid.foreign {
+        None => Ok(()),
+        Some(foreign) => bail!(
+            "spec.engine.image: {} is an image, and images run in a cluster only: start that server yourself and \
+             name it as an endpoint of the policy, or leave engine.image, protocol and args out",
+            foreign.image
+        ),
+    }
 }
 
 /// A claim is a folder only where somebody said which.
@@ -279,6 +303,37 @@ mod tests {
         assert_eq!(
             checked.left_out,
             ["the variable TOKEN of SLMDeployment/triage, whose value a cluster has"]
+        );
+    }
+
+    #[test]
+    fn a_deployment_is_scaled_within_its_bounds_unless_its_count_is_fixed() {
+        let of = |rest: &str| {
+            let checked = check(&deployment("triage", rest)).unwrap();
+            let replicas = &checked.replicas[0];
+            let bounds = replicas.scaled.map(|bounds| (bounds.min, bounds.max));
+            (replicas.count, bounds)
+        };
+        assert_eq!(of("scaling: { min: 2, max: 4 }"), (2, Some((2, 4))));
+        // One shows whether the model comes.
+        assert_eq!(of("scaling: { min: 0, max: 4 }"), (1, Some((0, 4))));
+        assert_eq!(of("scaling: { min: 0, max: 4 }, replicas: 3"), (3, None));
+    }
+
+    #[test]
+    fn an_image_of_anothers_server_is_refused_and_an_accelerator_left_out() {
+        let foreign = "engine: { image: 'a:1', protocol: OpenAI }";
+        assert_eq!(
+            check(&deployment("triage", foreign)).unwrap_err(),
+            "SLMDeployment/triage: spec.engine.image: a:1 is an image, and images run in a cluster only: start that \
+             server yourself and name it as an endpoint of the policy, or leave engine.image, protocol and args out"
+        );
+        let accelerated = check(&deployment("triage", "resources: { accelerator: Nvidia }"));
+        assert_eq!(
+            accelerated.unwrap().left_out,
+            [
+                "spec.resources.accelerator of SLMDeployment/triage: replicas compute on the processor here"
+            ]
         );
     }
 

@@ -22,7 +22,7 @@ const ARGS_OF_THE_POD: [&str; 9] = [
 ];
 /// Variables that are the pod's: its log is read by programs, and routers of other machines need
 /// notice of its end.
-const VARIABLES_OF_THE_POD: [&str; 2] = ["WEIR_LOG_FORMAT", "WEIR_SHUTDOWN_DELAY"];
+const VARIABLES_OF_THE_POD: [&str; 1] = ["WEIR_LOG_FORMAT"];
 
 /// What of a container holds here.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -167,7 +167,6 @@ mod tests {
             { "name": "EMPTY" },
             { "name": "TOKEN", "valueFrom": { "secretKeyRef": { "name": "a", "key": "b" } } },
             { "name": "WEIR_LOG_FORMAT", "value": "json" },
-            { "name": "WEIR_SHUTDOWN_DELAY", "value": "3s" },
         ] }));
         let expected = [("RUST_BACKTRACE", "1"), ("EMPTY", "")];
         let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));

@@ -13,9 +13,9 @@ use weir_process::{Process, ProcessArgs};
 use crate::args::DemoArgs;
 use crate::ask::{Answer, ask};
 use crate::embedded::{self, FRONTIER_HOST, MODEL_PATH};
+use crate::fleet::Event;
 use crate::laptop::{Laptop, Mount, Service};
 use crate::manifests::Manifests;
-use crate::replica::ReplicaEvent;
 use crate::running::{self, Running, Setup};
 use crate::{prompt, say};
 
@@ -85,11 +85,14 @@ async fn demo(args: DemoArgs, process: Process) -> anyhow::Result<()> {
 }
 
 async fn first_ready(running: &mut Running) -> anyhow::Result<()> {
-    match running.events.recv().await.map(|told| told.event) {
-        Some(ReplicaEvent::Ready(_)) => Ok(()),
-        Some(ReplicaEvent::Gone { reason }) => bail!("the worker did not start: {reason}"),
-        None => bail!("the worker was never started"),
+    while let Some(told) = running.events.recv().await {
+        match told.event {
+            Event::Ready(_) => return Ok(()),
+            Event::Gone { reason } => bail!("the worker did not start: {reason}"),
+            Event::Scaled(_) => {}
+        }
     }
+    bail!("the worker was never started")
 }
 
 async fn converse(base_url: &str) -> anyhow::Result<()> {

@@ -7,6 +7,7 @@ mod checked;
 mod container;
 mod demo;
 mod embedded;
+mod fleet;
 mod laptop;
 mod manifests;
 mod model;

@@ -15,6 +15,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::time::{sleep, timeout};
+use weir_operator::poll;
+use weir_policy::load::WorkerLoad;
 
 use crate::container::Local;
 
@@ -28,7 +30,7 @@ const PROBE_EVERY: Duration = Duration::from_millis(50);
 /// What a child is started with.
 #[derive(Clone, Debug)]
 pub(crate) struct ReplicaSpec {
-    /// Unique on this machine; names its log.
+    /// Unique on this machine once it is numbered; names its log.
     pub(crate) name: String,
     /// Of the container in the pod template.
     pub(crate) local: Local,
@@ -39,11 +41,26 @@ pub(crate) struct ReplicaSpec {
     pub(crate) drain: Duration,
 }
 
+impl ReplicaSpec {
+    /// The same, for the replica with this number.
+    pub(crate) fn numbered(&self, number: u32) -> Self {
+        Self {
+            name: format!("{}-{number}", self.name),
+            ..self.clone()
+        }
+    }
+}
+
 /// What happens to a replica, for whoever keeps count.
 #[derive(Debug)]
 pub(crate) enum ReplicaEvent {
     Ready(SocketAddr),
-    Gone { reason: String },
+    /// What it says of itself while it is ready: every second, and where that changes.
+    Load(Box<WorkerLoad>),
+    /// It has ended, or could not be started; it is started again after a pause.
+    Gone {
+        reason: String,
+    },
 }
 
 /// Keeps one replica running until `stop` resolves, then ends it within its drain.
@@ -51,23 +68,17 @@ pub(crate) async fn keep(
     spec: ReplicaSpec,
     client: reqwest::Client,
     stop: impl Future<Output = ()>,
-    mut tell: impl FnMut(ReplicaEvent),
+    tell: impl Fn(ReplicaEvent),
 ) {
     tokio::pin!(stop);
     let mut pause = FIRST_PAUSE;
     loop {
-        let mut replica = match Replica::start(&spec) {
-            Ok(replica) => replica,
-            Err(error) => {
-                tell(ReplicaEvent::Gone {
-                    reason: format!("cannot start: {error}"),
-                });
-                return;
-            }
-        };
-        let reason = tokio::select! {
-            reason = replica.watch(&client, &mut tell, &mut pause) => reason,
-            () = &mut stop => return replica.end(spec.drain).await,
+        let reason = match Replica::start(&spec) {
+            Ok(mut replica) => tokio::select! {
+                reason = replica.watch(&client, &tell, &mut pause) => reason,
+                () = &mut stop => return replica.end(spec.drain).await,
+            },
+            Err(error) => format!("cannot start: {error}"),
         };
         tell(ReplicaEvent::Gone { reason });
         tokio::select! {
@@ -115,23 +126,31 @@ impl Replica {
         })
     }
 
-    /// Tells when it is ready, and returns why it ended.
+    /// Tells when it is ready and what it says from then on, and returns why it ended.
     async fn watch(
         &mut self,
         client: &reqwest::Client,
-        tell: &mut impl FnMut(ReplicaEvent),
+        tell: &impl Fn(ReplicaEvent),
         pause: &mut Duration,
     ) -> String {
-        let ready = ready(client, self.admin);
+        let (serving, admin) = (self.serving, self.admin);
+        let follow = async {
+            ready(client, admin).await;
+            *pause = FIRST_PAUSE;
+            tell(ReplicaEvent::Ready(serving));
+            let load = format!("http://{admin}/load");
+            poll::ask_on(client, &load, |answered| {
+                if let Some(load) = answered.ok().and_then(|load| load.worker) {
+                    tell(ReplicaEvent::Load(Box::new(load)));
+                }
+            })
+            .await;
+        };
         tokio::select! {
-            () = ready => {
-                *pause = FIRST_PAUSE;
-                tell(ReplicaEvent::Ready(self.serving));
-            }
-            _ = self.child.wait() => return last_line(&self.log),
+            () = follow => {}
+            // The status says less than the last line.
+            _ = self.child.wait() => {}
         }
-        // The status says less than the last line.
-        let _ = self.child.wait().await;
         last_line(&self.log)
     }
 
@@ -180,5 +199,30 @@ mod tests {
         let log = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(log.path(), "started\nUnsupported: tensor x\n\n").unwrap();
         assert_eq!(last_line(log.path()), "Unsupported: tensor x");
+    }
+
+    #[tokio::test]
+    async fn a_program_that_cannot_be_started_is_tried_again() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let logs = tempfile::tempdir().unwrap();
+        let spec = ReplicaSpec {
+            name: "triage-1".into(),
+            local: Local::default(),
+            program: logs.path().join("nothing"),
+            logs: logs.path().into(),
+            drain: Duration::ZERO,
+        };
+        let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+        let client = poll::client().unwrap();
+        let stop = async {
+            for _ in 0..2 {
+                let event = told.recv().await;
+                assert!(
+                    matches!(&event, Some(ReplicaEvent::Gone { reason }) if reason.starts_with("cannot start: ")),
+                    "{event:?}"
+                );
+            }
+        };
+        keep(spec, client, stop, move |event| tell.send(event).unwrap()).await;
     }
 }

@@ -13,14 +13,10 @@ Both kinds are published whole. A field that no code honours yet is never silent
 `Stalled`, reason `NotImplemented`, the message names the field, and what ran before goes on running. Leave the field
 out, or keep the value that is given here. A test writes the two lists from the code.
 
-Refused the same way, because of how fields stand to each other: `scaling.min: 0`, and a `scaling.max` above `scaling.min`
-(there is no autoscaler yet: a deployment has `replicas`, or else `scaling.min`). A request is
-refused with 400 for what would need earlier responses, threads or prompts to be stored.
+A request is refused with 400 for what would need earlier responses, threads or prompts to be stored.
 
 What defaults do today, where that is less than their name says:
 
-- `rollout.strategy: Canary`: a new revision is started beside the old one and takes over when all its replicas are ready;
-  there are no steps and no guard.
 - `engine.maxSequences` above 256 is 256, as many as a step has tokens. Left out it is measured at the start, 8 at the least.
 - `model.quantization: Auto`: the file's own type, or 8 bits where only that fits in memory, makes room for the context that was
   asked for, or doubles the context there is room for.
@@ -44,7 +40,11 @@ fn schema(kind: &str) -> Value {
 
 fn list(kind: &str, honoured: &Honoured) -> String {
     let mut text = format!("\n## {kind}\n\n");
-    for missing in honoured.missing(&schema(kind)) {
+    let missing = honoured.missing(&schema(kind));
+    if missing.is_empty() {
+        text.push_str("Every field is.\n");
+    }
+    for missing in missing {
         let (field, exception) = missing.split_once(", but for ").unwrap_or((&missing, ""));
         let exception = match exception {
             "" => String::new(),

@@ -6,9 +6,9 @@ use anyhow::Context;
 use weir_process::{Process, ProcessArgs};
 
 use crate::args::UpArgs;
+use crate::fleet::Event;
 use crate::laptop::{Laptop, Mount};
 use crate::manifests;
-use crate::replica::ReplicaEvent;
 use crate::running::{self, Running, Setup};
 use crate::{say, secrets};
 
@@ -77,27 +77,30 @@ fn found(mount: &Mount) -> anyhow::Result<Mount> {
     })
 }
 
-/// Says what becomes of replicas; calls `all_ready` when each has been ready once.
+/// Says what becomes of deployments; calls `all_ready` when as many replicas have been ready as there are at first.
 async fn tell(running: &mut Running, all_ready: impl Fn()) {
     let mut waiting = running.replicas;
     if waiting == 0 {
         all_ready();
     }
     while let Some(told) = running.events.recv().await {
-        match told.event {
-            ReplicaEvent::Ready(address) => {
-                say(&format!(
-                    "ready            {} at {address}",
-                    told.deployment
-                ));
-                waiting = waiting.saturating_sub(1);
-                if waiting == 0 {
-                    all_ready();
-                }
-            }
-            ReplicaEvent::Gone { reason } => {
-                say(&format!("ended            {}: {reason}", told.deployment));
+        say(&line(&told.deployment, &told.event));
+        if let Event::Ready(_) = told.event {
+            waiting = waiting.saturating_sub(1);
+            if waiting == 0 {
+                all_ready();
             }
         }
+    }
+}
+
+fn line(deployment: &str, event: &Event) -> String {
+    match event {
+        Event::Ready(address) => format!("ready            {deployment} at {address}"),
+        Event::Gone { reason } => format!("ended            {deployment}: {reason}"),
+        Event::Scaled(decision) => format!(
+            "scaled           {deployment} from {} to {}: {:?}, {}",
+            decision.from, decision.to, decision.reason, decision.message
+        ),
     }
 }

@@ -26,10 +26,10 @@ pub const ROLLOUT: &str = "weir.dev/rollout";
 
 /// The field manager of the operator.
 pub const FIELD_MANAGER: &str = "weir-operator";
-/// The router's Deployment, Service, ServiceAccount, Role, RoleBinding and PodDisruptionBudget, one
-/// each per namespace; no deployment or policy may be called so.
+/// The router's Deployment, Service, ServiceAccount, Role, RoleBinding, PodDisruptionBudget and
+/// NetworkPolicy, one each per namespace; no deployment or policy may be called so.
 pub const ROUTER_NAME: &str = "weir-router";
-/// The ServiceAccount of workers; it has no token.
+/// The ServiceAccount of workers, which has no token, and their NetworkPolicy.
 pub const WORKER_SERVICE_ACCOUNT: &str = "weir-worker";
 /// The ConfigMap of the last good policies: one key per policy.
 pub const LAST_GOOD_POLICIES: &str = "weir-policies";
@@ -38,6 +38,10 @@ pub const BUDGETS: &str = "weir-budgets";
 
 /// A worker's port, for gRPC and HTTP alike.
 pub const WORKER_PORT: u16 = 8000;
+/// What [`WORKER_PORT`] is called where our worker listens.
+pub const WEIR_PORT: &str = "worker";
+/// What it is called where another's server does, which speaks OpenAI's wire.
+pub const OPENAI_PORT: &str = "openai";
 /// A router's port, for its clients.
 pub const ROUTER_PORT: u16 = 8080;
 /// Everybody's admin port.

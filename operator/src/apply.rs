@@ -24,7 +24,7 @@ use weir_crds::labels::FIELD_MANAGER;
 use crate::lease::Leadership;
 use crate::metrics::Writes;
 use crate::object::ownership::{self, Claim};
-use crate::object::{APPLIED_HASH, Kind, Live, Wanted};
+use crate::object::{APPLIED_HASH, Kind, Live, ROLE, STABLE, Wanted};
 
 /// Why a write was not done. Each of these may pass: the caller tries again later.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +58,8 @@ pub struct Applied {
     pub refused: Vec<String>,
     /// Something has to go before it can be made again.
     pub leaving: bool,
+    /// The version of what was written last; nothing where nothing was.
+    pub version: Option<String>,
 }
 
 /// Sends what has to be sent.
@@ -125,43 +127,78 @@ impl Writer {
         seen: Option<Arc<DynamicObject>>,
         applied: &mut Applied,
     ) -> Result<(), ApplyError> {
+        match seen {
+            Some(live) => self.mend(wanted, &live, applied).await,
+            None => self.make(wanted, applied).await,
+        }
+    }
+
+    /// Makes what we do not see among ours. It may still exist, and be somebody else's.
+    async fn make(&self, wanted: &Wanted, applied: &mut Applied) -> Result<(), ApplyError> {
+        // Whatever exists has another version: this is refused before anything of it is touched.
+        let mut new = body_to_send(wanted, None);
+        new["metadata"]["resourceVersion"] = json!(NO_VERSION);
+        match self.put(wanted, &new, false, applied).await {
+            Err(error) if error.is_conflict() => {}
+            ended => return ended,
+        }
         let api = self.api(wanted.kind, &wanted.namespace);
-        let name = format!("{} {}", wanted.kind, wanted.name);
-        // What we do not see among ours may still exist and be somebody else's.
-        let live = match seen {
-            Some(live) => Some(live),
+        let found = tokio::time::timeout(self.request, api.get_opt(&wanted.name)).await;
+        match self.unwrap("read", &wanted.to_string(), found)? {
+            Some(live) => self.mend(wanted, &live, applied).await,
+            // It has gone meanwhile. What somebody may be making now must not lose a field to us.
             None => {
-                let found = tokio::time::timeout(self.request, api.get_opt(&wanted.name)).await;
-                self.unwrap("read", &name, found)?.map(Arc::new)
-            }
-        };
-        if let Some(live) = &live {
-            match ownership::claim(&live.metadata, &owners(&wanted.body)) {
-                Claim::Ours => {}
-                Claim::Leaving => {
-                    applied.leaving = true;
-                    return Ok(());
-                }
-                Claim::Foreign(whose) => {
-                    tracing::warn!(name, namespace = wanted.namespace, whose, "a name is taken");
-                    applied.taken.push(format!("{name}: {whose}"));
-                    return Ok(());
-                }
-            }
-            if !differs(wanted, live) {
-                return Ok(());
+                let body = body_to_send(wanted, None);
+                self.put(wanted, &body, false, applied).await
             }
         }
-        let body = body_to_send(wanted, live.as_deref());
+    }
+
+    /// Makes `live` what is wanted, if it is ours and is not.
+    async fn mend(
+        &self,
+        wanted: &Wanted,
+        live: &DynamicObject,
+        applied: &mut Applied,
+    ) -> Result<(), ApplyError> {
+        match ownership::claim(&live.metadata, &owners(&wanted.body)) {
+            Claim::Ours if !differs(wanted, live) => Ok(()),
+            // What is ours is ours whole.
+            Claim::Ours => {
+                let body = body_to_send(wanted, Some(live));
+                self.put(wanted, &body, true, applied).await
+            }
+            Claim::Leaving => {
+                applied.leaving = true;
+                Ok(())
+            }
+            Claim::Foreign(whose) => {
+                let name = wanted.to_string();
+                tracing::warn!(name, namespace = wanted.namespace, whose, "a name is taken");
+                applied.taken.push(format!("{name}: {whose}"));
+                Ok(())
+            }
+        }
+    }
+
+    async fn put(
+        &self,
+        wanted: &Wanted,
+        body: &Value,
+        force: bool,
+        applied: &mut Applied,
+    ) -> Result<(), ApplyError> {
+        let api = self.api(wanted.kind, &wanted.namespace);
+        let name = wanted.to_string();
         let mut params = PatchParams::apply(FIELD_MANAGER);
-        // What is ours is ours whole; what is being made must not take fields from anybody.
-        params.force = live.is_some();
-        let patch = Patch::Apply(&body);
-        match self
-            .send("apply", &name, api.patch(&wanted.name, &params, &patch))
-            .await
-        {
-            Ok(_) => Ok(()),
+        params.force = force;
+        let patch = Patch::Apply(body);
+        let patched = api.patch(&wanted.name, &params, &patch);
+        match self.send("apply", &name, patched).await {
+            Ok(written) => {
+                applied.version = written.metadata.resource_version;
+                Ok(())
+            }
             Err(error) => match refusal(&error) {
                 Some(message) => {
                     let namespace = &wanted.namespace;
@@ -174,14 +211,14 @@ impl Writer {
         }
     }
 
-    /// Changes how many replicas a Deployment of ours has and nothing else of it: a later apply of
-    /// the whole object has the last word.
-    pub async fn resize(&self, live: &Live, replicas: u32) -> Result<(), ApplyError> {
+    /// Has the Deployment of a revision be the one that serves, with so many replicas, and changes nothing
+    /// else of it: a later apply of the whole object has the last word.
+    pub async fn serve(&self, live: &Live, replicas: u32) -> Result<(), ApplyError> {
         let metadata = &live.object.metadata;
         let api = self.api(live.kind, metadata.namespace.as_deref().unwrap_or_default());
         let body = json!({
             // Should the name have changed hands since it was read, the patch is refused.
-            "metadata": { "uid": metadata.uid },
+            "metadata": { "uid": metadata.uid, "labels": { ROLE: STABLE } },
             "spec": { "replicas": replicas },
         });
         let params = PatchParams {
@@ -353,14 +390,19 @@ fn differs(wanted: &Wanted, live: &DynamicObject) -> bool {
         return true;
     }
     let live = serde_json::to_value(live).expect("what was read as JSON is JSON");
+    let is_closed = wanted.kind.is_closed();
     let mut wanted = wanted.body.clone();
     if let Some(fields) = wanted.as_object_mut() {
         // The items of a list do not say of what kind they are.
         fields.remove("apiVersion");
         fields.remove("kind");
     }
-    !difference::holds(&wanted, &live)
+    !difference::holds(&wanted, &live) || (is_closed && difference::adds(&wanted, &live))
 }
+
+/// A version that no object has: the first that is ever given is 2. An apply onto it makes what does
+/// not exist, and is refused where something does.
+pub const NO_VERSION: &str = "1";
 
 fn body_to_send(wanted: &Wanted, live: Option<&DynamicObject>) -> Value {
     let mut body = wanted.body.clone();
@@ -393,65 +435,4 @@ fn refusal(error: &ApplyError) -> Option<&str> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use k8s_openapi::api::core::v1::ConfigMap;
-    use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-
-    fn wanted(data: &str) -> Wanted {
-        Wanted::new(&ConfigMap {
-            metadata: ObjectMeta {
-                name: Some("a".into()),
-                namespace: Some("ns".into()),
-                ..ObjectMeta::default()
-            },
-            data: Some([("key".to_owned(), data.to_owned())].into()),
-            ..ConfigMap::default()
-        })
-    }
-
-    fn live(body: Value) -> DynamicObject {
-        serde_json::from_value(body).unwrap()
-    }
-
-    #[test]
-    fn what_was_applied_and_not_touched_since_does_not_differ() {
-        let wanted = wanted("1");
-        assert!(!differs(&wanted, &live(body_to_send(&wanted, None))));
-    }
-
-    #[test]
-    fn an_object_out_of_a_list_which_does_not_say_its_kind_does_not_differ() {
-        let wanted = wanted("1");
-        let mut body = body_to_send(&wanted, None);
-        for field in ["apiVersion", "kind"] {
-            body.as_object_mut().unwrap().remove(field);
-        }
-        assert!(!differs(&wanted, &live(body)));
-    }
-
-    #[test]
-    fn what_somebody_changed_under_the_same_hash_differs() {
-        let wanted = wanted("1");
-        let mut body = body_to_send(&wanted, None);
-        body["data"]["key"] = json!("2");
-        assert!(differs(&wanted, &live(body)));
-    }
-
-    #[test]
-    fn a_field_that_is_no_longer_wanted_differs_though_the_rest_holds() {
-        let mut before = wanted("1");
-        before.body["data"]["other"] = json!("x");
-        let live = live(body_to_send(&before, None));
-        assert!(differs(&wanted("1"), &live));
-    }
-
-    #[test]
-    fn an_apply_names_the_object_that_was_read() {
-        let before = live(
-            json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "uid": "u"}}),
-        );
-        let body = body_to_send(&wanted("1"), Some(&before));
-        assert_eq!(body["metadata"]["uid"], "u");
-    }
-}
+mod tests;

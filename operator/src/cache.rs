@@ -1,8 +1,12 @@
 //! What the API server holds, as last seen: users' objects, what we made of them, and pods.
 //!
-//! Filled by watches, so that a pass over an unchanged world asks the API server nothing. Managed
-//! fields are dropped on the way in. An object that cannot be read is left out and logged, and
-//! hides no other.
+//! - Filled by watches, so that a pass over an unchanged world asks the API server nothing.
+//! - What nobody reads is dropped on the way in, and what is seldom looked at is kept small: see
+//!   [`Kept`] and [`Packed`].
+//! - An object that cannot be read is left out and logged, and hides no other.
+
+mod packed;
+mod store;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
@@ -10,17 +14,21 @@ use std::sync::Arc;
 
 use futures::StreamExt;
 use futures::stream::{BoxStream, SelectAll};
-use k8s_openapi::api::core::v1::Pod;
-use kube::api::{Api, DynamicObject};
+use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
+use kube::api::Api;
 use kube::core::DeserializeGuard;
-use kube::runtime::reflector::store::Writer;
-use kube::runtime::reflector::{ObjectRef, Store};
-use kube::runtime::{WatchStreamExt, watcher};
+use kube::runtime::watcher;
 use kube::{Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use weir_crds::{RoutePolicy, SLMDeployment, labels};
 
 use crate::object::{Kind, Live};
+use crate::pacing::paced;
+use packed::Packed;
+use store::{Kept, Store, store};
+
+/// Where kubectl keeps what it was told last.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// Where to look: the whole cluster, or these namespaces and no other.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,14 +54,25 @@ pub struct Cache {
     deployments: Stores<DeserializeGuard<SLMDeployment>>,
     policies: Stores<DeserializeGuard<RoutePolicy>>,
     pods: Stores<Pod>,
-    owned: BTreeMap<Kind, Stores<DynamicObject>>,
+    owned: BTreeMap<Kind, Stores<Packed>>,
 }
 
+/// One for each watch.
 #[derive(Clone)]
-struct Stores<K>(Vec<Store<K>>)
-where
-    K: 'static + kube::runtime::reflector::Lookup + Clone,
-    K::DynamicType: Eq + std::hash::Hash + Clone;
+struct Stores<K>(Vec<Store<K>>);
+
+impl Key {
+    /// What an object of this deployment wakes, or one that is shared.
+    fn of(namespace: String, deployment: Option<&str>) -> Self {
+        match deployment {
+            Some(name) => Self::Deployment {
+                namespace,
+                name: name.to_owned(),
+            },
+            None => Self::Namespace(namespace),
+        }
+    }
+}
 
 impl Cache {
     /// The cache and the stream that fills it, which has to be polled for anything to happen.
@@ -68,29 +87,12 @@ impl Cache {
             owned: BTreeMap::new(),
         };
         for namespace in scope.each() {
-            let deployments = reflect(
-                typed(client, namespace),
-                (),
-                watcher::Config::default(),
-                &mut changes,
-                of_deployment,
-            );
+            let all = watcher::Config::default;
+            let deployments = reflect(typed(client, namespace), (), all(), &mut changes);
             cache.deployments.0.push(deployments);
-            let policies = reflect(
-                typed(client, namespace),
-                (),
-                watcher::Config::default(),
-                &mut changes,
-                of_policy,
-            );
+            let policies = reflect(typed(client, namespace), (), all(), &mut changes);
             cache.policies.0.push(policies);
-            let pods = reflect(
-                typed(client, namespace),
-                (),
-                of_ours(),
-                &mut changes,
-                of_labels,
-            );
+            let pods = reflect(typed(client, namespace), (), of_ours(), &mut changes);
             cache.pods.0.push(pods);
             for kind in Kind::ALL {
                 let resource = kind.resource();
@@ -98,7 +100,7 @@ impl Cache {
                     Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
                     None => Api::all_with(client.clone(), &resource),
                 };
-                let store = reflect(api, resource, of_ours(), &mut changes, of_labels);
+                let store = reflect(api, resource, of_ours(), &mut changes);
                 cache
                     .owned
                     .entry(kind)
@@ -130,6 +132,11 @@ impl Cache {
         readable(self.deployments.of(namespace))
     }
 
+    /// Those of all namespaces, also ones that cannot be read.
+    pub fn all_deployments(&self) -> Vec<Arc<DeserializeGuard<SLMDeployment>>> {
+        self.deployments.all()
+    }
+
     pub fn policies(&self, namespace: &str) -> Vec<RoutePolicy> {
         readable(self.policies.of(namespace))
     }
@@ -142,30 +149,28 @@ impl Cache {
 
     /// Everything there is to look at, also where only what we made is left.
     pub fn everything(&self) -> BTreeSet<Key> {
-        let deployments = self.deployments.all();
-        let deployments = deployments.iter().flat_map(|object| of_deployment(object));
-        let policies = self.policies.all();
-        let policies = policies.iter().flat_map(|object| of_policy(object));
-        let owned = self.owned.values().flat_map(Stores::all);
-        let owned = owned.flat_map(|object| of_labels(object.as_ref()));
-        deployments.chain(policies).chain(owned).collect()
+        let deployments = self.deployments.wake();
+        let policies = self.policies.wake();
+        let owned = self.owned.values().flat_map(Stores::wake);
+        deployments
+            .into_iter()
+            .chain(policies)
+            .chain(owned)
+            .collect()
     }
 
-    /// Everything we made in a namespace that `wanted` says yes to, in the order of [`Kind`].
-    pub fn owned(&self, namespace: &str, wanted: impl Fn(&Live) -> bool) -> Vec<Live> {
-        let mut found: Vec<Live> = self
-            .owned
-            .iter()
-            .flat_map(|(kind, stores)| {
-                stores.of(namespace).into_iter().map(|object| Live {
-                    kind: *kind,
-                    object,
-                })
+    /// Everything we made in a namespace for this deployment, or for all of it where there is no name;
+    /// in the order of [`Kind`], and there by name.
+    pub fn owned(&self, namespace: &str, deployment: Option<&str>) -> Vec<Live> {
+        let of_kind = |(kind, stores): (&Kind, &Stores<Packed>)| {
+            let found = stores.among(namespace, |packed| packed.is_of(deployment));
+            let kind = *kind;
+            found.into_iter().map(move |packed| Live {
+                kind,
+                object: Arc::new(packed.unpack()),
             })
-            .filter(wanted)
-            .collect();
-        found.sort_by(|one, other| (one.kind, one.name()).cmp(&(other.kind, other.name())));
-        found
+        };
+        self.owned.iter().flat_map(of_kind).collect()
     }
 
     /// Our pods of a namespace.
@@ -188,35 +193,36 @@ impl Scope {
     }
 }
 
-impl<K> Stores<K>
-where
-    K: Resource + Clone,
-    K::DynamicType: Eq + std::hash::Hash + Clone,
-{
-    fn get(&self, namespace: &str, name: &str) -> Option<Arc<K>>
-    where
-        K::DynamicType: Default,
-    {
-        let key = ObjectRef::new(name).within(namespace);
-        self.0.iter().find_map(|store| store.get(&key))
+impl<K> Stores<K> {
+    fn get(&self, namespace: &str, name: &str) -> Option<Arc<K>> {
+        self.0.iter().find_map(|store| store.get(namespace, name))
     }
 
     fn all(&self) -> Vec<Arc<K>> {
-        self.0.iter().flat_map(Store::state).collect()
+        self.0.iter().flat_map(Store::all).collect()
     }
 
     fn of(&self, namespace: &str) -> Vec<Arc<K>> {
-        let mut found = self.all();
-        found.retain(|object| object.meta().namespace.as_deref() == Some(namespace));
-        found.sort_by(|one, other| one.meta().name.cmp(&other.meta().name));
-        found
+        self.among(namespace, |_| true)
+    }
+
+    fn among(&self, namespace: &str, wanted: impl Fn(&K) -> bool) -> Vec<Arc<K>> {
+        let stores = self.0.iter();
+        let found = stores.flat_map(|store| store.of(namespace, &wanted));
+        found.collect()
     }
 
     async fn ready(&self) {
         for store in &self.0 {
-            // The other half lives in the stream; without it nobody waits any more.
-            let _ = store.wait_until_ready().await;
+            store.ready().await;
         }
+    }
+}
+
+impl<K: Kept> Stores<K> {
+    fn wake(&self) -> BTreeSet<Key> {
+        let all = self.all();
+        all.iter().flat_map(|object| object.wakes()).collect()
     }
 }
 
@@ -236,32 +242,81 @@ fn reflect<K>(
     dyntype: K::DynamicType,
     config: watcher::Config,
     changes: &mut Changes,
-    keys: fn(&K) -> Vec<Key>,
 ) -> Store<K>
 where
-    K: Resource + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
-    K::DynamicType: Eq + std::hash::Hash + Clone + Send + Sync,
+    K: Kept + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
 {
-    let writer = Writer::new(dyntype.clone());
-    let store = writer.as_reader();
+    let (store, mut filling) = store();
     let kind = K::kind(&dyntype).into_owned();
-    let stream = watcher(api, config)
-        .default_backoff()
-        .modify(|object| object.managed_fields_mut().clear())
-        .reflect(writer)
-        .touched_objects()
-        .filter_map(move |event| {
-            let keys = match event {
-                Ok(object) => Some(keys(&object)),
-                Err(error) => {
-                    tracing::warn!(kind, %error, "a watch failed and is tried again");
-                    None
-                }
-            };
-            std::future::ready(keys)
-        });
+    let stream = paced(watcher(api, config)).filter_map(move |event| {
+        let keys = match event {
+            Ok(event) => Some(filling.take(event)).filter(|keys| !keys.is_empty()),
+            Err(error) => {
+                tracing::warn!(kind, %error, "a watch failed and is tried again");
+                None
+            }
+        };
+        std::future::ready(keys)
+    });
     changes.push(stream.boxed());
     store
+}
+
+impl Kept for DeserializeGuard<SLMDeployment> {
+    fn slim(&mut self) {
+        as_users_write(self);
+    }
+
+    /// A deployment changes itself and what its namespace shares.
+    fn wakes(&self) -> Vec<Key> {
+        let namespace = self.namespace().unwrap_or_default();
+        let name = self.name_any();
+        vec![
+            Key::of(namespace.clone(), Some(&name)),
+            Key::Namespace(namespace),
+        ]
+    }
+}
+
+impl Kept for DeserializeGuard<RoutePolicy> {
+    fn slim(&mut self) {
+        as_users_write(self);
+    }
+
+    fn wakes(&self) -> Vec<Key> {
+        vec![Key::Namespace(self.namespace().unwrap_or_default())]
+    }
+}
+
+impl Kept for Pod {
+    /// What a pod is to be we said ourselves; how it is stands in its status. Its ports say whether it reports.
+    fn slim(&mut self) {
+        self.managed_fields_mut().clear();
+        let containers = self
+            .spec
+            .take()
+            .into_iter()
+            .flat_map(|spec| spec.containers);
+        let containers = containers.map(|container| Container {
+            name: container.name,
+            ports: container.ports,
+            ..Container::default()
+        });
+        self.spec = Some(PodSpec {
+            containers: containers.collect(),
+            ..PodSpec::default()
+        });
+    }
+
+    fn wakes(&self) -> Vec<Key> {
+        of_labels(self)
+    }
+}
+
+/// Without what the API server and kubectl keep beside: the whole object once or twice more.
+fn as_users_write(object: &mut impl ResourceExt) {
+    object.managed_fields_mut().clear();
+    object.annotations_mut().remove(LAST_APPLIED);
 }
 
 fn readable<K: Resource<DynamicType = ()> + Clone>(
@@ -291,29 +346,11 @@ fn unreadable<K>(objects: &[Arc<DeserializeGuard<K>>]) -> BTreeSet<String> {
         .collect()
 }
 
-/// A deployment changes itself and what its namespace shares.
-fn of_deployment(object: &DeserializeGuard<SLMDeployment>) -> Vec<Key> {
-    let namespace = object.namespace().unwrap_or_default();
-    vec![
-        Key::Deployment {
-            namespace: namespace.clone(),
-            name: object.name_any(),
-        },
-        Key::Namespace(namespace),
-    ]
-}
-
-fn of_policy(object: &DeserializeGuard<RoutePolicy>) -> Vec<Key> {
-    vec![Key::Namespace(object.namespace().unwrap_or_default())]
-}
-
 /// Whose an object of ours is, by its labels.
 pub fn of_labels<K: ResourceExt>(object: &K) -> Vec<Key> {
     let namespace = object.namespace().unwrap_or_default();
-    vec![match object.labels().get(labels::DEPLOYMENT).cloned() {
-        Some(name) => Key::Deployment { namespace, name },
-        None => Key::Namespace(namespace),
-    }]
+    let deployment = object.labels().get(labels::DEPLOYMENT);
+    vec![Key::of(namespace, deployment.map(String::as_str))]
 }
 
 #[cfg(test)]

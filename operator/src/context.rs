@@ -7,6 +7,8 @@ use crate::cache::Cache;
 use crate::entries::Entries;
 use crate::load::Loads;
 use crate::reach::Reaches;
+use crate::rollouts::Rollouts;
+use crate::scaling::Scales;
 use crate::settings::Settings;
 use crate::spends::Spends;
 
@@ -18,6 +20,8 @@ pub struct Context {
     pub entries: Entries,
     pub loads: Loads,
     pub reaches: Reaches,
+    pub rollouts: Rollouts,
+    pub scales: Scales,
     pub spends: Spends,
     pub writer: Writer,
     pub settings: Settings,

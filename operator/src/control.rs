@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
+use k8s_openapi::jiff::Timestamp;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use weir_process::Gate;
@@ -14,10 +15,10 @@ use crate::apply::ApplyError;
 use crate::cache::{Changes, Key};
 use crate::context::Context;
 use crate::lease::Leadership;
-use crate::load;
+use crate::load::{self, Followed};
 use crate::metrics::OperatorMetrics;
 use crate::queue::{Outcome, Queue};
-use crate::{deployment, namespace};
+use crate::{deployment, namespace, scaling};
 
 /// A pass mostly waits for the API server, whose own limit per client this stays well below.
 const PASSES_AT_ONCE: usize = 8;
@@ -27,6 +28,8 @@ const GATHER: Duration = Duration::from_millis(50);
 /// A term begins with one round of reports, unless it takes longer: a pod that does not answer must
 /// not keep everything else waiting.
 const FIRST_REPORTS: Duration = Duration::from_secs(3);
+/// How long a pod that has begun to run may be unknown to those who ask.
+const NEW_PODS: Duration = Duration::from_millis(250);
 
 /// What the operator's tasks share.
 #[derive(Clone)]
@@ -68,20 +71,47 @@ impl Control {
         }
     }
 
-    /// Asks the pods for their load, while leading, until `stop`.
+    /// Follows what the pods say of their load, while leading, until `stop`.
     pub async fn ask_pods(self, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
         tokio::pin!(stop);
+        let mut followed = Followed::default();
         loop {
-            let round = async {
-                if self.leadership.leads() {
-                    let keys = load::round(&self.http, &self.ctx.cache, &self.ctx.loads).await;
-                    self.add(keys);
-                }
-                tokio::time::sleep(load::EVERY).await;
-            };
+            if self.leadership.leads() {
+                let control = self.clone();
+                let pods = self.ctx.cache.all_pods();
+                followed.follow(&self.http, &pods, &self.ctx.loads, move |keys| {
+                    control.add(keys)
+                });
+            } else {
+                followed.stop();
+            }
             tokio::select! {
-                () = round => {}
+                () = tokio::time::sleep(NEW_PODS) => {}
                 () = &mut stop => return Ok(()),
+            }
+        }
+    }
+
+    /// Decides how many replicas there are to be, while leading, until `stop`: every second, and at once where
+    /// somebody waits and there is none.
+    pub async fn scale(self, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
+        tokio::pin!(stop);
+        let mut next = Instant::now();
+        loop {
+            let only_at_zero = tokio::select! {
+                () = tokio::time::sleep_until(next) => false,
+                () = self.ctx.loads.holding() => true,
+                () = &mut stop => return Ok(()),
+            };
+            if self.leadership.leads() {
+                let keys = self
+                    .ctx
+                    .scales
+                    .look(&self.ctx, only_at_zero, Timestamp::now());
+                self.add(keys);
+            }
+            if !only_at_zero {
+                next = Instant::now() + scaling::EVERY;
             }
         }
     }
@@ -125,7 +155,9 @@ impl Control {
             return;
         }
         if now.is_some() {
-            let round = load::round(&self.http, &self.ctx.cache, &self.ctx.loads);
+            self.ctx.scales.begin_term();
+            self.ctx.rollouts.begin_term();
+            let round = load::round(&self.http, self.ctx.cache.all_pods(), &self.ctx.loads);
             at_most(FIRST_REPORTS, round).await;
         }
         *term = now;
@@ -172,7 +204,9 @@ async fn pass(ctx: &Context, key: Key) -> Ended {
     let started = Instant::now();
     let mut wakes = Vec::new();
     let result = match &key {
-        Key::Deployment { namespace, name } => deployment::reconcile(ctx, namespace, name).await,
+        Key::Deployment { namespace, name } => {
+            deployment::reconcile(ctx, (namespace, name), Timestamp::now()).await
+        }
         Key::Namespace(namespace) => {
             let before = ctx.reaches.of(namespace);
             let result = namespace::reconcile(ctx, namespace).await;

@@ -4,7 +4,11 @@ pub mod began;
 pub mod cause;
 pub mod desired;
 pub mod entry;
+pub mod kept;
+pub mod leaving;
+pub mod look;
 pub mod observe;
+pub mod profile;
 pub mod refresh;
 pub mod rollout;
 pub mod status;
@@ -14,7 +18,7 @@ use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 use kube::api::Api;
-use weir_crds::{SLMDeployment, labels};
+use weir_crds::{SLMDeployment, ScalingDecision, labels};
 
 use crate::apply::{Applied, ApplyError};
 use crate::condition;
@@ -24,18 +28,25 @@ use crate::queue::Outcome;
 use desired::{Desired, Given};
 use entry::Entry;
 use observe::Observed;
-use rollout::{Before, Pins, Plan};
+use profile::Filled;
+use rollout::{Pins, Plan, Revision};
 use status::Decided;
 use validate::Valid;
 
 /// How far a download is, is told as often: a rate is one over ten seconds.
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
-/// One pass over the deployment of this name.
-pub async fn reconcile(ctx: &Context, namespace: &str, name: &str) -> Result<Outcome, ApplyError> {
-    let now = Timestamp::now();
+/// One pass over the deployment of this name, at `now`.
+pub async fn reconcile(
+    ctx: &Context,
+    (namespace, name): (&str, &str),
+    now: Timestamp,
+) -> Result<Outcome, ApplyError> {
     let Some(observed) = Observed::look(ctx, namespace, name) else {
         ctx.entries.named_by(namespace, name, None);
+        ctx.scales.forget(namespace, name);
+        ctx.rollouts
+            .forget(&(namespace.to_owned(), name.to_owned()));
         return forget(ctx, namespace, name).await;
     };
     if observed.deployment.metadata.deletion_timestamp.is_some() {
@@ -46,21 +57,37 @@ pub async fn reconcile(ctx: &Context, namespace: &str, name: &str) -> Result<Out
         // The watch that has just begun wakes us.
         return Ok(Outcome::Settled);
     }
-    let valid = match validate::validate(&observed.deployment, observed.chat_template.as_ref()) {
+    let filled = Filled::of(&observed.deployment, &ctx.settings.profiles);
+    let valid = filled.validate(observed.chat_template.as_ref());
+    let mut valid = match valid.and_then(|valid| validate::with_image(valid, &ctx.settings)) {
         Ok(valid) => valid,
         Err(problems) => {
             tell(ctx, &observed, &Decided::Refused(&problems), now).await?;
             return Ok(Outcome::Settled);
         }
     };
-    let (plan, desired) = decide(ctx, &observed, &valid, now);
+    let decisions = scale(ctx, &observed, &mut valid);
+    let (wanted, existing) = wanted(ctx, &observed, &valid);
+    let plan = match look::look(ctx, &observed, &valid, &wanted, now).await? {
+        Ok(plan) => plan,
+        Err(problem) => {
+            tell(ctx, &observed, &Decided::Refused(&[problem]), now).await?;
+            return Ok(Outcome::Failed);
+        }
+    };
+    let desired = made(ctx, &observed, &valid, (&plan, existing));
+    spare(ctx, &observed, &plan, now).await;
+    let objects = match plan.makes_wanted() {
+        true => desired.objects(),
+        false => desired.shared(),
+    };
     let applied = ctx
         .writer
-        .apply(&desired.objects(), &observed.owned, |live| {
-            stays(live, &plan)
+        .apply(&objects, &observed.owned, |live| {
+            stays(live, &plan) || kept::is_kept(live, name)
         })
         .await?;
-    resize_stable(ctx, &observed, &plan).await?;
+    serve_stable(ctx, &observed, &plan).await?;
     let (stale, hash) = refresh::stale(&observed, &desired);
     for pod in stale {
         ctx.writer.annotate(pod, (refresh::ANNOTATION, &hash)).await;
@@ -68,64 +95,105 @@ pub async fn reconcile(ctx: &Context, namespace: &str, name: &str) -> Result<Out
     let decided = Decided::Made {
         plan: &plan,
         replicas: valid.replicas,
+        decisions: decisions.as_deref(),
         applied: &applied,
     };
     tell(ctx, &observed, &decided, now).await?;
     Ok(outcome(&observed, &applied, &plan))
 }
 
-/// Gives the revision that serves the count that is asked for, while another one is on trial.
-async fn resize_stable(ctx: &Context, observed: &Observed, plan: &Plan) -> Result<(), ApplyError> {
-    let stable = observed.owned.iter().find(|live| {
+/// Takes over how many replicas are wanted by demand; the decisions that led there. Nothing where somebody
+/// else owns the count.
+fn scale(
+    ctx: &Context,
+    observed: &Observed,
+    valid: &mut Valid<'_>,
+) -> Option<Vec<ScalingDecision>> {
+    let Some(bounds) = valid.scaled else {
+        ctx.scales.forget(&valid.namespace, &valid.name);
+        return None;
+    };
+    let scaled = ctx.scales.of(&observed.deployment, || {
+        there_is(observed).map_or(valid.replicas, |there_is| bounds.within(there_is))
+    });
+    valid.replicas = scaled.wanted;
+    Some(scaled.decisions)
+}
+
+/// How many replicas there were to be, which goes on until demand is known. While a rollout goes on they are
+/// neither revision's.
+fn there_is(observed: &Observed) -> Option<u32> {
+    match &observed.revisions[..] {
+        [] => None,
+        [only] => Some(only.wanted),
+        several => {
+            let status = observed.deployment.status.as_ref();
+            let sum = several.iter().map(|revision| revision.wanted).sum();
+            Some(status.map_or(sum, |status| status.desired_replicas))
+        }
+    }
+}
+
+/// Where there are to be fewer replicas, says which of them have least to lose.
+async fn spare(ctx: &Context, observed: &Observed, plan: &Plan, now: Timestamp) {
+    let canary = plan.canary.iter().map(|name| (name, plan.shares.canary));
+    for (revision, replicas) in canary.chain([(&plan.stable, plan.shares.stable)]) {
+        for (pod, cost) in leaving::costs(observed, revision, replicas, now) {
+            ctx.writer.annotate(pod, (leaving::ANNOTATION, cost)).await;
+        }
+    }
+}
+
+/// Gives the revision that serves its count, where the spec speaks of another one.
+async fn serve_stable(ctx: &Context, observed: &Observed, plan: &Plan) -> Result<(), ApplyError> {
+    if plan.stable == plan.wanted {
+        return Ok(());
+    }
+    let live = observed.owned.iter().find(|live| {
         live.kind == Kind::Deployment && live.label(labels::REVISION) == Some(&plan.stable)
     });
-    match (stable, plan.resize_stable) {
-        (Some(stable), Some(replicas)) => ctx.writer.resize(stable, replicas).await,
+    let replicas = plan.shares.stable;
+    let is_so =
+        |seen: &Revision| seen.name == plan.stable && seen.stable && seen.wanted == replicas;
+    match live {
+        Some(live) if !observed.revisions.iter().any(is_so) => {
+            ctx.writer.serve(live, replicas).await
+        }
         _ => Ok(()),
     }
 }
 
-/// Which revision is wanted, what becomes of the others, and its objects.
-fn decide(
+/// The revision of the spec, and what there is of it.
+fn wanted<'a>(
     ctx: &Context,
-    observed: &Observed,
+    observed: &'a Observed,
     valid: &Valid<'_>,
-    now: Timestamp,
-) -> (Plan, Desired) {
+) -> (String, Option<&'a Revision>) {
     // A revision keeps the image that it began with, and where it sends its traces: an upgrade of
     // the operator alone rolls nothing.
     let existing = observed.revisions.iter().find(|revision| {
         desired::revision(valid, &ctx.settings, Some(&revision.began)) == revision.name
     });
     let began = existing.map(|revision| &revision.began);
-    let wanted = desired::revision(valid, &ctx.settings, began);
-    let plan = rollout::plan(
-        &observed.revisions,
-        &wanted,
-        valid.replicas,
-        &before(observed),
-        now,
-    );
-    let pins = existing
-        .and_then(|revision| revision.pins.clone())
-        .or_else(|| first_found(observed, &wanted));
-    let given = Given {
-        began,
-        pins: pins.as_ref(),
-        canary: plan.canary.is_some(),
-    };
-    let desired = desired::desired(valid, &ctx.settings, given);
-    (plan, desired)
+    (desired::revision(valid, &ctx.settings, began), existing)
 }
 
-fn before(observed: &Observed) -> Before {
-    let status = observed.deployment.status.as_ref();
-    let rollout = status.and_then(|status| status.rollout.as_ref());
-    rollout.map_or_else(Before::default, |rollout| Before {
-        stable: rollout.stable.clone(),
-        canary: rollout.canary.clone(),
-        since: rollout.since.as_ref().map(|time| time.0),
-    })
+fn made(
+    ctx: &Context,
+    observed: &Observed,
+    valid: &Valid<'_>,
+    (plan, existing): (&Plan, Option<&Revision>),
+) -> Desired {
+    let pins = existing
+        .and_then(|revision| revision.pins.clone())
+        .or_else(|| first_found(observed, &plan.wanted));
+    let given = Given {
+        began: existing.map(|revision| &revision.began),
+        pins: pins.as_ref(),
+        canary: plan.canary.is_some(),
+        replicas: Some(plan.replicas_of_wanted()),
+    };
+    desired::desired(valid, &ctx.settings, given)
 }
 
 /// What the first replica that is ready found at the source.
@@ -202,3 +270,6 @@ async fn forget(ctx: &Context, namespace: &str, name: &str) -> Result<Outcome, A
     ctx.writer.apply(&[], &owned, |_| false).await?;
     Ok(Outcome::Settled)
 }
+
+#[cfg(test)]
+mod tests;

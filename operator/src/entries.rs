@@ -13,12 +13,12 @@ use futures::stream::BoxStream;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Client;
 use kube::api::Api;
-use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
 use weir_crds::ConfigMapKeyRef;
 
 use crate::cache::Key;
 use crate::deployment::entry::Entry;
+use crate::pacing::paced;
 
 /// A key of a ConfigMap.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -89,8 +89,7 @@ impl Entries {
         // By its name, so that a right to this one would do.
         let only = watcher::Config::default().fields(&format!("metadata.name={}", place.map));
         let named = self.named.clone();
-        watcher(api, only)
-            .default_backoff()
+        paced(watcher(api, only))
             .filter_map(move |event| {
                 let woken = named.take(&place, event);
                 std::future::ready((!woken.is_empty()).then_some(woken))

@@ -13,6 +13,7 @@ mod condition;
 mod context;
 mod control;
 pub mod deployment;
+mod destination;
 mod entries;
 #[cfg(test)]
 mod expected;
@@ -21,9 +22,12 @@ mod load;
 mod metrics;
 mod namespace;
 pub mod object;
+mod pacing;
 mod pod;
 mod queue;
 mod reach;
+mod rollouts;
+mod scaling;
 pub mod settings;
 mod spends;
 
@@ -42,9 +46,12 @@ use control::Control;
 use entries::Entries;
 use lease::{Candidate, Election, Timing};
 use load::Loads;
+pub use load::poll;
 use metrics::OperatorMetrics;
 use queue::Queue;
 use reach::Reaches;
+use rollouts::Rollouts;
+use scaling::Scales;
 use settings::Settings;
 use spends::Spends;
 
@@ -61,10 +68,6 @@ pub struct Args {
     /// Namespaces to look after, by comma; none means the whole cluster.
     #[arg(long, env = "WEIR_WATCH_NAMESPACES", value_delimiter = ',')]
     pub watch_namespaces: Vec<String>,
-
-    /// The operator's own namespace, for the Lease.
-    #[arg(long, env = "WEIR_NAMESPACE", default_value = "weir-system")]
-    pub namespace: String,
 
     /// The Lease that the operators of one installation run for, and no other installation's.
     #[arg(long, env = "WEIR_LEASE", default_value = "weir-operator")]
@@ -85,7 +88,7 @@ pub async fn run(args: Args, process: Process) -> anyhow::Result<()> {
     let metrics = OperatorMetrics::register(process.metrics());
     let timing = Timing::default();
     let candidate = Candidate {
-        namespace: args.namespace,
+        namespace: args.settings.namespace.clone(),
         lease: args.lease,
         identity: args.identity.clone(),
     };
@@ -98,6 +101,8 @@ pub async fn run(args: Args, process: Process) -> anyhow::Result<()> {
         entries,
         loads: Loads::default(),
         reaches: Reaches::default(),
+        rollouts: Rollouts::default(),
+        scales: Scales::default(),
         spends: Spends::default(),
         writer: Writer::new(
             client.clone(),
@@ -125,6 +130,7 @@ pub async fn run(args: Args, process: Process) -> anyhow::Result<()> {
         control.clone().follow(changes, shutdown.draining()),
     );
     tasks.spawn_required("load", control.clone().ask_pods(shutdown.draining()));
+    tasks.spawn_required("scale", control.clone().scale(shutdown.draining()));
     let (ended, reconciles_ended) = oneshot::channel();
     let work = control.work(shutdown.draining());
     tasks.spawn_required("reconcile", async move {

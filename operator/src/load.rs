@@ -1,35 +1,49 @@
 //! What pods say of themselves: `GET /load` on the admin port of every replica and router that
-//! runs, asked by the leader every few seconds.
+//! runs, each followed by the leader in a long poll of its own.
 //!
-//! Only what a status shows wakes a pass; counts of what runs and waits do not.
+//! What a status shows wakes a pass, what routers spend does so now and then; counts of what runs and
+//! waits are there for [`scaling`](crate::scaling) to look at.
+
+mod asking;
+pub mod poll;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
-use futures::StreamExt;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
-use weir_crds::labels;
+use tokio::sync::Notify;
+use tokio::time::Instant;
 use weir_policy::load::{Arriving, Load, RouterLoad, WorkerLoad};
 
-use crate::cache::{Cache, Key, of_labels};
+use crate::cache::{Key, of_labels};
+pub use asking::{Followed, reports, round};
+pub use poll::client;
 
-/// Between two rounds: what a status shows may be this old.
-pub const EVERY: Duration = Duration::from_secs(2);
-/// A pod that has not answered by then is asked again in the next round.
-const ANSWER: Duration = Duration::from_secs(2);
-/// A report of a namespace's thousand policies is far below this; a pod that says more is not ours.
-const LONGEST_REPORT: usize = 1 << 20;
-/// Pods asked at once.
-const AT_ONCE: usize = 32;
+/// What routers have spent changes with every ask: it wakes a pass this often at most.
+const SPENDS_EVERY: Duration = Duration::from_secs(2);
 
 /// The last report of every pod, by namespace and name. Clones share them.
 #[derive(Clone, Debug, Default)]
-pub struct Loads(Arc<RwLock<BTreeMap<Of, Load>>>);
+pub struct Loads {
+    reports: Arc<RwLock<BTreeMap<Of, Report>>>,
+    holding: Arc<Notify>,
+}
 
 /// A pod: the UID, so that a namesake does not inherit a report.
 type Of = (String, String);
+
+/// What one pod said last.
+#[derive(Clone, Debug)]
+struct Report {
+    load: Load,
+    /// When.
+    heard: Instant,
+    /// What a pass was woken for last, and when.
+    told: Load,
+    told_at: Instant,
+}
 
 impl Loads {
     pub fn worker(&self, pod: &Pod) -> Option<WorkerLoad> {
@@ -40,36 +54,91 @@ impl Loads {
         self.get(pod)?.router
     }
 
-    fn get(&self, pod: &Pod) -> Option<Load> {
-        let reports = self
-            .0
-            .read()
-            .expect("nothing panics while it holds the reports");
-        reports.get(&of(pod)).cloned()
+    /// What `read` takes out of a router's report, of which nothing else is copied.
+    pub fn of_router<T>(&self, pod: &Pod, read: impl FnOnce(&RouterLoad) -> T) -> Option<T> {
+        let reports = self.read();
+        let report = reports.get(&of(pod))?;
+        report.load.router.as_ref().map(read)
     }
 
-    /// Takes the reports of one round; says whose status may look different now. Pods that are
-    /// gone are forgotten, pods that did not answer keep their last report.
-    fn take(&self, pods: &[Arc<Pod>], round: Vec<(Arc<Pod>, Load)>) -> Vec<Key> {
-        let mut reports = self
-            .0
-            .write()
-            .expect("nothing panics while it holds the reports");
-        let alive: BTreeSet<Of> = pods.iter().map(|pod| of(pod)).collect();
-        reports.retain(|pod, _| alive.contains(pod));
-        round
-            .into_iter()
-            .flat_map(|(pod, load)| {
-                let before = reports.insert(of(&pod), load.clone());
-                let same = before.is_some_and(|before| shown(&before) == shown(&load));
-                if same {
-                    Vec::new()
-                } else {
-                    of_labels(pod.as_ref())
-                }
-            })
-            .collect()
+    /// Resolves when a router says that it holds an ask for which there is no replica.
+    pub async fn holding(&self) {
+        self.holding.notified().await;
     }
+
+    /// How long ago the pod said what it said last.
+    pub fn age(&self, pod: &Pod, now: Instant) -> Option<Duration> {
+        let heard = self.read().get(&of(pod))?.heard;
+        Some(now.saturating_duration_since(heard))
+    }
+
+    fn get(&self, pod: &Pod) -> Option<Load> {
+        Some(self.read().get(&of(pod))?.load.clone())
+    }
+
+    /// Takes what a pod says; says what is to be looked at because of it.
+    pub fn hear(&self, pod: &Pod, load: Load, now: Instant) -> Vec<Key> {
+        if is_holding(&load) {
+            self.holding.notify_one();
+        }
+        let mut reports = self.write();
+        let before = reports.get(&of(pod));
+        let is_news = before.is_none_or(|before| is_news(before, &load, now));
+        let (told, told_at) = match before {
+            Some(before) if !is_news => (before.told.clone(), before.told_at),
+            _ => (shown(&load), now),
+        };
+        let report = Report {
+            load,
+            heard: now,
+            told,
+            told_at,
+        };
+        reports.insert(of(pod), report);
+        match is_news {
+            true => of_labels(pod),
+            false => Vec::new(),
+        }
+    }
+
+    /// Pods that are gone are forgotten, pods that are silent keep their last report.
+    fn keep(&self, alive: &BTreeSet<Of>) {
+        self.write().retain(|pod, _| alive.contains(pod));
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, BTreeMap<Of, Report>> {
+        let reports = self.reports.read();
+        reports.expect("nothing panics while it holds the reports")
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, BTreeMap<Of, Report>> {
+        let reports = self.reports.write();
+        reports.expect("nothing panics while it holds the reports")
+    }
+}
+
+fn is_holding(load: &Load) -> bool {
+    let routers = load.router.iter();
+    let mut of_router = routers.flat_map(|router| router.deployments.values());
+    of_router.any(|deployment| deployment.held > 0)
+}
+
+/// Whether a pass should look at it: at once where a status shows it, and a little later where only money
+/// was spent.
+fn is_news(before: &Report, load: &Load, now: Instant) -> bool {
+    let (told, now_shown) = (&before.told, shown(load));
+    if *told == now_shown {
+        return false;
+    }
+    let is_spent_only = without_spends(told.clone()) == without_spends(now_shown);
+    !is_spent_only || now >= before.told_at + SPENDS_EVERY
+}
+
+fn without_spends(mut load: Load) -> Load {
+    if let Some(router) = &mut load.router {
+        router.purses.clear();
+    }
+    load
 }
 
 /// What of a report a status shows.
@@ -87,81 +156,10 @@ fn shown(load: &Load) -> Load {
         }),
         router: load.router.clone().map(|router| RouterLoad {
             deployments: BTreeMap::new(),
+            revisions: BTreeMap::new(),
             ..router
         }),
     }
-}
-
-/// What asks the pods. A pod is asked itself: redirects are not followed and no proxy is asked, or
-/// whoever runs as a pod of ours would choose what the operator connects to.
-pub fn client() -> reqwest::Result<reqwest::Client> {
-    reqwest::Client::builder()
-        .redirect(reqwest::redirect::Policy::none())
-        .no_proxy()
-        .build()
-}
-
-/// Asks every pod that runs, once.
-pub async fn round(http: &reqwest::Client, cache: &Cache, loads: &Loads) -> Vec<Key> {
-    let pods: Vec<Arc<Pod>> = cache.all_pods();
-    let asked: Vec<(Arc<Pod>, String)> = pods
-        .iter()
-        .filter_map(|pod| Some((pod.clone(), address(pod)?)))
-        .collect();
-    let answered: Vec<(Arc<Pod>, Load)> = futures::stream::iter(asked)
-        .map(|(pod, address)| async move {
-            match ask(http, &address).await {
-                Ok(load) => Some((pod, load)),
-                Err(error) => {
-                    tracing::debug!(pod = pod.name_any(), %error, "no report");
-                    None
-                }
-            }
-        })
-        .buffer_unordered(AT_ONCE)
-        .filter_map(std::future::ready)
-        .collect()
-        .await;
-    loads.take(&pods, answered)
-}
-
-#[derive(Debug, thiserror::Error)]
-enum AskError {
-    #[error("cannot ask")]
-    Ask(#[source] reqwest::Error),
-    #[error("the answer is {0}")]
-    Status(reqwest::StatusCode),
-    #[error("the report is too long")]
-    TooLong,
-    #[error("cannot read the report")]
-    Read(#[source] serde_json::Error),
-}
-
-async fn ask(http: &reqwest::Client, address: &str) -> Result<Load, AskError> {
-    let answer = http.get(address).timeout(ANSWER).send().await;
-    let mut answer = answer.map_err(AskError::Ask)?;
-    if !answer.status().is_success() {
-        return Err(AskError::Status(answer.status()));
-    }
-    let mut body = Vec::new();
-    while let Some(bytes) = answer.chunk().await.map_err(AskError::Ask)? {
-        body.extend_from_slice(&bytes);
-        if body.len() > LONGEST_REPORT {
-            return Err(AskError::TooLong);
-        }
-    }
-    serde_json::from_slice(&body).map_err(AskError::Read)
-}
-
-/// Where a pod that runs reports.
-fn address(pod: &Pod) -> Option<String> {
-    let status = pod.status.as_ref()?;
-    if status.phase.as_deref() != Some("Running") {
-        return None;
-    }
-    let ip: std::net::IpAddr = status.pod_ip.as_deref()?.parse().ok()?;
-    let socket = std::net::SocketAddr::from((ip, labels::ADMIN_PORT));
-    Some(format!("http://{socket}/load"))
 }
 
 /// Whether the kubelet says that `pod` is ready.
@@ -187,22 +185,23 @@ fn of(pod: &Pod) -> Of {
 mod tests {
     use super::*;
     use serde_json::json;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpListener;
+    use weir_crds::Period;
+    use weir_policy::budget::PurseLoad;
     use weir_policy::load::{AdapterLoad, ModelFacts};
 
-    fn pod(phase: &str, ip: &str) -> Arc<Pod> {
+    pub(super) fn pod(phase: &str, ip: &str) -> Arc<Pod> {
         let pod = json!({
             "metadata": {
                 "name": "a", "namespace": "ns", "uid": "u",
                 "labels": { "weir.dev/deployment": "triage" },
             },
+            "spec": { "containers": [{ "name": "worker", "ports": [{ "containerPort": 9090 }] }] },
             "status": { "phase": phase, "podIP": ip },
         });
         Arc::new(serde_json::from_value(pod).unwrap())
     }
 
-    fn report(running: u32, digest: &str) -> Load {
+    pub(super) fn report(running: u32, digest: &str) -> Load {
         Load {
             version: u64::from(running),
             worker: Some(WorkerLoad {
@@ -217,70 +216,58 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_report_wakes_a_pass_only_if_a_status_would_show_it() {
+    #[tokio::test(start_paused = true)]
+    async fn a_report_wakes_a_pass_only_if_a_status_would_show_it() {
         let loads = Loads::default();
         let pod = pod("Running", "10.0.0.1");
-        let pods = [pod.clone()];
-        let take = |load| loads.take(&pods, vec![(pod.clone(), load)]).len();
-        assert_eq!(take(report(0, "a")), 1);
-        assert_eq!(take(report(9, "a")), 0);
-        assert_eq!(take(report(9, "b")), 1);
+        let hear = |load| loads.hear(&pod, load, Instant::now()).len();
+        assert_eq!(hear(report(0, "a")), 1);
+        assert_eq!(hear(report(9, "a")), 0);
+        assert_eq!(hear(report(9, "b")), 1);
         assert_eq!(loads.worker(&pod).unwrap().running, 9);
         let mut adapted = report(9, "b");
         let worker = adapted.worker.as_mut().unwrap();
         worker.adapters.push(AdapterLoad::default());
-        assert_eq!(take(adapted), 1);
+        assert_eq!(hear(adapted), 1);
     }
 
-    #[test]
-    fn a_pod_that_is_gone_is_forgotten_and_one_that_is_silent_is_not() {
+    #[tokio::test(start_paused = true)]
+    async fn what_is_spent_wakes_a_pass_now_and_then_and_the_last_of_it_too() {
         let loads = Loads::default();
         let pod = pod("Running", "10.0.0.1");
-        let pods = [pod.clone()];
-        loads.take(&pods, vec![(pod.clone(), report(1, "a"))]);
-        loads.take(&pods, vec![]);
+        let hear = |spent: &str| {
+            let purse = PurseLoad {
+                spent: spent.parse().unwrap(),
+                ..PurseLoad::default()
+            };
+            let router = RouterLoad {
+                purses: [("support".into(), [(Period::Day, purse)].into())].into(),
+                ..RouterLoad::default()
+            };
+            let load = Load {
+                router: Some(router),
+                ..Load::default()
+            };
+            loads.hear(&pod, load, Instant::now()).len()
+        };
+        assert_eq!((hear("1"), hear("1.1")), (1, 0));
+        tokio::time::advance(SPENDS_EVERY).await;
+        assert_eq!((hear("1.1"), hear("1.1")), (1, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pod_that_is_gone_is_forgotten_and_one_that_is_silent_is_not() {
+        let loads = Loads::default();
+        let pod = pod("Running", "10.0.0.1");
+        loads.hear(&pod, report(1, "a"), Instant::now());
+        tokio::time::advance(Duration::from_secs(9)).await;
+        loads.keep(&[of(&pod)].into());
         assert!(loads.worker(&pod).is_some());
-        loads.take(&[], vec![]);
-        assert!(loads.worker(&pod).is_none());
-    }
-
-    /// Stands in for the admin port of one pod: it answers every connection with `head` and a report.
-    async fn stand_in(head: String) -> String {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = format!("http://{}/load", listener.local_addr().unwrap());
-        let body = serde_json::to_string(&report(1, "a")).unwrap();
-        let answer = format!("{head}content-length: {}\r\n\r\n{body}", body.len());
-        #[allow(clippy::disallowed_methods, reason = "it ends with the test's runtime")]
-        tokio::spawn(async move {
-            while let Ok((mut connection, _)) = listener.accept().await {
-                let _ = connection.read(&mut [0; 4096]).await;
-                let _ = connection.write_all(answer.as_bytes()).await;
-            }
-        });
-        address
-    }
-
-    #[tokio::test]
-    async fn a_pod_cannot_send_the_operator_elsewhere() {
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = client().unwrap();
-        let elsewhere = stand_in("HTTP/1.1 200 OK\r\n".into()).await;
-        assert_eq!(ask(&http, &elsewhere).await.unwrap(), report(1, "a"));
-        let pod = stand_in(format!("HTTP/1.1 302 Found\r\nlocation: {elsewhere}\r\n")).await;
-        let asked = ask(&http, &pod).await;
-        assert!(
-            matches!(asked, Err(AskError::Status(status)) if status == 302),
-            "{asked:?}"
-        );
-    }
-
-    #[test]
-    fn only_a_pod_that_runs_is_asked() {
-        assert_eq!(address(&pod("Pending", "")), None);
         assert_eq!(
-            address(&pod("Running", "fd00::1")).as_deref(),
-            Some("http://[fd00::1]:9090/load")
+            loads.age(&pod, Instant::now()),
+            Some(Duration::from_secs(9))
         );
+        loads.keep(&BTreeSet::new());
+        assert!(loads.worker(&pod).is_none());
     }
 }

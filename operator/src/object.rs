@@ -4,6 +4,7 @@ pub mod ownership;
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Service, ServiceAccount};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::Resource;
@@ -21,24 +22,26 @@ pub const CANARY: &str = "canary";
 pub const APPLIED_HASH: &str = "weir.dev/applied-hash";
 
 /// The kinds of object that we make, in the order in which they are applied: what others mount,
-/// name or run as comes first.
+/// name or run as, and what closes them in, comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     ServiceAccount,
     Role,
     RoleBinding,
     ConfigMap,
+    NetworkPolicy,
     Service,
     Deployment,
     PodDisruptionBudget,
 }
 
 impl Kind {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::ServiceAccount,
         Self::Role,
         Self::RoleBinding,
         Self::ConfigMap,
+        Self::NetworkPolicy,
         Self::Service,
         Self::Deployment,
         Self::PodDisruptionBudget,
@@ -50,10 +53,16 @@ impl Kind {
             Self::Role => ApiResource::erase::<Role>(&()),
             Self::RoleBinding => ApiResource::erase::<RoleBinding>(&()),
             Self::ConfigMap => ApiResource::erase::<ConfigMap>(&()),
+            Self::NetworkPolicy => ApiResource::erase::<NetworkPolicy>(&()),
             Self::Service => ApiResource::erase::<Service>(&()),
             Self::Deployment => ApiResource::erase::<Deployment>(&()),
             Self::PodDisruptionBudget => ApiResource::erase::<PodDisruptionBudget>(&()),
         }
+    }
+
+    /// Whether what it says is an allowance, to which nobody else adds.
+    pub fn is_closed(self) -> bool {
+        matches!(self, Self::Role | Self::RoleBinding | Self::NetworkPolicy)
     }
 }
 
@@ -80,6 +89,7 @@ ours!(
     Role,
     RoleBinding,
     ConfigMap,
+    NetworkPolicy,
     Service,
     Deployment,
     PodDisruptionBudget
@@ -112,6 +122,13 @@ impl Wanted {
     /// What the annotation [`APPLIED_HASH`] says once this has been applied.
     pub fn hash(&self) -> String {
         short_hash(self.body.to_string().as_bytes(), 16)
+    }
+}
+
+/// `Service triage`.
+impl std::fmt::Display for Wanted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.kind, self.name)
     }
 }
 

@@ -1,8 +1,8 @@
 //! What the pods of workers and routers have in common.
 
 use k8s_openapi::api::core::v1::{
-    Capabilities, ContainerPort, HTTPGetAction, LocalObjectReference, PodSecurityContext, Probe,
-    SeccompProfile, SecurityContext,
+    Capabilities, ContainerPort, HTTPGetAction, Lifecycle, LifecycleHandler, LocalObjectReference,
+    PodSecurityContext, Probe, SeccompProfile, SecurityContext, SleepAction,
 };
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
@@ -44,6 +44,20 @@ pub fn port(name: &str, port: u16) -> ContainerPort {
         name: Some(name.into()),
         container_port: i32::from(port),
         ..ContainerPort::default()
+    }
+}
+
+/// Between being no endpoint of a Service any more and being told to end: for as long as whoever asks
+/// may take to notice. Counts against the grace period.
+pub fn notice(seconds: u64) -> Lifecycle {
+    Lifecycle {
+        pre_stop: Some(LifecycleHandler {
+            sleep: Some(SleepAction {
+                seconds: i64::try_from(seconds).unwrap_or(i64::MAX),
+            }),
+            ..LifecycleHandler::default()
+        }),
+        ..Lifecycle::default()
     }
 }
 

@@ -33,6 +33,8 @@ pub struct Queue<K> {
 
 struct State<K> {
     due: BTreeMap<K, Instant>,
+    /// The same, the soonest first.
+    order: BTreeSet<(Instant, K)>,
     running: BTreeSet<K>,
     failures: BTreeMap<K, u32>,
 }
@@ -42,6 +44,7 @@ impl<K: Clone + Ord> Default for Queue<K> {
         Self {
             state: Mutex::new(State {
                 due: BTreeMap::new(),
+                order: BTreeSet::new(),
                 running: BTreeSet::new(),
                 failures: BTreeMap::new(),
             }),
@@ -96,24 +99,27 @@ enum Taken<K> {
 
 impl<K: Clone + Ord> State<K> {
     fn add(&mut self, key: K, at: Instant) {
-        let due = self.due.entry(key).or_insert(at);
-        *due = at.min(*due);
+        match self.due.get(&key) {
+            Some(due) if *due <= at => return,
+            Some(due) => drop(self.order.remove(&(*due, key.clone()))),
+            None => {}
+        }
+        self.due.insert(key.clone(), at);
+        self.order.insert((at, key));
     }
 
     fn take(&mut self, now: Instant) -> Taken<K> {
-        let next = self
-            .due
-            .iter()
-            .filter(|(key, _)| !self.running.contains(key))
-            .min_by_key(|(_, at)| **at)
-            .map(|(key, at)| (key.clone(), *at));
+        // Only those that are being worked on are passed over, and they are few.
+        let mut order = self.order.iter();
+        let next = order.find(|(_, key)| !self.running.contains(key)).cloned();
         match next {
-            Some((key, at)) if at <= now => {
+            Some((at, key)) if at <= now => {
                 self.due.remove(&key);
+                self.order.remove(&(at, key.clone()));
                 self.running.insert(key.clone());
                 Taken::Key(key)
             }
-            Some((_, at)) => Taken::Until(at),
+            Some((at, _)) => Taken::Until(at),
             None => Taken::Nothing,
         }
     }
@@ -194,6 +200,19 @@ mod tests {
         queue.add("a", before);
         assert_eq!(queue.next().await, "a");
         assert_eq!(before.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_key_that_is_added_for_sooner_comes_sooner_and_once() {
+        let queue = Queue::default();
+        let now = Instant::now();
+        queue.add("a", now + Duration::from_secs(60));
+        queue.add("a", now + Duration::from_secs(1));
+        queue.add("a", now + Duration::from_secs(30));
+        assert_eq!(queue.next().await, "a");
+        assert_eq!(now.elapsed(), Duration::from_secs(1));
+        queue.done(&"a", Outcome::Settled, Instant::now());
+        assert_eq!(queue.next().now_or_never(), None);
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,8 +1,13 @@
 //! What whoever installs Weir decides: arguments of the operator, and what it hands on to pods.
 
+pub mod network;
+pub mod profiles;
+
 use std::time::Duration;
 
 use clap::Args;
+use network::NetworkPolicies;
+use profiles::Profiles;
 use weir_policy::cidr::Cidr;
 use weir_process::{parse_collector, parse_log_level};
 
@@ -10,6 +15,10 @@ use weir_process::{parse_collector, parse_log_level};
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "What is made")]
 pub struct Settings {
+    /// The operator's own namespace: its Lease is there, and replicas and routers let it in.
+    #[arg(long, env = "WEIR_NAMESPACE", default_value = SYSTEM)]
+    pub namespace: String,
+
     /// Image of the workers.
     #[arg(
         long,
@@ -17,6 +26,10 @@ pub struct Settings {
         default_value_t = image("worker")
     )]
     pub worker_image: String,
+
+    /// Image of the workers of deployments with an Nvidia accelerator. Without it those are refused.
+    #[arg(long, env = "WEIR_WORKER_CUDA_IMAGE", value_name = "IMAGE")]
+    pub worker_cuda_image: Option<String>,
 
     /// Image of the routers.
     #[arg(
@@ -88,13 +101,30 @@ pub struct Settings {
         value_delimiter = ','
     )]
     pub cluster_cidrs: Vec<Cidr>,
+
+    /// Who may speak to routers and workers, and to whom these may speak: the chart's
+    /// `networkPolicies`, as JSON.
+    #[arg(
+        long,
+        env = "WEIR_NETWORK_POLICIES",
+        value_name = "JSON",
+        default_value = "{}"
+    )]
+    pub network_policies: NetworkPolicies,
+
+    /// The kinds of machine that deployments name in `spec.resources.profile`: the chart's `profiles`, as
+    /// JSON.
+    #[arg(long, env = "WEIR_PROFILES", value_name = "JSON", default_value = "{}")]
+    pub profiles: Profiles,
 }
 
 impl Default for Settings {
     /// What the flags default to.
     fn default() -> Self {
         Self {
+            namespace: SYSTEM.into(),
             worker_image: image("worker"),
+            worker_cuda_image: None,
             router_image: image("router"),
             image_pull_policy: "IfNotPresent".into(),
             image_pull_secrets: Vec::new(),
@@ -106,9 +136,14 @@ impl Default for Settings {
             router_log_level: None,
             worker_log_level: None,
             cluster_cidrs: Vec::new(),
+            network_policies: NetworkPolicies::default(),
+            profiles: Profiles::default(),
         }
     }
 }
+
+/// Where the operator is usually installed.
+const SYSTEM: &str = "weir-system";
 
 /// The published image of a component, of this very version.
 fn image(component: &str) -> String {

@@ -9,6 +9,8 @@ use clap::CommandFactory;
 use k8s_openapi::api::rbac::v1::{PolicyRule, Role};
 use serde_json::Value;
 use weir_operator::Args;
+use weir_operator::settings::network::NetworkPolicies;
+use weir_operator::settings::profiles::Profiles;
 use weir_policy::cidr::Cidr;
 
 fn repository() -> PathBuf {
@@ -85,7 +87,7 @@ fn every_argument_and_variable_of_the_chart_is_one_that_the_operator_knows() {
 #[test]
 fn the_networks_that_the_chart_takes_are_those_that_the_operator_takes() {
     let schema: Value = serde_json::from_str(&read("charts/weir/values.schema.json")).unwrap();
-    let pattern = &schema["properties"]["clusterCIDRs"]["items"]["pattern"];
+    let pattern = &schema["definitions"]["cidr"]["pattern"];
     let pattern = regex::Regex::new(pattern.as_str().unwrap()).unwrap();
     for text in [
         "10.244.0.0/16",
@@ -121,6 +123,47 @@ fn the_networks_that_the_chart_takes_are_those_that_the_operator_takes() {
             !pattern.is_match(text) && text.parse::<Cidr>().is_err(),
             "{text}"
         );
+    }
+}
+
+/// What an operator without a chart assumes is what the chart says.
+#[test]
+fn the_network_policies_of_the_chart_are_those_that_the_operator_assumes() {
+    let values: Value = serde_saphyr::from_str(&read("charts/weir/values.yaml")).unwrap();
+    let of_chart = values["networkPolicies"].to_string();
+    let of_chart: NetworkPolicies = of_chart.parse().unwrap();
+    assert_eq!(of_chart, NetworkPolicies::default());
+    assert!(values["profiles"].to_string().parse::<Profiles>().is_ok());
+}
+
+/// What the schema lets pass the operator starts with: the fields are the same.
+#[test]
+fn the_schema_knows_the_fields_of_network_policies_and_profiles_that_the_operator_knows() {
+    let schema: Value = serde_json::from_str(&read("charts/weir/values.schema.json")).unwrap();
+    let fields = |schema: &Value| -> Vec<String> {
+        schema["properties"]
+            .as_object()
+            .unwrap()
+            .keys()
+            .cloned()
+            .collect()
+    };
+    let unknown = |error: &dyn std::fmt::Display, name: &str| {
+        error
+            .to_string()
+            .contains(&format!("unknown field `{name}`"))
+    };
+    let network = fields(&schema["properties"]["networkPolicies"]);
+    assert_eq!(network.len(), 8);
+    for name in network {
+        let read = format!(r#"{{"{name}":null}}"#).parse::<NetworkPolicies>();
+        assert!(!read.is_err_and(|error| unknown(&error, &name)), "{name}");
+    }
+    let profile = fields(&schema["properties"]["profiles"]["additionalProperties"]);
+    assert_eq!(profile.len(), 8);
+    for name in profile {
+        let read = format!(r#"{{"one":{{"{name}":null}}}}"#).parse::<Profiles>();
+        assert!(!read.is_err_and(|error| unknown(&error, &name)), "{name}");
     }
 }
 

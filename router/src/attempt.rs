@@ -7,11 +7,13 @@
 
 pub(crate) mod counting;
 mod dropped;
+mod ending;
 mod endpoint;
 mod flow;
 mod gate;
 mod ledger;
 mod paying;
+mod replica;
 mod resume;
 mod spare;
 mod tries;
@@ -48,7 +50,7 @@ use gate::Gate;
 pub(crate) use paying::exhausted;
 use resume::At;
 use tries::pause;
-pub(crate) use worker::{prompts, said};
+pub(crate) use worker::{is_replicas_failure, prompts, said};
 
 /// What one place of the way to the client is for: a larger event needs several to be free.
 const PLACE_BYTES: usize = 4 << 10;

@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout_at};
 use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
@@ -18,9 +19,9 @@ use weir_worker_api as api;
 use weir_worker_api::worker_client::WorkerClient;
 
 use crate::ask::Ask;
-use crate::attempt::{prompts, said};
+use crate::attempt::{is_replicas_failure, prompts, said};
 use crate::balance::Wish;
-use crate::load::Doing;
+use crate::load::{Doing, Ending};
 use crate::replicas::Wanted;
 use crate::shared::Shared;
 
@@ -41,6 +42,8 @@ pub(crate) enum Unanswered {
     ManyPrompts,
     #[error("no ready replica")]
     NoReplica,
+    #[error("the deployment's server is not ours, and answers only asks")]
+    Foreign,
     #[error("no answer within its time")]
     Late,
     /// The code is one of a closed set; the message of a worker is for its own log.
@@ -75,7 +78,8 @@ impl Inquiry<'_> {
                 prompt: Some(prompt),
                 ..api::TokenizeRequest::default()
             };
-            let asked = self.any_of(deployment, self.until, |mut client| {
+            let of = (deployment, self.until);
+            let asked = self.any_of(of, Counts::No, |mut client| {
                 let request = traced(request.clone());
                 async move { client.tokenize(request).await }
             });
@@ -95,7 +99,7 @@ impl Inquiry<'_> {
             cache_salt: self.tenant.clone(),
         };
         let until = self.until.min(Instant::now() + LONGEST_CHOICE);
-        let asked = self.any_of(deployment, until, |mut client| {
+        let asked = self.any_of((deployment, until), Counts::Yes, |mut client| {
             let running = self.shared.book.count(deployment, Doing::Running);
             let request = traced(request.clone());
             async move {
@@ -105,6 +109,20 @@ impl Inquiry<'_> {
         });
         let answer = asked.await?;
         best(&answer.scores, classifier).ok_or(Unanswered::Odd)
+    }
+
+    /// Counts one question to a replica of this deployment and revision, as an attempt there would be.
+    fn count<T>(&self, of: (&str, &str), answered: &Result<Result<T, Status>, Elapsed>) {
+        let has_failed = match answered {
+            Ok(Ok(_)) => false,
+            Ok(Err(status)) if !is_replicas_failure(status) => return,
+            Ok(Err(_)) | Err(_) => true,
+        };
+        let ending = Ending {
+            has_failed,
+            ..Ending::default()
+        };
+        self.shared.book.ended(of, &ending);
     }
 
     /// A classifier reads each conversation from its beginning, as whoever answers it does.
@@ -118,8 +136,8 @@ impl Inquiry<'_> {
     /// The answer of the first of a few replicas that has one.
     async fn any_of<T, F>(
         &self,
-        deployment: &str,
-        until: Instant,
+        (deployment, until): (&str, Instant),
+        counts: Counts,
         call: impl Fn(WorkerClient<Channel>) -> F,
     ) -> Result<T, Unanswered>
     where
@@ -128,7 +146,9 @@ impl Inquiry<'_> {
         let view = self.shared.view.borrow().clone();
         let wish = self.wish();
         let replicas = view.replicas_of(deployment, wish.place());
-        let addresses: Vec<_> = replicas.iter().map(|(address, _)| *address).collect();
+        let addresses = replicas.iter().map(|(address, _)| *address);
+        let (foreign, addresses): (Vec<_>, Vec<_>) =
+            addresses.partition(|address| view.foreign.contains(address));
         let wanted = Wanted {
             wish,
             adapter: None,
@@ -136,7 +156,10 @@ impl Inquiry<'_> {
         };
         let tries = addresses.len().min(MOST_TRIES);
         let mut tried = BTreeSet::new();
-        let mut last = Unanswered::NoReplica;
+        let mut last = match foreign.is_empty() {
+            true => Unanswered::NoReplica,
+            false => Unanswered::Foreign,
+        };
         while tried.len() < tries
             && let Some(lease) = self.shared.pool.pick(&addresses, &tried, wanted)
         {
@@ -148,7 +171,14 @@ impl Inquiry<'_> {
             let now = Instant::now();
             let left = until.saturating_duration_since(now);
             let own = if tried.len() < tries { left / 2 } else { left };
-            last = match timeout_at(now + own, call(client)).await {
+            let answered = timeout_at(now + own, call(client)).await;
+            if counts == Counts::Yes {
+                let mut of = replicas.iter();
+                let of = of.find(|(address, _)| *address == lease.address);
+                let revision = of.map_or("", |(_, revision)| *revision);
+                self.count((deployment, revision), &answered);
+            }
+            last = match answered {
                 Ok(Ok(response)) => return Ok(response.into_inner()),
                 Ok(Err(status)) => {
                     tracing::debug!(code = ?status.code(), message = status.message(), "replica failed");
@@ -163,6 +193,13 @@ impl Inquiry<'_> {
         }
         Err(last)
     }
+}
+
+/// Whether what is asked is work that says something of the revision that does it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Counts {
+    Yes,
+    No,
 }
 
 /// Whether another replica may answer what this one did not. Every status that a worker of ours writes has

@@ -15,7 +15,7 @@
 //! Around them: `port` (connections of clients), `world` and what feeds it (`watch`), `credentials`
 //! and `bundle` (what files hold), `dial` (which addresses), `endpoints` (whether one may be asked,
 //! by `circuit` and `throttle`), `replicas` (connections, least busy first), `load` (what is in
-//! hand), `wire` (what upstreams understand of what clients say), `language` (of a text), `refusal`
+//! hand, and what came of it), `wire` (what upstreams understand of what clients say), `language` (of a text), `refusal`
 //! (every way not to answer), `money` (what may be spent at endpoints, and what is), `flights` (asks under one key), `cache` (answers
 //! that are given again), `balance` (which replica), `damper` (how often one is tried again), `hold` (while
 //! there is none), `turns` (places at an endpoint; both by the `queue` of tenants), `sticky` (conversations

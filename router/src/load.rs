@@ -1,4 +1,7 @@
-//! What this router has in hand, counted, and served at `/load` for whoever scales by it.
+//! What this router has in hand and what came of it, counted, and served at `/load` for whoever scales and rolls
+//! out by it.
+
+mod revisions;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,18 +12,23 @@ use axum::routing::get;
 use axum::{Json, Router};
 use serde::Deserialize;
 use tokio::sync::watch;
-use weir_policy::load::{DeploymentLoad, Load, MissingCredential, RouterLoad};
+use tokio::time::Instant;
+use weir_policy::load::{Load, MissingCredential, RouterLoad};
 
 use crate::money::Purses;
 use crate::world::View;
+pub(crate) use revisions::Ending;
+use revisions::Revisions;
 
-/// Longer than any caller waits between two questions, shorter than what balancers cut.
-const LONGEST_POLL: Duration = Duration::from_secs(20);
+/// What is spent is no news to end a wait for, nor what came of attempts: whoever grants slices or rolls out knows
+/// of it this late.
+const LONGEST_POLL: Duration = Duration::from_secs(1);
 
 /// The counts; clones are the same.
 #[derive(Clone)]
 pub(crate) struct Book {
     load: Arc<watch::Sender<Load>>,
+    revisions: Arc<Revisions>,
 }
 
 /// What an ask is doing at a deployment.
@@ -46,6 +54,7 @@ impl Book {
         };
         Self {
             load: Arc::new(watch::Sender::new(load)),
+            revisions: Arc::default(),
         }
     }
 
@@ -58,6 +67,12 @@ impl Book {
         }
     }
 
+    /// An attempt at a replica of this deployment and revision is over. Whoever is told of the next change knows of
+    /// it: an attempt that is still counted as running makes one.
+    pub fn ended(&self, of: (&str, &str), ending: &Ending) {
+        self.revisions.count(of, ending);
+    }
+
     /// Takes over what follows from the objects and from the secrets that were found.
     pub fn follow(&self, view: &View, missing: Vec<MissingCredential>) {
         let deployments = view.table.deployments();
@@ -68,11 +83,11 @@ impl Book {
         let policies: BTreeMap<String, i64> = policies
             .map(|policy| (policy.name.clone(), policy.generation))
             .collect();
+        self.revisions.follow(&view.replicas, Instant::now());
         self.change(|router| {
-            let idle = DeploymentLoad::default();
             router
                 .deployments
-                .retain(|name, load| *load != idle || present.contains(name));
+                .retain(|name, load| load.running > 0 || load.held > 0 || present.contains(name));
             for name in present {
                 router.deployments.entry(name).or_default();
             }
@@ -81,7 +96,8 @@ impl Book {
         });
     }
 
-    /// The route to mount on the admin port. What is spent is looked up when somebody asks.
+    /// The route to mount on the admin port. What is spent, and what came of attempts, is looked up when somebody
+    /// asks.
     pub fn route(&self, purses: Purses) -> Router {
         let book = self.clone();
         let load = move |query| load(book.clone(), purses.clone(), query);
@@ -92,8 +108,14 @@ impl Book {
     fn count_one(&self, deployment: &str, doing: Doing, by: i32) {
         self.load.send_modify(|load| {
             let router = load.router.get_or_insert_default();
-            let count = entry(router, deployment, doing);
+            let load_of = router.deployments.entry(deployment.to_owned()).or_default();
+            let count = match doing {
+                Doing::Running => &mut load_of.running,
+                Doing::Held => &mut load_of.held,
+            };
             *count = count.saturating_add_signed(by);
+            // Whoever was held before begins only now.
+            load_of.asked += u64::from(by > 0 && matches!(doing, Doing::Running));
             load.version += 1;
         });
     }
@@ -116,14 +138,6 @@ impl Drop for Counted {
     }
 }
 
-fn entry<'a>(router: &'a mut RouterLoad, deployment: &str, doing: Doing) -> &'a mut u32 {
-    let load = router.deployments.entry(deployment.to_owned()).or_default();
-    match doing {
-        Doing::Running => &mut load.running,
-        Doing::Held => &mut load.held,
-    }
-}
-
 #[derive(Deserialize)]
 struct After {
     after: Option<u64>,
@@ -139,12 +153,14 @@ async fn load(book: Book, purses: Purses, Query(query): Query<After>) -> Json<Lo
     let router = load.router.get_or_insert_default();
     purses.run().clone_into(&mut router.run);
     router.purses = purses.report();
+    router.revisions = book.revisions.sums();
     Json(load)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use weir_policy::load::DeploymentLoad;
 
     fn purses() -> Purses {
         Purses::new("a".into(), Duration::ZERO)
@@ -169,12 +185,17 @@ mod tests {
                 3,
                 DeploymentLoad {
                     running: 1,
-                    held: 1
+                    held: 1,
+                    asked: 1,
                 }
             )
         );
         drop((running, held));
-        assert_eq!(now(&book), (5, DeploymentLoad::default()));
+        let idle = DeploymentLoad {
+            asked: 1,
+            ..DeploymentLoad::default()
+        };
+        assert_eq!(now(&book), (5, idle));
     }
 
     #[tokio::test]
@@ -185,6 +206,30 @@ mod tests {
         let change = async { drop(book.count("triage", Doing::Held)) };
         let (Json(load), ()) = tokio::join!(poll, change);
         assert!(load.version > 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_came_of_an_attempt_is_told_and_ends_no_wait() {
+        let book = Book::new();
+        let running = book.count("triage", Doing::Running);
+        let after = Query(After { after: Some(2) });
+        let began = Instant::now();
+        let poll = load(book.clone(), purses(), after);
+        let end = async { book.ended(("triage", "one"), &Ending::default()) };
+        let (Json(told), ()) = tokio::join!(poll, end);
+        assert_eq!(told.version, 2);
+        assert!(began.elapsed() >= LONGEST_POLL);
+        let asks = |told: Load| told.router.unwrap().revisions["triage"]["one"].asks;
+        assert_eq!(asks(told), 1);
+        let after = Query(After { after: Some(2) });
+        let poll = load(book.clone(), purses(), after);
+        let end = async {
+            book.ended(("triage", "one"), &Ending::default());
+            drop(running);
+        };
+        let (Json(told), ()) = tokio::join!(poll, end);
+        assert_eq!(told.version, 3);
+        assert_eq!(asks(told), 2, "who is told that it ended knows how");
     }
 
     #[tokio::test]

@@ -197,7 +197,7 @@ impl Failure {
     }
 
     /// Whether the request itself is what the tier does not take.
-    fn is_of_request(&self) -> bool {
+    pub fn is_of_request(&self) -> bool {
         matches!(
             self,
             Failure::Refused { .. } | Failure::TooLong { .. } | Failure::Unsupported { .. }

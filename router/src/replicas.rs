@@ -55,6 +55,8 @@ struct Replica {
     since: Instant,
     health: Health,
     said: Said,
+    /// What its model is called there, once that was asked.
+    model: Option<String>,
     /// Whoever listens to it stops when this is dropped; nothing where nobody does yet.
     followed: Option<oneshot::Sender<()>>,
 }
@@ -131,14 +133,20 @@ impl Pool {
         })
     }
 
-    /// Listens to those that are there, and forgets the others once nothing uses them.
-    pub fn follow(&self, present: &BTreeSet<SocketAddr>, tasks: &Tasks) {
+    /// Listens to those that are there, but for the `foreign` ones, who have nothing to say; and forgets the others
+    /// once nothing uses them.
+    pub fn follow(
+        &self,
+        present: &BTreeSet<SocketAddr>,
+        foreign: &BTreeSet<SocketAddr>,
+        tasks: &Tasks,
+    ) {
         let mut replicas = self.lock();
         for address in present {
             let replica = replicas
                 .entry(*address)
                 .or_insert_with(|| Replica::at(*address));
-            if replica.followed.is_none() {
+            if replica.followed.is_none() && !foreign.contains(address) {
                 let (followed, gone) = oneshot::channel();
                 replica.followed = Some(followed);
                 let tell = teller(Arc::downgrade(&self.replicas), *address);
@@ -185,6 +193,17 @@ impl Pool {
         self.lock().get(&address)?.said.kind().cloned()
     }
 
+    /// What its model is called at the replica, where that is known.
+    pub fn model(&self, address: SocketAddr) -> Option<String> {
+        self.lock().get(&address)?.model.clone()
+    }
+
+    pub fn learn_model(&self, address: SocketAddr, model: &str) {
+        if let Some(replica) = self.lock().get_mut(&address) {
+            replica.model = Some(model.to_owned());
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Replicas> {
         locked(&self.replicas)
     }
@@ -201,6 +220,7 @@ impl Replica {
             since: Instant::now(),
             health: Health::default(),
             said: Said::default(),
+            model: None,
             followed: None,
         }
     }
@@ -359,10 +379,10 @@ mod tests {
         let lease = pool
             .pick(&[one], &BTreeSet::new(), Wanted::default())
             .unwrap();
-        pool.follow(&BTreeSet::new(), &tasks);
+        pool.follow(&BTreeSet::new(), &BTreeSet::new(), &tasks);
         assert_eq!(pool.lock()[&one].running, 1);
         drop(lease);
-        pool.follow(&BTreeSet::new(), &tasks);
+        pool.follow(&BTreeSet::new(), &BTreeSet::new(), &tasks);
         assert!(pool.lock().is_empty());
     }
 

@@ -226,7 +226,7 @@ async fn follow(shared: Weak<Shared>, mut views: watch::Receiver<Arc<View>>, tol
         }
         let revisions = view.replicas.values().flat_map(BTreeMap::values);
         let present: BTreeSet<SocketAddr> = revisions.flatten().copied().collect();
-        shared.pool.follow(&present, &shared.tasks);
+        shared.pool.follow(&present, &view.foreign, &shared.tasks);
         shared
             .holds
             .keep(|deployment| view.lacks_replica(deployment));

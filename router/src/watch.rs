@@ -292,6 +292,7 @@ impl Seen {
             deployments: self.deployments.objects.values().cloned().collect(),
             last_good: policies.map(last_good::read).unwrap_or_default(),
             replicas: replicas(self.slices.objects.values().map(Arc::as_ref)),
+            foreign: foreign(self.slices.objects.values().map(Arc::as_ref)),
             routers: routers(self.router_slices.objects.values().map(Arc::as_ref)),
             ledgers: budgets.policies,
         }
@@ -339,6 +340,17 @@ fn replicas<'a>(slices: impl Iterator<Item = &'a EndpointSlice>) -> Replicas {
         }
     }
     replicas
+}
+
+/// The ready addresses in slices of workers at which OpenAI's wire is spoken.
+fn foreign<'a>(slices: impl Iterator<Item = &'a EndpointSlice>) -> BTreeSet<SocketAddr> {
+    let is_foreign = |slice: &&EndpointSlice| {
+        let mut ports = slice.ports.iter().flatten();
+        ports.any(|port| port.name.as_deref() == Some(labels::OPENAI_PORT))
+    };
+    let found = replicas(slices.filter(is_foreign));
+    let revisions = found.into_values().flat_map(BTreeMap::into_values);
+    revisions.flatten().collect()
 }
 
 /// How many routers are ready: a Service of two families has a slice of each.

@@ -94,7 +94,11 @@ impl Upstream {
     ];
 
     pub fn of(tier: &Tier) -> Self {
-        tier.endpoint().map_or(Upstream::Worker, Self::of_endpoint)
+        match tier.endpoint() {
+            Some(endpoint) => Self::of_endpoint(endpoint),
+            None if tier.is_foreign() => Upstream::Compatible,
+            None => Upstream::Worker,
+        }
     }
 
     pub fn of_endpoint(endpoint: &Endpoint) -> Self {

@@ -21,6 +21,8 @@ pub struct World {
     /// The last valid spec of each policy, by name.
     pub last_good: BTreeMap<String, LastGood>,
     pub replicas: Replicas,
+    /// Those of them whose server is not ours, and speaks OpenAI's wire.
+    pub foreign: BTreeSet<SocketAddr>,
     /// How many routers of this namespace are ready; what is not known counts as one.
     pub routers: usize,
     /// What the leader granted of budgets, by policy.
@@ -35,6 +37,8 @@ pub type Replicas = BTreeMap<String, BTreeMap<String, BTreeSet<SocketAddr>>>;
 pub(crate) struct View {
     pub table: Arc<Table>,
     pub replicas: Replicas,
+    /// Those of them whose server is not ours.
+    pub foreign: BTreeSet<SocketAddr>,
     pub routers: usize,
     pub credentials: Arc<Credentials>,
 }
@@ -74,6 +78,7 @@ impl Memory {
         View {
             table: table.into(),
             replicas: world.replicas.clone(),
+            foreign: world.foreign.clone(),
             routers: world.routers.max(1),
             credentials: Arc::default(),
         }

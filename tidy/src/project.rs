@@ -104,3 +104,32 @@ pub fn dead_links(tree: &Tree) -> Vec<String> {
         })
         .collect()
 }
+
+static TEST: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"`([\w/]+\.rs)(?:::(\w+))?`").expect("a constant that compiles"));
+
+/// Files of code, and functions in them, that documents name and that are not there.
+pub fn lost_names(tree: &Tree) -> Vec<String> {
+    let mut lost = Vec::new();
+    for (path, text) in tree.ending(&[".md"]) {
+        for named in TEST
+            .captures_iter(text)
+            .filter(|named| named[1].contains('/'))
+        {
+            let end = format!("/{}", &named[1]);
+            let mut files = tree.rust();
+            let code =
+                files.find_map(|(path, text)| format!("/{path}").ends_with(&end).then_some(text));
+            let is_there = match named.get(2) {
+                None => code.is_some(),
+                Some(name) => {
+                    code.is_some_and(|code| code.contains(&format!("fn {}(", name.as_str())))
+                }
+            };
+            if !is_there {
+                lost.push(format!("{path}: names {}, which is not there", &named[0]));
+            }
+        }
+    }
+    lost
+}

@@ -24,7 +24,10 @@ const LONG_FUNCTIONS: &[Exception] = &[(
 /// Who looks at the clock that people set: for periods of budgets, for what is told to others, and for what others
 /// tell as a time.
 const LOOKS: &[Look] = &[
-    ("operator/src/deployment.rs", "told: conditions"),
+    (
+        "operator/src/control.rs",
+        "told: conditions, and when a count was decided; rollouts, for some seconds a look at most",
+    ),
     (
         "operator/src/lease.rs",
         "told: the renewal, which nobody here trusts",
@@ -442,4 +445,18 @@ fn links_in_documents_lead_somewhere() {
         ["docs/a.md: points to lost.md, which is not there"]
     );
     none(project::dead_links(&TREE));
+}
+
+#[test]
+fn what_documents_name_in_the_code_is_there() {
+    let page = "`a/b.rs`, `a/b.rs::tested`, `a/b.rs::lost`, `c/lost.rs` and `b.rs` somewhere";
+    let wrong = Tree::of(&[("docs/a.md", page), ("a/b.rs", "fn tested() {}")]);
+    assert_eq!(
+        project::lost_names(&wrong),
+        [
+            "docs/a.md: names `a/b.rs::lost`, which is not there",
+            "docs/a.md: names `c/lost.rs`, which is not there",
+        ]
+    );
+    none(project::lost_names(&TREE));
 }

@@ -38,7 +38,8 @@ pub struct Engine {
     pub image: Option<String>,
     /// What replicas speak: Weir, or OpenAI with an image of your own. Default Weir.
     pub protocol: Protocol,
-    /// Arguments of `image`. At most 64.
+    /// Arguments of `image`, which may refer to `$(WEIR_MODEL)`, `$(WEIR_PORT)` and others:
+    /// docs/engines.md. At most 64.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 64),

@@ -27,8 +27,8 @@ pub struct Resources {
     /// Disk of the node, for downloads without a cache. Absent: no request and no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ephemeral_storage: Option<Quantity>,
-    /// A named profile from the chart's values: image, node selector and tolerations of one kind of
-    /// machine.
+    /// A named profile from the chart's values: what one kind of machine gives, where to find it, and
+    /// the image for it. What this spec says wins over it; what is at its default does not.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     pub profile: Option<String>,

@@ -73,7 +73,7 @@ pub struct RolloutStep {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Guard {
-    /// Highest share of failed attempts. Default 0.01.
+    /// How far the share of failed attempts may be above the stable revision's. Default 0.01.
     #[schemars(schema_with = "schema::fraction")]
     pub error_rate: String,
     /// Highest relative increase of the time to the first token. Default 0.2.

@@ -1,7 +1,7 @@
 //! From NetworkPolicies to the rules of a packet filter, purely.
 //!
 //! What it does not know: SCTP, and policies that select by a Service's address.
-//! Everything else of `networking.k8s.io/v1` it does, for IPv4.
+//! Everything else of `networking.k8s.io/v1` it does, for pods with IPv4.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -119,13 +119,14 @@ impl World {
         let mut matches = Vec::new();
         for peer in peers {
             if let Some(block) = &peer.ip_block {
+                let family = family(&block.cidr);
                 let except: String = block
                     .except
                     .iter()
                     .flatten()
-                    .map(|range| format!(" ip {side} != {range}"))
+                    .map(|range| format!(" {family} {side} != {range}"))
                     .collect();
-                matches.push(format!("ip {side} {}{except}", block.cidr));
+                matches.push(format!("{family} {side} {}{except}", block.cidr));
             } else {
                 let pods = self.pods.iter().filter(|pod| self.is_peer(peer, pod, own));
                 matches.extend(
@@ -150,6 +151,11 @@ impl World {
         let chosen = |selector| selects(selector, pod.metadata.labels.as_ref());
         in_namespace && peer.pod_selector.as_ref().is_none_or(chosen)
     }
+}
+
+/// The family of a range, as the packet filter calls it.
+fn family(range: &str) -> &'static str {
+    if range.contains(':') { "ip6" } else { "ip" }
 }
 
 fn governs(spec: &NetworkPolicySpec, direction: Direction) -> bool {
@@ -317,5 +323,23 @@ mod tests {
             table.contains("ip saddr 10.0.0.0/8 ip saddr != 10.1.0.0/16  return"),
             "{table}"
         );
+    }
+
+    #[test]
+    fn a_range_is_of_its_own_family() {
+        let all = json!([
+            { "ipBlock": { "cidr": "0.0.0.0/0", "except": ["169.254.0.0/16"] } },
+            { "ipBlock": { "cidr": "::/0", "except": ["fe80::/10"] } },
+        ]);
+        let table = compile(&world(&json!({
+            "podSelector": {}, "policyTypes": ["Egress"],
+            "egress": [{ "to": all, "ports": [{ "port": 443 }] }],
+        })));
+        for rule in [
+            "ip daddr 0.0.0.0/0 ip daddr != 169.254.0.0/16 tcp dport 443-443 return",
+            "ip6 daddr ::/0 ip6 daddr != fe80::/10 tcp dport 443-443 return",
+        ] {
+            assert!(table.contains(rule), "{table}");
+        }
     }
 }

@@ -4,9 +4,11 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use serde_json::json;
 use weir_e2e::{repository, succeed};
 
 use crate::answers::Question;
+use crate::network::api_server;
 use crate::stage::{EXAMPLE, Stage, eventually};
 
 /// The namespace of the operator.
@@ -36,7 +38,21 @@ pub fn chart_with(stage: &Stage, verb: &str) -> Result<Command> {
     ))?;
     // The addresses of the cluster's Services and pods, as on any cluster.
     helm.args(["--set", "clusterCIDRs={198.18.0.0/15}"]);
+    let networks = network_policies(&api_server(stage)?).to_string();
+    helm.args(["--set-json", &format!("networkPolicies={networks}")]);
     Ok(helm)
+}
+
+/// What of the network differs from one cluster to the next: the API server, by which tests read
+/// metrics too; and the hub of a test, which listens on another port than its Service.
+fn network_policies((address, port): &(String, u16)) -> serde_json::Value {
+    let api_server = format!("{address}/32");
+    let hub = json!({ "podSelector": { "matchLabels": { "app": "hub" } } });
+    json!({
+        "scrapers": [{ "ipBlock": { "cidr": api_server } }],
+        "apiServer": { "cidrs": [api_server], "ports": [port] },
+        "egress": { "workers": [{ "to": [hub] }] },
+    })
 }
 
 pub async fn the_example_applied_as_it_is_becomes_ready(stage: &Stage) -> Result<()> {

@@ -13,10 +13,13 @@
 mod answers;
 mod base;
 mod budgets;
+mod canary;
 mod changes;
 mod downloads;
 mod endings;
+mod engines;
 mod installing;
+mod network;
 mod outside;
 mod provider;
 mod rights;
@@ -41,13 +44,18 @@ const STORIES: &[Story] = &[
     story!(installing::our_images_are_built_from_their_dockerfiles),
     story!(installing::the_chart_passes_its_lint_and_installs),
     story!(installing::the_example_applied_as_it_is_becomes_ready),
-    story!(rights::no_program_of_ours_may_read_a_secret),
+    story!(rights::no_program_of_ours_may_more_than_the_docs_say_nor_read_a_secret),
+    story!(rights::who_may_edit_a_namespace_may_edit_both_kinds_in_it),
+    story!(network::each_reaches_whom_it_needs_and_nobody_else),
     story!(answers::a_clear_ticket_is_answered_by_the_small_model),
     story!(answers::an_ambiguous_ticket_is_answered_by_the_frontier_and_nothing_small_leaks),
     story!(answers::a_pod_asks_by_service_name_and_gets_the_same_answers),
     story!(answers::the_same_model_is_served_from_a_volume),
     story!(routes::a_real_model_says_where_asks_begin_and_how_long_they_are),
     story!(downloads::a_model_of_a_hub_comes_once_and_is_there_for_the_next_replica),
+    story!(engines::a_server_of_anothers_is_a_tier_and_rolls_as_any_other),
+    story!(canary::a_canary_is_promoted_under_a_hundred_streams_and_none_is_cut),
+    story!(canary::a_canary_that_is_less_sure_is_rolled_back_by_itself_and_none_is_cut),
     story!(tenants::a_second_tenant_is_served_from_its_own_namespace),
     story!(changes::requests_are_served_while_the_operator_is_away),
     story!(changes::requests_are_served_again_after_an_idle_worker_is_deleted),

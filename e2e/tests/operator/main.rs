@@ -4,10 +4,15 @@
 #![allow(clippy::unwrap_used, reason = "what surprises a test ends it")]
 
 mod adapters;
+mod canaries;
+mod engines;
 mod leading;
 mod objects;
 mod policies;
 mod process;
 mod reports;
+mod rights;
 mod rollouts;
+mod scaling;
+mod stand_in;
 mod templates;

@@ -32,16 +32,25 @@ async fn a_deployment_and_a_policy_become_objects() {
         world.managed("services"),
         ["triage".to_owned(), replicas.clone(), "weir-router".into()]
     );
-    let mut maps = [replicas.as_str(), "triage-adapters", "weir-policies"];
+    let mut maps = [
+        replicas.as_str(),
+        "triage-adapters",
+        "triage-rollout",
+        "weir-policies",
+    ];
     maps.sort_unstable();
     assert_eq!(world.managed("configmaps"), maps);
     assert_eq!(
         world.managed("serviceaccounts"),
         ["weir-router", "weir-worker"]
     );
-    for kind in ["roles", "rolebindings", "poddisruptionbudgets"] {
+    for kind in ["roles", "rolebindings"] {
         assert_eq!(world.managed(kind), SHARED, "{kind}");
     }
+    let budgets = world.managed("poddisruptionbudgets");
+    assert_eq!(budgets, ["triage", "weir-router"]);
+    let networks = world.managed("networkpolicies");
+    assert_eq!(networks, ["weir-router", "weir-worker"]);
 
     let owner = |object: &str| world.get(object).unwrap()["metadata"]["ownerReferences"].clone();
     let uid = &deployment["metadata"]["uid"];
@@ -89,6 +98,29 @@ async fn what_somebody_changed_is_put_back() {
     };
     until(true, image).await;
     until(true, || world.get("service/weir-router").is_some()).await;
+}
+
+#[tokio::test]
+async fn what_somebody_allowed_more_than_we_do_is_taken_back() {
+    let world = World::new("allowed").await;
+    let _operator = world.operator("one");
+    world.apply(TRIAGE);
+    for (object, list, more) in [
+        ("networkpolicy/weir-worker", "/spec/egress", "{}"),
+        (
+            "role/weir-router",
+            "/rules",
+            r#"{"apiGroups":[""],"resources":["secrets"],"verbs":["get"]}"#,
+        ),
+    ] {
+        until(true, || world.get(object).is_some()).await;
+        let before = world.get(object).unwrap();
+        let patch = format!(r#"[{{"op":"add","path":"{list}/-","value":{more}}}]"#);
+        world.kubectl(&format!("patch {object} --type=json --patch={patch}"));
+        let at = |object: serde_json::Value| object.pointer(list).cloned();
+        let was = at(before);
+        until(was, || at(world.get(object).unwrap())).await;
+    }
 }
 
 #[tokio::test]

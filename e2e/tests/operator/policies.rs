@@ -66,9 +66,9 @@ async fn an_invalid_deployment_changes_nothing_that_runs() {
     world.patch(
         "slm/triage",
         "",
-        &json!({ "spec": { "rollout": { "strategy": "Recreate" }, "drain": "1m" } }),
+        &json!({ "spec": { "resources": { "profile": "lost" }, "drain": "1m" } }),
     );
-    until("True/NotImplemented".to_owned(), || {
+    until("True/Invalid".to_owned(), || {
         world.condition("slm/triage", "Stalled")
     })
     .await;

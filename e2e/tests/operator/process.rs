@@ -24,7 +24,7 @@ pub struct Operator {
 
 impl Operator {
     /// Starts an operator for one namespace, where its Lease is as well.
-    pub fn start(server: &ApiServer, namespace: &str, identity: &str) -> Self {
+    fn start(server: &ApiServer, namespace: &str, (identity, lease): (&str, &str)) -> Self {
         let port = free_port();
         let folder = server
             .folder()
@@ -39,6 +39,7 @@ impl Operator {
                 identity,
                 "--log-level=weir_operator=debug,info",
             ])
+            .args(["--lease", lease])
             .arg(format!("--admin=127.0.0.1:{port}"))
             .stdin(Stdio::null())
             .stdout(file.try_clone().unwrap())
@@ -144,7 +145,12 @@ impl World {
     }
 
     pub fn operator(&self, identity: &str) -> Operator {
-        Operator::start(self.server, &self.namespace, identity)
+        Operator::start(self.server, &self.namespace, (identity, "weir-operator"))
+    }
+
+    /// One that waits for nobody: only after one that is surely gone.
+    pub fn operator_at_once(&self, identity: &str) -> Operator {
+        Operator::start(self.server, &self.namespace, (identity, identity))
     }
 
     /// kubectl in the namespace, with arguments on one line.
@@ -203,6 +209,13 @@ impl World {
             let text = |field: &str| c[field].as_str().unwrap_or_default().to_owned();
             format!("{}/{}", text("status"), text("reason"))
         })
+    }
+
+    /// The revision of the deployment that serves; empty while there is none.
+    pub fn revision(&self) -> String {
+        let deployment = self.get("slm/triage").unwrap_or_default();
+        let stable = deployment["status"]["rollout"]["stable"].as_str();
+        stable.unwrap_or_default().to_owned()
     }
 
     /// Says in the status of a Deployment that its replicas are ready, as its controller would.

@@ -35,13 +35,16 @@ async fn the_old_revision_serves_until_the_new_one_does_and_then_goes() {
     let _operator = world.operator("one");
     let first = first_serves(&world).await;
 
-    world.patch("slm/triage", "", &json!({ "spec": { "drain": "1m" } }));
+    let rolling = json!({ "strategy": "Rolling" });
+    let change = json!({ "spec": { "drain": "1m", "rollout": rolling } });
+    world.patch("slm/triage", "", &change);
     until("False/RollingOut".to_owned(), || {
         world.condition("slm/triage", "Ready")
     })
     .await;
     let [stable, second] = rollout(&world);
     assert_eq!(stable, first);
+    assert_eq!(world.condition("slm/triage", "CanaryHealthy"), "");
     assert!(
         world
             .condition("slm/triage", "Available")
@@ -63,7 +66,12 @@ async fn the_old_revision_serves_until_the_new_one_does_and_then_goes() {
         world.managed("deployments"),
         [of_second.clone(), "weir-router".into()]
     );
-    let mut maps = [of_second.as_str(), "triage-adapters", "weir-policies"];
+    let mut maps = [
+        of_second.as_str(),
+        "triage-adapters",
+        "triage-rollout",
+        "weir-policies",
+    ];
     maps.sort_unstable();
     assert_eq!(world.managed("configmaps"), maps);
 }
@@ -98,7 +106,7 @@ async fn scaling_reaches_what_serves_while_the_new_revision_is_stuck() {
     };
     until(Some(json!(3)), || replicas(&first)).await;
     let [stable, second] = rollout(&world);
-    assert_eq!((stable, replicas(&second)), (first.clone(), Some(json!(3))));
+    assert_eq!((stable, replicas(&second)), (first.clone(), Some(json!(1))));
 
     // The whole object is applied again, over what only its count was changed of.
     let back = json!({ "spec": { "drain": "2m", "replicas": 2 } });

@@ -57,6 +57,10 @@ async fn another_template_begins_a_revision_and_the_old_one_keeps_its_own() {
     map(&world, "chat", "one");
     world.apply(TEMPLATED);
     until(vec!["one".to_owned()], || templates(&world)).await;
+    until(false, || world.revision().is_empty()).await;
+    world.make_ready(&format!("triage-{}", world.revision()), 1);
+    let available = || world.condition("slm/triage", "Available");
+    until("True/Serving".to_owned(), available).await;
     map(&world, "chat", "two");
     until(vec!["one".to_owned(), "two".to_owned()], || {
         templates(&world)

@@ -156,7 +156,7 @@ pub struct RouterLoad {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub purses: BTreeMap<String, BTreeMap<Period, PurseLoad>>,
     /// By deployment and revision: what came of attempts since this run began, for every revision that has
-    /// replicas.
+    /// replicas, or had some in the last minutes. A change of these alone is no new version.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub revisions: BTreeMap<String, BTreeMap<String, RevisionLoad>>,
 }
@@ -168,6 +168,9 @@ pub struct DeploymentLoad {
     pub running: u32,
     /// Asks that wait for a replica to exist.
     pub held: u32,
+    /// Attempts that began since this run of the router did.
+    #[serde(default)]
+    pub asked: u64,
 }
 
 /// A Secret, or one entry of it or of a ConfigMap, that a policy names and that is not there.
@@ -213,6 +216,7 @@ mod tests {
                     DeploymentLoad {
                         running: 2,
                         held: 1,
+                        asked: 9,
                     },
                 )]
                 .into(),

@@ -112,7 +112,7 @@ impl Bounds {
         }
     }
 
-    fn within(&self, replicas: u32) -> u32 {
+    pub fn within(&self, replicas: u32) -> u32 {
         replicas.max(self.min).min(self.max)
     }
 }

@@ -8,17 +8,22 @@
 //!   keys of every policy that uses it, also of one that is refused: a fault elsewhere in a spec
 //!   opens nothing.
 
+mod foreign;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
-use weir_crds::{Hold, Money, RoutePolicy, RoutePolicySpec, SLMDeployment, reasons, value};
+use weir_crds::{
+    Hold, Money, Protocol, RoutePolicy, RoutePolicySpec, SLMDeployment, reasons, value,
+};
 
 use crate::calibration;
 use crate::last_good::LastGood;
 use crate::tier::{Inside, Target, Tier, model_name};
 use crate::validate::{self, Problem, Settings};
+use foreign::Foreign;
 
 /// What every model name of a namespace means.
 #[derive(Clone, Debug, Default)]
@@ -31,6 +36,7 @@ pub struct Table {
     miscalibrated: BTreeMap<String, Vec<String>>,
     /// Of the specs that are refused: the deployments that they name and the keys for these.
     refused_keys: Vec<(String, Keys)>,
+    foreign: Foreign,
 }
 
 /// A policy as it is served.
@@ -104,7 +110,7 @@ impl HoldBounds {
 }
 
 /// A duration as a status tells it: whole, or in seconds and tenths.
-fn told(text: &str) -> Option<Duration> {
+pub fn told(text: &str) -> Option<Duration> {
     let in_tenths = || {
         let seconds: f64 = text.strip_suffix('s')?.parse().ok()?;
         Duration::try_from_secs_f64(seconds).ok()
@@ -149,7 +155,11 @@ pub fn compile<'a>(
     deployments: impl IntoIterator<Item = &'a SLMDeployment>,
     last_good: &BTreeMap<String, LastGood>,
 ) -> Table {
-    let mut table = Table::default();
+    let deployments: Vec<&SLMDeployment> = deployments.into_iter().collect();
+    let mut table = Table {
+        foreign: Foreign::among(&deployments),
+        ..Table::default()
+    };
     let mut policies: Vec<&RoutePolicy> = policies.into_iter().collect();
     policies.sort_by_key(|policy| age(policy));
     for policy in policies {
@@ -308,8 +318,9 @@ impl Table {
         &mut self,
         name: String,
         (generation, spec): (i64, &RoutePolicySpec),
-        settings: Settings,
+        mut settings: Settings,
     ) {
+        self.foreign.tell(&mut settings);
         let auth = spec
             .auth
             .as_ref()
@@ -377,8 +388,10 @@ impl Table {
         let adapters = adapters.iter().map(|adapter| Some(adapter.as_str()));
         for adapter in adapters.chain([None]) {
             let route = self.routes.entry(model_name(&name, adapter));
+            let mut alone = alone(&name, adapter);
+            self.foreign.tell(&mut alone);
             route.or_insert_with(|| Route {
-                settings: Arc::new(alone(&name, adapter)),
+                settings: Arc::new(alone),
                 owner: Owner::Deployment(name.clone()),
                 keys: keys.clone(),
             });
@@ -432,6 +445,7 @@ fn alone(deployment: &str, adapter: Option<&str>) -> Settings {
         target: Target::Deployment {
             name: deployment.to_owned(),
             adapter: adapter.map(str::to_owned),
+            protocol: Protocol::Weir,
         },
         accept: None,
     }))];

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use weir_cascade::Config;
-use weir_crds::{ConfigMapKeyRef, Money, Provider, SecretKeyRef};
+use weir_crds::{ConfigMapKeyRef, Money, Protocol, Provider, SecretKeyRef};
 
 /// One step of a policy.
 #[derive(Clone, Debug)]
@@ -31,6 +31,9 @@ pub enum Target {
     Deployment {
         name: String,
         adapter: Option<String>,
+        /// What its spec says that replicas speak. While a revision of another engine takes over some speak the
+        /// other one.
+        protocol: Protocol,
     },
     Endpoint(Box<Endpoint>),
 }
@@ -172,6 +175,33 @@ impl Tier {
                 Target::Endpoint(_) => None,
             },
             Tier::Outside(_) => None,
+        }
+    }
+
+    /// Whether it is a deployment of a server that is not ours.
+    pub fn is_foreign(&self) -> bool {
+        let target = match self {
+            Tier::Inside(inside) => &inside.target,
+            Tier::Outside(_) => return false,
+        };
+        matches!(target, Target::Deployment { protocol, .. } if *protocol == Protocol::OpenAI)
+    }
+
+    /// The same tier, of a deployment whose server is not ours.
+    pub(crate) fn foreign(&self) -> Self {
+        match self {
+            Tier::Inside(inside) => {
+                let mut target = inside.target.clone();
+                if let Target::Deployment { protocol, .. } = &mut target {
+                    *protocol = Protocol::OpenAI;
+                }
+                Tier::Inside(Arc::new(Inside {
+                    name: inside.name.clone(),
+                    target,
+                    accept: inside.accept.clone(),
+                }))
+            }
+            Tier::Outside(_) => self.clone(),
         }
     }
 

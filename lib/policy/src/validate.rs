@@ -20,8 +20,8 @@ use regex::Regex;
 use serde_json::Value;
 use weir_cascade::{Config, HoldBack, Signals, Skip};
 use weir_crds::{
-    Fraction, HeaderValues, HoldBackMode, Limits, OnAllUnsure, Retries, RoutePolicySpec, Sticky,
-    is_entry_name, is_object_name, reasons, value,
+    Fraction, HeaderValues, HoldBackMode, Limits, OnAllUnsure, Protocol, Retries, RoutePolicySpec,
+    Sticky, is_entry_name, is_object_name, reasons, value,
 };
 
 use crate::budget::Budget;
@@ -300,6 +300,8 @@ impl Check {
                     target: Target::Deployment {
                         name: deployment.name.clone(),
                         adapter: deployment.adapter.clone(),
+                        // Only the deployment itself knows.
+                        protocol: Protocol::Weir,
                     },
                     accept,
                 }))),

@@ -1,10 +1,13 @@
-//! The admin port: alive, ready, metrics, log level, and what a binary adds.
+//! The admin port: alive, ready, metrics, log level, and what a binary adds. Everybody who reaches it
+//! may read; what changes anything is taken only from the pod, or the machine, itself.
 
 use std::fmt::Write;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::{ConnectInfo, Request, State};
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::{StatusCode, header};
@@ -38,6 +41,7 @@ impl Admin {
         *mounted = mounted.clone().merge(routes);
     }
 
+    /// Has to be told who asks, as [`ConnectInfo`] with a [`SocketAddr`].
     pub fn router(self) -> Router {
         Router::new()
             .route("/livez", get(async || "alive\n"))
@@ -45,8 +49,22 @@ impl Admin {
             .route("/metrics", get(metrics))
             .route("/log-level", get(log_level).put(set_log_level))
             .fallback(mounted)
+            .layer(middleware::from_fn(writes_from_here))
             .with_state(self)
     }
+}
+
+/// `kubectl port-forward` and `kubectl exec` come from the pod itself.
+async fn writes_from_here(
+    ConnectInfo(asks): ConnectInfo<SocketAddr>,
+    request: Request,
+    next: Next,
+) -> Response {
+    if request.method().is_safe() || asks.ip().to_canonical().is_loopback() {
+        return next.run(request).await;
+    }
+    let message = "changes are taken from the pod itself: ask through kubectl port-forward\n";
+    (StatusCode::FORBIDDEN, message).into_response()
 }
 
 async fn readyz(State(admin): State<Admin>) -> (StatusCode, String) {
@@ -88,4 +106,34 @@ async fn mounted(State(admin): State<Admin>, request: Request) -> Response {
         .clone();
     let Ok(response) = routes.oneshot(request).await;
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::body::Body;
+
+    async fn status(method: &str, path: &str, asks: &str) -> StatusCode {
+        let admin = Admin::new(Readiness::default(), Metrics::new("weir-test"));
+        let wipe = axum::routing::post(async || "wiped").get(async || "kept");
+        admin.mount(Router::new().route("/mounted", wipe));
+        let asks: SocketAddr = asks.parse().unwrap();
+        let mut request = Request::new(Body::from("info"));
+        *request.method_mut() = method.parse().unwrap();
+        *request.uri_mut() = path.parse().unwrap();
+        request.extensions_mut().insert(ConnectInfo(asks));
+        admin.router().oneshot(request).await.unwrap().status()
+    }
+
+    #[tokio::test]
+    async fn everybody_reads_and_only_the_pod_itself_changes() {
+        for asks in ["127.0.0.1:1", "[::1]:1", "[::ffff:127.0.0.1]:1"] {
+            assert_eq!(status("POST", "/mounted", asks).await, 200, "{asks}");
+        }
+        for asks in ["10.1.2.3:1", "[fd00::1]:1", "[::ffff:10.1.2.3]:1"] {
+            assert_eq!(status("GET", "/mounted", asks).await, 200, "{asks}");
+            assert_eq!(status("POST", "/mounted", asks).await, 403, "{asks}");
+            assert_eq!(status("PUT", "/log-level", asks).await, 403, "{asks}");
+        }
+    }
 }

@@ -69,7 +69,9 @@ impl Process {
         let admin = Admin::new(Readiness::default(), Metrics::new(name));
         let admin_task = TaskTracker::new();
         let admin_closed = CancellationToken::new();
-        let server = axum::serve(listener, admin.clone().router())
+        let routes = admin.clone().router();
+        let routes = routes.into_make_service_with_connect_info::<SocketAddr>();
+        let server = axum::serve(listener, routes)
             .with_graceful_shutdown(admin_closed.clone().cancelled_owned());
         let over = shutdown.over();
         let closed = admin_closed.clone();

@@ -68,7 +68,7 @@ async fn metrics_are_printed_with_their_prefix_and_the_build() {
 }
 
 #[tokio::test]
-async fn the_log_level_is_changed_by_whoever_reaches_the_admin_port_and_only_to_one_that_exists() {
+async fn the_log_level_is_changed_from_the_machine_itself_and_only_to_one_that_exists() {
     let process = started();
     let url = format!("http://{}/log-level", process.admin_address());
     let put = async |directives: &'static str| {

@@ -14,6 +14,21 @@ pub fn holds(wanted: &Value, live: &Value) -> bool {
     holds_as(Strings::Text, wanted, live)
 }
 
+/// Whether a list in `live` has more than in `wanted`, metadata left out: for kinds whose lists belong to
+/// one owner, where one element more is one allowance more.
+pub fn adds(wanted: &Value, live: &Value) -> bool {
+    match (wanted, live) {
+        (Value::Object(wanted), live) => wanted.iter().any(|(key, wanted)| {
+            key != "metadata" && live.get(key).is_some_and(|live| adds(wanted, live))
+        }),
+        (Value::Array(wanted), Value::Array(live)) => {
+            let mut pairs = wanted.iter().zip(live);
+            live.len() > wanted.len() || pairs.any(|(wanted, live)| adds(wanted, live))
+        }
+        _ => false,
+    }
+}
+
 /// What the strings of an object are.
 #[derive(Clone, Copy)]
 enum Strings {
@@ -104,6 +119,28 @@ mod tests {
             &json!([{"name": "sidecar"}, {"name": "worker", "tty": false}])
         ));
         assert!(!holds(&wanted, &json!([{"name": "sidecar"}])));
+    }
+
+    #[test]
+    fn one_allowance_more_is_an_addition_wherever_it_is_and_a_default_is_none() {
+        let wanted = json!({
+            "metadata": {"ownerReferences": [{"uid": "a"}]},
+            "spec": {"egress": [{"to": [{"podSelector": {}}], "ports": [{"port": 80}]}]},
+        });
+        let live = |rule: Value, more: Value| {
+            json!({
+                "metadata": {"ownerReferences": [{"uid": "a"}, {"uid": "b"}]},
+                "spec": {"egress": [rule, more]},
+            })
+        };
+        let port = json!({"port": 80, "protocol": "TCP"});
+        let usual = json!({"to": [{"podSelector": {}}], "ports": [port]});
+        let mut filled = live(usual.clone(), json!({}));
+        assert!(adds(&wanted, &filled));
+        filled["spec"]["egress"].as_array_mut().unwrap().pop();
+        assert!(!adds(&wanted, &filled));
+        filled["spec"]["egress"][0]["ports"] = json!([port, {"port": 81}]);
+        assert!(adds(&wanted, &filled));
     }
 
     #[test]

@@ -16,6 +16,7 @@ use crate::entries::Entries;
 use crate::lease::{Timing, Told};
 use crate::load::Loads;
 use crate::reach::Reaches;
+use crate::scaling::Scales;
 use crate::settings::Settings;
 
 #[tokio::test(start_paused = true)]
@@ -78,6 +79,8 @@ async fn control(client: Client, leadership: Leadership, process: &Process) -> C
             entries: Entries::new(client.clone()).0,
             loads: Loads::default(),
             reaches: Reaches::default(),
+            rollouts: crate::rollouts::Rollouts::default(),
+            scales: Scales::default(),
             spends: crate::spends::Spends::default(),
             writer: Writer::new(
                 client.clone(),

@@ -5,7 +5,7 @@
 //! again by the ones it began with, and the next change of the spec takes up those of its day.
 
 use k8s_openapi::api::core::v1::Container;
-use weir_crds::SLMDeploymentSpec;
+use weir_crds::{Accelerator, SLMDeploymentSpec};
 
 use crate::settings::Settings;
 
@@ -36,7 +36,8 @@ impl Began {
             ours.clone().filter(|_| !theirs)
         };
         Self {
-            image: settings.worker_image.clone(),
+            // Validation finds where there is none.
+            image: image(spec, settings).unwrap_or_default().to_owned(),
             otlp_endpoint: unless_theirs(OTLP_ENDPOINT, &settings.pods_otlp_endpoint),
             log_level: unless_theirs(LOG_LEVEL, &settings.worker_log_level),
         }
@@ -59,6 +60,18 @@ impl Began {
             .into_iter()
             .chain(LOG_LEVEL.write(self.log_level.as_deref()))
     }
+}
+
+/// The image of our worker for `spec`: its profile's, or the installation's. An installation may have none for
+/// an accelerator.
+pub fn image<'a>(spec: &SLMDeploymentSpec, settings: &'a Settings) -> Option<&'a str> {
+    let profile = spec.resources.profile.as_ref();
+    let profile = profile.and_then(|name| settings.profiles.0.get(name));
+    let theirs = profile.and_then(|profile| profile.image.as_deref());
+    theirs.or_else(|| match spec.resources.accelerator {
+        Accelerator::None => Some(&settings.worker_image),
+        Accelerator::Nvidia => settings.worker_cuda_image.as_deref(),
+    })
 }
 
 /// One flag of a worker, and the variable that says the same.

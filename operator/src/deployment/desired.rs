@@ -1,6 +1,8 @@
 //! What a valid deployment is made of: its revision, and the objects of it. Pure, and cannot fail.
 
 mod adapters;
+mod disruption;
+mod engine;
 mod files;
 mod pod;
 
@@ -10,6 +12,7 @@ use k8s_openapi::api::apps::v1::{
     Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment,
 };
 use k8s_openapi::api::core::v1::{ConfigMap, PodTemplateSpec, Service, ServicePort, ServiceSpec};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use weir_crds::labels;
@@ -47,6 +50,8 @@ pub struct Desired {
     pub service: Service,
     /// The list of adapters, which the pods of all revisions have mounted.
     pub adapters: ConfigMap,
+    /// How many replicas may be evicted at once, of all revisions together.
+    pub disruption: PodDisruptionBudget,
 }
 
 /// What is known of the revision besides the spec.
@@ -58,6 +63,8 @@ pub struct Given<'a> {
     pub pins: Option<&'a Pins>,
     /// Whether another revision serves while this one is on trial.
     pub canary: bool,
+    /// How many replicas it is to have of those that are wanted. Absent means all.
+    pub replicas: Option<u32>,
 }
 
 impl Desired {
@@ -68,6 +75,16 @@ impl Desired {
             Wanted::new(&self.headless),
             Wanted::new(&self.service),
             Wanted::new(&self.deployment),
+            Wanted::new(&self.disruption),
+        ]
+    }
+
+    /// Those of all revisions together.
+    pub fn shared(&self) -> Vec<Wanted> {
+        vec![
+            Wanted::new(&self.adapters),
+            Wanted::new(&self.service),
+            Wanted::new(&self.disruption),
         ]
     }
 }
@@ -77,11 +94,12 @@ pub fn desired(valid: &Valid<'_>, settings: &Settings, given: Given<'_>) -> Desi
     let template = template(valid, settings, given.began);
     let revision = revision_of(valid, &template);
     Desired {
-        deployment: deployment(valid, &revision, template, given.canary),
+        deployment: deployment(valid, &revision, template, given),
         headless: headless(valid, &revision),
         config: config(valid, &revision, given.pins),
         service: service(valid),
         adapters: adapters(valid),
+        disruption: disruption::budget(valid),
         revision,
     }
 }
@@ -110,7 +128,7 @@ fn deployment(
     valid: &Valid<'_>,
     revision: &str,
     mut template: PodTemplateSpec,
-    canary: bool,
+    given: Given<'_>,
 ) -> Deployment {
     let selector = BTreeMap::from([
         (labels::DEPLOYMENT.to_owned(), valid.name.clone()),
@@ -123,15 +141,16 @@ fn deployment(
     let name = labels::revision_name(&valid.name, revision);
     mount_revision(&mut template, &name);
     let mut metadata = metadata(valid, &name, revision);
-    let role = if canary { CANARY } else { STABLE };
+    let role = if given.canary { CANARY } else { STABLE };
     metadata
         .labels
         .get_or_insert_default()
         .insert(ROLE.into(), role.into());
+    let replicas = given.replicas.unwrap_or(valid.replicas);
     Deployment {
         metadata,
         spec: Some(DeploymentSpec {
-            replicas: Some(i32::try_from(valid.replicas).unwrap_or(i32::MAX)),
+            replicas: Some(i32::try_from(replicas).unwrap_or(i32::MAX)),
             selector: LabelSelector {
                 match_labels: Some(selector),
                 ..LabelSelector::default()
@@ -152,7 +171,12 @@ fn deployment(
     }
 }
 
+/// By the name of its port routers know what is spoken there.
 fn headless(valid: &Valid<'_>, revision: &str) -> Service {
+    let port = match valid.foreign {
+        None => labels::WEIR_PORT,
+        Some(_) => labels::OPENAI_PORT,
+    };
     Service {
         metadata: metadata(
             valid,
@@ -166,7 +190,7 @@ fn headless(valid: &Valid<'_>, revision: &str) -> Service {
                 (labels::REVISION.to_owned(), revision.to_owned()),
             ])),
             ports: Some(vec![ServicePort {
-                name: Some("worker".into()),
+                name: Some(port.into()),
                 port: i32::from(labels::WORKER_PORT),
                 target_port: Some(IntOrString::Int(i32::from(labels::WORKER_PORT))),
                 ..ServicePort::default()

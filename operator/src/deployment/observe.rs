@@ -76,6 +76,18 @@ impl Observed {
         })
     }
 
+    /// How many pods of a revision may still run, those that leave too.
+    pub fn pods_of(&self, revision: &str) -> u32 {
+        let is_over = |replica: &Replica| {
+            let status = replica.pod.status.as_ref();
+            let phase = status.and_then(|status| status.phase.as_deref());
+            matches!(phase, Some("Succeeded" | "Failed"))
+        };
+        let pods = self.replicas.iter();
+        let pods = pods.filter(|pod| pod.revision == revision && !is_over(pod));
+        u32::try_from(pods.count()).unwrap_or(u32::MAX)
+    }
+
     /// The replicas of a revision that are not on their way out.
     pub fn replicas_of<'a>(&'a self, revision: &'a str) -> impl Iterator<Item = &'a Replica> {
         self.replicas.iter().filter(move |replica| {
@@ -86,9 +98,7 @@ impl Observed {
 
 /// Everything that was made for the deployment of this name.
 pub fn owned(cache: &Cache, namespace: &str, name: &str) -> Vec<Live> {
-    cache.owned(namespace, |live| {
-        live.label(labels::DEPLOYMENT) == Some(name)
-    })
+    cache.owned(namespace, Some(name))
 }
 
 fn revisions(owned: &[Live]) -> Vec<Revision> {

@@ -1,15 +1,25 @@
-//! Which revision serves, which one is on trial and which ones may go.
+//! What a look at a rollout means for the objects: which revision's are made, how many replicas the one that
+//! serves is to have, and which revisions may go.
 //!
-//! The stable revision serves until the one that is wanted has all its replicas ready; then that
-//! one is stable, and the old one goes a little later. Nothing that serves goes before its
-//! successor serves. However long that takes, what serves has as many replicas as are asked for.
+//! A revision that is neither stable nor canary goes only when routers have been told so for a while, so that
+//! none of them sends an ask to pods that leave.
 
 use std::time::Duration;
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use weir_crds::{Strategy, reasons};
+use weir_policy::rollout::reason::Reason;
+use weir_policy::rollout::replicas::Shares;
+use weir_policy::rollout::settings::Settings;
+use weir_policy::rollout::state::State;
+use weir_policy::rollout::step::{self, Next};
 
 use super::began::Began;
+use crate::condition::Verdict;
 use crate::settings::RETIRE_AFTER;
+
+/// While a trial goes on it is looked at so often, whether or not anything changes.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// A revision that exists.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,21 +52,29 @@ pub struct Pins {
 }
 
 /// What is to become of the revisions.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
     /// The revision of the spec as it is now.
     pub wanted: String,
     pub stable: String,
-    /// The revision that is wanted, while it is not the stable one.
+    /// The revision that is wanted, while it is on trial.
     pub canary: Option<String>,
-    /// How many replicas the stable revision is to have, where it has another count and no objects
-    /// of its own are wanted, because the spec speaks of the canary.
-    pub resize_stable: Option<u32>,
+    /// Per cent of the asks that the canary gets, and its step.
+    pub weight: u32,
+    pub step: u32,
+    pub shares: Shares,
+    /// Why it stands where it stands.
+    pub reason: Reason,
+    /// The same for people, without what changes every second.
+    pub said: String,
+    /// Whether the canary holds its guard; nothing where there is none.
+    pub health: Option<Verdict>,
     pub since: Timestamp,
     /// These may go now.
     pub retire: Vec<String>,
-    /// These may go when `again` has passed.
+    /// These may go later.
     pub leaving: Vec<String>,
+    /// To be looked at again after this, also if nothing changes.
     pub again: Option<Duration>,
 }
 
@@ -65,70 +83,176 @@ pub struct Plan {
 pub struct Before {
     pub stable: String,
     pub canary: String,
+    pub weight: u32,
+    pub step: u32,
     pub since: Option<Timestamp>,
 }
 
-/// What to do with `revisions` so that `wanted` comes to serve alone with `replicas`.
-pub fn plan(
-    revisions: &[Revision],
-    wanted: &str,
-    replicas: u32,
-    before: &Before,
-    now: Timestamp,
-) -> Plan {
-    let stable_before = stable_before(revisions, wanted);
-    let promoted = revisions
-        .iter()
-        .any(|revision| revision.name == wanted && serves_in_full(revision, replicas));
-    let stable = match stable_before {
-        Some(stable) if !promoted => stable.name.clone(),
-        _ => wanted.to_owned(),
-    };
-    let canary = (stable != wanted).then(|| wanted.to_owned());
-    let resize_stable = stable_before
-        .filter(|serving| canary.is_some() && serving.wanted != replicas)
-        .map(|_| replicas);
-    let unchanged = before.stable == stable && before.canary == canary.clone().unwrap_or_default();
-    let since = before.since.filter(|_| unchanged).unwrap_or(now);
-    let others: Vec<String> = revisions
-        .iter()
-        .map(|revision| &revision.name)
-        .filter(|name| **name != wanted && **name != stable)
-        .cloned()
-        .collect();
-    let again = wait_until(since, now).filter(|_| !others.is_empty());
-    let (retire, leaving) = match again {
-        Some(_) => (Vec::new(), others),
-        None => (others, Vec::new()),
-    };
-    Plan {
-        wanted: wanted.to_owned(),
-        stable,
-        canary,
-        resize_stable,
-        since,
-        retire,
-        leaving,
-        again,
+/// When it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Times {
+    pub now: Timestamp,
+    /// Since when routers have been told of the revisions in the status.
+    pub named: Timestamp,
+}
+
+impl Revision {
+    /// As a look at the rollout takes it.
+    pub fn as_seen(&self) -> step::Revision {
+        step::Revision {
+            name: self.name.clone(),
+            is_stable: self.stable,
+            created: self.created,
+            wanted: self.wanted,
+            replicas: self.replicas,
+            ready: self.ready,
+        }
     }
 }
 
-/// Of several that are labelled stable, between two steps of a switch, the one that is wanted
-/// serves already; else the youngest. Where somebody took the label away, what serves most.
-fn stable_before<'a>(revisions: &'a [Revision], wanted: &str) -> Option<&'a Revision> {
-    let stable = || revisions.iter().filter(|revision| revision.stable);
-    stable()
-        .find(|revision| revision.name == wanted)
-        .or_else(|| stable().max_by_key(|revision| revision.created))
-        .or_else(|| {
-            revisions
-                .iter()
-                .max_by_key(|revision| (revision.ready, std::cmp::Reverse(revision.created)))
-        })
+/// What to do with `revisions` so that what was decided comes about; `written` is what is kept of it.
+pub fn plan(
+    (next, written): (&Next, &State),
+    settings: &Settings,
+    (revisions, wanted): (&[Revision], &str),
+    before: &Before,
+    times: Times,
+) -> Plan {
+    let target = &next.target;
+    let canary = target.canary.clone();
+    let named = (
+        target.stable.as_str(),
+        canary.as_deref().unwrap_or_default(),
+    );
+    let is_told = (before.stable.as_str(), before.canary.as_str()) == named;
+    let is_same = is_told && (before.weight, before.step) == (target.weight, target.step);
+    let since = before.since.filter(|_| is_same).unwrap_or(times.now);
+    let others = revisions.iter().map(|revision| &revision.name);
+    let others = others.filter(|name| **name != named.0 && **name != named.1);
+    let others: Vec<String> = others.cloned().collect();
+    let left = match is_told {
+        true => wait_until(times.named, times.now),
+        false => Some(RETIRE_AFTER),
+    };
+    let left = left.filter(|_| !others.is_empty());
+    let (retire, leaving) = match left {
+        Some(_) => (Vec::new(), others),
+        None => (others, Vec::new()),
+    };
+    let said = said(next, settings);
+    Plan {
+        wanted: wanted.to_owned(),
+        stable: target.stable.clone(),
+        weight: target.weight,
+        step: target.step,
+        shares: target.replicas,
+        reason: next.reason.clone(),
+        health: health(next, written, settings),
+        said,
+        since,
+        retire,
+        leaving,
+        again: left.into_iter().chain(look_again(&next.reason)).min(),
+        canary,
+    }
 }
 
-fn serves_in_full(revision: &Revision, replicas: u32) -> bool {
-    revision.wanted == replicas && revision.ready >= replicas
+impl Plan {
+    /// Whether the spec speaks of a revision that is to be: not of one that was rolled back.
+    pub fn makes_wanted(&self) -> bool {
+        self.canary.is_some() || self.stable == self.wanted
+    }
+
+    /// How many the revision of the spec is to have.
+    pub fn replicas_of_wanted(&self) -> u32 {
+        match self.canary {
+            Some(_) => self.shares.canary,
+            None => self.shares.stable,
+        }
+    }
+
+    /// The revision to look at for what becomes of the spec, or else for what is served.
+    pub fn looked_at(&self) -> &str {
+        self.canary.as_deref().unwrap_or(&self.stable)
+    }
+
+    /// Why it goes no further until somebody changes something.
+    pub fn ended(&self) -> Option<Verdict> {
+        let is_ended = matches!(self.reason, Reason::Paused(_) | Reason::RolledBack(_));
+        is_ended.then(|| {
+            let (of, said, stable) = (&self.wanted, &self.said, &self.stable);
+            let message = format!("revision {of}: {said}; revision {stable} serves");
+            (false, self.reason.reason(), message)
+        })
+    }
+}
+
+/// The reason with what stays for a while: a status that counted seconds would be written every second.
+fn said(next: &Next, settings: &Settings) -> String {
+    let step = settings.steps.get(next.target.step as usize);
+    let step = |what: String| match step {
+        Some(step) => format!(
+            "step {} of {}, {} % of the asks: {what}",
+            next.target.step + 1,
+            settings.steps.len(),
+            step.weight
+        ),
+        None => what,
+    };
+    let duration = weir_crds::value::duration_text;
+    let pause = |at: u32| settings.steps.get(at as usize).map(|step| step.pause);
+    match &next.reason {
+        Reason::Stepping { step: at, .. } => {
+            let pause = pause(*at).map(duration).unwrap_or_default();
+            step(format!("it lasts {pause} or longer"))
+        }
+        Reason::FewAsks { needed, .. } => {
+            step(format!("it goes on until the canary has had {needed} asks"))
+        }
+        Reason::NoTraffic { needed, .. } => step(format!(
+            "it has had fewer than {needed} asks in {} and waits for them: guard.onNoTraffic",
+            duration(settings.max_step_wait)
+        )),
+        reason => reason.to_string(),
+    }
+}
+
+/// Both numbers of each signal are as they were written last, and so change now and then.
+fn health(next: &Next, written: &State, settings: &Settings) -> Option<Verdict> {
+    match &next.reason {
+        Reason::Paused(_) | Reason::RolledBack(_) => {
+            return Some((false, next.reason.reason(), next.reason.to_string()));
+        }
+        _ => next.target.canary.as_ref()?,
+    };
+    if settings.strategy != Strategy::Canary {
+        return None;
+    }
+    let trial = written.trial.as_ref();
+    let numbers = trial.map(|trial| trial.guard.to_string());
+    let numbers = numbers.filter(|numbers| !numbers.is_empty());
+    let numbers = numbers.map_or_else(String::new, |numbers| {
+        format!("; of the canary and of the stable revision: {numbers}")
+    });
+    let message = format!("{}{numbers}", said(next, settings));
+    Some((true, reasons::ROLLING_OUT, message))
+}
+
+/// Time counts in a trial, and asks that no watch tells of.
+fn look_again(reason: &Reason) -> Option<Duration> {
+    match reason {
+        Reason::Starting { .. }
+        | Reason::Stepping { .. }
+        | Reason::FewAsks { .. }
+        | Reason::NoTraffic { .. }
+        | Reason::TakingOver { .. }
+        | Reason::Stopping { .. } => Some(LOOK_EVERY),
+        Reason::Serving
+        | Reason::Promoted(_)
+        | Reason::Asleep
+        | Reason::Paused(_)
+        | Reason::RolledBack(_) => None,
+    }
 }
 
 fn wait_until(since: Timestamp, now: Timestamp) -> Option<Duration> {
@@ -140,141 +264,4 @@ fn wait_until(since: Timestamp, now: Timestamp) -> Option<Duration> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn revision(name: &str, stable: bool, ready: u32) -> Revision {
-        Revision {
-            name: name.into(),
-            created: at(0),
-            stable,
-            began: Began::default(),
-            wanted: 2,
-            replicas: 2,
-            ready,
-            refused: None,
-            pins: None,
-        }
-    }
-
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_second(second).unwrap()
-    }
-
-    fn before(stable: &str, canary: &str, since: i64) -> Before {
-        Before {
-            stable: stable.into(),
-            canary: canary.into(),
-            since: Some(at(since)),
-        }
-    }
-
-    #[test]
-    fn the_first_revision_is_stable_from_the_start() {
-        let plan = plan(&[], "new", 2, &Before::default(), at(5));
-        assert_eq!((plan.stable.as_str(), plan.canary), ("new", None));
-        assert_eq!(plan.since, at(5));
-    }
-
-    #[test]
-    fn the_old_revision_serves_until_every_new_replica_is_ready() {
-        let revisions = [revision("old", true, 2), revision("new", false, 1)];
-        let plan = plan(&revisions, "new", 2, &before("old", "", 0), at(100));
-        assert_eq!(
-            (plan.stable.as_str(), plan.canary.as_deref()),
-            ("old", Some("new"))
-        );
-        assert_eq!((plan.retire, plan.leaving), (vec![], vec![]));
-    }
-
-    #[test]
-    fn the_old_revision_goes_only_after_the_switch_has_been_seen() {
-        let revisions = [revision("old", true, 2), revision("new", false, 2)];
-        let switched = plan(&revisions, "new", 2, &before("old", "new", 0), at(100));
-        assert_eq!((switched.stable.as_str(), switched.canary), ("new", None));
-        assert_eq!(switched.leaving, ["old"]);
-        assert_eq!(switched.again, Some(RETIRE_AFTER));
-
-        let revisions = [revision("old", true, 2), revision("new", true, 2)];
-        let later = plan(&revisions, "new", 2, &before("new", "", 100), at(110));
-        assert_eq!(later.retire, ["old"]);
-        assert_eq!(later.again, None);
-    }
-
-    #[test]
-    fn a_change_taken_back_removes_the_canary_and_keeps_what_serves() {
-        let revisions = [revision("old", true, 2), revision("new", false, 0)];
-        let plan = plan(&revisions, "old", 2, &before("old", "new", 0), at(100));
-        assert_eq!(plan.stable, "old");
-        assert_eq!(plan.leaving, ["new"]);
-    }
-
-    #[test]
-    fn a_second_change_replaces_a_canary_and_not_what_serves() {
-        let revisions = [revision("old", true, 2), revision("new", false, 0)];
-        let plan = plan(&revisions, "newer", 2, &before("old", "newer", 0), at(100));
-        assert_eq!(
-            (plan.stable.as_str(), plan.canary.as_deref()),
-            ("old", Some("newer"))
-        );
-        assert_eq!(plan.retire, ["new"]);
-    }
-
-    #[test]
-    fn a_replica_that_is_lost_later_changes_nothing() {
-        let plan = plan(
-            &[revision("old", true, 0)],
-            "old",
-            2,
-            &before("old", "", 7),
-            at(100),
-        );
-        assert_eq!((plan.stable.as_str(), plan.since), ("old", at(7)));
-    }
-
-    #[test]
-    fn scaling_up_together_with_a_change_waits_for_the_new_count() {
-        let mut new = revision("new", false, 2);
-        new.wanted = 2;
-        let plan = plan(
-            &[revision("old", true, 2), new],
-            "new",
-            3,
-            &before("old", "new", 0),
-            at(100),
-        );
-        assert_eq!(plan.stable, "old");
-    }
-
-    #[test]
-    fn scaling_reaches_what_serves_while_a_canary_does_not_become_ready() {
-        let before = before("old", "new", 0);
-        let resized = |replicas| {
-            let revisions = [revision("old", true, 2), revision("new", false, 0)];
-            plan(&revisions, "new", replicas, &before, at(100)).resize_stable
-        };
-        assert_eq!(resized(5), Some(5));
-        assert_eq!(resized(1), Some(1));
-        assert_eq!(resized(2), None, "an unchanged world is sent nothing");
-        let alone = [revision("old", true, 2)];
-        let plan = plan(&alone, "old", 5, &Before::default(), at(100));
-        assert_eq!(plan.resize_stable, None, "its objects say so themselves");
-    }
-
-    #[test]
-    fn a_lost_label_does_not_take_away_what_serves() {
-        let revisions = [revision("old", false, 2), revision("new", false, 0)];
-        let plan = plan(&revisions, "new", 2, &before("old", "new", 0), at(100));
-        assert_eq!(plan.stable, "old");
-    }
-
-    #[test]
-    fn with_no_replicas_a_change_is_taken_up_at_once() {
-        let mut old = revision("old", true, 0);
-        old.wanted = 0;
-        let mut new = revision("new", false, 0);
-        new.wanted = 0;
-        let plan = plan(&[old, new], "new", 0, &before("old", "new", 0), at(100));
-        assert_eq!(plan.stable, "new");
-    }
-}
+mod tests;

@@ -1,19 +1,13 @@
 //! What a deployment's status says: pure, from what was seen and what was decided.
 
 mod adapters;
+mod cold_start;
+mod figures;
 
-use std::time::Duration;
-
-use k8s_openapi::api::core::v1::Pod;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
-use weir_crds::value::duration_text;
-use weir_crds::{
-    CapacityStatus, ColdStartStatus, ModelStatus, RolloutStatus, SLMDeploymentStatus, Urls,
-    conditions, labels, reasons,
-};
-use weir_policy::load::ColdStart;
+use weir_crds::{SLMDeploymentStatus, ScalingDecision, Urls, conditions, labels, reasons};
 use weir_policy::validate::Problem;
 
 use super::cause::{self, Cause};
@@ -30,6 +24,8 @@ pub enum Decided<'a> {
     Made {
         plan: &'a Plan,
         replicas: u32,
+        /// Why there are so many; nothing where nobody scales them here.
+        decisions: Option<&'a [ScalingDecision]>,
         applied: &'a Applied,
     },
 }
@@ -57,13 +53,14 @@ pub fn status(observed: &Observed, decided: &Decided<'_>, now: Timestamp) -> SLM
             &deployment.name_any(),
             &deployment.namespace().unwrap_or_default(),
         )),
-        model: facts.model().or(before.model.clone()),
+        model: facts
+            .model()
+            .or(before.model.clone().filter(|_| !facts.is_foreign())),
         rollout: facts.rollout(before.rollout.clone()),
         cold_start: facts.cold_start().or(before.cold_start.clone()),
         adapters: facts.adapters(),
         capacity: facts.capacity(before.capacity.as_ref(), now),
-        // Nobody decides this yet.
-        scaling: None,
+        scaling: facts.scaling(before.scaling.clone()),
     }
 }
 
@@ -80,7 +77,7 @@ pub fn urls(name: &str, namespace: &str) -> Urls {
 struct Facts<'a> {
     observed: &'a Observed,
     decided: &'a Decided<'a>,
-    /// The revision that is looked at for what it serves: the one wanted, or what was served last.
+    /// The revision that is looked at: the one on trial, or else the one that serves.
     revision: &'a str,
     cause: Option<Cause>,
 }
@@ -92,7 +89,7 @@ impl<'a> Facts<'a> {
         before: &'a SLMDeploymentStatus,
     ) -> Self {
         let revision = match decided {
-            Decided::Made { plan, .. } => &plan.wanted,
+            Decided::Made { plan, .. } => plan.looked_at(),
             Decided::Refused(_) => before
                 .rollout
                 .as_ref()
@@ -193,6 +190,9 @@ impl<'a> Facts<'a> {
         if let Some(adapters) = self.adapters_ready() {
             conditions.say(conditions::ADAPTERS_READY, &adapters);
         }
+        if let Some(health) = self.canary_healthy() {
+            conditions.say(conditions::CANARY_HEALTHY, &health);
+        }
         if self.observed.deployment.spec.replicas.is_some() {
             let message = "spec.replicas is set: spec.scaling does nothing until it is taken out";
             conditions.set(
@@ -225,6 +225,7 @@ impl<'a> Facts<'a> {
                 plan,
                 replicas,
                 applied,
+                ..
             } => (plan, *replicas, applied),
         };
         if !applied.taken.is_empty() {
@@ -237,16 +238,18 @@ impl<'a> Facts<'a> {
         if let Some(cause) = self.cause.as_ref().filter(final_cause) {
             return (false, cause.reason, cause.message.clone());
         }
-        let others = self
-            .observed
-            .revisions
-            .iter()
-            .any(|revision| revision.name != plan.wanted);
+        if let Some(ended) = plan.ended() {
+            return ended;
+        }
+        let mut revisions = self.observed.revisions.iter();
+        let others = revisions.any(|revision| revision.name != plan.wanted);
         let ready = self.revision().map_or(0, |revision| revision.ready);
         if plan.stable == plan.wanted && !others {
             if replicas == 0 && self.revision().is_some() {
-                let message = "spec.replicas is 0: asks are refused until it is raised";
-                return (true, reasons::SCALED_TO_ZERO, message.into());
+                return (true, reasons::SCALED_TO_ZERO, self.at_zero().into());
+            }
+            if ready == 0 && self.comes_from_zero() {
+                return (true, reasons::STARTING, self.progress());
             }
             if ready > 0 {
                 let serving = || (true, reasons::SERVING, self.progress());
@@ -261,6 +264,34 @@ impl<'a> Facts<'a> {
         }
     }
 
+    /// What becomes of asks while there is no replica.
+    fn at_zero(&self) -> &'static str {
+        match self.decided {
+            Decided::Made {
+                decisions: Some(_), ..
+            } => "nobody asks: the next ask starts a replica and waits for it",
+            _ => "spec.replicas is 0: asks are refused until it is raised",
+        }
+    }
+
+    /// Whether it went to zero as it was to, and comes back: nothing is wrong with it then.
+    fn comes_from_zero(&self) -> bool {
+        let is_scaled = matches!(
+            self.decided,
+            Decided::Made {
+                decisions: Some(_),
+                ..
+            }
+        );
+        let said = self.said(conditions::READY);
+        let is_usual = said.is_some_and(|said| {
+            said.status == "True"
+                && [reasons::SCALED_TO_ZERO, reasons::STARTING].contains(&&*said.reason)
+        });
+        let cause = self.cause.as_ref().map(|cause| cause.reason);
+        is_scaled && is_usual && cause.is_none_or(|reason| reason == reasons::DOWNLOADING)
+    }
+
     /// What keeps clients from replicas that are ready.
     fn unreached(&self) -> Option<Verdict> {
         let reach = &self.observed.reach;
@@ -273,9 +304,20 @@ impl<'a> Facts<'a> {
         })
     }
 
+    /// Whether the canary holds its guard. While the spec is refused nobody looks.
+    fn canary_healthy(&self) -> Option<Verdict> {
+        match self.decided {
+            Decided::Made { plan, .. } => plan.health.clone(),
+            Decided::Refused(_) => None,
+        }
+    }
+
     /// Whether somebody has to change something before this can go on.
     fn stalled(&self, ready: &Verdict) -> bool {
-        let refused = matches!(self.decided, Decided::Refused(_));
+        let refused = match self.decided {
+            Decided::Made { plan, .. } => plan.ended().is_some(),
+            Decided::Refused(_) => true,
+        };
         let taken = matches!(self.decided, Decided::Made { applied, .. } if !applied.taken.is_empty() || !applied.refused.is_empty());
         let taken = taken || ready.1 == reasons::NAME_TAKEN;
         refused || taken || (!ready.0 && cause::FINAL.contains(&ready.1))
@@ -320,6 +362,11 @@ impl<'a> Facts<'a> {
                     model.architecture, model.parameters, model.digest
                 ),
             ),
+            None if self.is_foreign() && self.replicas().any(|replica| replica.ready) => {
+                let message =
+                    "the server of engine.image is ready, which tells nothing of its model";
+                (true, reasons::LOADED, message.into())
+            }
             None => self.loaded_before().unwrap_or_else(|| self.not_loaded()),
         }
     }
@@ -349,20 +396,20 @@ impl<'a> Facts<'a> {
     }
 
     fn waits_for_replicas(&self) -> bool {
+        self.revision().map_or(0, |revision| revision.ready) < self.wanted_replicas()
+    }
+
+    /// How many the revision is to have.
+    fn wanted_replicas(&self) -> u32 {
         match self.decided {
-            Decided::Made { replicas, .. } => {
-                self.revision().map_or(0, |revision| revision.ready) < *replicas
-            }
-            Decided::Refused(_) => false,
+            Decided::Made { plan, .. } => plan.replicas_of_wanted(),
+            Decided::Refused(_) => 0,
         }
     }
 
     fn progress(&self) -> String {
         let ready = self.revision().map_or(0, |revision| revision.ready);
-        let wanted = match self.decided {
-            Decided::Made { replicas, .. } => *replicas,
-            Decided::Refused(_) => 0,
-        };
+        let wanted = self.wanted_replicas();
         let text = format!(
             "{ready} of {wanted} replicas of revision {} are ready",
             self.revision
@@ -372,122 +419,19 @@ impl<'a> Facts<'a> {
             None => text,
         }
     }
-
-    /// The model as the youngest replica that is ready found it.
-    fn model(&self) -> Option<ModelStatus> {
-        let load = self.youngest_ready()?.load.as_ref()?;
-        let model = load.model.as_ref()?;
-        Some(ModelStatus {
-            revision: Some(model.revision.clone()).filter(|revision| !revision.is_empty()),
-            digest: model.digest.clone(),
-            architecture: model.architecture.clone(),
-            parameters: model.parameters,
-            bytes: model.bytes,
-            quantization: model.quantization.clone(),
-            context_tokens: model.context_tokens,
-        })
-    }
-
-    fn cold_start(&self) -> Option<ColdStartStatus> {
-        let replica = self.youngest_ready()?;
-        let load = replica.load.as_ref()?;
-        Some(cold_start(
-            load.cold_start.as_ref()?,
-            before_start(&replica.pod),
-        ))
-    }
-
-    /// What the youngest replica measured. A status that says the same already keeps its time.
-    fn capacity(&self, before: Option<&CapacityStatus>, now: Timestamp) -> Option<CapacityStatus> {
-        let replica = self.youngest_ready();
-        let measured = replica.and_then(|replica| replica.load.as_ref()?.capacity);
-        let Some(measured) = measured else {
-            return before.cloned();
-        };
-        let same = before.filter(|before| {
-            before.concurrency == measured.sequences
-                && before.tokens_per_second == measured.tokens_per_second
-        });
-        Some(same.cloned().unwrap_or(CapacityStatus {
-            concurrency: measured.sequences,
-            tokens_per_second: measured.tokens_per_second,
-            measured_at: Some(Time(now)),
-        }))
-    }
-
-    fn youngest_ready(&self) -> Option<&Replica> {
-        self.replicas()
-            .filter(|replica| replica.ready && replica.load.is_some())
-            .max_by_key(|replica| {
-                let created = replica.pod.creation_timestamp().map(|time| time.0);
-                (created, replica.pod.name_any())
-            })
-    }
-
-    fn rollout(&self, before: Option<RolloutStatus>) -> Option<RolloutStatus> {
-        match self.decided {
-            Decided::Refused(_) => before,
-            Decided::Made { plan, .. } => Some(RolloutStatus {
-                stable: plan.stable.clone(),
-                canary: plan.canary.clone().unwrap_or_default(),
-                weight: 0,
-                step: 0,
-                since: Some(Time(plan.since)),
-            }),
-        }
-    }
 }
 
 fn rolling_out(plan: &Plan) -> String {
     match &plan.canary {
         Some(canary) => format!(
-            "revision {canary} is starting, revision {} serves",
-            plan.stable
+            "revision {canary} is on trial and revision {} serves: {}",
+            plan.stable, plan.said
         ),
         None => format!(
             "revision {} serves, the one before it is leaving",
             plan.stable
         ),
     }
-}
-
-fn cold_start(of: &ColdStart, image: Option<Duration>) -> ColdStartStatus {
-    let parts = [of.download_ms, of.load_ms, of.warm_up_ms, of.adapters_ms];
-    let parts = parts.map(Duration::from_millis);
-    let total = parts.iter().sum::<Duration>() + image.unwrap_or_default();
-    let [download, load, warm_up, adapters] = parts.map(|part| Some(duration_text(part)));
-    ColdStartStatus {
-        image: image.map(duration_text),
-        download,
-        load,
-        warm_up,
-        adapters: adapters.filter(|_| of.adapters_ms > 0),
-        total_text: Some(duration_text(total)),
-    }
-}
-
-/// From having a node to the container's start, which is mostly the image; unknown after a restart.
-fn before_start(pod: &Pod) -> Option<Duration> {
-    let status = pod.status.as_ref()?;
-    let container = status.container_statuses.as_ref()?.first()?;
-    if container.restart_count > 0 {
-        return None;
-    }
-    let started = container
-        .state
-        .as_ref()?
-        .running
-        .as_ref()?
-        .started_at
-        .as_ref()?;
-    let scheduled = status
-        .conditions
-        .as_ref()?
-        .iter()
-        .find(|condition| condition.type_ == "PodScheduled")?
-        .last_transition_time
-        .as_ref()?;
-    Duration::try_from(started.0.duration_since(scheduled.0)).ok()
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! From a deployment as it was written to one that can be made: every problem, or a proof.
 
+mod engine;
+
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
@@ -7,10 +9,13 @@ use kube::{Resource, ResourceExt};
 use weir_crds::value::duration;
 use weir_crds::{SLMDeployment, SLMDeploymentSpec, Source, reasons};
 use weir_policy::honoured::Honoured;
+use weir_policy::rollout::settings::Settings;
+use weir_policy::scale::Bounds;
 use weir_policy::source::claim;
 use weir_policy::validate::Problem;
 
 use super::entry::Entry;
+pub use engine::{Foreign, with_image};
 
 /// What of `spec` has the effect that its documentation promises. All else is refused by name
 /// until it does.
@@ -30,41 +35,23 @@ pub const HONOURED: Honoured = Honoured {
         "spec.resources.cpu",
         "spec.resources.memory",
         "spec.resources.ephemeralStorage",
+        "spec.resources.accelerator",
+        "spec.resources.count",
+        "spec.resources.profile",
         "spec.replicas",
         "spec.placement",
         "spec.engine.maxSequences",
         "spec.engine.prefixCache",
         "spec.engine.keyValueType",
+        "spec.engine.image",
+        "spec.engine.protocol",
+        "spec.engine.args",
         "spec.drain",
         "spec.price",
-        // Both are looked at below: there is no autoscaling yet, so they have to agree.
-        "spec.scaling.min",
-        "spec.scaling.max",
-        "spec.scaling.hold.asks",
-        "spec.scaling.hold.bytes",
-        "spec.scaling.hold.wait",
+        "spec.scaling",
+        "spec.rollout",
     ],
-    values: &[
-        ("spec.engine.protocol", &[r#""Weir""#]),
-        ("spec.resources.accelerator", &[r#""None""#]),
-        ("spec.scaling.utilization", &[r#""0.8""#]),
-        ("spec.scaling.downAfter", &[r#""5m""#]),
-        ("spec.scaling.zeroAfter", &[r#""10m""#]),
-        ("spec.rollout.strategy", &[r#""Canary""#]),
-        (
-            "spec.rollout.steps",
-            &[
-                r#"[{"weight":5,"pause":"5m"},{"weight":25,"pause":"10m"},{"weight":50,"pause":"10m"}]"#,
-            ],
-        ),
-        ("spec.rollout.guard.errorRate", &[r#""0.01""#]),
-        ("spec.rollout.guard.latencyIncrease", &[r#""0.2""#]),
-        ("spec.rollout.guard.escalationIncrease", &[r#""0.1""#]),
-        ("spec.rollout.guard.minAsks", &["200"]),
-        ("spec.rollout.guard.maxStepWait", &[r#""2h""#]),
-        ("spec.rollout.guard.onNoTraffic", &[r#""Wait""#]),
-        ("spec.rollout.onFailure", &[r#""Rollback""#]),
-    ],
+    values: &[],
 };
 
 /// A deployment that has been looked at: what is parsed here cannot fail later.
@@ -77,7 +64,14 @@ pub struct Valid<'a> {
     pub owner: Option<OwnerReference>,
     pub spec: &'a SLMDeploymentSpec,
     pub source: Source,
+    /// The server in its pods, where that is not our worker.
+    pub foreign: Option<Foreign<'a>>,
+    /// What demand may make of the count; nothing where somebody else owns it.
+    pub scaled: Option<Bounds>,
+    /// How many there are to be: where they are scaled, until demand is known.
     pub replicas: u32,
+    /// How a new revision takes over.
+    pub rollout: Settings,
     pub drain: Duration,
     /// Its text, where the model's own is not to be used.
     pub chat_template: Option<&'a str>,
@@ -90,35 +84,40 @@ pub fn validate<'a>(
     template: Option<&'a Entry>,
 ) -> Result<Valid<'a>, Vec<Problem>> {
     let spec = &deployment.spec;
-    let mut problems = HONOURED.problems(&as_json(deployment));
+    let mut problems = HONOURED.problems(&as_json(spec));
     let source = keep(source(spec), &mut problems);
     let drain = keep(drain(spec), &mut problems);
     let chat_template = keep(chat_template(spec, template), &mut problems);
     problems.extend(adapters(spec, source.as_ref()));
-    problems.extend(scaling(spec));
     problems.extend(quantities(spec));
-    match (source, drain, chat_template) {
-        (Some(source), Some(drain), Some(chat_template)) if problems.is_empty() => Ok(Valid {
-            name: deployment.name_any(),
-            namespace: deployment.namespace().unwrap_or_default(),
-            owner: deployment.controller_owner_ref(&()),
-            spec,
-            source,
-            replicas: spec.replicas.unwrap_or(spec.scaling.min),
-            drain,
-            chat_template,
-        }),
+    let foreign = engine::foreign(&deployment.name_any(), spec, source.as_ref());
+    let foreign = foreign.map_err(|found| problems.extend(found)).ok();
+    let rollout = Settings::read(&spec.rollout);
+    let rollout = rollout.map_err(|found| problems.extend(found)).ok();
+    match (source, drain, chat_template, foreign.zip(rollout)) {
+        (Some(source), Some(drain), Some(chat_template), Some((foreign, rollout)))
+            if problems.is_empty() =>
+        {
+            Ok(Valid {
+                name: deployment.name_any(),
+                namespace: deployment.namespace().unwrap_or_default(),
+                owner: deployment.controller_owner_ref(&()),
+                spec,
+                source,
+                foreign,
+                scaled: spec.replicas.is_none().then(|| Bounds::of(&spec.scaling)),
+                // One shows whether the model comes, also where there may be none.
+                replicas: spec.replicas.unwrap_or(spec.scaling.min.max(1)),
+                rollout,
+                drain,
+                chat_template,
+            })
+        }
         _ => Err(problems),
     }
 }
 
-/// The spec without what is suspended: `scaling` does nothing while `replicas` is set, as its
-/// documentation says, so that none of it is waiting to be implemented.
-fn as_json(deployment: &SLMDeployment) -> serde_json::Value {
-    let mut spec = deployment.spec.clone();
-    if spec.replicas.is_some() {
-        spec.scaling = weir_crds::Scaling::default();
-    }
+fn as_json(spec: &SLMDeploymentSpec) -> serde_json::Value {
     serde_json::to_value(spec).expect("a spec is JSON")
 }
 
@@ -168,28 +167,6 @@ fn drain(spec: &SLMDeploymentSpec) -> Result<Duration, Problem> {
     duration(&spec.drain).map_err(|error| invalid("spec.drain", format!("spec.drain: {error}")))
 }
 
-fn scaling(spec: &SLMDeploymentSpec) -> Option<Problem> {
-    let scaling = &spec.scaling;
-    if spec.replicas.is_some() {
-        return None;
-    }
-    if scaling.min == 0 {
-        return Some(not_implemented(
-            "spec.scaling.min",
-            "spec.scaling.min: scaling to zero is not implemented yet: set it to 1 or more".into(),
-        ));
-    }
-    (scaling.max > scaling.min).then(|| {
-        not_implemented(
-            "spec.scaling.max",
-            format!(
-                "spec.scaling.max: autoscaling is not implemented yet: set it to {}, as spec.scaling.min",
-                scaling.min
-            ),
-        )
-    })
-}
-
 fn quantities(spec: &SLMDeploymentSpec) -> Vec<Problem> {
     let resources = &spec.resources;
     let cpu = resources.cpu.milli_cpu().err();
@@ -210,10 +187,6 @@ fn quantities(spec: &SLMDeploymentSpec) -> Vec<Problem> {
 
 fn invalid(field: &str, message: String) -> Problem {
     problem(reasons::INVALID, field, message)
-}
-
-fn not_implemented(field: &str, message: String) -> Problem {
-    problem(reasons::NOT_IMPLEMENTED, field, message)
 }
 
 fn problem(reason: &'static str, field: &str, message: String) -> Problem {
@@ -302,54 +275,34 @@ mod tests {
     }
 
     #[test]
-    fn replicas_follow_the_minimum_until_somebody_sets_them() {
-        let scaled = deployment(json!({ "scaling": { "min": 3, "max": 3 } }));
-        assert_eq!(validate(&scaled, None).unwrap().replicas, 3);
-        let set = deployment(json!({ "scaling": { "min": 3, "max": 3 }, "replicas": 0 }));
-        assert_eq!(validate(&set, None).unwrap().replicas, 0);
+    fn replicas_follow_demand_from_the_minimum_on_until_somebody_sets_them() {
+        let of = |spec| {
+            let deployment = deployment(spec);
+            let valid = validate(&deployment, None).unwrap();
+            let bounds = valid.scaled.map(|bounds| (bounds.min, bounds.max));
+            (valid.replicas, bounds)
+        };
+        let scaling = json!({ "min": 3, "max": 8, "utilization": "0.5" });
+        assert_eq!(of(json!({ "scaling": scaling })), (3, Some((3, 8))));
+        let to_zero = json!({ "min": 0, "max": 2 });
+        assert_eq!(of(json!({ "scaling": to_zero })), (1, Some((0, 2))));
+        assert_eq!(of(json!({ "scaling": scaling, "replicas": 0 })), (0, None));
     }
 
     #[test]
-    fn autoscaling_is_not_implemented_and_suspended_autoscaling_is() {
-        let scaling = json!({ "min": 1, "max": 4, "utilization": "0.5" });
+    fn a_rollout_that_cannot_be_is_named_by_its_field() {
+        let steps = json!([{ "weight": 5, "pause": "1m" }, { "weight": 5, "pause": "1m" }]);
         assert_eq!(
-            problems(json!({ "scaling": scaling })),
+            problems(json!({ "rollout": { "steps": steps, "guard": { "errorRate": "1 %" } } })),
             [
-                ("NotImplemented", "spec.scaling.utilization".into()),
-                ("NotImplemented", "spec.scaling.max".into()),
+                ("Invalid", "spec.rollout.steps[1].weight".to_owned()),
+                ("Invalid", "spec.rollout.guard.errorRate".to_owned()),
             ]
         );
-        assert_eq!(problems(json!({ "scaling": scaling, "replicas": 2 })), []);
-    }
-
-    #[test]
-    fn scaling_to_zero_is_not_implemented() {
-        let found = problems(json!({ "scaling": { "min": 0, "max": 1 } }));
-        assert_eq!(found, [("NotImplemented", "spec.scaling.min".into())]);
-    }
-
-    #[test]
-    fn what_nobody_honours_is_named_by_its_path() {
-        for (spec, field) in [
-            (
-                json!({ "resources": { "accelerator": "Nvidia" } }),
-                "spec.resources.accelerator",
-            ),
-            (
-                json!({ "rollout": { "strategy": "Recreate" } }),
-                "spec.rollout.strategy",
-            ),
-            (
-                json!({ "rollout": { "steps": [{ "weight": 1, "pause": "1s" }] } }),
-                "spec.rollout.steps",
-            ),
-        ] {
-            assert_eq!(
-                problems(spec),
-                [("NotImplemented", field.to_owned())],
-                "{field}"
-            );
-        }
+        assert_eq!(
+            problems(json!({ "rollout": { "strategy": "Recreate" } })),
+            []
+        );
     }
 
     #[test]
@@ -382,7 +335,7 @@ mod tests {
     #[test]
     fn all_problems_are_told_at_once() {
         let found = problems(json!({
-            "model": { "source": "a/b" }, "drain": "soon", "rollout": { "strategy": "Recreate" },
+            "model": { "source": "a/b" }, "drain": "soon", "rollout": { "steps": [] },
         }));
         assert_eq!(found.len(), 3);
     }

@@ -1,9 +1,10 @@
-//! What a namespace with a deployment or a policy has: its routers, and what they and the workers
-//! run as. Pure, and cannot fail.
+//! What a namespace with a deployment or a policy has: its routers, what they and the workers run
+//! as, and whom both may speak to. Pure, and cannot fail.
 //!
 //! Every object is owned by every deployment and policy of the namespace, so that the garbage
 //! collector takes it away with the last of them, also while the operator is down.
 
+mod network;
 mod pod;
 
 use std::collections::BTreeMap;
@@ -50,6 +51,8 @@ pub fn desired(
         let ledger = Wanted::new(&shared.config(labels::BUDGETS, budgets));
         wanted.push(onto(ledger, &observed.budgets_version));
     }
+    let network = network::policies(&shared, last_good, settings);
+    wanted.extend(network.iter().map(Wanted::new));
     wanted.extend([
         Wanted::new(&shared.service()),
         Wanted::new(&shared.routers(last_good, settings)),
@@ -114,10 +117,8 @@ impl Shared<'_> {
     }
 
     fn worker_account(&self) -> ServiceAccount {
-        let mut labels = labels::of_router();
-        labels.insert(labels::COMPONENT.into(), labels::WORKER.into());
         ServiceAccount {
-            metadata: self.metadata(labels::WORKER_SERVICE_ACCOUNT, labels),
+            metadata: self.metadata(labels::WORKER_SERVICE_ACCOUNT, network::of_workers()),
             automount_service_account_token: Some(false),
             ..ServiceAccount::default()
         }
@@ -224,6 +225,8 @@ impl Shared<'_> {
                     match_labels: Some(labels::of_router()),
                     ..LabelSelector::default()
                 }),
+                // One that is not ready serves nobody: it never keeps a node from being drained.
+                unhealthy_pod_eviction_policy: Some("AlwaysAllow".into()),
                 ..PodDisruptionBudgetSpec::default()
             }),
             ..PodDisruptionBudget::default()

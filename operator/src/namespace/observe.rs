@@ -40,7 +40,7 @@ pub struct Observed {
 
 impl Observed {
     pub fn look(cache: &Cache, loads: &Loads, namespace: &str) -> Self {
-        let owned = cache.owned(namespace, |live| live.label(labels::DEPLOYMENT).is_none());
+        let owned = cache.owned(namespace, None);
         let kept = config(&owned, labels::LAST_GOOD_POLICIES);
         let budgets = config(&owned, labels::BUDGETS);
         let mut policies = cache.policies(namespace);
@@ -48,7 +48,7 @@ impl Observed {
         policies.retain(|policy| policy.metadata.deletion_timestamp.is_none());
         deployments.retain(|deployment| deployment.metadata.deletion_timestamp.is_none());
         let routers = routers(cache, namespace);
-        let spenders = spenders(cache, namespace);
+        let spenders = running_routers(cache, namespace);
         Self {
             namespace: namespace.to_owned(),
             policies,
@@ -94,7 +94,7 @@ pub fn routers(cache: &Cache, namespace: &str) -> Vec<Arc<Pod>> {
 }
 
 /// The routers of a namespace whose processes may not be over.
-fn spenders(cache: &Cache, namespace: &str) -> Vec<Arc<Pod>> {
+pub fn running_routers(cache: &Cache, namespace: &str) -> Vec<Arc<Pod>> {
     let mut pods = cache.pods(namespace);
     pods.retain(|pod| {
         let status = pod.status.as_ref();

@@ -192,16 +192,32 @@ impl Facts<'_> {
             .iter()
             .filter_map(|tier| self.out(tier))
             .collect();
-        let said: Vec<&str> = out.iter().map(|(_, message)| message.as_str()).collect();
+        let unclassified = self.unclassified();
+        let said = out.iter().map(|(_, message)| message.as_str());
+        let said: Vec<&str> = said.chain(unclassified.as_deref()).collect();
         const NOT_FOUND: [&str; 2] = [reasons::DEPLOYMENT_NOT_FOUND, reasons::ADAPTER_NOT_FOUND];
         match (out.first(), out.len() == spec.tiers.len()) {
-            (None, _) => (true, reasons::SERVING, "every tier answers".into()),
+            (None, _) if said.is_empty() => (true, reasons::SERVING, "every tier answers".into()),
+            (None, _) => (true, reasons::SERVING, said.join("; ")),
             (Some((reason, _)), true) if NOT_FOUND.contains(reason) => {
                 (false, reason, said.join("; "))
             }
             (Some(_), true) => (false, reasons::TIER_UNAVAILABLE, said.join("; ")),
             (Some(_), false) => (true, reasons::SERVING, said.join("; ")),
         }
+    }
+
+    /// Why nobody says where asks begin although somebody is to.
+    fn unclassified(&self) -> Option<String> {
+        let classifier = self.policy.spec.classifier.as_ref()?;
+        let name = &classifier.deployment.as_ref()?.name;
+        let mut deployments = self.observed.deployments.iter();
+        let found = deployments.find(|deployment| deployment.name_any() == *name)?;
+        found.spec.engine.image.as_ref()?;
+        Some(format!(
+            "classifier: the server of SLMDeployment {name} is another's, which cannot classify: asks begin at the \
+             first tier"
+        ))
     }
 
     /// Why a tier does not answer; nothing if it does, as far as we see.

@@ -292,7 +292,7 @@ async fn exchange(
     })?;
     let mut headers = outgoing.headers;
     // Outside, the client's trace is nobody's business.
-    if call.reach == Reach::Inside {
+    if call.reach != Reach::Outside {
         traces::inject(&Span::current(), &mut headers);
     }
     let request = client

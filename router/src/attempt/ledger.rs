@@ -2,7 +2,7 @@
 //! however it ends.
 
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rust_decimal::Decimal;
 use rust_decimal::prelude::FromPrimitive;
@@ -35,6 +35,7 @@ pub(crate) struct Line<'a> {
     rate: Rate,
     began: Instant,
     line: AttemptLine,
+    first_token: Option<Duration>,
     index: usize,
     has_usage: bool,
     /// What it is paid from.
@@ -76,6 +77,7 @@ impl<'a> Line<'a> {
             rate: place.rate,
             began: Instant::now(),
             line,
+            first_token: None,
             index,
             has_usage: false,
             reservation: None,
@@ -102,7 +104,15 @@ impl<'a> Line<'a> {
     pub fn arrived(&mut self, tokens: u64) {
         let millis = self.millis();
         self.line.first_token_ms.get_or_insert(millis);
+        if tokens > 0 && self.first_token.is_none() {
+            self.first_token = Some(self.began.elapsed());
+        }
         self.line.tokens_out += tokens;
+    }
+
+    /// When its first token came, from its begin: some upstreams say something before it.
+    pub fn first_token(&self) -> Option<Duration> {
+        self.first_token
     }
 
     /// The tier has said how many tokens there were. Gives the cost of the attempt.
@@ -126,6 +136,11 @@ impl<'a> Line<'a> {
 
     pub fn judged(&mut self, record: AttemptRecord) {
         self.line.judged = Some(record);
+    }
+
+    /// What the cascade saw.
+    pub fn record(&self) -> Option<&AttemptRecord> {
+        self.line.judged.as_ref()
     }
 
     /// What the record says of it, unless it is cancelled first.
@@ -206,7 +221,6 @@ mod tests {
     use super::*;
     use crate::replicas::{Pool, Wanted};
     use std::collections::BTreeSet;
-    use std::time::Duration;
     use tokio::time::advance;
 
     fn decision() -> Decision {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use weir_policy::tier::{Tier, model_name};
 
+use super::ending::is_of_replica;
 use super::tries::Source;
 use super::{Pursuit, worker};
 use crate::refusal::Failure;
@@ -26,6 +27,8 @@ pub(super) struct At {
     pub began: Instant,
     pub revision: String,
     pub resumes: u32,
+    /// A replica failed it, and did not go because it was told to.
+    pub has_failed: bool,
     /// Of its time, and of the time of those before it.
     pub shares: Shares,
 }
@@ -54,7 +57,8 @@ impl Pursuit<'_> {
         let Some(kind) = self.shared.pool.kind(lost) else {
             return false;
         };
-        if let Some(at) = &self.trail.at {
+        if let Some(at) = &mut self.trail.at {
+            at.has_failed |= is_of_replica(failure);
             self.shared.pool.failed((at.address, at.began), failure);
         }
         let until = match has_begun {
@@ -92,7 +96,12 @@ impl Pursuit<'_> {
             let going_on = source.go_on(lease, &kind, (&call, tier.adapter()), self.ask);
             match self.within(tier, has_begun, going_on).await {
                 Ok(()) => return true,
-                Err(failure) => self.shared.pool.failed((address, began), &failure),
+                Err(failure) => {
+                    if let Some(at) = &mut self.trail.at {
+                        at.has_failed |= is_of_replica(&failure);
+                    }
+                    self.shared.pool.failed((address, began), &failure);
+                }
             }
         }
         false

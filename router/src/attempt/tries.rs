@@ -10,6 +10,7 @@ use tracing::Instrument;
 use weir_policy::table::HoldBounds;
 use weir_policy::tier::{Endpoint, Target, Tier, model_name};
 
+use super::ending::{Judging, Known, ending};
 use super::gate::Gate;
 use super::ledger::{Line, Place, Rate};
 use super::resume::At;
@@ -74,7 +75,7 @@ impl Source {
         }
     }
 
-    fn here((piece, finish): (Piece, Finish)) -> Self {
+    pub fn here((piece, finish): (Piece, Finish)) -> Self {
         let evidence = Vec::new();
         let arrivals = [
             Arrival::Tokens { evidence, piece },
@@ -179,19 +180,21 @@ impl Pursuit<'_> {
             Err(failure) => return Err(self.not_begun(tier, failure)),
         };
         let shares = Shares::begin(lease.share.clone());
+        let judging = self.judging(tier, &gate);
         self.trail.tried.insert(lease.address);
         self.trail.at = Some(At {
             address: lease.address,
             began: lease.began,
             revision: revision.clone(),
             resumes: 0,
+            has_failed: false,
             shares: shares.clone(),
         });
         let mut line = Line::begin(
             self.decision,
             Place {
                 tier: tier.name(),
-                whom: Whom::at(tier),
+                whom: self.whom(tier, &lease),
                 replica: Some(lease.address),
                 revision: &revision,
                 rate: Rate::Time {
@@ -202,22 +205,10 @@ impl Pursuit<'_> {
             },
         );
         let _running = self.shared.book.count(deployment, Doing::Running);
-        let tenant = self.decision.state().tenant.clone();
-        let model = model_name(deployment, tier.adapter());
-        let call = worker::Call {
-            tier: tier.name(),
-            model: &model,
-            tenant: &tenant,
-        };
-        let opening = async {
-            Ok(match self.ask.wire {
-                Wire::Embeddings => Source::here(worker::embed(lease, call, self.ask).await?),
-                _ => Source::Worker(Box::new(worker::open(lease, call, self.ask).await?)),
-            })
-        };
+        let opening = self.ask_replica(tier, lease);
         let opening = Box::pin(opening.instrument(line.span()));
         let ended = match self.within(tier, false, opening).await {
-            Ok(source) => self.flow(tier, source, gate, &mut line).await,
+            Ok((source, _lease)) => self.flow(tier, source, gate, &mut line).await,
             Err(failure) => {
                 line.outcome(failure.word());
                 Err(Ended::Failed(failure))
@@ -234,8 +225,27 @@ impl Pursuit<'_> {
                 }
                 Err(Ended::Unheard) => {}
             }
+            let known = Known {
+                has_failed: at.has_failed,
+                first_token: line.first_token(),
+                record: line.record(),
+                judging,
+            };
+            if let Some(ending) = ending(&ended, &known) {
+                let of = (deployment, at.revision.as_str());
+                self.shared.book.ended(of, &ending);
+            }
         }
         ended
+    }
+
+    /// What the answer behind `gate` says of the revision that it comes from.
+    fn judging(&self, tier: &Tier, gate: &Gate) -> Judging {
+        match tier.accept() {
+            _ if gate.is_last_resort() || self.ask.is_read_only() => Judging::Nothing,
+            Some(_) => Judging::Whole,
+            None => Judging::Score,
+        }
     }
 
     /// A replica of the deployment and its revision; where there is none, one is waited for.
@@ -309,7 +319,7 @@ impl Pursuit<'_> {
     }
 
     /// Who shares places with others.
-    fn sharer(&self) -> String {
+    pub(super) fn sharer(&self) -> String {
         let state = self.decision.state();
         format!("{}/{}", state.policy, state.tenant)
     }

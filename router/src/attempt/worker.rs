@@ -15,6 +15,7 @@ use weir_worker_api as api;
 use weir_worker_api::worker_client::WorkerClient;
 
 use super::Finish;
+use super::ending::is_of_replica;
 use crate::answer::{Piece, Stop, Usage};
 use crate::ask::Ask;
 use crate::refusal::Failure;
@@ -71,11 +72,20 @@ fn client(lease: &Lease) -> WorkerClient<Channel> {
         .max_encoding_message_size(api::MAX_MESSAGE_BYTES)
 }
 
+/// Whether what a worker refused to do, or broke off, is held against its revision.
+pub(crate) fn is_replicas_failure(status: &Status) -> bool {
+    is_of_replica(&meaning(String::new(), status, false))
+}
+
 /// `has_begun`: the worker had taken the ask.
 fn failure(tier: &str, status: &Status, has_begun: bool) -> Failure {
     let tier = tier.to_owned();
     // The message of a worker is for logs; a client is told in our words.
     tracing::debug!(tier, code = ?status.code(), message = status.message(), "replica failed");
+    meaning(tier, status, has_begun)
+}
+
+fn meaning(tier: String, status: &Status, has_begun: bool) -> Failure {
     // What is longer than a worker takes is refused before it is looked into.
     if status.code() == Code::OutOfRange && !has_begun {
         return Failure::TooLong { tier };

@@ -12,6 +12,8 @@ use weir_policy::cidr::Cidr;
 pub(crate) enum Reach {
     /// Only in the networks of the cluster.
     Inside,
+    /// A replica, whose address the API server has told: in the networks of the cluster, where they are known.
+    Replica,
     /// Anywhere but on this machine and on the link, where metadata services live.
     Outside,
 }
@@ -80,9 +82,14 @@ impl Rules {
             return Err(Refused::NoHost(address));
         }
         let in_cluster = || self.cluster.iter().any(|network| network.contains(address));
-        match reach {
-            Reach::Inside if !in_cluster() => Err(Refused::NotInCluster(address)),
-            _ => Ok(()),
+        let must_be_in_cluster = match reach {
+            Reach::Inside => true,
+            Reach::Replica => !self.cluster.is_empty(),
+            Reach::Outside => false,
+        };
+        match must_be_in_cluster && !in_cluster() {
+            true => Err(Refused::NotInCluster(address)),
+            false => Ok(()),
         }
     }
 }
@@ -154,7 +161,11 @@ mod tests {
     /// Wherever the endpoint may be, and also on a laptop.
     fn is_always(refused: fn(IpAddr) -> Refused, addresses: &[&str]) {
         for address in addresses {
-            for (reach, laptop) in [(Reach::Outside, false), (Reach::Inside, true)] {
+            for (reach, laptop) in [
+                (Reach::Outside, false),
+                (Reach::Inside, true),
+                (Reach::Replica, false),
+            ] {
                 let error = check(reach, laptop, address).expect_err(address);
                 let kind = refused("::".parse().unwrap());
                 assert_eq!(
@@ -241,6 +252,18 @@ mod tests {
             assert!(matches!(checked, Err(Refused::Loopback(_))), "{address}");
             assert_eq!(check(Reach::Inside, true, address), Ok(()));
         }
+    }
+
+    #[test]
+    fn a_replica_must_be_in_the_cluster_where_its_networks_are_known() {
+        let address = |text: &str| text.parse::<IpAddr>().unwrap();
+        assert_eq!(check(Reach::Replica, false, "10.96.3.4"), Ok(()));
+        let outside = check(Reach::Replica, false, "192.0.2.1");
+        assert_eq!(outside, Err(Refused::NotInCluster(address("192.0.2.1"))));
+        let unknown = Rules::default();
+        assert_eq!(unknown.check(Reach::Replica, address("192.0.2.1")), Ok(()));
+        let inside = unknown.check(Reach::Inside, address("192.0.2.1"));
+        assert!(matches!(inside, Err(Refused::NotInCluster(_))));
     }
 
     #[test]

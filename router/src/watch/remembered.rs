@@ -2,8 +2,9 @@
 //!
 //! There are no secrets in it: these are files of their own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +27,7 @@ struct Written<'a> {
     deployments: Vec<&'a SLMDeployment>,
     last_good: &'a BTreeMap<String, LastGood>,
     replicas: &'a Replicas,
+    foreign: &'a BTreeSet<SocketAddr>,
     routers: usize,
 }
 
@@ -35,6 +37,9 @@ struct Read {
     deployments: Vec<SLMDeployment>,
     last_good: BTreeMap<String, LastGood>,
     replicas: Replicas,
+    /// Not in files of earlier versions.
+    #[serde(default)]
+    foreign: BTreeSet<SocketAddr>,
     /// Not in files of earlier versions.
     #[serde(default)]
     routers: usize,
@@ -52,6 +57,7 @@ pub(super) fn read(path: &Path) -> Option<World> {
         deployments: read.deployments.into_iter().map(Arc::new).collect(),
         last_good: read.last_good,
         replicas: read.replicas,
+        foreign: read.foreign,
         routers: read.routers,
         // A run has no slice but its own.
         ..World::default()
@@ -82,6 +88,7 @@ fn write(path: &Path, world: &World) -> anyhow::Result<()> {
         deployments: world.deployments.iter().map(Arc::as_ref).collect(),
         last_good: &world.last_good,
         replicas: &world.replicas,
+        foreign: &world.foreign,
         routers: world.routers,
     };
     let json = serde_json::to_vec(&written).context("write the world as JSON")?;
@@ -109,12 +116,14 @@ mod tests {
         let world = World {
             policies: vec![Arc::new(serde_json::from_value(policy).unwrap())],
             replicas: [("triage".into(), [("1".into(), [address].into())].into())].into(),
+            foreign: [address].into(),
             ..World::default()
         };
         write(&path, &world).unwrap();
         let read_again = read(&path).unwrap();
         assert_eq!(read_again.policies[0].metadata.generation, Some(3));
         assert_eq!(read_again.replicas, world.replicas);
+        assert_eq!(read_again.foreign, world.foreign);
         fs::write(&path, "{").unwrap();
         assert!(read(&path).is_none());
     }

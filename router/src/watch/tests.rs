@@ -118,6 +118,24 @@ fn ready_addresses_are_grouped_by_deployment_and_revision() {
 }
 
 #[test]
+fn the_name_of_a_port_says_that_a_server_is_not_ours() {
+    let named = |name: &str, port: &str, address: &str| {
+        let mut slice = slice(name, name, json!([{ "addresses": [address] }]));
+        slice.ports = serde_json::from_value(json!([{ "name": port, "port": 8000 }])).unwrap();
+        slice
+    };
+    let slices = [
+        named("11111111", "worker", "10.0.0.1"),
+        named("22222222", "openai", "10.0.0.2"),
+    ];
+    assert_eq!(replicas(slices.iter())["triage"].len(), 2);
+    assert_eq!(
+        foreign(slices.iter()),
+        ["10.0.0.2:8000".parse().unwrap()].into()
+    );
+}
+
+#[test]
 fn routers_are_counted_once_in_slices_of_two_families() {
     let of = |family: &str, ready: &[(&str, bool)]| {
         let endpoints = ready.iter().map(

@@ -12,8 +12,9 @@ use serde::{Deserialize, Serialize};
 
 /// What came of attempts at one revision.
 ///
-/// An attempt is counted once, when it is over, for the revision of the replica that it was at. One that
-/// its client left, or that no replica could have served (the request was at fault), is not counted.
+/// An attempt is counted once, when it is over, for the revision of the replica that it was at; so is a
+/// question to a classifier. One that its client left, that no replica could have served (the request was at
+/// fault), or that a replica handed back because it was told to go, is not counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RevisionLoad {
     pub asks: u64,
@@ -21,16 +22,18 @@ pub struct RevisionLoad {
     /// at another replica failed here too.
     #[serde(default)]
     pub errors: u64,
-    /// Of those: how many had an end that was judged, by a score or by a hard signal.
+    /// Of those: how many had an end that was judged, by a score or by a hard signal. What is asked again
+    /// because all other tiers failed is not judged again.
     #[serde(default)]
     pub judged: u64,
-    /// Of those that were judged: how many went up a tier.
+    /// Of those that were judged: how many went up a tier, or would have, had they been held back.
     #[serde(default)]
     pub escalations: u64,
-    /// From the attempt's begin to its first token, by [`latency_bucket`].
+    /// From the attempt's begin to its first token, or to all of what comes as one, by [`latency_bucket`].
     #[serde(default, skip_serializing_if = "Buckets::is_empty")]
     pub first_token: Buckets,
-    /// By [`score_bucket`].
+    /// Of those that came to an end and had one, also where the answer counted whatever its score, by
+    /// [`score_bucket`].
     #[serde(default, skip_serializing_if = "Buckets::is_empty")]
     pub scores: Buckets,
 }

@@ -238,6 +238,34 @@ fn remember(known: &mut Buckets, new: &Buckets) {
     }
 }
 
+/// What is counted, as it stands before a share.
+impl fmt::Display for Signal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Errors => "failed attempts",
+            Self::Escalations => "escalated asks",
+            Self::FirstToken => "late first tokens",
+            Self::SlowFirstToken => "very late first tokens",
+            Self::Scores => "low scores",
+        })
+    }
+}
+
+/// Both numbers of each signal that was compared, the canary's first.
+impl fmt::Display for Guard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rates = self.rates.iter();
+        let compared = rates.filter(|(_, rate)| rate.seen.canary.of > 0);
+        for (index, (signal, rate)) in compared.enumerate() {
+            let (canary, stable) = (rate.seen.canary.share(), rate.seen.stable.share());
+            let (canary, stable) = (percent(canary), percent(stable));
+            let before = if index == 0 { "" } else { ", " };
+            write!(f, "{before}{signal} {canary} and {stable}")?;
+        }
+        Ok(())
+    }
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (canary, stable) = (percent(self.canary), percent(self.stable));
@@ -325,7 +353,11 @@ mod tests {
         let same = load(20, 10, 200, 0.9);
         let guard = after(3600, &same, &same);
         assert_eq!(failed(&guard), None);
-        assert_eq!(guard.shares().count(), Signal::ALL.len());
+        assert_eq!(
+            guard.to_string(),
+            "failed attempts 10.0 % and 10.0 %, escalated asks 10.0 % and 10.0 %, late first tokens 50.0 % and \
+             50.0 %, very late first tokens 0.0 % and 0.0 %, low scores 50.0 % and 50.0 %"
+        );
     }
 
     #[test]

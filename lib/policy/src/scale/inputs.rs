@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::load::Capacity;
+use crate::load::{Capacity, RouterLoad, WorkerLoad};
 
 /// A report that is older says nothing of now: five times as old as it should ever be.
 pub const FRESH_MS: u64 = 5000;
@@ -66,6 +66,39 @@ pub struct RouterReport {
     /// Asks that came since the router began; always 0 where it does not count them.
     #[serde(default)]
     pub asked: u64,
+}
+
+impl Replica {
+    /// By what it said last, and how many milliseconds ago that was.
+    pub fn of(is_ready: bool, said: Option<(&WorkerLoad, u64)>) -> Self {
+        let report = said.map(|(load, age_ms)| ReplicaReport {
+            age_ms,
+            running: load.running,
+            waiting: load.waiting,
+        });
+        Self { is_ready, report }
+    }
+}
+
+impl Router {
+    /// By what it said last, and how many milliseconds ago that was. One that does not know `deployment` yet has
+    /// said nothing of it.
+    pub fn of(is_ready: bool, said: Option<(&RouterLoad, u64)>, deployment: &str) -> Self {
+        let of_deployment = |(load, age_ms): (&RouterLoad, u64)| {
+            let load = load.deployments.get(deployment)?;
+            Some(RouterReport {
+                age_ms,
+                running: load.running,
+                held: load.held,
+                asked: load.asked,
+            })
+        };
+        Self {
+            name: said.map_or_else(String::new, |(load, _)| load.run.clone()),
+            is_ready,
+            report: said.and_then(of_deployment),
+        }
+    }
 }
 
 /// What all together have in hand.
@@ -136,4 +169,34 @@ fn fresh_router(router: &Router) -> Option<&RouterReport> {
 fn fresh_replica(replica: &Replica) -> Option<&ReplicaReport> {
     let report = replica.report.as_ref();
     report.filter(|report| report.age_ms <= FRESH_MS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load::DeploymentLoad;
+
+    #[test]
+    fn a_router_that_does_not_know_the_deployment_has_said_nothing_of_it() {
+        let asked = DeploymentLoad {
+            running: 2,
+            held: 1,
+            asked: 9,
+        };
+        let load = RouterLoad {
+            run: "9f3c".into(),
+            deployments: [("triage".to_owned(), asked)].into(),
+            ..RouterLoad::default()
+        };
+        let known = Router::of(true, Some((&load, 40)), "triage");
+        let report = RouterReport {
+            age_ms: 40,
+            running: 2,
+            held: 1,
+            asked: 9,
+        };
+        assert_eq!((known.name.as_str(), known.report), ("9f3c", Some(report)));
+        let unknown = Router::of(true, Some((&load, 40)), "other");
+        assert_eq!((unknown.name.as_str(), unknown.report), ("9f3c", None));
+    }
 }

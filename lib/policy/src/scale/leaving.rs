@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::load::WorkerLoad;
+
 /// A replica that may go, as far as is known.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Candidate {
@@ -15,6 +17,21 @@ pub struct Candidate {
     pub remembered_blocks: u32,
     /// How long it has been ready, or has been there without being so.
     pub age_ms: u64,
+}
+
+impl Candidate {
+    /// By what it said last.
+    pub fn of(name: String, is_ready: bool, load: Option<&WorkerLoad>, age_ms: u64) -> Self {
+        // Blocks that no sequence holds are not told: what was found remembered of late stands for them.
+        let remembered = load.map_or(0, |load| load.hit_tokens);
+        Self {
+            name,
+            is_ready,
+            sequences: load.map(|load| load.running.saturating_add(load.waiting)),
+            remembered_blocks: u32::try_from(remembered).unwrap_or(u32::MAX),
+            age_ms,
+        }
+    }
 }
 
 /// The names of `candidates`, who is to go first before all others.

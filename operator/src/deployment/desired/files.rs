@@ -12,7 +12,7 @@ use super::super::validate::Valid;
 use super::{CHAT_TEMPLATE, adapters};
 
 /// Where a worker looks for downloads unless it is told otherwise.
-const CACHE: &str = "/cache";
+pub(super) const CACHE: &str = "/cache";
 const CREDENTIALS: &str = "/credentials";
 const CA_BUNDLE: &str = "/ca-bundle";
 /// Where the list of adapters is.
@@ -48,6 +48,20 @@ pub fn files(valid: &Valid<'_>) -> Files {
     files.add_access(&valid.spec.model);
     files.add_adapters(&valid.name);
     files.add_revision(valid.chat_template.is_some());
+    files
+}
+
+/// What a server finds that is not ours: the model's claim, a place to write to, and memory that its processes
+/// share where it has several accelerators.
+pub fn files_of_others(valid: &Valid<'_>) -> Files {
+    let mut files = Files::default();
+    if let Some(claim) = claim(&valid.source) {
+        files.add_claim(claim);
+    }
+    files.add_cache(valid.spec.cache.as_ref());
+    if valid.spec.resources.count.unwrap_or(1) > 1 {
+        files.add_shared_memory();
+    }
     files
 }
 
@@ -101,6 +115,18 @@ impl Files {
                 .push(format!("--packed-cache={CACHE}/packed"));
         }
         self.mount("cache", volume, CACHE, false);
+    }
+
+    /// The usual 64 MiB are too little for what passes between accelerators. It counts as the pod's memory.
+    fn add_shared_memory(&mut self) {
+        let volume = Volume {
+            empty_dir: Some(EmptyDirVolumeSource {
+                medium: Some("Memory".to_owned()),
+                ..EmptyDirVolumeSource::default()
+            }),
+            ..Volume::default()
+        };
+        self.mount("shared-memory", volume, "/dev/shm", false);
     }
 
     /// Revision, digest, credentials and certificates.

@@ -4,24 +4,29 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{
-    Container, EnvVar, LocalObjectReference, PodSecurityContext, PodSpec, PodTemplateSpec,
+    Container, EnvVar, LocalObjectReference, PodSecurityContext, PodSpec, PodTemplateSpec, Probe,
     ResourceRequirements, TopologySpreadConstraint,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use weir_crds::value::duration_argument;
-use weir_crds::{KeyValueType, PrefixCache, Quantization, TopologySpread, labels};
+use weir_crds::{Accelerator, KeyValueType, PrefixCache, Quantization, TopologySpread, labels};
 
 use super::super::began::Began;
 use super::super::validate::Valid;
-use super::files::{Files, GROUP, files};
-use crate::pod::{container_security, pod_security, port, probe, registry_secrets};
+use super::engine;
+use super::files::{Files, GROUP, files, files_of_others};
+use crate::pod::{container_security, notice, pod_security, port, probe, registry_secrets};
 use crate::settings::Settings;
 
 /// After the drain a replica closes and is gone; this much more before the kubelet kills it.
 const CLOSING_SECONDS: u64 = 10;
-/// Between "not ready" and "nothing new": as long as routers may take to notice.
-const NOTICE: &str = "3s";
+/// Between leaving its Service and beginning to drain: as long as routers may take to notice.
+const NOTICE_SECONDS: u64 = 3;
+/// How often it is asked whether it is ready.
+const READINESS_SECONDS: i32 = 2;
+/// How long a start may take, downloads included. One that goes wrong ends by itself and says why.
+const LONGEST_START_SECONDS: i32 = 24 * 60 * 60;
 
 /// The pod template of every replica of the revision, without the label that names the revision.
 pub fn template(valid: &Valid<'_>, settings: &Settings, began: &Began) -> PodTemplateSpec {
@@ -33,12 +38,20 @@ pub fn template(valid: &Valid<'_>, settings: &Settings, began: &Began) -> PodTem
         (labels::DEPLOYMENT.to_owned(), valid.name.clone()),
     ]);
     let service_account = placement.service_account_name.as_deref();
-    let files = files(valid);
+    let files = match &valid.foreign {
+        None => files(valid),
+        Some(_) => files_of_others(valid),
+    };
+    // Whom the image of another's server would run as nobody knows.
+    let user = valid.foreign.is_some().then_some(GROUP);
     let security = PodSecurityContext {
+        run_as_user: user,
+        run_as_group: user,
         fs_group: files.writes_to_a_claim.then_some(GROUP),
         fs_group_change_policy: files.writes_to_a_claim.then(|| "OnRootMismatch".to_owned()),
         ..pod_security()
     };
+    let grace = NOTICE_SECONDS + valid.drain.as_secs() + CLOSING_SECONDS;
     PodTemplateSpec {
         metadata: Some(ObjectMeta {
             labels: Some(pod_labels),
@@ -47,7 +60,10 @@ pub fn template(valid: &Valid<'_>, settings: &Settings, began: &Began) -> PodTem
         }),
         spec: Some(PodSpec {
             volumes: Some(files.volumes.clone()).filter(|all| !all.is_empty()),
-            containers: vec![container(valid, settings, began, files)],
+            containers: vec![match &valid.foreign {
+                None => container(valid, settings, began, files),
+                Some(foreign) => engine::container(valid, foreign, settings, files),
+            }],
             service_account_name: Some(
                 service_account
                     .unwrap_or(labels::WORKER_SERVICE_ACCOUNT)
@@ -56,10 +72,7 @@ pub fn template(valid: &Valid<'_>, settings: &Settings, began: &Began) -> PodTem
             automount_service_account_token: Some(false),
             enable_service_links: Some(false),
             security_context: Some(security),
-            termination_grace_period_seconds: i64::try_from(
-                valid.drain.as_secs() + CLOSING_SECONDS,
-            )
-            .ok(),
+            termination_grace_period_seconds: i64::try_from(grace).ok(),
             node_selector: some(placement.node_selector.clone()),
             tolerations: Some(placement.tolerations.clone()).filter(|all| !all.is_empty()),
             topology_spread_constraints: spread(valid),
@@ -79,10 +92,12 @@ fn container(valid: &Valid<'_>, settings: &Settings, began: &Began, files: Files
         args: Some(arguments(valid, files.arguments, began)),
         env: Some(environment(valid)),
         ports: Some(vec![
-            port("worker", labels::WORKER_PORT),
+            port(labels::WEIR_PORT, labels::WORKER_PORT),
             port("admin", labels::ADMIN_PORT),
         ]),
-        readiness_probe: Some(probe("/readyz", 2)),
+        lifecycle: Some(notice(NOTICE_SECONDS)),
+        startup_probe: Some(startup()),
+        readiness_probe: Some(probe("/readyz", READINESS_SECONDS)),
         liveness_probe: Some(probe("/livez", 10)),
         resources: Some(resources(valid)),
         security_context: Some(container_security()),
@@ -91,6 +106,15 @@ fn container(valid: &Valid<'_>, settings: &Settings, began: &Began, files: Files
         termination_message_policy: Some("FallbackToLogsOnError".into()),
         volume_mounts: Some(files.mounts).filter(|all| !all.is_empty()),
         ..Container::default()
+    }
+}
+
+/// Until it succeeds nobody asks whether the replica lives: one that unpacks weights with all the CPU it
+/// was given may answer late.
+fn startup() -> Probe {
+    Probe {
+        failure_threshold: Some(LONGEST_START_SECONDS / READINESS_SECONDS),
+        ..probe("/readyz", READINESS_SECONDS)
     }
 }
 
@@ -129,7 +153,7 @@ fn arguments(valid: &Valid<'_>, of_files: Vec<String>, began: &Began) -> Vec<Str
 
 /// The user's variables, without those that ours take the place of.
 fn environment(valid: &Valid<'_>) -> Vec<EnvVar> {
-    let ours = [("WEIR_LOG_FORMAT", "json"), ("WEIR_SHUTDOWN_DELAY", NOTICE)];
+    let ours = [("WEIR_LOG_FORMAT", "json")];
     let theirs = valid.spec.placement.env.iter();
     theirs
         .filter(|variable| !ours.iter().any(|(name, _)| *name == variable.name))
@@ -144,7 +168,7 @@ fn environment(valid: &Valid<'_>) -> Vec<EnvVar> {
 
 /// Requests and limits are the same: a replica computes with what it was given and no more, so
 /// that what is measured of one holds for all.
-fn resources(valid: &Valid<'_>) -> ResourceRequirements {
+pub(super) fn resources(valid: &Valid<'_>) -> ResourceRequirements {
     let given = &valid.spec.resources;
     let mut amounts = BTreeMap::from([
         ("cpu".to_owned(), Quantity(given.cpu.to_string())),
@@ -152,6 +176,10 @@ fn resources(valid: &Valid<'_>) -> ResourceRequirements {
     ]);
     if let Some(storage) = &given.ephemeral_storage {
         amounts.insert("ephemeral-storage".into(), Quantity(storage.to_string()));
+    }
+    if given.accelerator == Accelerator::Nvidia {
+        let count = given.count.unwrap_or(1);
+        amounts.insert("nvidia.com/gpu".into(), Quantity(count.to_string()));
     }
     ResourceRequirements {
         limits: Some(amounts.clone()),

@@ -65,8 +65,58 @@ fn a_deployment_with_everything_that_is_honoured() {
             resolved: Some("5f1c2ab".into()),
         }),
         canary: true,
+        replicas: Some(1),
     };
     check_wanted("deployment-all", &made(ALL, given).objects());
+}
+
+const FOREIGN: &str = "  model: { source: pvc://models/qwen.gguf, contextTokens: 4096 }
+  engine:
+    image: registry.test/llama-server:1
+    protocol: OpenAI
+    args: [--model, $(WEIR_MODEL), --port, $(WEIR_PORT), --ctx-size, $(WEIR_CONTEXT_TOKENS)]
+  resources: { accelerator: Nvidia, count: 2 }
+  drain: 1500ms
+  placement: { env: [{ name: OMP_NUM_THREADS, value: $(WEIR_THREADS) }, { name: WEIR_PORT, value: '1' }] }
+";
+
+#[test]
+fn a_deployment_of_anothers_server() {
+    check_wanted(
+        "deployment-foreign",
+        &made(FOREIGN, Given::default()).objects(),
+    );
+}
+
+#[test]
+fn another_image_of_anothers_server_is_another_revision_whatever_the_last_one_began_with() {
+    let first = made(FOREIGN, Given::default());
+    let began = Began::of(container(first.clone()));
+    let given = Given {
+        began: Some(&began),
+        ..Given::default()
+    };
+    assert_eq!(made(FOREIGN, given).revision, first.revision);
+    let next = FOREIGN.replace("llama-server:1", "llama-server:2");
+    assert_ne!(made(&next, given).revision, first.revision);
+}
+
+#[test]
+fn our_worker_on_an_accelerator_is_another_image_with_one_of_them() {
+    let spec = format!("{LEAST}  resources: {{ accelerator: Nvidia }}\n");
+    let settings = Settings {
+        worker_cuda_image: Some("registry.test/worker-cuda:1".into()),
+        ..settings()
+    };
+    let deployment = deployment(&spec);
+    let valid = validate(&deployment, None).unwrap();
+    let container = container(desired(&valid, &settings, Given::default()));
+    assert_eq!(
+        container.image.as_deref(),
+        Some("registry.test/worker-cuda:1")
+    );
+    let limits = container.resources.unwrap().limits.unwrap();
+    assert_eq!(limits["nvidia.com/gpu"].0, "1");
 }
 
 const ADAPTED: &str = "  model: { source: file:///models/triage }
@@ -192,6 +242,25 @@ fn a_revision_is_known_again_by_the_image_it_began_with() {
     let kept = revision(&valid, &settings(), old.began);
     assert_eq!(kept, made(LEAST, old).revision);
     assert_ne!(kept, made(LEAST, Given::default()).revision);
+}
+
+#[test]
+fn a_profile_names_the_image_that_a_revision_begins_with() {
+    let gpu = r#"{"gpu":{"image":"registry.test/worker:gpu"}}"#;
+    let settings = Settings {
+        profiles: gpu.parse().unwrap(),
+        ..settings()
+    };
+    let named = deployment(&format!("{LEAST}  resources: {{ profile: gpu }}\n"));
+    assert_eq!(
+        Began::now(&named.spec, &settings).image,
+        "registry.test/worker:gpu"
+    );
+    let plain = deployment(LEAST);
+    assert_eq!(
+        Began::now(&plain.spec, &settings).image,
+        "registry.test/worker:1"
+    );
 }
 
 /// The worker's container of a revision.

@@ -9,11 +9,16 @@ use crate::deployment::began::Began;
 use crate::deployment::rollout::Pins;
 use crate::expected::check;
 use crate::reach::Reach;
-use weir_crds::SLMDeployment;
-use weir_policy::load::{Capacity, ModelFacts, WorkerLoad};
+use weir_crds::{RolloutStatus, SLMDeployment};
+use weir_policy::load::{Capacity, ColdStart, ModelFacts, WorkerLoad};
+use weir_policy::rollout::reason::Reason;
+use weir_policy::rollout::replicas::Shares;
 
 mod adapters;
+mod foreign;
 mod replicas;
+mod rollouts;
+mod scaled;
 
 const NOW: &str = "2026-11-21T06:00:00Z";
 
@@ -102,11 +107,26 @@ fn ended(message: &str) -> Value {
 }
 
 fn plan(stable: &str, canary: Option<&str>) -> Plan {
+    let reason = match canary {
+        Some(_) => Reason::Starting {
+            ready: 0,
+            needed: 1,
+        },
+        None => Reason::Serving,
+    };
     Plan {
         wanted: "new".into(),
         stable: stable.into(),
         canary: canary.map(Into::into),
-        resize_stable: None,
+        weight: 0,
+        step: 0,
+        shares: Shares {
+            stable: 1,
+            canary: 1,
+        },
+        said: reason.to_string(),
+        reason,
+        health: None,
         since: now(),
         retire: Vec::new(),
         leaving: Vec::new(),
@@ -129,9 +149,12 @@ fn observed(revisions: Vec<Revision>, replicas: Vec<Replica>) -> Observed {
 }
 
 fn made(observed: &Observed, plan: &Plan, replicas: u32, applied: &Applied) -> SLMDeploymentStatus {
+    let mut plan = plan.clone();
+    plan.shares.stable = replicas;
     let decided = Decided::Made {
-        plan,
+        plan: &plan,
         replicas,
+        decisions: None,
         applied,
     };
     status(observed, &decided, now())
@@ -184,7 +207,7 @@ fn an_old_revision_that_serves_keeps_the_deployment_available_but_not_ready() {
     assert_eq!(
         told(&status),
         [
-            "Ready=False RollingOut: revision new is starting, revision old serves",
+            "Ready=False RollingOut: revision new is on trial and revision old serves: 0 of 1 replicas of the canary are ready",
             "Available=True Serving: revision old serves",
             "ModelReady=False Starting: no replica has loaded the model yet",
             "Reconciling=True Progressing: 0 of 1 replicas of revision new are ready",
@@ -326,6 +349,7 @@ fn a_second_pass_over_the_same_says_the_same() {
     let decided = Decided::Made {
         plan: &plan,
         replicas: 1,
+        decisions: None,
         applied: &Applied::default(),
     };
     assert_eq!(status(&observed, &decided, later), first);
@@ -382,6 +406,7 @@ fn capacity_keeps_the_time_of_its_measurement_until_it_is_another() {
         let decided = Decided::Made {
             plan: &plan,
             replicas: 1,
+            decisions: None,
             applied: &applied,
         };
         status(seen, &decided, now.parse().unwrap())

@@ -7,16 +7,16 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{
     ConfigMapVolumeSource, Container, EmptyDirVolumeSource, EnvVar, PodSpec, PodTemplateSpec,
-    ResourceRequirements, SecretVolumeSource, Volume, VolumeMount,
+    ResourceRequirements, SecretVolumeSource, TopologySpreadConstraint, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use weir_crds::value::{duration, duration_argument};
 use weir_crds::{RoutePolicySpec, labels};
 use weir_policy::last_good::LastGood;
 
 use crate::object::short_hash;
-use crate::pod::{container_security, pod_security, port, probe, registry_secrets};
+use crate::pod::{container_security, notice, pod_security, port, probe, registry_secrets};
 use crate::settings::Settings;
 
 /// Where a router finds the entries of the Secret `<name>`: `<root>/<name>/<key>`.
@@ -25,7 +25,7 @@ const SECRETS_ROOT: &str = "/etc/weir/secrets";
 const CONFIG_MAPS_ROOT: &str = "/etc/weir/config-maps";
 /// What a router keeps for its next run in the same pod.
 const STATE: &str = "/var/lib/weir";
-/// Between "not ready" and "nothing new": as long as kube-proxies may take to notice.
+/// Between leaving its Service and taking nothing new: as long as kube-proxies may take to notice.
 const NOTICE: Duration = Duration::from_secs(5);
 /// After the last answer, before the kubelet kills.
 const CLOSING: Duration = Duration::from_secs(10);
@@ -56,6 +56,7 @@ pub fn template(
             enable_service_links: Some(false),
             security_context: Some(pod_security()),
             termination_grace_period_seconds: i64::try_from(grace).ok(),
+            topology_spread_constraints: Some(vec![spread()]),
             image_pull_secrets: Some(registry_secrets(settings).collect::<Vec<_>>())
                 .filter(|all| !all.is_empty()),
             ..PodSpec::default()
@@ -77,13 +78,13 @@ fn container(
         args: Some(arguments(namespace, settings)),
         env: Some(vec![
             variable("WEIR_LOG_FORMAT", "json".into()),
-            variable("WEIR_SHUTDOWN_DELAY", duration_argument(NOTICE)),
             variable("WEIR_SHUTDOWN_DEADLINE", duration_argument(longest)),
         ]),
         ports: Some(vec![
             port("http", labels::ROUTER_PORT),
             port("admin", labels::ADMIN_PORT),
         ]),
+        lifecycle: Some(notice(NOTICE.as_secs())),
         readiness_probe: Some(probe("/readyz", 2)),
         liveness_probe: Some(probe("/livez", 10)),
         resources: Some(ResourceRequirements {
@@ -104,6 +105,22 @@ fn container(
         security_context: Some(container_security()),
         volume_mounts: Some(mounts.collect()),
         ..Container::default()
+    }
+}
+
+/// The end of a node takes as few routers of a namespace along as can be; two on one node are better
+/// than one.
+fn spread() -> TopologySpreadConstraint {
+    TopologySpreadConstraint {
+        max_skew: 1,
+        topology_key: "kubernetes.io/hostname".into(),
+        when_unsatisfiable: "ScheduleAnyway".into(),
+        label_selector: Some(LabelSelector {
+            match_labels: Some(labels::of_router()),
+            ..LabelSelector::default()
+        }),
+        match_label_keys: Some(vec!["pod-template-hash".into()]),
+        ..TopologySpreadConstraint::default()
     }
 }
 

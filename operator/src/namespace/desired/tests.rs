@@ -90,6 +90,8 @@ fn a_lone_deployment_has_routers_too() {
             "Role weir-router",
             "RoleBinding weir-router",
             "ConfigMap weir-policies",
+            "NetworkPolicy weir-router",
+            "NetworkPolicy weir-worker",
             "Service weir-router",
             "Deployment weir-router",
             "PodDisruptionBudget weir-router",
@@ -157,6 +159,147 @@ fn a_router_is_given_the_secret_of_the_store_for_records() {
     let mounts = pod["containers"][0]["volumeMounts"].as_array().unwrap();
     let mut paths = mounts.iter().map(|mount| &mount["mountPath"]);
     assert!(paths.any(|path| *path == "/etc/weir/secrets/store"));
+}
+
+/// A policy with these tiers besides a small one, and `besides`.
+fn policy(tiers: serde_json::Value, besides: serde_json::Value) -> serde_json::Value {
+    let mut all = vec![json!({ "name": "small", "deployment": { "name": "triage" } })];
+    all.extend(tiers.as_array().unwrap().iter().cloned());
+    let mut policy = json!([{
+        "apiVersion": "weir.dev/v1alpha1", "kind": "RoutePolicy",
+        "metadata": { "name": "support", "namespace": "support", "uid": "p1", "generation": 3 },
+        "spec": { "models": ["assistant"], "tiers": all },
+    }]);
+    for (key, value) in besides.as_object().unwrap() {
+        policy[0]["spec"][key] = value.clone();
+    }
+    policy
+}
+
+/// Whom the pods of the NetworkPolicy may reach besides names: peers, as text, and ports.
+fn reached(objects: &[Wanted], name: &str) -> Vec<(String, Vec<i64>)> {
+    let of_name = |wanted: &&Wanted| wanted.kind == Kind::NetworkPolicy && wanted.name == name;
+    let network = objects.iter().find(of_name).unwrap();
+    let rules = network.body["spec"]["egress"].as_array().unwrap();
+    let ports = |rule: &serde_json::Value| {
+        let ports = rule["ports"].as_array().cloned().unwrap_or_default();
+        let numbers = ports.iter().map(|port| port["port"].as_i64().unwrap());
+        numbers.collect::<Vec<_>>()
+    };
+    let rules = rules.iter().skip(1);
+    rules
+        .map(|rule| (rule["to"].to_string(), ports(rule)))
+        .collect()
+}
+
+const WORKERS: &str = r#"[{"podSelector":{"matchLabels":{"app.kubernetes.io/managed-by":"weir","weir.dev/component":"worker"}}}]"#;
+const ANYWHERE: &str = r#"[{"ipBlock":{"cidr":"0.0.0.0/0","except":["169.254.0.0/16"]}},{"ipBlock":{"cidr":"::/0","except":["fe80::/10","fd00:ec2::/32"]}}]"#;
+
+/// What every router reaches, with the API server at an address that is known.
+fn every_router_and(more: &[(&str, &[i64])]) -> Vec<(String, Vec<i64>)> {
+    let api_server = (r#"[{"ipBlock":{"cidr":"10.9.9.9/32"}}]"#, [6443].as_slice());
+    [(WORKERS, [8000].as_slice()), api_server]
+        .iter()
+        .chain(more)
+        .map(|(to, ports)| ((*to).to_owned(), ports.to_vec()))
+        .collect()
+}
+
+fn at_an_address() -> Settings {
+    Settings {
+        network_policies: r#"{"apiServer":{"cidrs":["10.9.9.9/32"],"ports":[6443]}}"#
+            .parse()
+            .unwrap(),
+        ..Settings::default()
+    }
+}
+
+#[test]
+fn routers_reach_outside_what_their_policies_name_there_and_without_it_nothing() {
+    let own =
+        r#"[{"namespaceSelector":{"matchLabels":{"kubernetes.io/metadata.name":"support"}}}]"#;
+    let other = own.replace("support", "models");
+    let compatible = |url: &str| {
+        json!([{ "name": "big", "endpoint": {
+            "provider": "OpenAICompatible", "model": "big", "baseUrl": url,
+        } }])
+    };
+    let openai = json!([{ "name": "big", "endpoint": { "provider": "OpenAI", "model": "big" } }]);
+    let store = json!({ "records": {
+        "to": "s3://b/p", "credentialsSecretRef": { "name": "store" },
+    } });
+    for (tiers, besides, expected) in [
+        (json!([]), json!({}), vec![]),
+        (
+            compatible("http://a.models.svc/v1"),
+            json!({}),
+            vec![(other.as_str(), [].as_slice())],
+        ),
+        (
+            compatible("http://a/v1"),
+            json!({}),
+            vec![(own, [].as_slice())],
+        ),
+        (openai, json!({}), vec![(ANYWHERE, [443].as_slice())]),
+        (
+            compatible("https://models.example.com:8443"),
+            json!({}),
+            vec![(ANYWHERE, [443, 8443].as_slice())],
+        ),
+        (json!([]), store, vec![(ANYWHERE, [443].as_slice())]),
+    ] {
+        let observed = observed(policy(tiers.clone(), besides), triage());
+        let objects = objects(&observed, &at_an_address());
+        let expected = every_router_and(&expected);
+        assert_eq!(reached(&objects, "weir-router"), expected, "{tiers}");
+    }
+}
+
+#[test]
+fn with_a_proxy_routers_reach_it_and_not_what_lies_behind_it() {
+    let openai = json!([{ "name": "big", "endpoint": { "provider": "OpenAI", "model": "big" } }]);
+    let settings = Settings {
+        egress_proxy: Some("http://10.1.1.1:3128".into()),
+        ..at_an_address()
+    };
+    let objects = objects(&observed(policy(openai, json!({})), triage()), &settings);
+    let proxy = (r#"[{"ipBlock":{"cidr":"10.1.1.1/32"}}]"#, [3128].as_slice());
+    assert_eq!(reached(&objects, "weir-router"), every_router_and(&[proxy]));
+}
+
+#[test]
+fn workers_reach_where_models_come_from_and_no_api_server_of_theirs() {
+    let settings = Settings {
+        network_policies: r#"{"sources":["10.2.0.0/16"],"metadata":true,
+            "egress":{"workers":[{"to":[{"ipBlock":{"cidr":"10.3.0.0/16"}}]}]}}"#
+            .parse()
+            .unwrap(),
+        ..Settings::default()
+    };
+    let objects = objects(&observed(json!([]), triage()), &settings);
+    let metadata = r#"[{"ipBlock":{"cidr":"169.254.0.0/16"}},{"ipBlock":{"cidr":"fe80::/10"}},{"ipBlock":{"cidr":"fd00:ec2::/32"}}]"#;
+    let expected = [
+        (metadata, [].as_slice()),
+        (ANYWHERE, &[80, 443]),
+        (r#"[{"ipBlock":{"cidr":"10.2.0.0/16"}}]"#, &[]),
+        (r#"[{"ipBlock":{"cidr":"10.3.0.0/16"}}]"#, &[]),
+    ];
+    let expected = expected.map(|(to, ports)| (to.to_owned(), ports.to_vec()));
+    assert_eq!(reached(&objects, "weir-worker"), expected);
+}
+
+#[test]
+fn where_somebody_else_says_who_may_speak_to_whom_nothing_is_made() {
+    let settings = Settings {
+        network_policies: r#"{"enabled":false}"#.parse().unwrap(),
+        ..Settings::default()
+    };
+    let objects = objects(&observed(json!([]), triage()), &settings);
+    assert!(
+        objects
+            .iter()
+            .all(|wanted| wanted.kind != Kind::NetworkPolicy)
+    );
 }
 
 /// What the routers of `objects` find in their environment.

@@ -234,6 +234,24 @@ fn a_tier_whose_adapter_does_not_exist_or_is_nowhere_yet_is_named() {
 }
 
 #[test]
+fn a_classifier_that_cannot_classify_is_told() {
+    let mut policy = policy(2, "1m");
+    let labels = [("easy", "small"), ("hard", "frontier")];
+    let labels = labels.map(|(label, start)| json!({ "label": label, "start": start }));
+    let classifier = json!({ "deployment": { "name": "triage" }, "labels": labels });
+    policy.spec.classifier = serde_json::from_value(classifier).unwrap();
+    let mut observed = observed(&policy, 1, vec![router(2, false)]);
+    assert_eq!(told(&observed)[0], "Ready=True Serving: every tier answers");
+    let engine = json!({ "image": "a:1", "protocol": "OpenAI" });
+    observed.deployments[0].spec.engine = serde_json::from_value(engine).unwrap();
+    assert_eq!(
+        told(&observed)[0],
+        "Ready=True Serving: classifier: the server of SLMDeployment triage is another's, which cannot classify: \
+         asks begin at the first tier"
+    );
+}
+
+#[test]
 fn an_invalid_update_says_what_goes_on_serving() {
     let mut observed = observed(&policy(3, "soon"), 1, vec![router(2, false)]);
     let good = LastGood {

@@ -1,0 +1,130 @@
+//! What NetworkPolicies are made from besides the users' objects: the chart's `networkPolicies`, as
+//! it is written there.
+
+use std::str::FromStr;
+
+use k8s_openapi::api::networking::v1::{NetworkPolicyEgressRule, NetworkPolicyPeer};
+use serde::Deserialize;
+use serde_json::json;
+use weir_policy::cidr::Cidr;
+
+/// Who may speak to whom. What is left out is as in the chart.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct NetworkPolicies {
+    /// Whether there are any.
+    pub enabled: bool,
+    /// Who may ask routers; nobody named means everybody.
+    pub clients: Vec<NetworkPolicyPeer>,
+    /// Who may read metrics.
+    pub scrapers: Vec<NetworkPolicyPeer>,
+    /// Who resolves names; nobody named means everybody.
+    pub dns: Vec<NetworkPolicyPeer>,
+    pub api_server: ApiServer,
+    /// Where workers fetch models from besides ports 80 and 443 of everywhere.
+    pub sources: Vec<Network>,
+    /// Whether routers and workers may ask for a cloud identity.
+    pub metadata: bool,
+    pub egress: Egress,
+}
+
+/// Where the API server is.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct ApiServer {
+    /// None means everywhere.
+    pub cidrs: Vec<Network>,
+    pub ports: Vec<u16>,
+}
+
+/// What each may reach besides.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Egress {
+    /// Is the chart's to write: it makes the operator's own policy.
+    pub operator: Vec<NetworkPolicyEgressRule>,
+    pub routers: Vec<NetworkPolicyEgressRule>,
+    pub workers: Vec<NetworkPolicyEgressRule>,
+}
+
+/// A [`Cidr`] as text.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Network(pub Cidr);
+
+impl TryFrom<String> for Network {
+    type Error = weir_policy::cidr::CidrError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse().map(Self)
+    }
+}
+
+impl Default for NetworkPolicies {
+    /// What the chart's values are.
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            clients: Vec::new(),
+            scrapers: vec![namespace("monitoring")],
+            dns: default_dns(),
+            api_server: ApiServer::default(),
+            sources: Vec::new(),
+            metadata: false,
+            egress: Egress::default(),
+        }
+    }
+}
+
+impl Default for ApiServer {
+    /// The ports of usual clusters; the address differs from one to the next.
+    fn default() -> Self {
+        Self {
+            cidrs: Vec::new(),
+            ports: vec![443, 6443, 8443, 16443],
+        }
+    }
+}
+
+impl FromStr for NetworkPolicies {
+    type Err = serde_json::Error;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        serde_json::from_str(text)
+    }
+}
+
+/// The pods of the cluster's own name server, and the cache that some clusters have on every node.
+fn default_dns() -> Vec<NetworkPolicyPeer> {
+    let mut pods = namespace("kube-system");
+    pods.pod_selector =
+        peer(json!({ "podSelector": { "matchLabels": { "k8s-app": "kube-dns" } } })).pod_selector;
+    let cache = peer(json!({ "ipBlock": { "cidr": "169.254.20.10/32" } }));
+    vec![pods, cache]
+}
+
+/// Every pod of a namespace.
+pub fn namespace(name: &str) -> NetworkPolicyPeer {
+    let labels = json!({ "kubernetes.io/metadata.name": name });
+    peer(json!({ "namespaceSelector": { "matchLabels": labels } }))
+}
+
+fn peer(of: serde_json::Value) -> NetworkPolicyPeer {
+    serde_json::from_value(of).expect("a peer is written as Kubernetes has it")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_out_is_as_in_the_chart_and_what_is_unknown_is_refused() {
+        let none: NetworkPolicies = "{}".parse().unwrap();
+        assert_eq!(none, NetworkPolicies::default());
+        let cidrs: NetworkPolicies = r#"{"apiServer":{"cidrs":["10.0.0.1/32"]}}"#.parse().unwrap();
+        assert_eq!(cidrs.api_server.ports, ApiServer::default().ports);
+        for wrong in [r#"{"sources":["10.0.0.0/33"]}"#, r#"{"source":[]}"#] {
+            assert!(wrong.parse::<NetworkPolicies>().is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! The kinds of machine that deployments name: the chart's `profiles`, as they are written there.
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
+use k8s_openapi::api::core::v1::Toleration;
+use serde::Deserialize;
+use weir_crds::{Accelerator, Quantity};
+
+/// What one kind of machine gives a replica, and where it is found. What is left out is the
+/// deployment's own.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Profile {
+    /// The image of its workers.
+    pub image: Option<String>,
+    pub cpu: Option<Quantity>,
+    pub memory: Option<Quantity>,
+    pub ephemeral_storage: Option<Quantity>,
+    pub accelerator: Accelerator,
+    pub count: Option<u32>,
+    pub node_selector: BTreeMap<String, String>,
+    pub tolerations: Vec<Toleration>,
+}
+
+/// By name.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(transparent)]
+pub struct Profiles(pub BTreeMap<String, Profile>);
+
+impl FromStr for Profiles {
+    type Err = serde_json::Error;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        serde_json::from_str(text)
+    }
+}
