@@ -42,7 +42,7 @@ fn list(kind: &str, honoured: &Honoured) -> String {
     let mut text = format!("\n## {kind}\n\n");
     let missing = honoured.missing(&schema(kind));
     if missing.is_empty() {
-        text.push_str("Every field is.\n");
+        text.push_str("Every field is honoured.\n");
     }
     for missing in missing {
         let (field, exception) = missing.split_once(", but for ").unwrap_or((&missing, ""));

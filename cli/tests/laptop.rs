@@ -267,10 +267,10 @@ fn an_unknown_field_ends_the_start_with_one_line_that_names_it() {
 #[test]
 fn a_field_that_nothing_honours_yet_is_refused_by_name() {
     let error = refused(
-        "apiVersion: weir.dev/v1alpha1\nkind: SLMDeployment\nmetadata: { name: triage }\n\
-         spec: { model: { source: 'file:///m' }, rollout: { strategy: Recreate } }\n",
+        "apiVersion: weir.dev/v1alpha1\nkind: RoutePolicy\nmetadata: { name: support }\n\
+         spec: { models: [m], tiers: [{ name: small, deployment: { name: triage } }], classifier: { learned: {} } }\n",
     );
-    assert!(error.contains("spec.rollout.strategy"), "{error}");
+    assert!(error.contains("spec.classifier.learned"), "{error}");
 }
 
 #[test]

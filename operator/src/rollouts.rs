@@ -139,7 +139,7 @@ impl Known {
     pub fn named_since(&mut self, before: &Before, now: Timestamp) -> Timestamp {
         let same = |named: &&Named| named.stable == before.stable && named.canary == before.canary;
         let since = match (&self.named, before.since) {
-            (Some(named), _) if same(&named) => named.since,
+            (Some(named), _) if same(&named) => named.since.min(now),
             // A new leader knows it from the status, which is later at most.
             (None, Some(since)) => since.min(now),
             _ => now,

@@ -8,6 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use weir_crds::{SLMDeploymentStatus, ScalingDecision, Urls, conditions, labels, reasons};
+use weir_policy::rollout::reason::Reason;
 use weir_policy::validate::Problem;
 
 use super::cause::{self, Cause};
@@ -240,6 +241,10 @@ impl<'a> Facts<'a> {
         }
         if let Some(ended) = plan.ended() {
             return ended;
+        }
+        if replicas == 0 && plan.reason == Reason::Asleep {
+            let message = format!("{}; {}", self.at_zero(), plan.said);
+            return (true, reasons::SCALED_TO_ZERO, message);
         }
         let mut revisions = self.observed.revisions.iter();
         let others = revisions.any(|revision| revision.name != plan.wanted);

@@ -94,13 +94,11 @@ impl FromStr for NetworkPolicies {
     }
 }
 
-/// The pods of the cluster's own name server, and the cache that some clusters have on every node.
+/// The pods of the cluster's own name server, whatever they are called, and the caches that clusters have on the
+/// link, each at an address of its own. Only the ports of name servers are open there.
 fn default_dns() -> Vec<NetworkPolicyPeer> {
-    let mut pods = namespace("kube-system");
-    pods.pod_selector =
-        peer(json!({ "podSelector": { "matchLabels": { "k8s-app": "kube-dns" } } })).pod_selector;
-    let cache = peer(json!({ "ipBlock": { "cidr": "169.254.20.10/32" } }));
-    vec![pods, cache]
+    let cache = peer(json!({ "ipBlock": { "cidr": "169.254.0.0/16" } }));
+    vec![namespace("kube-system"), cache]
 }
 
 /// Every pod of a namespace.

@@ -37,17 +37,16 @@ type All = BTreeMap<String, BTreeMap<String, Sums>>;
 
 struct Sums {
     load: RevisionLoad,
-    /// When the revision had replicas last.
-    seen: Instant,
+    /// When it was first seen that the revision has no replicas any more.
+    gone_since: Option<Instant>,
 }
 
 impl Revisions {
     pub fn count(&self, of: (&str, &str), ending: &Ending) {
         let first_token = ending.first_token.map(latency_bucket);
         let score = ending.score.map(score_bucket);
-        let now = Instant::now();
         let mut all = self.lock();
-        let load = &mut entry(&mut all, of, now).load;
+        let load = entry(&mut all, of);
         load.asks += 1;
         load.errors += u64::from(ending.has_failed);
         load.judged += u64::from(ending.is_escalated.is_some());
@@ -68,11 +67,19 @@ impl Revisions {
         let mut all = self.lock();
         for (deployment, revisions) in replicas {
             for revision in revisions.keys() {
-                entry(&mut all, (deployment, revision), now).seen = now;
+                entry(&mut all, (deployment, revision));
             }
         }
-        all.retain(|_, revisions| {
-            revisions.retain(|_, sums| now < sums.seen + KEPT);
+        all.retain(|deployment, revisions| {
+            let there = replicas.get(deployment);
+            revisions.retain(|revision, sums| {
+                sums.gone_since = match there.is_some_and(|there| there.contains_key(revision)) {
+                    true => None,
+                    // Nobody looked while it was there.
+                    false => sums.gone_since.or(Some(now)),
+                };
+                sums.gone_since.is_none_or(|since| now < since + KEPT)
+            });
             !revisions.is_empty()
         });
     }
@@ -93,21 +100,21 @@ impl Revisions {
 }
 
 /// The names are copied only where they are new.
-fn entry<'a>(all: &'a mut All, (deployment, revision): (&str, &str), now: Instant) -> &'a mut Sums {
+fn entry<'a>(all: &'a mut All, (deployment, revision): (&str, &str)) -> &'a mut RevisionLoad {
     let is_known = all
         .get(deployment)
         .is_some_and(|revisions| revisions.contains_key(revision));
     if !is_known {
         let sums = Sums {
             load: RevisionLoad::default(),
-            seen: now,
+            gone_since: None,
         };
         let revisions = all.entry(deployment.to_owned()).or_default();
         revisions.insert(revision.to_owned(), sums);
     }
     let revisions = all.get_mut(deployment);
     let sums = revisions.and_then(|revisions| revisions.get_mut(revision));
-    sums.expect("it was there or put there")
+    &mut sums.expect("it was there or put there").load
 }
 
 #[cfg(test)]
@@ -178,6 +185,8 @@ mod tests {
         revisions.follow(&replicas(&["new", "old"]), now + 10 * KEPT);
         assert_eq!(asks(&revisions), told(&[("new", 0), ("old", 1)]));
         revisions.follow(&replicas(&["new"]), now + 20 * KEPT);
+        assert_eq!(asks(&revisions), told(&[("new", 0), ("old", 1)]));
+        revisions.follow(&replicas(&["new"]), now + 21 * KEPT);
         assert_eq!(asks(&revisions), told(&[("new", 0)]));
     }
 
@@ -185,10 +194,13 @@ mod tests {
     fn what_ends_at_a_replica_that_is_gone_is_told_for_a_while() {
         let (revisions, now) = (Revisions::default(), Instant::now());
         revisions.follow(&replicas(&["old"]), now);
-        revisions.follow(&replicas(&[]), now + KEPT - Duration::from_secs(1));
+        // However long nothing had changed.
+        let gone = now + 10 * KEPT;
+        revisions.follow(&replicas(&[]), gone);
         revisions.count(OLD, &Ending::default());
+        revisions.follow(&replicas(&[]), gone + KEPT - Duration::from_secs(1));
         assert_eq!(asks(&revisions), told(&[("old", 1)]));
-        revisions.follow(&replicas(&[]), now + KEPT);
+        revisions.follow(&replicas(&[]), gone + KEPT);
         assert!(
             revisions.sums().is_empty(),
             "no more than were there of late"

@@ -11,7 +11,7 @@ use k8s_openapi::api::networking::v1::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use weir_crds::{RoutePolicySpec, labels};
+use weir_crds::{Location, RoutePolicySpec, labels};
 use weir_policy::last_good::LastGood;
 
 use super::Shared;
@@ -19,10 +19,27 @@ use crate::destination::Destination;
 use crate::settings::Settings;
 use crate::settings::network::{NetworkPolicies, namespace};
 
-/// Where clouds keep credentials, by the range that it is part of.
+/// Where clouds keep credentials, by the range that it is part of: on the link, and, of Alibaba, Azure, Oracle,
+/// Amazon, Google and Scaleway, elsewhere. Routers dial none of these either.
 const METADATA: [(&str, &[&str]); 2] = [
-    ("0.0.0.0/0", &["169.254.0.0/16"]),
-    ("::/0", &["fe80::/10", "fd00:ec2::/32"]),
+    (
+        "0.0.0.0/0",
+        &[
+            "169.254.0.0/16",
+            "100.100.100.200/32",
+            "168.63.129.16/32",
+            "192.0.0.192/32",
+        ],
+    ),
+    (
+        "::/0",
+        &[
+            "fe80::/10",
+            "fd00:ec2::/32",
+            "fd20:ce::254/128",
+            "fd00:42::42/128",
+        ],
+    ),
 ];
 /// Some name servers listen on the second and have a Service that listens on the first.
 const DNS_PORTS: [u16; 2] = [53, 5353];
@@ -159,7 +176,10 @@ fn reached(
     settings: &Settings,
 ) -> Vec<NetworkPolicyEgressRule> {
     let specs = last_good.values().map(|policy| &policy.spec);
-    let destinations: BTreeSet<Destination> = specs.flat_map(|spec| of_spec(spec, own)).collect();
+    let has_proxy = settings.egress_proxy.is_some();
+    let destinations: BTreeSet<Destination> = specs
+        .flat_map(|spec| of_spec(spec, (own, has_proxy)))
+        .collect();
     let (outside, inside): (Vec<_>, Vec<_>) = destinations
         .into_iter()
         .partition(|destination| matches!(destination, Destination::Outside(_)));
@@ -185,12 +205,18 @@ fn reached(
     rules
 }
 
-/// A store's address is in its Secret, which is not read: it counts as one outside.
-fn of_spec<'a>(spec: &'a RoutePolicySpec, own: &'a str) -> impl Iterator<Item = Destination> + 'a {
+/// Whatever is not said to be inside is asked by the proxy, where there is one. A store's address is in its Secret,
+/// which is not read: it counts as one outside.
+fn of_spec<'a>(
+    spec: &'a RoutePolicySpec,
+    (own, has_proxy): (&'a str, bool),
+) -> impl Iterator<Item = Destination> + 'a {
     let endpoints = spec.tiers.iter().filter_map(|tier| tier.endpoint.as_ref());
     let endpoints = endpoints.filter_map(move |endpoint| match &endpoint.base_url {
-        Some(url) => Destination::of(url, own),
-        None => Some(Destination::Outside(HTTPS)),
+        Some(url) if !has_proxy || endpoint.location == Location::Inside => {
+            Destination::of(url, own)
+        }
+        _ => Some(Destination::Outside(HTTPS)),
     });
     let stores = spec.records.credentials_secret_ref.iter();
     endpoints.chain(stores.map(|_| Destination::Outside(HTTPS)))

@@ -193,7 +193,7 @@ fn reached(objects: &[Wanted], name: &str) -> Vec<(String, Vec<i64>)> {
 }
 
 const WORKERS: &str = r#"[{"podSelector":{"matchLabels":{"app.kubernetes.io/managed-by":"weir","weir.dev/component":"worker"}}}]"#;
-const ANYWHERE: &str = r#"[{"ipBlock":{"cidr":"0.0.0.0/0","except":["169.254.0.0/16"]}},{"ipBlock":{"cidr":"::/0","except":["fe80::/10","fd00:ec2::/32"]}}]"#;
+const ANYWHERE: &str = r#"[{"ipBlock":{"cidr":"0.0.0.0/0","except":["169.254.0.0/16","100.100.100.200/32","168.63.129.16/32","192.0.0.192/32"]}},{"ipBlock":{"cidr":"::/0","except":["fe80::/10","fd00:ec2::/32","fd20:ce::254/128","fd00:42::42/128"]}}]"#;
 
 /// What every router reaches, with the API server at an address that is known.
 fn every_router_and(more: &[(&str, &[i64])]) -> Vec<(String, Vec<i64>)> {
@@ -257,14 +257,34 @@ fn routers_reach_outside_what_their_policies_name_there_and_without_it_nothing()
 
 #[test]
 fn with_a_proxy_routers_reach_it_and_not_what_lies_behind_it() {
-    let openai = json!([{ "name": "big", "endpoint": { "provider": "OpenAI", "model": "big" } }]);
     let settings = Settings {
         egress_proxy: Some("http://10.1.1.1:3128".into()),
         ..at_an_address()
     };
-    let objects = objects(&observed(policy(openai, json!({})), triage()), &settings);
     let proxy = (r#"[{"ipBlock":{"cidr":"10.1.1.1/32"}}]"#, [3128].as_slice());
-    assert_eq!(reached(&objects, "weir-router"), every_router_and(&[proxy]));
+    let models = (
+        r#"[{"namespaceSelector":{"matchLabels":{"kubernetes.io/metadata.name":"models"}}}]"#,
+        [].as_slice(),
+    );
+    for (mut endpoint, expected) in [
+        (json!({ "provider": "OpenAI" }), proxy),
+        (json!({ "baseUrl": "https://203.0.113.7/v1" }), proxy),
+        (json!({ "baseUrl": "http://a.models.svc/v1" }), proxy),
+        (
+            json!({ "baseUrl": "http://a.models.svc/v1", "location": "Inside" }),
+            models,
+        ),
+    ] {
+        endpoint["model"] = "big".into();
+        if endpoint["provider"].is_null() {
+            endpoint["provider"] = "OpenAICompatible".into();
+        }
+        let tiers = json!([{ "name": "big", "endpoint": endpoint }]);
+        let observed = observed(policy(tiers.clone(), json!({})), triage());
+        let objects = objects(&observed, &settings);
+        let expected = every_router_and(&[expected]);
+        assert_eq!(reached(&objects, "weir-router"), expected, "{tiers}");
+    }
 }
 
 #[test]
@@ -277,9 +297,20 @@ fn workers_reach_where_models_come_from_and_no_api_server_of_theirs() {
         ..Settings::default()
     };
     let objects = objects(&observed(json!([]), triage()), &settings);
-    let metadata = r#"[{"ipBlock":{"cidr":"169.254.0.0/16"}},{"ipBlock":{"cidr":"fe80::/10"}},{"ipBlock":{"cidr":"fd00:ec2::/32"}}]"#;
+    let metadata = [
+        "169.254.0.0/16",
+        "100.100.100.200/32",
+        "168.63.129.16/32",
+        "192.0.0.192/32",
+        "fe80::/10",
+        "fd00:ec2::/32",
+        "fd20:ce::254/128",
+        "fd00:42::42/128",
+    ];
+    let metadata = metadata.map(|range| format!(r#"{{"ipBlock":{{"cidr":"{range}"}}}}"#));
+    let metadata = format!("[{}]", metadata.join(","));
     let expected = [
-        (metadata, [].as_slice()),
+        (metadata.as_str(), [].as_slice()),
         (ANYWHERE, &[80, 443]),
         (r#"[{"ipBlock":{"cidr":"10.2.0.0/16"}}]"#, &[]),
         (r#"[{"ipBlock":{"cidr":"10.3.0.0/16"}}]"#, &[]),

@@ -79,6 +79,19 @@ fn a_canary_that_was_rolled_back_stalls_with_both_numbers_while_the_old_one_serv
 }
 
 #[test]
+fn a_trial_that_waits_for_asks_without_a_replica_is_at_zero_and_keeps_nobody_waiting() {
+    let mut plan = plan("old", Some("new"));
+    plan.reason = Reason::Asleep;
+    plan.shares = Shares::default();
+    plan.said = plan.reason.to_string();
+    let revisions = vec![revision("old", 0), revision("new", 0)];
+    let status = made(&observed(revisions, vec![]), &plan, 0, &Applied::default());
+    assert_eq!(reason(&status), ("True", "ScaledToZero"));
+    assert!(status.conditions[0].message.ends_with(&plan.said));
+    assert!(!has(&status, "Stalled") && !has(&status, "Reconciling"));
+}
+
+#[test]
 fn a_canary_that_waits_for_a_person_is_told_whatever_else_keeps_it() {
     let mut plan = plan("old", Some("new"));
     plan.reason = Reason::Paused(failure());
