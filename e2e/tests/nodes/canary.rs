@@ -1,7 +1,7 @@
 //! Canaries under streams that never stop: one is promoted, one whose answers are worse goes by itself, and
 //! every stream has its whole answer all the while.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -9,12 +9,13 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use weir_e2e::succeed;
 
-use crate::answers::Question;
 use crate::sdk::Ask;
 use crate::stage::{EXAMPLE, Stage, eventually};
 
 const DEPLOYMENT: &str = "slmdeployment/canaried";
 const MODEL: &str = "canaried-assistant";
+/// Of either tier.
+const ANSWER: &str = "billing";
 /// Clients at once, and what each asks one after the other before it looks up.
 const CLIENTS: usize = 4;
 const BATCH: usize = 5;
@@ -30,10 +31,10 @@ pub async fn a_canary_is_promoted_under_a_hundred_streams_and_none_is_cut(
     stage.kubectl(&format!(
         "wait {DEPLOYMENT} --for=condition=Ready --timeout=120s"
     ))?;
-    eventually(PATIENCE, || ask(stage, 1).map(drop)).await?;
+    eventually(PATIENCE, || ask(stage, 1, Some("small")).map(drop)).await?;
     let before = rollout(stage)?;
     change(stage, &json!({ "drain": "20s" }))?;
-    under_streams(stage, || {
+    under_streams(stage, Some("small"), || {
         let now = rollout(stage)?;
         let [status, ..] = stage.condition(DEPLOYMENT, "Ready")?;
         Ok(now["stable"] != before["stable"] && status == "True")
@@ -57,7 +58,7 @@ pub async fn a_canary_that_is_less_sure_is_rolled_back_by_itself_and_none_is_cut
         "rollout": { "steps": [{ "weight": 50, "pause": "5m" }] },
     });
     change(stage, &worse)?;
-    under_streams(stage, || {
+    under_streams(stage, None, || {
         let conditions = stage.json(&format!("get {DEPLOYMENT}"))?["status"]["conditions"].clone();
         let conditions = conditions.as_array().cloned().unwrap_or_default();
         let mut health = conditions.iter().filter(|c| c["type"] == "CanaryHealthy");
@@ -77,14 +78,19 @@ pub async fn a_canary_that_is_less_sure_is_rolled_back_by_itself_and_none_is_cut
     Ok(())
 }
 
-/// Has clients ask until it is so, and for as many streams as there are to be; each has its whole answer.
-fn under_streams(stage: &Stage, is_over: impl Fn() -> Result<bool>) -> Result<()> {
+/// Has clients ask until it is so, and for as many streams as there are to be; each has its whole answer, of that
+/// tier if one is named.
+fn under_streams(
+    stage: &Stage,
+    tier: Option<&str>,
+    is_over: impl Fn() -> Result<bool>,
+) -> Result<()> {
     let ended = AtomicBool::new(false);
     thread::scope(|threads| {
         let client = || -> Result<usize> {
             let mut asked = 0;
             while !ended.load(Ordering::Relaxed) || asked < STREAMS / CLIENTS {
-                asked += ask(stage, BATCH)?;
+                asked += ask(stage, BATCH, tier)?;
             }
             Ok(asked)
         };
@@ -114,20 +120,34 @@ fn wait(is_over: impl Fn() -> Result<bool>) -> Result<()> {
 }
 
 /// So many streams, one after the other. Whichever tier answers, the answer is whole and right.
-fn ask(stage: &Stage, streams: usize) -> Result<usize> {
-    let question = Question::for_tier("small")?;
+fn ask(stage: &Stage, streams: usize, tier: Option<&str>) -> Result<usize> {
     let url = stage.address(EXAMPLE, "weir-router")?;
-    let asks: Vec<Ask> = (0..streams)
-        .map(|_| question.ask(&url, MODEL, true))
-        .collect();
+    let asks: Vec<Ask> = (0..streams).map(|_| next_ask(&url)).collect();
     for answer in stage.sdk.ask_on_node(stage, &asks)? {
         ensure!(
-            answer.text()? == question.expected_answer && answer.finish.as_deref() == Some("stop"),
-            "{:?} was expected, not {answer:?}",
-            question.expected_answer
+            answer.text()? == ANSWER && answer.finish.as_deref() == Some("stop"),
+            "{ANSWER:?} was expected, not {answer:?}"
+        );
+        ensure!(
+            tier.is_none_or(|tier| answer.tier() == tier),
+            "it is another tier's: {answer:?}"
         );
     }
     Ok(streams)
+}
+
+/// Of a conversation of its own: who goes on with one stays with the revision that began it.
+fn next_ask(url: &str) -> Ask {
+    static CUSTOMERS: AtomicU32 = AtomicU32::new(100_001);
+    let number = CUSTOMERS.fetch_add(7919, Ordering::Relaxed) % 1_000_000;
+    Ask {
+        base_url: url.to_owned(),
+        model: MODEL.to_owned(),
+        question: format!(
+            "Hello, my customer number is {number:06}. I was charged twice for my subscription this month. Please help!"
+        ),
+        stream: true,
+    }
 }
 
 fn rollout(stage: &Stage) -> Result<Value> {
