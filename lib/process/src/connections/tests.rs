@@ -279,6 +279,7 @@ async fn the_end_does_not_wait_for_a_stream_of_http2_that_lets_nothing_be_sent()
         ..watching()
     })
     .await;
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let client = reqwest::Client::builder().http2_prior_knowledge();
     let client = client.http2_initial_stream_window_size(0).no_proxy();
     let client = client.build().unwrap();
