@@ -24,13 +24,15 @@ use weir_crds::labels::FIELD_MANAGER;
 use crate::lease::Leadership;
 use crate::metrics::Writes;
 use crate::object::ownership::{self, Claim};
-use crate::object::{APPLIED_HASH, Kind, Live, ROLE, STABLE, Wanted};
+use crate::object::{APPLIED_HASH, Kind, Live, ROLE, Wanted};
 
 /// Why a write was not done. Each of these may pass: the caller tries again later.
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
     #[error("no longer leading")]
     NotLeading,
+    #[error("ConfigMap {0} is of a deployment of this name that was deleted, and has to go first")]
+    Leaving(String),
     #[error("{step} {name} took too long")]
     TooLong { step: &'static str, name: String },
     #[error("cannot {step} {name}")]
@@ -211,14 +213,18 @@ impl Writer {
         }
     }
 
-    /// Has the Deployment of a revision be the one that serves, with so many replicas, and changes nothing
-    /// else of it: a later apply of the whole object has the last word.
-    pub async fn serve(&self, live: &Live, replicas: u32) -> Result<(), ApplyError> {
+    /// Gives the Deployment of a revision its role and so many replicas, and changes nothing else of it: a later
+    /// apply of the whole object has the last word.
+    pub async fn serve(
+        &self,
+        live: &Live,
+        (role, replicas): (&str, u32),
+    ) -> Result<(), ApplyError> {
         let metadata = &live.object.metadata;
         let api = self.api(live.kind, metadata.namespace.as_deref().unwrap_or_default());
         let body = json!({
             // Should the name have changed hands since it was read, the patch is refused.
-            "metadata": { "uid": metadata.uid, "labels": { ROLE: STABLE } },
+            "metadata": { "uid": metadata.uid, "labels": { ROLE: role } },
             "spec": { "replicas": replicas },
         });
         let params = PatchParams {

@@ -11,6 +11,7 @@ use crate::rollouts::Rollouts;
 use crate::scaling::Scales;
 use crate::settings::Settings;
 use crate::spends::Spends;
+use crate::upgrades::Upgrades;
 
 /// Read from the cache, write through the writer; `client` is only for the rare question that a
 /// cache must not answer.
@@ -23,6 +24,7 @@ pub struct Context {
     pub rollouts: Rollouts,
     pub scales: Scales,
     pub spends: Spends,
+    pub upgrades: Upgrades,
     pub writer: Writer,
     pub settings: Settings,
     pub client: Client,

@@ -157,6 +157,7 @@ impl Control {
         if now.is_some() {
             self.ctx.scales.begin_term();
             self.ctx.rollouts.begin_term();
+            self.ctx.upgrades.begin_term(Instant::now());
             let round = load::round(&self.http, self.ctx.cache.all_pods(), &self.ctx.loads);
             at_most(FIRST_REPORTS, round).await;
         }

@@ -1,10 +1,12 @@
 //! The reconcile of one deployment.
 
+pub mod asked;
 pub mod began;
 pub mod cause;
 pub mod desired;
 pub mod entry;
 pub mod kept;
+pub mod last_good;
 pub mod leaving;
 pub mod look;
 pub mod observe;
@@ -19,14 +21,18 @@ use std::time::Duration;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::Api;
 use weir_crds::{SLMDeployment, ScalingDecision, labels};
+use weir_policy::rollout::state::LONGEST_LOOK;
+use weir_policy::validate::Problem;
 
 use crate::apply::{Applied, ApplyError};
 use crate::condition;
 use crate::context::Context;
-use crate::object::{Kind, Live};
+use crate::object::{Kind, Live, STABLE};
 use crate::queue::Outcome;
+use began::Began;
 use desired::{Desired, Given};
 use entry::Entry;
+use last_good::LastGood;
 use observe::Observed;
 use profile::Filled;
 use rollout::{Pins, Plan, Revision};
@@ -35,6 +41,8 @@ use validate::Valid;
 
 /// How far a download is, is told as often: a rate is one over ten seconds.
 const TELL_EVERY: Duration = Duration::from_secs(10);
+/// Whether it is its turn to be replaced, is asked as often.
+const TURN_EVERY: Duration = Duration::from_secs(20);
 
 /// One pass over the deployment of this name, at `now`.
 pub async fn reconcile(
@@ -45,8 +53,9 @@ pub async fn reconcile(
     let Some(observed) = Observed::look(ctx, namespace, name) else {
         ctx.entries.named_by(namespace, name, None);
         ctx.scales.forget(namespace, name);
-        ctx.rollouts
-            .forget(&(namespace.to_owned(), name.to_owned()));
+        let of = (namespace.to_owned(), name.to_owned());
+        ctx.rollouts.forget(&of);
+        ctx.upgrades.tell(&of, false);
         return forget(ctx, namespace, name).await;
     };
     if observed.deployment.metadata.deletion_timestamp.is_some() {
@@ -59,47 +68,94 @@ pub async fn reconcile(
     }
     let filled = Filled::of(&observed.deployment, &ctx.settings.profiles);
     let valid = filled.validate(observed.chat_template.as_ref());
-    let mut valid = match valid.and_then(|valid| validate::with_image(valid, &ctx.settings)) {
-        Ok(valid) => valid,
-        Err(problems) => {
-            tell(ctx, &observed, &Decided::Refused(&problems), now).await?;
-            return Ok(Outcome::Settled);
+    match valid.and_then(|valid| validate::with_image(valid, &ctx.settings)) {
+        Ok(valid) => {
+            Pass {
+                ctx,
+                observed: &observed,
+                problems: &[],
+                now,
+            }
+            .over(valid)
+            .await
         }
-    };
-    let decisions = scale(ctx, &observed, &mut valid);
-    let (wanted, existing) = wanted(ctx, &observed, &valid);
-    let plan = match look::look(ctx, &observed, &valid, &wanted, now).await? {
-        Ok(plan) => plan,
-        Err(problem) => {
-            tell(ctx, &observed, &Decided::Refused(&[problem]), now).await?;
-            return Ok(Outcome::Failed);
-        }
-    };
-    let desired = made(ctx, &observed, &valid, (&plan, existing));
-    spare(ctx, &observed, &plan, now).await;
-    let objects = match plan.makes_wanted() {
-        true => desired.objects(),
-        false => desired.shared(),
-    };
-    let applied = ctx
-        .writer
-        .apply(&objects, &observed.owned, |live| {
-            stays(live, &plan) || kept::is_kept(live, name)
-        })
-        .await?;
-    serve_stable(ctx, &observed, &plan).await?;
-    let (stale, hash) = refresh::stale(&observed, &desired);
-    for pod in stale {
-        ctx.writer.annotate(pod, (refresh::ANNOTATION, &hash)).await;
+        Err(problems) => refuse(ctx, &observed, &problems, now).await,
     }
-    let decided = Decided::Made {
-        plan: &plan,
-        replicas: valid.replicas,
-        decisions: decisions.as_deref(),
-        applied: &applied,
-    };
-    tell(ctx, &observed, &decided, now).await?;
-    Ok(outcome(&observed, &applied, &plan))
+}
+
+/// The spec cannot be made: what it was before goes on, if that is known, and the status says what is wrong.
+async fn refuse(
+    ctx: &Context,
+    observed: &Observed,
+    problems: &[Problem],
+    now: Timestamp,
+) -> Result<Outcome, ApplyError> {
+    let last = LastGood::of(observed);
+    if let Some(valid) = last.as_ref().and_then(LastGood::valid) {
+        let pass = Pass {
+            ctx,
+            observed,
+            problems,
+            now,
+        };
+        return pass.over(valid).await;
+    }
+    tell(ctx, observed, &Decided::Refused(problems), now).await?;
+    Ok(Outcome::Settled)
+}
+
+/// One pass over a deployment of which something can be made.
+struct Pass<'a> {
+    ctx: &'a Context,
+    observed: &'a Observed,
+    /// What is wrong with the spec, where the one before is what goes on.
+    problems: &'a [Problem],
+    now: Timestamp,
+}
+
+impl Pass<'_> {
+    async fn over(&self, mut valid: Valid<'_>) -> Result<Outcome, ApplyError> {
+        let (ctx, observed, now) = (self.ctx, self.observed, self.now);
+        let decisions = scale(ctx, observed, &mut valid);
+        let is_last = !self.problems.is_empty();
+        let looked = look::look(ctx, observed, (&valid, is_last), now).await?;
+        let (asked, plan) = match looked {
+            Ok(looked) => looked,
+            Err(problem) => {
+                tell(ctx, observed, &Decided::Refused(&[problem]), now).await?;
+                return Ok(Outcome::Failed);
+            }
+        };
+        let desired = made(ctx, observed, &valid, (&plan, asked.began.as_ref()));
+        spare(ctx, observed, &plan, now).await;
+        // Its pods stay as they are where they would be made in another way today.
+        let is_exact = desired.revision == plan.wanted;
+        let makes = is_exact && plan.makes_wanted();
+        let objects = match makes {
+            true => desired.objects(),
+            false => desired.shared(),
+        };
+        let applied = ctx
+            .writer
+            .apply(&objects, &observed.owned, |live| {
+                stays(live, &plan) || kept::is_kept(live, &valid.name)
+            })
+            .await?;
+        resize(ctx, observed, &plan, makes.then_some(&*desired.revision)).await?;
+        let (stale, hash) = refresh::stale(observed, &desired);
+        for pod in stale {
+            ctx.writer.annotate(pod, (refresh::ANNOTATION, &hash)).await;
+        }
+        let decided = Decided::Made {
+            plan: &plan,
+            replicas: valid.replicas,
+            decisions: decisions.as_deref(),
+            applied: &applied,
+            problems: self.problems,
+        };
+        tell(ctx, observed, &decided, now).await?;
+        Ok(outcome(observed, &applied, (&plan, asked.waits)))
+    }
 }
 
 /// Takes over how many replicas are wanted by demand; the decisions that led there. Nothing where somebody
@@ -144,53 +200,44 @@ async fn spare(ctx: &Context, observed: &Observed, plan: &Plan, now: Timestamp) 
     }
 }
 
-/// Gives the revision that serves its count, where the spec speaks of another one.
-async fn serve_stable(ctx: &Context, observed: &Observed, plan: &Plan) -> Result<(), ApplyError> {
-    if plan.stable == plan.wanted {
-        return Ok(());
-    }
-    let live = observed.owned.iter().find(|live| {
-        live.kind == Kind::Deployment && live.label(labels::REVISION) == Some(&plan.stable)
-    });
-    let replicas = plan.shares.stable;
-    let is_so =
-        |seen: &Revision| seen.name == plan.stable && seen.stable && seen.wanted == replicas;
-    match live {
-        Some(live) if !observed.revisions.iter().any(is_so) => {
-            ctx.writer.serve(live, replicas).await
-        }
-        _ => Ok(()),
-    }
-}
-
-/// The revision of the spec, and what there is of it.
-fn wanted<'a>(
+/// Gives each revision that is served its count and its label, but the one that was made just now.
+async fn resize(
     ctx: &Context,
-    observed: &'a Observed,
-    valid: &Valid<'_>,
-) -> (String, Option<&'a Revision>) {
-    // A revision keeps the image that it began with, and where it sends its traces: an upgrade of
-    // the operator alone rolls nothing.
-    let existing = observed.revisions.iter().find(|revision| {
-        desired::revision(valid, &ctx.settings, Some(&revision.began)) == revision.name
-    });
-    let began = existing.map(|revision| &revision.began);
-    (desired::revision(valid, &ctx.settings, began), existing)
+    observed: &Observed,
+    plan: &Plan,
+    made: Option<&str>,
+) -> Result<(), ApplyError> {
+    for (revision, replicas, role) in plan.served() {
+        let mut live = observed.owned.iter();
+        let live = live.find(|live| {
+            live.kind == Kind::Deployment && live.label(labels::REVISION) == Some(revision)
+        });
+        let is_so = |seen: &Revision| {
+            seen.name == revision && seen.stable == (role == STABLE) && seen.wanted == replicas
+        };
+        let is_so = observed.revisions.iter().any(is_so);
+        if let Some(live) = live.filter(|_| made != Some(revision) && !is_so) {
+            ctx.writer.serve(live, (role, replicas)).await?;
+        }
+    }
+    Ok(())
 }
 
 fn made(
     ctx: &Context,
     observed: &Observed,
     valid: &Valid<'_>,
-    (plan, existing): (&Plan, Option<&Revision>),
+    (plan, began): (&Plan, Option<&Began>),
 ) -> Desired {
-    let pins = existing
+    let mut revisions = observed.revisions.iter();
+    let there = revisions.find(|revision| revision.name == plan.wanted);
+    let pins = there
         .and_then(|revision| revision.pins.clone())
         .or_else(|| first_found(observed, &plan.wanted));
     let given = Given {
-        began: existing.map(|revision| &revision.began),
+        began,
         pins: pins.as_ref(),
-        canary: plan.canary.is_some(),
+        canary: plan.is_on_trial(),
         replicas: Some(plan.replicas_of_wanted()),
     };
     desired::desired(valid, &ctx.settings, given)
@@ -217,10 +264,14 @@ fn stays(live: &Live, plan: &Plan) -> bool {
     revision.is_some_and(|revision| !plan.retire.iter().any(|gone| gone == revision))
 }
 
-fn outcome(observed: &Observed, applied: &Applied, plan: &Plan) -> Outcome {
+fn outcome(observed: &Observed, applied: &Applied, (plan, waits): (&Plan, bool)) -> Outcome {
     if !applied.taken.is_empty() || !applied.refused.is_empty() || applied.leaving {
-        // What is in the way belongs to somebody else, so that no watch of ours tells when it goes.
-        return Outcome::Failed;
+        // What is in the way belongs to somebody else, so that no watch of ours tells when it goes. A step of
+        // a rollout counts no more than this of the time between two looks.
+        return match plan.again {
+            Some(_) => Outcome::FailedFor(LONGEST_LOOK),
+            None => Outcome::Failed,
+        };
     }
     let mut loads = observed
         .replicas
@@ -228,6 +279,7 @@ fn outcome(observed: &Observed, applied: &Applied, plan: &Plan) -> Outcome {
         .filter_map(|replica| replica.load.as_ref());
     let tells = loads.any(|load| load.arriving.is_some());
     let again = plan.again.into_iter().chain(tells.then_some(TELL_EVERY));
+    let again = again.chain(waits.then_some(TURN_EVERY));
     again.min().map_or(Outcome::Settled, Outcome::Again)
 }
 

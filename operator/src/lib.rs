@@ -30,6 +30,7 @@ mod rollouts;
 mod scaling;
 pub mod settings;
 mod spends;
+mod upgrades;
 
 use std::sync::Arc;
 
@@ -54,6 +55,7 @@ use rollouts::Rollouts;
 use scaling::Scales;
 use settings::Settings;
 use spends::Spends;
+use upgrades::Upgrades;
 
 /// Makes what SLMDeployments and RoutePolicies ask for.
 #[derive(Clone, Debug, Parser)]
@@ -104,6 +106,7 @@ pub async fn run(args: Args, process: Process) -> anyhow::Result<()> {
         rollouts: Rollouts::default(),
         scales: Scales::default(),
         spends: Spends::default(),
+        upgrades: Upgrades::default(),
         writer: Writer::new(
             client.clone(),
             leadership.clone(),

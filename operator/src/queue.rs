@@ -19,6 +19,8 @@ pub enum Outcome {
     Again(Duration),
     /// It failed for a reason that may pass: look again, later each time.
     Failed,
+    /// The same, but never later than after this long.
+    FailedFor(Duration),
 }
 
 /// The first retry comes this soon: most failures are a write that somebody else outran.
@@ -134,13 +136,18 @@ impl<K: Clone + Ord> State<K> {
                 self.failures.remove(key);
                 self.add(key.clone(), now + after);
             }
-            Outcome::Failed => {
-                let failures = self.failures.entry(key.clone()).or_insert(0);
-                let wait = FIRST_RETRY.saturating_mul(1 << (*failures).min(16));
-                *failures += 1;
-                self.add(key.clone(), now + wait.min(LAST_RETRY));
-            }
+            Outcome::Failed => self.retry(key, now, LAST_RETRY),
+            Outcome::FailedFor(longest) => self.retry(key, now, longest.min(LAST_RETRY)),
         }
+    }
+}
+
+impl<K: Clone + Ord> State<K> {
+    fn retry(&mut self, key: &K, now: Instant, longest: Duration) {
+        let failures = self.failures.entry(key.clone()).or_insert(0);
+        let wait = FIRST_RETRY.saturating_mul(1 << (*failures).min(16));
+        *failures += 1;
+        self.add(key.clone(), now + wait.min(longest));
     }
 }
 

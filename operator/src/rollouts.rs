@@ -13,7 +13,7 @@ use weir_policy::load::RevisionLoad;
 use weir_policy::rollout::heard::{Heard, News};
 use weir_policy::rollout::state::State;
 
-use crate::deployment::kept::Kept;
+use crate::deployment::kept::{Good, Kept};
 use crate::deployment::rollout::Before;
 
 /// A deployment, by namespace and name.
@@ -40,6 +40,8 @@ pub struct Known {
     pub written: Option<State>,
     /// Of the ConfigMap, which it was read from or written to last.
     pub version: Option<String>,
+    /// The spec that is kept there.
+    pub good: Option<Good>,
     /// Whether the cache has shown that version. It is a little behind what we write.
     is_seen: bool,
     heard: Heard,
@@ -103,6 +105,7 @@ impl Known {
         Self {
             state: kept.state.clone().unwrap_or_default(),
             written: kept.state,
+            good: kept.good,
             version: kept.version,
             is_seen: true,
             heard: Heard::default(),
@@ -118,6 +121,7 @@ impl Known {
             return self.begin(kept);
         } else if self.is_seen {
             self.written = None;
+            self.good = None;
             self.version = kept.version;
         }
         self
@@ -152,9 +156,10 @@ impl Known {
         since
     }
 
-    /// It was written just now, as this version.
-    pub fn is_written(&mut self, version: Option<String>) {
+    /// It was written just now with this spec, as this version.
+    pub fn is_written(&mut self, good: Option<Good>, version: Option<String>) {
         self.written = Some(self.state.clone());
+        self.good = good;
         self.version = version;
         self.is_seen = false;
     }
@@ -179,6 +184,7 @@ mod tests {
         Kept {
             version: Some(version.into()),
             state: Some(state(stable)),
+            good: None,
         }
     }
 
@@ -187,7 +193,7 @@ mod tests {
         let mut known = rollouts.take(&of(), "u1", kept("1", "old"));
         assert_eq!(known.state, state("old"));
         known.state = state("new");
-        known.is_written(Some("2".into()));
+        known.is_written(None, Some("2".into()));
         known
     }
 

@@ -31,6 +31,16 @@ pub struct Settings {
     #[arg(long, env = "WEIR_WORKER_CUDA_IMAGE", value_name = "IMAGE")]
     pub worker_cuda_image: Option<String>,
 
+    /// How many deployments of an older operator's pods are replaced at a time. None are with 0, until their
+    /// spec changes.
+    #[arg(
+        long,
+        env = "WEIR_UPGRADES_AT_ONCE",
+        value_name = "COUNT",
+        default_value_t = UPGRADES_AT_ONCE
+    )]
+    pub upgrades_at_once: usize,
+
     /// Image of the routers.
     #[arg(
         long,
@@ -125,6 +135,7 @@ impl Default for Settings {
             namespace: SYSTEM.into(),
             worker_image: image("worker"),
             worker_cuda_image: None,
+            upgrades_at_once: UPGRADES_AT_ONCE,
             router_image: image("router"),
             image_pull_policy: "IfNotPresent".into(),
             image_pull_secrets: Vec::new(),
@@ -142,6 +153,7 @@ impl Default for Settings {
     }
 }
 
+const UPGRADES_AT_ONCE: usize = 2;
 /// Where the operator is usually installed.
 const SYSTEM: &str = "weir-system";
 

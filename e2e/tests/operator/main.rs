@@ -16,3 +16,4 @@ mod rollouts;
 mod scaling;
 mod stand_in;
 mod templates;
+mod upgrades;

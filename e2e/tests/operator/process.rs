@@ -24,7 +24,12 @@ pub struct Operator {
 
 impl Operator {
     /// Starts an operator for one namespace, where its Lease is as well.
-    fn start(server: &ApiServer, namespace: &str, (identity, lease): (&str, &str)) -> Self {
+    fn start(
+        server: &ApiServer,
+        namespace: &str,
+        (identity, lease): (&str, &str),
+        more: &[&str],
+    ) -> Self {
         let port = free_port();
         let folder = server
             .folder()
@@ -39,6 +44,7 @@ impl Operator {
                 identity,
                 "--log-level=weir_operator=debug,info",
             ])
+            .args(more)
             .args(["--lease", lease])
             .arg(format!("--admin=127.0.0.1:{port}"))
             .stdin(Stdio::null())
@@ -145,12 +151,23 @@ impl World {
     }
 
     pub fn operator(&self, identity: &str) -> Operator {
-        Operator::start(self.server, &self.namespace, (identity, "weir-operator"))
+        Operator::start(
+            self.server,
+            &self.namespace,
+            (identity, "weir-operator"),
+            &[],
+        )
+    }
+
+    /// One with more flags, which waits for nobody: only after one that is surely gone.
+    pub fn operator_with(&self, identity: &str, more: &[&str]) -> Operator {
+        let names = (identity, identity);
+        Operator::start(self.server, &self.namespace, names, more)
     }
 
     /// One that waits for nobody: only after one that is surely gone.
     pub fn operator_at_once(&self, identity: &str) -> Operator {
-        Operator::start(self.server, &self.namespace, (identity, identity))
+        Operator::start(self.server, &self.namespace, (identity, identity), &[])
     }
 
     /// kubectl in the namespace, with arguments on one line.

@@ -115,7 +115,7 @@ async fn scaling_reaches_what_serves_while_the_new_revision_is_stuck() {
 }
 
 #[tokio::test]
-async fn a_new_operator_image_alone_rolls_nothing_and_scaling_makes_no_revision() {
+async fn scaling_makes_no_revision() {
     let world = World::new("scale").await;
     let _operator = world.operator("one");
     let first = first_serves(&world).await;

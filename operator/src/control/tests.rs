@@ -82,6 +82,7 @@ async fn control(client: Client, leadership: Leadership, process: &Process) -> C
             rollouts: crate::rollouts::Rollouts::default(),
             scales: Scales::default(),
             spends: crate::spends::Spends::default(),
+            upgrades: crate::upgrades::Upgrades::default(),
             writer: Writer::new(
                 client.clone(),
                 leadership.clone(),

@@ -20,6 +20,7 @@ use weir_crds::labels;
 pub use self::adapters::LIST;
 use self::adapters::adapters;
 use self::files::mount_revision;
+use super::asked::SPEC;
 use super::began::Began;
 use super::rollout::Pins;
 use super::validate::Valid;
@@ -141,6 +142,10 @@ fn deployment(
     let name = labels::revision_name(&valid.name, revision);
     mount_revision(&mut template, &name);
     let mut metadata = metadata(valid, &name, revision);
+    metadata
+        .annotations
+        .get_or_insert_default()
+        .insert(SPEC.into(), valid.spec_hash.clone());
     let role = if given.canary { CANARY } else { STABLE };
     metadata
         .labels

@@ -1,4 +1,5 @@
-//! What is kept of a deployment's rollout: the state as JSON, in a ConfigMap of its own.
+//! What is kept of a deployment: its rollout's state, and the spec that was made last, as JSON in a ConfigMap of
+//! its own.
 //!
 //! It is read only where it is ours, and written only onto the version that was seen: an old leader's write,
 //! or one that has not seen the last, is refused.
@@ -8,6 +9,9 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use weir_crds::{SLMDeployment, labels};
 use weir_policy::rollout::state::State;
 
@@ -16,8 +20,11 @@ use crate::apply::NO_VERSION;
 use crate::object::ownership::{self, Claim};
 use crate::object::{Kind, Live, Wanted};
 
-/// The entry of the ConfigMap.
+/// The entries of the ConfigMap.
 const STATE: &str = "state.json";
+const GOOD: &str = "spec.json";
+/// A longer spec is not kept: a ConfigMap holds 1 MiB.
+const LONGEST_SPEC: usize = 256 << 10;
 
 /// What is in the ConfigMap, as last seen.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -26,6 +33,29 @@ pub struct Kept {
     pub version: Option<String>,
     /// Nothing where it cannot be read.
     pub state: Option<State>,
+    pub good: Option<Good>,
+}
+
+/// A spec that could be made. It goes on where the one that follows cannot be.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Good {
+    /// The hash of what it says of its revision.
+    pub hash: String,
+    /// With what its profile gave it.
+    pub spec: Value,
+}
+
+impl Good {
+    pub fn of(valid: &Valid<'_>) -> Option<Self> {
+        let mut spec = valid.spec.clone();
+        spec.resources.profile = None;
+        let spec = serde_json::to_value(spec).ok()?;
+        let is_short = spec.to_string().len() <= LONGEST_SPEC;
+        is_short.then(|| Self {
+            hash: valid.spec_hash.clone(),
+            spec,
+        })
+    }
 }
 
 /// The name of the ConfigMap. It is none of a revision's, whose hash has no such letters.
@@ -54,22 +84,32 @@ impl Kept {
         let data = config.data.unwrap_or_default();
         Self {
             version: config.metadata.resource_version,
-            state: data
-                .get(STATE)
-                .and_then(|text| serde_json::from_str(text).ok()),
+            state: read(&data, STATE),
+            good: read(&data, GOOD),
         }
     }
 }
 
-/// The ConfigMap with `state`, to be written onto `version` of it, or where there is none.
-pub fn wanted(valid: &Valid<'_>, state: &State, version: Option<&str>) -> Wanted {
+fn read<T: DeserializeOwned>(data: &BTreeMap<String, String>, entry: &str) -> Option<T> {
+    serde_json::from_str(data.get(entry)?).ok()
+}
+
+/// The ConfigMap with these, to be written onto `version` of it, or where there is none.
+pub fn wanted(
+    valid: &Valid<'_>,
+    (state, good): (&State, Option<&Good>),
+    version: Option<&str>,
+) -> Wanted {
     let of_deployment = [
         (labels::MANAGED_BY, labels::MANAGER),
         (labels::COMPONENT, labels::WORKER),
         (labels::DEPLOYMENT, &valid.name),
     ]
     .map(|(key, value)| (key.to_owned(), value.to_owned()));
-    let text = serde_json::to_string(state).expect("a state is JSON");
+    let state = serde_json::to_string(state).expect("a state is JSON");
+    let good = good.map(|good| serde_json::to_string(good).expect("a spec is JSON"));
+    let entries = [(STATE, Some(state)), (GOOD, good)].into_iter();
+    let entries = entries.filter_map(|(entry, text)| Some((entry.to_owned(), text?)));
     let config = ConfigMap {
         metadata: ObjectMeta {
             name: Some(name(&valid.name)),
@@ -78,7 +118,7 @@ pub fn wanted(valid: &Valid<'_>, state: &State, version: Option<&str>) -> Wanted
             owner_references: valid.owner.clone().map(|owner| vec![owner]),
             ..ObjectMeta::default()
         },
-        data: Some(BTreeMap::from([(STATE.to_owned(), text)])),
+        data: Some(entries.collect()),
         ..ConfigMap::default()
     };
     Wanted {
@@ -123,11 +163,12 @@ mod tests {
             has_served: true,
             ..State::default()
         };
-        let first = wanted(&valid, &state, None);
+        let good = Good::of(&valid).unwrap();
+        let first = wanted(&valid, (&state, Some(&good)), None);
         assert_eq!(first.onto_version.as_deref(), Some(NO_VERSION));
         let kept = Kept::of(&deployment_now, &[live(&first, "7")]);
-        assert_eq!(kept.state, Some(state.clone()));
-        let next = wanted(&valid, &state, kept.version.as_deref());
+        assert_eq!((kept.state, kept.good), (Some(state.clone()), Some(good)));
+        let next = wanted(&valid, (&state, None), kept.version.as_deref());
         assert_eq!(next.onto_version.as_deref(), Some("7"));
         let of_another = Kept::of(&deployment("u2"), &[live(&first, "7")]);
         assert_eq!(of_another, Kept::default());
@@ -137,7 +178,7 @@ mod tests {
     fn what_cannot_be_read_is_known_by_its_version_so_that_it_can_be_replaced() {
         let now = deployment("u1");
         let valid = validate(&now, None).unwrap();
-        let mut broken = wanted(&valid, &State::default(), None);
+        let mut broken = wanted(&valid, (&State::default(), None), None);
         broken.body["data"][STATE] = json!("{");
         let kept = Kept::of(&now, &[live(&broken, "9")]);
         assert_eq!((kept.version.as_deref(), kept.state), (Some("9"), None));

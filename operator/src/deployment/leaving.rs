@@ -96,12 +96,14 @@ mod tests {
             name: "new".into(),
             created: Timestamp::UNIX_EPOCH,
             stable: true,
+            spec: None,
             began: Began::default(),
             wanted,
             replicas: wanted,
             ready: wanted,
             refused: None,
             pins: None,
+            chat_template: None,
         };
         let observed = Observed {
             deployment: serde_json::from_value(deployment).unwrap(),

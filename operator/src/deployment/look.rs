@@ -5,13 +5,17 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
+use tokio::time::Instant;
 use weir_crds::{Strategy, labels, reasons};
 use weir_policy::load::RevisionLoad;
 use weir_policy::rollout::order::{NoOrder, Order};
 use weir_policy::rollout::step::{self, Facts, Next, advance};
 use weir_policy::validate::Problem;
 
-use super::kept::{self, Kept};
+use super::asked::{Asked, Forms, asked};
+use super::began::Began;
+use super::desired;
+use super::kept::{self, Good, Kept};
 use super::observe::Observed;
 use super::rollout::{Before, Plan, Times, plan};
 use super::validate::Valid;
@@ -20,21 +24,21 @@ use crate::context::Context;
 use crate::namespace::observe::running_routers;
 use crate::rollouts::Known;
 
-/// What is to become of the revisions where the spec asks for `wanted`; or what keeps that from being written,
-/// and then nothing is done.
+/// Which revision is asked for, and what is to become of all of them; or what keeps that from being written, and
+/// then nothing is done. `is_last` where the spec is one that was good before.
 pub async fn look(
     ctx: &Context,
     observed: &Observed,
-    valid: &Valid<'_>,
-    wanted: &str,
+    (valid, is_last): (&Valid<'_>, bool),
     now: Timestamp,
-) -> Result<Result<Plan, Problem>, ApplyError> {
+) -> Result<Result<(Asked, Plan), Problem>, ApplyError> {
     let of = (valid.namespace.clone(), valid.name.clone());
     let uid = observed.deployment.uid().unwrap_or_default();
     let kept = Kept::of(&observed.deployment, &observed.owned);
     let mut known = ctx.rollouts.take(&of, &uid, kept);
+    let asked = asked_for(ctx, observed, (valid, is_last), (&of, &known));
     let order = order(observed);
-    let is_new = known.state.stable != wanted;
+    let is_new = known.state.stable != asked.revision;
     let reports = if is_new {
         reports(ctx, valid)
     } else {
@@ -42,7 +46,8 @@ pub async fn look(
     };
     let news = known.news(reports.iter().map(|(run, counts)| (run.as_str(), counts)));
     let facts = Facts {
-        wanted,
+        wanted: &asked.revision,
+        spec: &asked.spec,
         replicas: valid.replicas,
         most: valid.scaled.map_or(valid.replicas, |bounds| bounds.max),
         revisions: &seen(observed, valid.rollout.strategy),
@@ -50,7 +55,11 @@ pub async fn look(
         news: &news,
     };
     let next = advance(&known.state, &valid.rollout, &facts, now);
-    if let Err(problem) = keep(ctx, observed, valid, (&mut known, &next)).await? {
+    let good = match is_last {
+        true => known.good.clone(),
+        false => Good::of(valid),
+    };
+    if let Err(problem) = keep(ctx, observed, valid, (&mut known, &next, good)).await? {
         return Ok(Err(problem));
     }
     let before = before(observed);
@@ -59,13 +68,32 @@ pub async fn look(
         named: known.named_since(&before, now),
     };
     let written = known.written.as_ref().unwrap_or(&known.state);
-    let of_spec = (&*observed.revisions, wanted);
+    let of_spec = (&*observed.revisions, asked.revision.as_str());
     let mut plan = plan((&next, written), &valid.rollout, of_spec, &before, times);
     if let Some(Err(error)) = order {
         plan.said = format!("{}; {}: {error}", plan.said, labels::ROLLOUT);
     }
+    ctx.upgrades.tell(&of, asked.is_upgrade && plan.goes_on());
     ctx.rollouts.put(of, known);
-    Ok(Ok(plan))
+    Ok(Ok((asked, plan)))
+}
+
+/// The revision that is asked for. Nothing is replaced while the spec is not what the user wants.
+fn asked_for(
+    ctx: &Context,
+    observed: &Observed,
+    (valid, is_last): (&Valid<'_>, bool),
+    (of, known): (&(String, String), &Known),
+) -> Asked {
+    let forms = Forms {
+        spec: &valid.spec_hash,
+        now: Began::now(valid.spec, &ctx.settings),
+        revision: &|began| desired::revision(valid, &ctx.settings, Some(began)),
+    };
+    let most = ctx.settings.upgrades_at_once;
+    asked(&observed.revisions, &known.state, &forms, || {
+        !is_last && ctx.upgrades.take(of, most, Instant::now())
+    })
 }
 
 /// Writes what was decided, where it is worth it.
@@ -73,33 +101,36 @@ async fn keep(
     ctx: &Context,
     observed: &Observed,
     valid: &Valid<'_>,
-    (known, next): (&mut Known, &Next),
+    (known, next, good): (&mut Known, &Next, Option<Good>),
 ) -> Result<Result<(), Problem>, ApplyError> {
     known.state = next.state.clone();
-    if !known.state.is_worth_writing(known.written.as_ref()) {
+    if known.good == good && !known.state.is_worth_writing(known.written.as_ref()) {
         return Ok(Ok(()));
     }
-    let map = kept::wanted(valid, &known.state, known.version.as_deref());
+    let map = kept::wanted(
+        valid,
+        (&known.state, good.as_ref()),
+        known.version.as_deref(),
+    );
     let applied = ctx.writer.apply(&[map], &observed.owned, |_| true).await?;
-    if let Some(problem) = in_the_way(&applied, &valid.name) {
+    if applied.leaving {
+        let name = kept::name(&valid.name);
+        return Err(ApplyError::Leaving(name));
+    }
+    if let Some(problem) = in_the_way(&applied) {
         return Ok(Err(problem));
     }
     let (namespace, name, reason) = (&valid.namespace, &valid.name, &next.reason);
     tracing::info!(namespace, name, %reason, "a rollout was looked at and written down");
     let version = applied.version.or(known.version.take());
-    known.is_written(version);
+    known.is_written(good, version);
     Ok(Ok(()))
 }
 
-fn in_the_way(applied: &Applied, deployment: &str) -> Option<Problem> {
+fn in_the_way(applied: &Applied) -> Option<Problem> {
     let (reason, what) = match (applied.taken.first(), applied.refused.first()) {
         (Some(taken), _) => (reasons::NAME_TAKEN, taken.clone()),
         (None, Some(refused)) => (reasons::APPLY_FAILED, refused.clone()),
-        (None, None) if applied.leaving => {
-            let name = kept::name(deployment);
-            let what = format!("ConfigMap {name} of a deployment of this name has to go first");
-            (reasons::NAME_TAKEN, what)
-        }
         (None, None) => return None,
     };
     Some(Problem {

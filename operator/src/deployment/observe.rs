@@ -9,8 +9,9 @@ use kube::ResourceExt;
 use weir_crds::{SLMDeployment, labels};
 use weir_policy::load::WorkerLoad;
 
+use super::asked::SPEC;
 use super::began::Began;
-use super::desired::{DIGEST, RESOLVED};
+use super::desired::{CHAT_TEMPLATE, DIGEST, RESOLVED};
 use super::entry::Entry;
 use super::rollout::{Pins, Revision};
 use crate::cache::Cache;
@@ -102,15 +103,11 @@ pub fn owned(cache: &Cache, namespace: &str, name: &str) -> Vec<Live> {
 }
 
 fn revisions(owned: &[Live]) -> Vec<Revision> {
-    let pins = |name: &str| {
+    let data = |name: &str| {
         let of_revision = |live: &&Live| live.label(labels::REVISION) == Some(name);
         let mut config = owned.iter().filter(of_revision);
         let config = config.find_map(Live::parse::<ConfigMap>);
-        let mut data = config?.data?;
-        Some(Pins {
-            digest: data.remove(DIGEST)?,
-            resolved: data.remove(RESOLVED),
-        })
+        config.and_then(|config| config.data).unwrap_or_default()
     };
     owned
         .iter()
@@ -118,8 +115,14 @@ fn revisions(owned: &[Live]) -> Vec<Revision> {
         .filter_map(Live::parse::<Deployment>)
         .filter_map(|deployment| {
             let name = deployment.labels().get(labels::REVISION)?.clone();
+            let mut data = data(&name);
+            let digest = data.remove(DIGEST);
             Some(Revision {
-                pins: pins(&name),
+                pins: digest.map(|digest| Pins {
+                    digest,
+                    resolved: data.remove(RESOLVED),
+                }),
+                chat_template: data.remove(CHAT_TEMPLATE),
                 ..revision(name, deployment)
             })
         })
@@ -127,6 +130,7 @@ fn revisions(owned: &[Live]) -> Vec<Revision> {
 }
 
 fn revision(name: String, deployment: Deployment) -> Revision {
+    let of_spec = deployment.annotations().get(SPEC).cloned();
     let stable = deployment.labels().get(ROLE).map(String::as_str) == Some(STABLE);
     let created = deployment
         .creation_timestamp()
@@ -148,11 +152,13 @@ fn revision(name: String, deployment: Deployment) -> Revision {
         name,
         created,
         stable,
+        spec: of_spec,
         began: container.map(Began::of).unwrap_or_default(),
         wanted: count(spec.replicas.or(Some(1))),
         replicas: count(status.replicas),
         ready: count(status.ready_replicas),
         refused,
         pins: None,
+        chat_template: None,
     }
 }

@@ -3,6 +3,7 @@
 use weir_crds::{Accelerator, Resources, SLMDeployment, reasons};
 use weir_policy::validate::Problem;
 
+use super::asked::{said, spec_hash};
 use super::entry::Entry;
 use super::validate::{Valid, validate};
 use crate::settings::profiles::{Profile, Profiles};
@@ -11,12 +12,15 @@ use crate::settings::profiles::{Profile, Profiles};
 #[derive(Clone, Debug)]
 pub struct Filled {
     deployment: SLMDeployment,
+    /// What its own spec says of its revision.
+    said: String,
     /// There is no profile of that name.
     missing: Option<Problem>,
 }
 
 impl Filled {
     pub fn of(deployment: &SLMDeployment, profiles: &Profiles) -> Self {
+        let said = said(&deployment.spec);
         let mut deployment = deployment.clone();
         let mut missing = None;
         if let Some(name) = deployment.spec.resources.profile.clone() {
@@ -27,13 +31,17 @@ impl Filled {
         }
         Self {
             deployment,
+            said,
             missing,
         }
     }
 
     /// Everything that is wrong with it, or what can be made of it.
     pub fn validate<'a>(&'a self, template: Option<&'a Entry>) -> Result<Valid<'a>, Vec<Problem>> {
-        let valid = validate(&self.deployment, template);
+        let valid = validate(&self.deployment, template).map(|valid| Valid {
+            spec_hash: spec_hash(&self.said, valid.chat_template),
+            ..valid
+        });
         let Some(missing) = self.missing.clone() else {
             return valid;
         };

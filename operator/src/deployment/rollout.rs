@@ -11,11 +11,12 @@ use weir_crds::{Strategy, reasons};
 use weir_policy::rollout::reason::Reason;
 use weir_policy::rollout::replicas::Shares;
 use weir_policy::rollout::settings::Settings;
-use weir_policy::rollout::state::State;
+use weir_policy::rollout::state::{Refused, State};
 use weir_policy::rollout::step::{self, Next};
 
 use super::began::Began;
 use crate::condition::Verdict;
+use crate::object::{CANARY, STABLE};
 use crate::settings::RETIRE_AFTER;
 
 /// While a trial goes on it is looked at so often, whether or not anything changes.
@@ -28,6 +29,8 @@ pub struct Revision {
     pub created: Timestamp,
     /// Whether its Deployment is labelled as the one that serves.
     pub stable: bool,
+    /// The hash of what the spec said of it.
+    pub spec: Option<String>,
     /// What it took over from the operator's settings when it began.
     pub began: Began,
     /// How many replicas were asked for.
@@ -40,6 +43,8 @@ pub struct Revision {
     pub refused: Option<String>,
     /// What its first ready replica found.
     pub pins: Option<Pins>,
+    /// The one it began with, if it has one of its own.
+    pub chat_template: Option<String>,
 }
 
 /// What a revision's first ready replica found at the source, and later ones have to find too.
@@ -57,7 +62,8 @@ pub struct Plan {
     /// The revision of the spec as it is now.
     pub wanted: String,
     pub stable: String,
-    /// The revision that is wanted, while it is on trial.
+    /// What serves beside it: the revision that is wanted, while it is on trial, or one that gives back what it
+    /// took over.
     pub canary: Option<String>,
     /// Per cent of the asks that the canary gets, and its step.
     pub weight: u32,
@@ -160,20 +166,45 @@ pub fn plan(
 impl Plan {
     /// Whether the spec speaks of a revision that is to be: not of one that was rolled back.
     pub fn makes_wanted(&self) -> bool {
-        self.canary.is_some() || self.stable == self.wanted
+        self.is_on_trial() || self.stable == self.wanted
+    }
+
+    /// Whether the revision that is wanted is on trial.
+    pub fn is_on_trial(&self) -> bool {
+        self.canary.as_ref() == Some(&self.wanted)
     }
 
     /// How many the revision of the spec is to have.
     pub fn replicas_of_wanted(&self) -> u32 {
-        match self.canary {
-            Some(_) => self.shares.canary,
-            None => self.shares.stable,
+        match self.is_on_trial() {
+            true => self.shares.canary,
+            false => self.shares.stable,
         }
     }
 
     /// The revision to look at for what becomes of the spec, or else for what is served.
     pub fn looked_at(&self) -> &str {
-        self.canary.as_deref().unwrap_or(&self.stable)
+        match self.is_on_trial() {
+            true => &self.wanted,
+            false => &self.stable,
+        }
+    }
+
+    /// The revisions that routers are told of, how many replicas each is to have, and its label.
+    pub fn served(&self) -> impl Iterator<Item = (&str, u32, &'static str)> {
+        let canary = self.canary.as_deref();
+        let canary = canary.map(|name| (name, self.shares.canary, CANARY));
+        let stable = (self.stable.as_str(), self.shares.stable, STABLE);
+        canary.into_iter().chain([stable])
+    }
+
+    /// Whether its rollout goes on without anybody's help.
+    pub fn goes_on(&self) -> bool {
+        let waits = matches!(
+            self.reason,
+            Reason::NoTraffic { .. } | Reason::Asleep | Reason::Paused(_)
+        );
+        self.is_on_trial() && !waits
     }
 
     /// Why it goes no further until somebody changes something.
@@ -206,11 +237,11 @@ fn said(next: &Next, settings: &Settings) -> String {
             let pause = pause(*at).map(duration).unwrap_or_default();
             step(format!("it lasts {pause} or longer"))
         }
-        Reason::FewAsks { needed, .. } => {
-            step(format!("it goes on until the canary has had {needed} asks"))
+        Reason::FewAsks { of, needed, .. } => {
+            step(format!("it goes on until {of} has had {needed} asks"))
         }
-        Reason::NoTraffic { needed, .. } => step(format!(
-            "it has had fewer than {needed} asks in {} and waits for them: guard.onNoTraffic",
+        Reason::NoTraffic { of, needed, .. } => step(format!(
+            "{of} has had fewer than {needed} asks in {} and it waits for them: guard.onNoTraffic",
             duration(settings.max_step_wait)
         )),
         reason => reason.to_string(),
@@ -223,6 +254,8 @@ fn health(next: &Next, written: &State, settings: &Settings) -> Option<Verdict> 
         Reason::Paused(_) | Reason::RolledBack(_) => {
             return Some((false, next.reason.reason(), next.reason.to_string()));
         }
+        Reason::Serving => return next.state.refused.as_ref().map(not_replaced),
+        Reason::HandingBack { .. } => return None,
         _ => next.target.canary.as_ref()?,
     };
     if settings.strategy != Strategy::Canary {
@@ -238,6 +271,13 @@ fn health(next: &Next, written: &State, settings: &Settings) -> Option<Verdict> 
     Some((true, reasons::ROLLING_OUT, message))
 }
 
+/// What serves is of the spec, and what was to replace it was not as good.
+fn not_replaced(refused: &Refused) -> Verdict {
+    let (of, why) = (&refused.revision, Reason::RolledBack(refused.why.clone()));
+    let message = format!("revision {of}, of the same spec and this operator: {why}");
+    (false, why.reason(), message)
+}
+
 /// Time counts in a trial, and asks that no watch tells of.
 fn look_again(reason: &Reason) -> Option<Duration> {
     match reason {
@@ -248,6 +288,7 @@ fn look_again(reason: &Reason) -> Option<Duration> {
         | Reason::TakingOver { .. }
         | Reason::Stopping { .. } => Some(LOOK_EVERY),
         Reason::Serving
+        | Reason::HandingBack { .. }
         | Reason::Promoted(_)
         | Reason::Asleep
         | Reason::Paused(_)

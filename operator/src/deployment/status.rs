@@ -28,6 +28,8 @@ pub enum Decided<'a> {
         /// Why there are so many; nothing where nobody scales them here.
         decisions: Option<&'a [ScalingDecision]>,
         applied: &'a Applied,
+        /// What is wrong with the spec, where this is of the one before it.
+        problems: &'a [Problem],
     },
 }
 
@@ -222,6 +224,7 @@ impl<'a> Facts<'a> {
     fn ready(&self) -> Verdict {
         let (plan, replicas, applied) = match self.decided {
             Decided::Refused(problems) => return refused(problems),
+            Decided::Made { problems, .. } if !problems.is_empty() => return refused(problems),
             Decided::Made {
                 plan,
                 replicas,
@@ -320,7 +323,7 @@ impl<'a> Facts<'a> {
     /// Whether somebody has to change something before this can go on.
     fn stalled(&self, ready: &Verdict) -> bool {
         let refused = match self.decided {
-            Decided::Made { plan, .. } => plan.ended().is_some(),
+            Decided::Made { plan, problems, .. } => plan.ended().is_some() || !problems.is_empty(),
             Decided::Refused(_) => true,
         };
         let taken = matches!(self.decided, Decided::Made { applied, .. } if !applied.taken.is_empty() || !applied.refused.is_empty());
@@ -428,8 +431,12 @@ impl<'a> Facts<'a> {
 
 fn rolling_out(plan: &Plan) -> String {
     match &plan.canary {
-        Some(canary) => format!(
+        Some(canary) if plan.is_on_trial() => format!(
             "revision {canary} is on trial and revision {} serves: {}",
+            plan.stable, plan.said
+        ),
+        Some(canary) => format!(
+            "revision {} serves, and {canary} gives back what it took over: {}",
             plan.stable, plan.said
         ),
         None => format!(

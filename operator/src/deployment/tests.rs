@@ -52,7 +52,9 @@ async fn look(cluster: &mut Cluster) {
         "{replicas:?}"
     );
     let spec = &cluster.triage()["spec"];
-    let ready: u64 = replicas.values().map(|(_, ready)| ready).sum();
+    let canary = replicas.get(&canary).filter(|_| weight > 0);
+    let serving = replicas.get(&stable).into_iter().chain(canary);
+    let ready: u64 = serving.map(|(_, ready)| ready).sum();
     let is_enough = ready >= spec["replicas"].as_u64().unwrap().min(2);
     assert!(
         is_enough || spec["rollout"]["strategy"] == "Recreate",
@@ -207,6 +209,55 @@ async fn what_is_taken_back_and_changed_again_is_tried_again() {
     until(&mut cluster, serves("1m")).await;
     cluster.change(&drain("2m"));
     until(&mut cluster, serves("2m")).await;
+}
+
+#[tokio::test]
+async fn another_image_of_the_operator_comes_by_a_canary_and_a_bad_one_is_left() {
+    let mut cluster = serving(&quick(&json!({}))).await;
+    let [(first, _)] = &cluster.images()[..] else {
+        panic!("{:?}", cluster.images());
+    };
+    let first = first.clone();
+    cluster.fails = Some("bad");
+    cluster.settings.worker_image = "bad".into();
+    let mut was_tried = false;
+    for _ in 0..LOOKS {
+        cluster.look().await;
+        was_tried |= cluster.images().contains(&("bad".into(), true));
+    }
+    assert!(was_tried);
+    assert_eq!(cluster.images(), [(first, false)]);
+    assert_eq!(cluster.condition("Ready"), "True/Serving");
+    assert_eq!(cluster.condition("CanaryHealthy"), "False/CanaryFailed");
+    rests(&mut cluster).await;
+    cluster.settings.worker_image = "good".into();
+    for _ in 0..LOOKS {
+        cluster.look().await;
+    }
+    assert_eq!(cluster.images(), [("good".to_owned(), false)]);
+    assert_eq!(cluster.condition("CanaryHealthy"), "");
+    rests(&mut cluster).await;
+}
+
+#[tokio::test]
+async fn a_spec_that_cannot_be_made_leaves_the_one_before_in_charge() {
+    let profile = |name: Value| json!({ "spec": { "resources": { "profile": name } } });
+    let mut cluster = serving(&quick(&json!({}))).await;
+    cluster.fails = Some("2m");
+    cluster.change(&drain("2m"));
+    until(&mut cluster, |cluster| cluster.rollout().2 == 20).await;
+    cluster.change(&profile("none".into()));
+    cluster.restart();
+    let is_ended = |cluster: &Cluster| cluster.replicas() == [("1m".to_owned(), (2, 2))].into();
+    until(&mut cluster, is_ended).await;
+    assert_eq!(cluster.condition("Ready"), "False/Invalid");
+    assert_eq!(cluster.condition("CanaryHealthy"), "False/CanaryFailed");
+    assert_eq!(cluster.condition("Stalled"), "True/Invalid");
+    rests(&mut cluster).await;
+    cluster.fails = None;
+    cluster.change(&profile(Value::Null));
+    cluster.change(&drain("3m"));
+    until(&mut cluster, serves("3m")).await;
 }
 
 #[tokio::test]

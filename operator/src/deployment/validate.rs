@@ -14,6 +14,7 @@ use weir_policy::scale::Bounds;
 use weir_policy::source::claim;
 use weir_policy::validate::Problem;
 
+use super::asked;
 use super::entry::Entry;
 pub use engine::{Foreign, with_image};
 
@@ -63,6 +64,8 @@ pub struct Valid<'a> {
     /// UID.
     pub owner: Option<OwnerReference>,
     pub spec: &'a SLMDeploymentSpec,
+    /// The hash of what the spec says of the revision, before a profile fills it.
+    pub spec_hash: String,
     pub source: Source,
     /// The server in its pods, where that is not our worker.
     pub foreign: Option<Foreign<'a>>,
@@ -102,6 +105,7 @@ pub fn validate<'a>(
                 name: deployment.name_any(),
                 namespace: deployment.namespace().unwrap_or_default(),
                 owner: deployment.controller_owner_ref(&()),
+                spec_hash: asked::spec_hash(&asked::said(spec), chat_template),
                 spec,
                 source,
                 foreign,

@@ -110,12 +110,20 @@ pub struct Failure {
     pub cut: Option<(u8, u8)>,
 }
 
+impl Failure {
+    /// Whether hardly anything of the canary's can be used.
+    pub fn is_useless(&self) -> bool {
+        self.signal == Signal::Errors && self.canary >= 0.5
+    }
+}
+
 impl Guard {
     /// Takes in what was counted since the last look, which is `passed` ago.
     pub fn observe(&mut self, allowed: &Allowed, news: &Both<RevisionLoad>, passed: Duration) {
         self.open.stable.add(&news.stable);
         self.open.canary.add(&news.canary);
-        self.open_ms = self.open_ms.saturating_add(passed.as_millis() as u64);
+        let open_ms = self.open_ms.saturating_add(passed.as_millis() as u64);
+        self.open_ms = open_ms.min(BATCH.as_millis() as u64);
         // When a batch ends must not depend on what came of its asks.
         let has_enough = self.open.stable.asks.min(self.open.canary.asks) >= BATCH_ASKS;
         if has_enough && Duration::from_millis(self.open_ms) >= BATCH {

@@ -21,19 +21,28 @@ pub enum Reason {
     /// The step lasts longer.
     Stepping { step: u32, left: Duration },
     /// The step waits for asks.
-    FewAsks { asks: u64, needed: u64 },
+    FewAsks { of: Side, asks: u64, needed: u64 },
     /// The step has waited for them for as long as it may, and goes on waiting.
-    NoTraffic { asks: u64, needed: u64 },
+    NoTraffic { of: Side, asks: u64, needed: u64 },
     /// There are no replicas, and the trial goes on when there are some.
     Asleep,
     /// It gets all replicas: so many of so many are ready.
     TakingOver { ready: u32, needed: u32 },
+    /// What was on trial gives back what it took over: so many of so many stable replicas are ready.
+    HandingBack { ready: u32, needed: u32 },
     /// The old ones stop first: so many are left.
     Stopping { left: u32 },
     /// The canary failed, and a person is to say what becomes of it.
     Paused(Failure),
     /// It was rolled back, in this look or before.
     RolledBack(Why),
+}
+
+/// Which of the two has had too few asks to be compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    Canary,
+    Stable,
 }
 
 /// By what a revision came to serve.
@@ -83,12 +92,12 @@ impl fmt::Display for Reason {
                 let left = duration_text(*left);
                 write!(f, "step {} lasts {left} more", step + 1)
             }
-            Self::FewAsks { asks, needed } => {
-                write!(f, "the step has seen {asks} of {needed} asks")
+            Self::FewAsks { of, asks, needed } => {
+                write!(f, "{of} has had {asks} of {needed} asks in this step")
             }
-            Self::NoTraffic { asks, needed } => write!(
+            Self::NoTraffic { of, asks, needed } => write!(
                 f,
-                "the step has seen {asks} of {needed} asks in maxStepWait and waits: guard.onNoTraffic"
+                "{of} has had {asks} of {needed} asks in maxStepWait and waits: guard.onNoTraffic"
             ),
             Self::Asleep => f.write_str("there are no replicas: the trial goes on when there are"),
             Self::TakingOver { ready, needed } => {
@@ -97,6 +106,10 @@ impl fmt::Display for Reason {
                     "the canary takes over: {ready} of {needed} replicas are ready"
                 )
             }
+            Self::HandingBack { ready, needed } => write!(
+                f,
+                "{ready} of {needed} replicas of the stable revision are ready, and what was on trial serves until they are"
+            ),
             Self::Stopping { left } => {
                 write!(f, "{left} replicas of the old revision are to stop first")
             }
@@ -107,6 +120,15 @@ impl fmt::Display for Reason {
             Self::RolledBack(Why::Failed(failure)) => write!(f, "{failure}; it was rolled back"),
             Self::RolledBack(Why::Ordered) => f.write_str("it was rolled back by weir.dev/rollout"),
         }
+    }
+}
+
+impl fmt::Display for Side {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Canary => "the canary",
+            Self::Stable => "the stable revision",
+        })
     }
 }
 

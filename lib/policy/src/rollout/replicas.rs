@@ -25,6 +25,16 @@ pub struct Shares {
     pub canary: u32,
 }
 
+/// Per cent of the asks that a canary gets which serves as its replicas are ready.
+pub fn weight_of(stable: u32, canary: u32) -> u32 {
+    (100 * canary / (canary + stable).max(1)).min(99)
+}
+
+/// Per cent of the asks that are too much for a stable revision of which so many are ready.
+pub fn lacking(replicas: u32, stable_ready: u32) -> u32 {
+    (100 * replicas.saturating_sub(stable_ready) / replicas.max(1)).min(99)
+}
+
 /// How many of `replicas` a canary needs for so many per cent of the asks.
 pub fn needed(replicas: u32, weight: u32) -> u32 {
     let part = u64::from(replicas) * u64::from(weight);
@@ -43,6 +53,17 @@ pub fn shares(replicas: u32, most: u32, goal: u32, present: Present) -> Shares {
         stable,
         // What it has it keeps.
         canary: goal.min(left.max(present.canary)),
+    }
+}
+
+/// How many each is to have while the canary gives back what it took over: it keeps what the stable revision,
+/// of which so many are ready, does not have yet.
+pub fn handed_back(replicas: u32, most: u32, stable_ready: u32, present: Present) -> Shares {
+    let room = most.max(replicas) + 1;
+    let left = room.saturating_sub(present.canary);
+    Shares {
+        stable: left.max(present.stable).min(replicas),
+        canary: present.canary.min(replicas.saturating_sub(stable_ready)),
     }
 }
 
@@ -122,7 +143,45 @@ mod tests {
         );
     }
 
+    #[test]
+    fn what_was_taken_over_is_given_back_one_by_one() {
+        let mut there = present(1, 4, 4);
+        let mut seen = Vec::new();
+        while there.stable < 4 || there.canary > 0 {
+            let next = handed_back(4, 4, there.stable, there);
+            there = present(next.stable, next.canary, next.canary);
+            seen.push((next.stable, next.canary));
+            assert!(seen.len() < 20, "{seen:?}");
+        }
+        let one_by_one = [(1, 3), (2, 3), (2, 2), (3, 2), (3, 1), (4, 1), (4, 0)];
+        assert_eq!(seen, one_by_one);
+    }
+
     proptest! {
+        #[test]
+        fn whatever_was_taken_over_is_given_back_within_the_room_and_without_a_dip(
+            (replicas, above) in (1u32..12, 0u32..6),
+            part in 1u32..=100,
+            slow in any::<u64>(),
+        ) {
+            let most = replicas + above;
+            let goal = needed(replicas, part);
+            let stable = replicas - goal.min(replicas);
+            let mut there = present(stable, goal, goal);
+            let mut ready = stable;
+            for look in 0..64 {
+                let next = handed_back(replicas, most, ready, there);
+                there = present(next.stable, next.canary, next.canary);
+                ready = ready.min(there.stable);
+                prop_assert!(there.stable + there.canary <= most + 1, "{there:?}");
+                prop_assert!(ready + there.ready >= replicas, "{ready} {there:?}");
+                if slow >> look & 1 == 1 || look >= 32 {
+                    ready = there.stable;
+                }
+            }
+            prop_assert_eq!((there.stable, there.canary), (replicas, 0));
+        }
+
         #[test]
         fn whatever_there_is_the_goal_is_reached_within_the_room_and_without_a_dip(
             (replicas, above) in (1u32..12, 0u32..6),

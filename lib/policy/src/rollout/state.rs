@@ -13,7 +13,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::guard::{Failure, Guard};
-use super::reason::Why;
+use super::order::{Order, Wish};
+use super::reason::{Reason, Why};
+use super::settings::Settings;
+use super::step::Facts;
 
 /// The most that one look brings a step forward.
 pub const LONGEST_LOOK: Duration = Duration::from_secs(15);
@@ -33,6 +36,12 @@ pub struct State {
     /// What was rolled back, and is not tried again while the spec asks for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refused: Option<Refused>,
+    /// What is on trial no more, and serves until the stable revision has all that is wanted again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hands_back: Option<String>,
+    /// Which revision an order has promoted that still stands: it does so once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub obeyed: Option<String>,
     /// When it was looked at last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub looked: Option<Timestamp>,
@@ -49,6 +58,8 @@ pub struct Trial {
     pub served_ms: u64,
     /// How many asks it has had meanwhile.
     pub asks: u64,
+    /// And the stable revision.
+    pub stable_asks: u64,
     /// Whether it is to get all replicas.
     pub takes_over: bool,
     /// Whether a person said so: then the guard does not matter.
@@ -57,6 +68,9 @@ pub struct Trial {
     pub lacks_traffic: bool,
     /// Whether it ever had an ask.
     pub has_asks: bool,
+    /// The weight that the last look gave it: what routers have been told of, or soon are.
+    #[serde(skip)]
+    pub weight: u32,
     pub guard: Guard,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
@@ -66,6 +80,9 @@ pub struct Trial {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Refused {
     pub revision: String,
+    /// What the spec alone makes of it.
+    #[serde(default)]
+    pub spec: String,
     pub why: Why,
 }
 
@@ -85,12 +102,47 @@ impl State {
         self.refused = None;
     }
 
-    pub(super) fn refuse(&mut self, revision: &str, why: Why) {
-        self.trial = None;
+    pub(super) fn refuse(&mut self, facts: &Facts<'_>, why: Why) {
         self.refused = Some(Refused {
-            revision: revision.to_owned(),
+            revision: facts.wanted.to_owned(),
+            spec: facts.spec.to_owned(),
             why,
         });
+    }
+
+    /// Ends the trial: what serves of it goes on until the stable revision needs it no more.
+    pub(super) fn let_go(&mut self, settings: &Settings) {
+        let trial = self.trial.take();
+        if let Some(trial) = trial.filter(|trial| trial.is_of_use(settings)) {
+            self.hands_back = Some(trial.revision);
+        }
+    }
+
+    /// Whether something still hands back what it took over.
+    pub(super) fn hands_back(&mut self, facts: &Facts<'_>) -> Option<Reason> {
+        let name = self.hands_back.take()?;
+        let (stable, other) = (facts.of(&self.stable), facts.of(&name));
+        let (ready, needed) = (stable.ready, facts.replicas);
+        if name == self.stable || other.ready == 0 || ready >= needed {
+            return None;
+        }
+        self.hands_back = Some(name);
+        Some(Reason::HandingBack { ready, needed })
+    }
+
+    /// The order, unless it has been obeyed.
+    pub(super) fn heed<'a>(&mut self, order: Option<&'a Order>) -> Option<&'a Order> {
+        let obeyed = self.obeyed.take();
+        let is_obeyed = |order: &&Order| {
+            obeyed
+                .as_deref()
+                .is_some_and(|of| order.is(Wish::Promote, of))
+        };
+        if order.as_ref().is_some_and(is_obeyed) {
+            self.obeyed = obeyed;
+            return None;
+        }
+        order
     }
 
     /// Whether it must be written before anything is done: where it says something else than what is
@@ -103,11 +155,20 @@ impl State {
             (Some(now), Some(then)) => {
                 let passed = now.duration_since(then);
                 // Also where the clock went back.
-                self.trial.is_some() && passed.unsigned_abs() >= WRITE_EVERY
+                self.progress() != written.progress() && passed.unsigned_abs() >= WRITE_EVERY
             }
             _ => true,
         };
         is_old || self.outline() != written.outline()
+    }
+
+    /// The trial as it is written.
+    fn progress(&self) -> Option<Trial> {
+        let trial = self.trial.as_ref();
+        trial.map(|trial| Trial {
+            weight: 0,
+            ..trial.clone()
+        })
     }
 
     /// It without what only counts on.
@@ -115,6 +176,8 @@ impl State {
         let trial = self.trial.as_ref().map(|trial| Trial {
             served_ms: 0,
             asks: 0,
+            stable_asks: 0,
+            weight: 0,
             guard: Guard::default(),
             ..trial.clone()
         });
@@ -185,6 +248,10 @@ mod tests {
             !rest(5000).is_worth_writing(Some(&rest(100))),
             "nothing goes on"
         );
+        assert!(
+            !on_trial(5000).is_worth_writing(Some(&on_trial(100))),
+            "it waits"
+        );
     }
 
     #[test]
@@ -192,6 +259,7 @@ mod tests {
         let mut state = on_trial(100);
         state.refused = Some(Refused {
             revision: "bad".into(),
+            spec: "of it".into(),
             why: Why::Ordered,
         });
         let json = serde_json::to_string(&state).unwrap();

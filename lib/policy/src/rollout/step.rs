@@ -18,7 +18,7 @@ use weir_crds::Strategy;
 use super::heard::News;
 use super::order::{Order, Wish};
 use super::reason::{How, Reason, Why};
-use super::replicas::{Present, Shares, shares};
+use super::replicas::{Present, Shares, handed_back, lacking, shares};
 use super::settings::Settings;
 use super::state::{State, Trial};
 use super::trial::Verdict;
@@ -28,6 +28,8 @@ use super::trial::Verdict;
 pub struct Facts<'a> {
     /// The revision of the spec as it is now.
     pub wanted: &'a str,
+    /// What the spec alone makes of it: revisions that differ by the operator's part only have the same.
+    pub spec: &'a str,
     /// How many replicas the deployment is to have, and may have.
     pub replicas: u32,
     pub most: u32,
@@ -76,9 +78,19 @@ pub struct Next {
 pub fn advance(state: &State, settings: &Settings, facts: &Facts<'_>, now: Timestamp) -> Next {
     let mut state = state.clone();
     let passed = state.passed(now);
+    let facts = &Facts {
+        order: state.heed(facts.order),
+        ..*facts
+    };
     stand(&mut state, facts);
     let reason = judge(&mut state, settings, facts, passed);
+    if state.stable == facts.wanted && facts.is_ordered(Wish::Promote) {
+        state.obeyed = Some(facts.wanted.to_owned());
+    }
     let target = target(&state, settings, facts);
+    if let Some(trial) = &mut state.trial {
+        trial.weight = target.weight;
+    }
     Next {
         state,
         target,
@@ -119,25 +131,34 @@ fn stand(state: &mut State, facts: &Facts<'_>) {
 fn judge(state: &mut State, settings: &Settings, facts: &Facts<'_>, passed: Duration) -> Reason {
     let wanted = facts.wanted;
     if state.stable == wanted {
-        state.trial = None;
-        state.refused = None;
-        return Reason::Serving;
+        state.let_go(settings);
+        // What was to replace it for the operator's part alone is not tried again.
+        state.refused = state
+            .refused
+            .take()
+            .filter(|refused| refused.spec == facts.spec);
+        return state.hands_back(facts).unwrap_or(Reason::Serving);
     }
     if facts.is_ordered(Wish::Rollback) {
-        state.refuse(wanted, Why::Ordered);
+        state.let_go(settings);
+        state.refuse(facts, Why::Ordered);
     } else if facts.is_ordered(Wish::Promote) {
         state.refused = None;
     }
     if let Some(refused) = state.refused.as_ref().filter(|of| of.revision == wanted) {
         let why = refused.why.clone();
         state.trial = None;
+        let _ = state.hands_back(facts);
         return Reason::RolledBack(why);
     }
     state.refused = None;
     if !state.has_served {
         return promote(state, facts, How::First);
     }
-    let known = state.trial.take().filter(|trial| trial.revision == wanted);
+    if let Some(reason) = before_trial(state, settings, facts) {
+        return reason;
+    }
+    let known = state.trial.take();
     // The time before it began is none of its own.
     let passed = known.as_ref().map_or(Duration::ZERO, |_| passed);
     let mut trial = known.unwrap_or_else(|| Trial {
@@ -151,10 +172,30 @@ fn judge(state: &mut State, settings: &Settings, facts: &Facts<'_>, passed: Dura
         }
         Verdict::Promote(how) => promote(state, facts, how),
         Verdict::Refuse(why) => {
-            state.refuse(wanted, why.clone());
+            state.trial = Some(trial);
+            state.let_go(settings);
+            state.refuse(facts, why.clone());
+            let _ = state.hands_back(facts);
             Reason::RolledBack(why)
         }
     }
+}
+
+/// What has to come to its end before the wanted revision is on trial, unless a person wants it to go on.
+fn before_trial(state: &mut State, settings: &Settings, facts: &Facts<'_>) -> Option<Reason> {
+    let is_wanted = |revision: &str| revision == facts.wanted;
+    if state
+        .trial
+        .as_ref()
+        .is_some_and(|trial| !is_wanted(&trial.revision))
+    {
+        state.let_go(settings);
+    }
+    let is_ordered = facts.is_ordered(Wish::Promote);
+    if is_ordered && state.hands_back.as_deref().is_some_and(is_wanted) {
+        state.hands_back = None;
+    }
+    state.hands_back(facts)
 }
 
 fn promote(state: &mut State, facts: &Facts<'_>, how: How) -> Reason {
@@ -166,39 +207,76 @@ fn promote(state: &mut State, facts: &Facts<'_>, how: How) -> Reason {
 fn target(state: &State, settings: &Settings, facts: &Facts<'_>) -> Target {
     let trial = state.trial.as_ref();
     let Some(trial) = trial else {
-        return Target {
-            stable: state.stable.clone(),
-            canary: None,
-            weight: 0,
-            step: 0,
-            replicas: Shares {
-                stable: facts.replicas,
-                canary: 0,
-            },
-        };
+        return without_trial(state, facts);
     };
     let (stable, canary) = (facts.of(&state.stable), facts.of(&trial.revision));
-    let all: u32 = facts.revisions.iter().map(|of| of.replicas).sum();
-    let present = Present {
-        stable: stable.replicas,
-        canary: canary.replicas,
-        ready: canary.ready,
-        others: all.saturating_sub(stable.replicas + canary.replicas),
-    };
+    let present = present(facts, &stable, &canary);
+    let gives_back = trial.failure.is_some() && trial.is_of_use(settings);
+    let lack = lacking(facts.replicas, stable.ready).min(canary.ready * 100);
     let replicas = match settings.strategy {
+        Strategy::Canary if gives_back => {
+            let given = handed_back(facts.replicas, facts.most, stable.ready, present);
+            Shares {
+                canary: given.canary.max(1),
+                ..given
+            }
+        }
         // The new ones start when the old ones are gone, which promotes it.
         Strategy::Recreate => Shares::default(),
         _ => {
             let goal = trial.goal(settings, facts.replicas);
-            shares(facts.replicas, facts.most, goal, present)
+            let mut shares = shares(facts.replicas, facts.most, goal, present);
+            if trial.weight == 0 {
+                // Routers may not know yet that it may be asked: nothing is given up for it.
+                shares.stable = shares.stable.max(stable.replicas).min(facts.replicas);
+            }
+            shares
         }
     };
     let last = settings.steps.len().saturating_sub(1) as u32;
     Target {
         stable: state.stable.clone(),
         canary: Some(trial.revision.clone()),
-        weight: trial.weight(settings, facts.replicas, stable.ready, canary.ready),
+        weight: match gives_back {
+            true => lack,
+            false => trial.weight(settings, facts.replicas, stable.ready, canary.ready),
+        },
         step: trial.step.min(last),
         replicas,
+    }
+}
+
+/// The stable revision is to have all replicas, and what hands back to it what it does not have yet.
+fn without_trial(state: &State, facts: &Facts<'_>) -> Target {
+    let alone = Target {
+        stable: state.stable.clone(),
+        canary: None,
+        weight: 0,
+        step: 0,
+        replicas: Shares {
+            stable: facts.replicas,
+            canary: 0,
+        },
+    };
+    let Some(other) = &state.hands_back else {
+        return alone;
+    };
+    let (stable, canary) = (facts.of(&state.stable), facts.of(other));
+    let there = present(facts, &stable, &canary);
+    Target {
+        canary: Some(other.clone()),
+        weight: lacking(facts.replicas, stable.ready),
+        replicas: handed_back(facts.replicas, facts.most, stable.ready, there),
+        ..alone
+    }
+}
+
+fn present(facts: &Facts<'_>, stable: &Revision, canary: &Revision) -> Present {
+    let all: u32 = facts.revisions.iter().map(|of| of.replicas).sum();
+    Present {
+        stable: stable.replicas,
+        canary: canary.replicas,
+        ready: canary.ready,
+        others: all.saturating_sub(stable.replicas + canary.replicas),
     }
 }

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use weir_crds::{OnFailure, OnNoTraffic, Strategy};
 
+use super::guard::Failure;
 use super::order::Wish;
 use super::rate::Both;
-use super::reason::{How, Reason, Why};
-use super::replicas::needed;
+use super::reason::{How, Reason, Side, Why};
+use super::replicas::{needed, weight_of};
 use super::settings::{Settings, Step};
 use super::state::Trial;
 use super::step::{Facts, Revision};
@@ -46,7 +47,7 @@ impl Trial {
             },
             Strategy::Rolling => self.grow(&canary, facts),
             Strategy::Canary if self.is_ordered => self.take_over(&canary, facts),
-            Strategy::Canary => self.step(settings, &canary, facts, passed),
+            Strategy::Canary => self.step((stable, &canary), settings, facts, passed),
         }
     }
 
@@ -92,8 +93,8 @@ impl Trial {
 
     fn step(
         &mut self,
+        (stable, canary): (&str, &Revision),
         settings: &Settings,
-        canary: &Revision,
         facts: &Facts<'_>,
         passed: Duration,
     ) -> Verdict {
@@ -105,9 +106,16 @@ impl Trial {
             let ready = canary.ready;
             return Verdict::Go(Reason::Starting { ready, needed });
         }
-        let asks = facts.news.get(&self.revision).map_or(0, |news| news.asks);
-        self.asks = self.asks.saturating_add(asks);
-        self.served_ms = self.served_ms.saturating_add(passed.as_millis() as u64);
+        let asks = |revision: &str| facts.news.get(revision).map_or(0, |news| news.asks);
+        // Until the first look at a step the asks went by the weight before.
+        if self.served_ms > 0 {
+            self.asks = self.asks.saturating_add(asks(&self.revision));
+            self.stable_asks = self.stable_asks.saturating_add(asks(stable));
+        }
+        // What waits without end is the same from look to look.
+        let longest = step.pause.max(settings.max_step_wait).as_millis() as u64;
+        let served_ms = self.served_ms.saturating_add(passed.as_millis() as u64);
+        self.served_ms = served_ms.min(longest);
         let served = Duration::from_millis(self.served_ms);
         if let Some(left) = step
             .pause
@@ -117,12 +125,13 @@ impl Trial {
             let step = self.step;
             return Verdict::Go(Reason::Stepping { step, left });
         }
-        if self.asks < settings.min_asks {
-            return self.wait(settings, canary, facts, served);
+        if let Some(few) = self.few_asks(settings, step.weight) {
+            return self.wait(few, settings, (canary, facts), served);
         }
         self.step += 1;
         self.served_ms = 0;
         self.asks = 0;
+        self.stable_asks = 0;
         match self.current(settings) {
             Some(step) => Verdict::Go(Reason::Stepping {
                 step: self.step,
@@ -132,20 +141,35 @@ impl Trial {
         }
     }
 
+    /// Which of the two has had too few asks, how many, and how many it needs: of one alone nothing can be
+    /// compared. Of a stable revision that gets the smaller part of the asks no more than that is expected.
+    fn few_asks(&self, settings: &Settings, weight: u32) -> Option<(Side, u64, u64)> {
+        let needed = settings.min_asks;
+        let others = needed * u64::from(100 - weight.min(99)) / u64::from(weight.max(1));
+        let sides = [
+            (Side::Canary, self.asks, needed),
+            (
+                Side::Stable,
+                self.stable_asks,
+                others.clamp(needed.min(1), needed),
+            ),
+        ];
+        sides.into_iter().find(|(_, asks, needed)| asks < needed)
+    }
+
     /// The step is as long as it must be and has had too few asks.
     fn wait(
         &mut self,
+        (of, asks, needed): (Side, u64, u64),
         settings: &Settings,
-        canary: &Revision,
-        facts: &Facts<'_>,
+        (canary, facts): (&Revision, &Facts<'_>),
         served: Duration,
     ) -> Verdict {
-        let (asks, needed) = (self.asks, settings.min_asks);
         if served < settings.max_step_wait {
-            return Verdict::Go(Reason::FewAsks { asks, needed });
+            return Verdict::Go(Reason::FewAsks { of, asks, needed });
         }
         match settings.on_no_traffic {
-            OnNoTraffic::Wait => Verdict::Go(Reason::NoTraffic { asks, needed }),
+            OnNoTraffic::Wait => Verdict::Go(Reason::NoTraffic { of, asks, needed }),
             OnNoTraffic::Promote => {
                 self.lacks_traffic = true;
                 self.take_over(canary, facts)
@@ -173,6 +197,13 @@ impl Trial {
             (false, true) => How::WithoutTraffic,
             (false, false) => How::Passed,
         }
+    }
+
+    /// Whether what it took over may stay with it until the stable revision has replicas for that: less is lost
+    /// by that than by too few replicas, unless most of it fails.
+    pub(super) fn is_of_use(&self, settings: &Settings) -> bool {
+        let is_useless = self.failure.as_ref().is_some_and(Failure::is_useless);
+        !is_useless && settings.strategy != Strategy::Recreate
     }
 
     /// The step that it is at; nothing when all are behind it.
@@ -204,15 +235,13 @@ impl Trial {
         if self.failure.is_some() || canary == 0 || settings.strategy == Strategy::Recreate {
             return 0;
         }
+        // On the way to a step what is ready has its part, so that it makes up for what was given up for it.
         let by_steps = || {
-            let steps = settings.steps.iter().take(self.step as usize + 1);
-            let weights = steps.map(|step| step.weight);
-            weights
-                .filter(|weight| needed(replicas, *weight) <= canary)
-                .max()
-                .unwrap_or_default()
+            let step = settings.steps.get(self.step as usize);
+            let step = step.or(settings.steps.last()).map_or(0, |step| step.weight);
+            (100 * canary / replicas.max(1)).clamp(1, 99).min(step)
         };
-        let by_replicas = || (100 * canary / (canary + stable)).min(99);
+        let by_replicas = || weight_of(stable, canary);
         match (settings.strategy, self.takes_over) {
             (Strategy::Canary, false) => by_steps(),
             (Strategy::Canary, true) => by_steps().max(by_replicas()),

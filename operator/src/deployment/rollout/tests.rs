@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use weir_policy::rollout::guard::{Failure, Signal};
-use weir_policy::rollout::reason::{How, Why};
+use weir_policy::rollout::reason::{How, Side, Why};
 use weir_policy::rollout::state::Trial;
 use weir_policy::rollout::step::Target;
 
@@ -13,12 +13,14 @@ fn revision(name: &str) -> Revision {
         name: name.into(),
         created: at(0),
         stable: false,
+        spec: None,
         began: Began::default(),
         wanted: 2,
         replicas: 2,
         ready: 2,
         refused: None,
         pins: None,
+        chat_template: None,
     }
 }
 
@@ -171,13 +173,19 @@ fn what_is_said_changes_with_the_step_and_not_with_the_seconds() {
         said(step(9)),
         "step 1 of 3, 5 % of the asks: it lasts 5m or longer"
     );
-    let few = |asks| Reason::FewAsks { asks, needed: 200 };
+    let of = Side::Canary;
+    let few = |asks| Reason::FewAsks {
+        of,
+        asks,
+        needed: 200,
+    };
     assert_eq!(said(few(7)), said(few(8)));
     let waits = Reason::NoTraffic {
+        of,
         asks: 7,
         needed: 200,
     };
-    let expected = "step 1 of 3, 5 % of the asks: it has had fewer than 200 asks in 2h and waits for them: \
+    let expected = "step 1 of 3, 5 % of the asks: the canary has had fewer than 200 asks in 2h and it waits for them: \
                     guard.onNoTraffic";
     assert_eq!(said(waits), expected);
 }

@@ -40,6 +40,7 @@ fn revision(name: &str, ready: u32) -> Revision {
         name: name.into(),
         created: now(),
         stable: true,
+        spec: None,
         began: Began::default(),
         wanted: 1,
         replicas: 1,
@@ -49,6 +50,7 @@ fn revision(name: &str, ready: u32) -> Revision {
             digest: "sha256:abc".into(),
             resolved: None,
         }),
+        chat_template: None,
     }
 }
 
@@ -156,6 +158,7 @@ fn made(observed: &Observed, plan: &Plan, replicas: u32, applied: &Applied) -> S
         replicas,
         decisions: None,
         applied,
+        problems: &[],
     };
     status(observed, &decided, now())
 }
@@ -351,6 +354,7 @@ fn a_second_pass_over_the_same_says_the_same() {
         replicas: 1,
         decisions: None,
         applied: &Applied::default(),
+        problems: &[],
     };
     assert_eq!(status(&observed, &decided, later), first);
 }
@@ -408,6 +412,7 @@ fn capacity_keeps_the_time_of_its_measurement_until_it_is_another() {
             replicas: 1,
             decisions: None,
             applied: &applied,
+            problems: &[],
         };
         status(seen, &decided, now.parse().unwrap())
             .capacity

@@ -34,6 +34,7 @@ use crate::rollouts::Rollouts;
 use crate::scaling::Scales;
 use crate::settings::Settings;
 use crate::spends::Spends;
+use crate::upgrades::Upgrades;
 
 const TRIAGE: &str = "/apis/weir.dev/v1alpha1/namespaces/support/slmdeployments/triage";
 const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/support/deployments/triage-";
@@ -60,10 +61,13 @@ pub struct Cluster {
     loads: Loads,
     rollouts: Rollouts,
     scales: Scales,
+    upgrades: Upgrades,
     pub second: i64,
     counts: BTreeMap<String, RevisionLoad>,
-    /// The drain of revisions of whose attempts every third fails.
+    /// The drain or the image of revisions of whose attempts every third fails.
     pub fails: Option<&'static str>,
+    /// What whoever installed the operator decided.
+    pub settings: Settings,
     _leads: (Told, Process),
 }
 
@@ -82,9 +86,11 @@ impl Cluster {
             loads: Loads::default(),
             rollouts: Rollouts::default(),
             scales: Scales::default(),
+            upgrades: Upgrades::default(),
             second: 1_000_000,
             counts: BTreeMap::new(),
             fails: None,
+            settings: Settings::default(),
             _leads: (told, process),
         };
         let spec = json!({
@@ -157,6 +163,26 @@ impl Cluster {
         counts.collect()
     }
 
+    /// The image of each revision that is there, and whether it is on trial.
+    pub fn images(&self) -> Vec<(String, bool)> {
+        let objects = self.objects();
+        let found = objects.by_path.iter();
+        let found = found.filter(|(path, _)| path.starts_with(DEPLOYMENTS));
+        let on_trial = |object: &Value| object["metadata"]["labels"]["weir.dev/role"] == "canary";
+        let images = found.map(|(_, object)| (image_of(object), on_trial(object)));
+        images.collect()
+    }
+
+    fn is_made_with(&self, revision: &str, of: &str) -> bool {
+        let objects = self.objects();
+        let found = objects.by_path.get(&format!("{DEPLOYMENTS}{revision}"));
+        found.is_some_and(|object| {
+            [drain_of(object), image_of(object)]
+                .iter()
+                .any(|is| is == of)
+        })
+    }
+
     fn drain(&self, revision: &str) -> String {
         let objects = self.objects();
         let found = objects.by_path.get(&format!("{DEPLOYMENTS}{revision}"));
@@ -182,6 +208,7 @@ impl Cluster {
     pub fn restart(&mut self) {
         self.rollouts = Rollouts::default();
         self.scales = Scales::default();
+        self.upgrades = Upgrades::default();
     }
 
     fn run_pods(&self) {
@@ -200,7 +227,7 @@ impl Cluster {
         let asks = 40 * u64::try_from(STEP).unwrap();
         for (field, part) in [("stable", 100 - weight), ("canary", weight)] {
             let revision = rollout[field].as_str().unwrap_or_default();
-            let fails = self.fails == Some(&*self.drain(revision));
+            let fails = self.fails.is_some_and(|of| self.is_made_with(revision, of));
             let load = self.counts.entry(revision.to_owned()).or_default();
             load.asks += asks * part / 100;
             load.errors = if fails { load.asks / 3 } else { 0 };
@@ -234,8 +261,9 @@ impl Cluster {
             rollouts: self.rollouts.clone(),
             scales: self.scales.clone(),
             spends: Spends::default(),
+            upgrades: self.upgrades.clone(),
             writer: self.writer.clone(),
-            settings: Settings::default(),
+            settings: self.settings.clone(),
             client: self.client.clone(),
         }
     }
@@ -245,6 +273,14 @@ fn writer(client: &Client, leadership: Leadership, process: &Process) -> Writer 
     let writes = OperatorMetrics::register(process.metrics()).writes;
     let request = Timing::default().request;
     Writer::new(client.clone(), leadership, request, "one", writes)
+}
+
+fn image_of(deployment: &Value) -> String {
+    let pod = &deployment["spec"]["template"]["spec"];
+    pod["containers"][0]["image"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned()
 }
 
 fn drain_of(deployment: &Value) -> String {

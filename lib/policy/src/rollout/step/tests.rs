@@ -148,11 +148,126 @@ fn another_change_takes_the_canarys_place_and_begins_at_the_first_step() {
     world.wanted = "new".into();
     until(&mut world, |world| world.weight() == 50);
     world.wanted = "newer".into();
-    world.look(None);
-    assert_eq!((world.stable(), world.weight()), ("old", 0));
+    until(&mut world, |world| {
+        assert!(world.serving() >= 3, "{:?}", world.objects);
+        world.weight() == 0
+    });
+    assert_eq!((world.stable(), world.ready("old")), ("old", 3));
     until(&mut world, |world| world.weight() == 10);
     assert!(!world.objects.contains_key("new"));
     until(&mut world, |world| serves(world, "newer"));
+}
+
+#[test]
+fn what_was_taken_over_is_given_back_replica_by_replica_and_may_be_taken_over_again() {
+    let taking_over = |world: &World| world.weight() > 50;
+    let mut world = World::new(quick());
+    world.wanted = "new".into();
+    until(&mut world, taking_over);
+    world.wanted = "old".into();
+    let mut weights = Vec::new();
+    while !serves(&world, "old") {
+        world.look(None);
+        assert!(
+            world.serving() >= 3,
+            "{:?} {:?}",
+            world.objects,
+            world.status
+        );
+        weights.push(world.weight());
+        assert!(weights.len() < 30, "{weights:?}");
+    }
+    weights.dedup();
+    assert_eq!(weights, [66, 33, 0]);
+    // Whoever changes his mind once more waits for that, or says so.
+    for order in [None, Some("promote@new")] {
+        let mut world = World::new(quick());
+        world.wanted = "new".into();
+        until(&mut world, taking_over);
+        world.wanted = "old".into();
+        world.look(None);
+        world.wanted = "new".into();
+        world.order = order.map(|order| order.parse().unwrap());
+        world.look(None);
+        let hands_back = matches!(world.reason, Some(Reason::HandingBack { .. }));
+        assert_eq!(hands_back, order.is_none(), "{}", reason(&world));
+        until(&mut world, |world| {
+            assert!(world.serving() >= 3, "{:?}", world.objects);
+            serves(world, "new")
+        });
+    }
+}
+
+#[test]
+fn a_canary_that_fails_late_gives_back_what_the_stable_revision_lacks_unless_it_is_of_no_use() {
+    for (every, strategy) in [(4, "Rollback"), (4, "Pause"), (1, "Rollback"), (1, "Pause")] {
+        let mut world = World::new(with("onFailure", strategy));
+        (world.replicas, world.most) = (24, 24);
+        (0..30).for_each(|_| drop(world.look(None)));
+        world.wanted = "new".into();
+        until(&mut world, |world| world.weight() > 50);
+        world.fails = [("new", every)].into();
+        let mut least = u32::MAX;
+        for _ in 0..120 {
+            world.look(None);
+            least = least.min(world.serving());
+            if serves(&world, "new") {
+                break;
+            }
+        }
+        assert!(!serves(&world, "new"), "it takes too long to be told");
+        assert_eq!(least >= 24, every == 4, "{least} {strategy}");
+        assert_eq!((world.weight(), world.ready("old")), (0, 24));
+    }
+}
+
+#[test]
+fn an_order_to_promote_does_so_once() {
+    let mut world = World::new(quick());
+    world.wanted = "new".into();
+    world.order = Some("promote@new".parse().unwrap());
+    let took = until(&mut world, |world| serves(world, "new"));
+    assert!(took < 20, "{took}");
+    world.wanted = "old".into();
+    until(&mut world, |world| serves(world, "old"));
+    world.wanted = "new".into();
+    world.restart();
+    let took = until(&mut world, |world| serves(world, "new"));
+    assert!(took > 40, "{took}: its steps");
+}
+
+#[test]
+fn a_step_whose_asks_all_go_to_the_canary_compares_nothing_and_waits() {
+    let mut world = World::new(quick());
+    world.sticks = true;
+    world.wanted = "new".into();
+    until(&mut world, |world| {
+        matches!(world.reason, Some(Reason::NoTraffic { .. }))
+    });
+    let said = reason(&world);
+    assert!(
+        said.contains("the stable revision has had 0 of 20"),
+        "{said}"
+    );
+    let written = world.state.clone();
+    (0..300).for_each(|_| drop(world.look(None)));
+    assert_eq!(world.weight(), 10);
+    assert_ne!(world.state, written, "asks still count");
+    world.sticks = false;
+    until(&mut world, |world| serves(world, "new"));
+}
+
+#[test]
+fn a_step_that_waits_without_asks_writes_nothing() {
+    let mut world = World::new(quick());
+    world.asks = 0;
+    world.wanted = "new".into();
+    until(&mut world, |world| {
+        matches!(world.reason, Some(Reason::NoTraffic { .. }))
+    });
+    (0..40).for_each(|_| drop(world.look(None)));
+    let writes: Vec<_> = (0..300).flat_map(|_| world.look(None)).collect();
+    assert_eq!(writes, []);
 }
 
 #[test]

@@ -29,6 +29,8 @@ pub(super) struct World {
     /// Asks a second; and revisions of whose attempts every so-manieth fails.
     pub asks: u64,
     pub fails: BTreeMap<&'static str, u64>,
+    /// All asks are of one conversation, which stays where its canary is.
+    pub sticks: bool,
     /// A revision whose replicas never get ready.
     pub broken: &'static str,
     counts: BTreeMap<String, RevisionLoad>,
@@ -80,6 +82,7 @@ impl World {
             status: None,
             asks: 40,
             fails: BTreeMap::new(),
+            sticks: false,
             broken: "",
             counts: BTreeMap::new(),
             heard: Heard::default(),
@@ -90,6 +93,16 @@ impl World {
 
     pub fn ready(&self, revision: &str) -> u32 {
         self.objects.get(revision).map_or(0, |object| object.ready)
+    }
+
+    /// How many replicas there are that routers send asks to.
+    pub fn serving(&self) -> u32 {
+        let Some((stable, canary, weight)) = &self.status else {
+            return 0;
+        };
+        let canary = canary.as_ref().filter(|_| *weight > 0);
+        let canary = canary.map_or(0, |canary| self.ready(canary));
+        self.ready(stable) + canary
     }
 
     pub fn weight(&self) -> u32 {
@@ -150,6 +163,7 @@ impl World {
         let revisions: Vec<Revision> = self.objects.values().cloned().collect();
         let facts = Facts {
             wanted: &self.wanted,
+            spec: &self.wanted,
             replicas: self.replicas,
             most: self.most,
             revisions: &revisions,
@@ -214,9 +228,8 @@ impl World {
             return;
         };
         let canary = canary.filter(|name| weight > 0 && self.ready(name) > 0);
-        let of_canary = canary
-            .as_ref()
-            .map_or(0, |_| self.asks * u64::from(weight) / 100);
+        let part = if self.sticks { 100 } else { u64::from(weight) };
+        let of_canary = canary.as_ref().map_or(0, |_| self.asks * part / 100);
         let sent = [(Some(stable), self.asks - of_canary), (canary, of_canary)];
         for (revision, asks) in sent {
             let Some(name) = revision.filter(|name| self.ready(name) > 0) else {

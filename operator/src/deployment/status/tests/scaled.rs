@@ -17,6 +17,7 @@ fn scaled(observed: &Observed, replicas: u32) -> SLMDeploymentStatus {
         replicas,
         decisions: Some(&[decision]),
         applied: &Applied::default(),
+        problems: &[],
     };
     status(observed, &decided, now())
 }
