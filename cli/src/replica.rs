@@ -5,6 +5,8 @@
 //! of the pod's.
 //! A child ends when its standard input closes, so none outlives this process however it ends.
 
+mod pauses;
+
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -14,15 +16,15 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::process::{Child, ChildStdin, Command};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use weir_operator::poll;
 use weir_policy::load::WorkerLoad;
 
 use crate::container::Local;
+use pauses::Pauses;
 
-/// Pause before a replica that ended is started again: doubles from the first to the last.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LAST_PAUSE: Duration = Duration::from_secs(30);
+/// What a child may take beyond its drain, to close its ports and send its last traces.
+const CLOSING: Duration = Duration::from_secs(5);
 
 /// How often a starting child is asked whether it is ready.
 const PROBE_EVERY: Duration = Duration::from_millis(50);
@@ -71,18 +73,28 @@ pub(crate) async fn keep(
     tell: impl Fn(ReplicaEvent),
 ) {
     tokio::pin!(stop);
-    let mut pause = FIRST_PAUSE;
+    let mut pauses = Pauses::default();
     loop {
+        let mut served_since = None;
         let reason = match Replica::start(&spec) {
             Ok(mut replica) => tokio::select! {
-                reason = replica.watch(&client, &tell, &mut pause) => reason,
+                reason = replica.watch(&client, &tell, &mut served_since) => reason,
                 () = &mut stop => return replica.end(spec.drain).await,
             },
             Err(error) => format!("cannot start: {error}"),
         };
+        let served = served_since.map(|since: Instant| since.elapsed());
+        let pause = pauses.after(served.unwrap_or_default());
+        if pause.is_told {
+            tracing::warn!(
+                replica = spec.name,
+                reason,
+                "a replica ends time after time, and is started again later and later"
+            );
+        }
         tell(ReplicaEvent::Gone { reason });
         tokio::select! {
-            () = sleep(pause) => pause = (pause * 2).min(LAST_PAUSE),
+            () = sleep(pause.length) => {}
             () = &mut stop => return,
         }
     }
@@ -131,12 +143,12 @@ impl Replica {
         &mut self,
         client: &reqwest::Client,
         tell: &impl Fn(ReplicaEvent),
-        pause: &mut Duration,
+        served_since: &mut Option<Instant>,
     ) -> String {
         let (serving, admin) = (self.serving, self.admin);
         let follow = async {
             ready(client, admin).await;
-            *pause = FIRST_PAUSE;
+            *served_since = Some(Instant::now());
             tell(ReplicaEvent::Ready(serving));
             let load = format!("http://{admin}/load");
             poll::ask_on(client, &load, |answered| {
@@ -159,7 +171,7 @@ impl Replica {
             // Failing means that it has ended already.
             let _ = kill(Pid::from_raw(id), Signal::SIGTERM);
         }
-        if timeout(drain, self.child.wait()).await.is_err() {
+        if timeout(drain + CLOSING, self.child.wait()).await.is_err() {
             tracing::warn!(log = %self.log.display(), "a replica outlasted its drain and is killed");
             let _ = self.child.kill().await;
         }

@@ -10,6 +10,7 @@
 //!   types, and a private plan holds only the first.
 //! * [`budget`]: what endpoints may cost, and how much of that each router may spend.
 //! * [`cidr`]: the networks that count as the cluster's.
+//! * [`ending`]: how long a router that leaves goes on.
 //! * [`load`]: the shape of a report of load.
 //! * [`redact`]: private values out of what leaves the cluster, and back into the answer.
 //! * [`scale`]: how many replicas a deployment is to have.
@@ -19,6 +20,7 @@
 pub mod budget;
 mod calibration;
 pub mod cidr;
+pub mod ending;
 pub mod honoured;
 pub mod json;
 pub mod language;
