@@ -12,6 +12,7 @@
 //! * [`cidr`]: the networks that count as the cluster's.
 //! * [`ending`]: how long a router that leaves goes on.
 //! * [`load`]: the shape of a report of load.
+//! * [`proxy`]: how the proxy for what leaves the cluster is written.
 //! * [`redact`]: private values out of what leaves the cluster, and back into the answer.
 //! * [`scale`]: how many replicas a deployment is to have.
 //! * [`rollout`]: how a new revision takes over: steps, guard, replicas.
@@ -27,6 +28,7 @@ pub mod language;
 pub mod last_good;
 pub mod load;
 pub mod plan;
+pub mod proxy;
 pub mod records;
 pub mod redact;
 pub mod rollout;

@@ -7,6 +7,8 @@ use k8s_openapi::api::core::v1::Toleration;
 use serde::Deserialize;
 use weir_crds::{Accelerator, Quantity};
 
+use super::exact;
+
 /// What one kind of machine gives a replica, and where it is found. What is left out is the
 /// deployment's own.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -20,6 +22,7 @@ pub struct Profile {
     pub accelerator: Accelerator,
     pub count: Option<u32>,
     pub node_selector: BTreeMap<String, String>,
+    #[serde(deserialize_with = "exact::list")]
     pub tolerations: Vec<Toleration>,
 }
 
