@@ -205,6 +205,8 @@ fn last_line(log: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn the_reason_is_the_last_line_that_says_something() {
@@ -213,19 +215,47 @@ mod tests {
         assert_eq!(last_line(log.path()), "Unsupported: tensor x");
     }
 
-    #[tokio::test]
-    async fn a_program_that_cannot_be_started_is_tried_again() {
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let logs = tempfile::tempdir().unwrap();
-        let spec = ReplicaSpec {
+    /// A replica of the program of this name in the folder.
+    fn spec(folder: &Path, program: &str, drain: Duration) -> ReplicaSpec {
+        ReplicaSpec {
             name: "triage-1".into(),
             local: Local::default(),
-            program: logs.path().join("nothing"),
-            logs: logs.path().into(),
-            drain: Duration::ZERO,
+            program: folder.join(program),
+            logs: folder.into(),
+            drain,
+        }
+    }
+
+    fn client() -> reqwest::Client {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        poll::client().unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_replica_that_is_told_to_end_has_its_drain_for_what_it_has_begun() {
+        let folder = tempfile::tempdir().unwrap();
+        let (program, begun) = (folder.path().join("slow"), folder.path().join("slow.begun"));
+        let script = "#!/bin/sh\n\
+                      trap 'sleep 0.3; touch $0.ended; exit' TERM\n\
+                      touch $0.begun\n\
+                      while :; do sleep 0.05; done\n";
+        std::fs::write(&program, script).unwrap();
+        std::fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
+        let stop = async {
+            while !begun.exists() {
+                sleep(PROBE_EVERY).await;
+            }
         };
+        let spec = spec(folder.path(), "slow", Duration::from_secs(30));
+        keep(spec, client(), stop, |_| {}).await;
+        assert!(folder.path().join("slow.ended").exists());
+    }
+
+    #[tokio::test]
+    async fn a_program_that_cannot_be_started_is_tried_again() {
+        let logs = tempfile::tempdir().unwrap();
+        let spec = spec(logs.path(), "nothing", Duration::ZERO);
         let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
-        let client = poll::client().unwrap();
         let stop = async {
             for _ in 0..2 {
                 let event = told.recv().await;
@@ -235,6 +265,6 @@ mod tests {
                 );
             }
         };
-        keep(spec, client, stop, move |event| tell.send(event).unwrap()).await;
+        keep(spec, client(), stop, move |event| tell.send(event).unwrap()).await;
     }
 }

@@ -36,8 +36,9 @@ fn replicas_come_with_the_asks_and_go_with_them_and_no_ask_is_lost() {
         up.readiness().contains("200 OK"),
         "it sleeps by its own right"
     );
-    let expected = up.read("triage", 0, TOKENS).text;
-    assert!(!expected.is_empty());
+    let read = |reader| up.read("triage", reader, TOKENS);
+    let expected: Vec<String> = (0..READERS).map(|reader| read(reader).text).collect();
+    assert!(!expected[0].is_empty());
     up.says("scaled triage from 0 to 1: FromZero");
 
     let (is_over, is_quiet) = (AtomicBool::new(false), AtomicBool::new(false));
@@ -48,10 +49,10 @@ fn replicas_come_with_the_asks_and_go_with_them_and_no_ask_is_lost() {
                 true => &is_quiet,
                 false => &is_over,
             };
-            let (up, expected, answers) = (&up, &expected, &answers);
+            let (up, read, expected, answers) = (&up, &read, &expected[reader], &answers);
             threads.spawn(move || {
                 while !enough.load(Ordering::Relaxed) {
-                    let answer = up.read("triage", 0, TOKENS);
+                    let answer = read(reader);
                     assert_eq!(answer.text, *expected);
                     assert_eq!(
                         up.resumed(&answer),
