@@ -38,3 +38,17 @@ impl FromStr for Profiles {
         serde_json::from_str(text)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mistyped_name_in_a_toleration_is_refused_and_does_not_tolerate_everything() {
+        let right = r#"{ "gpu": { "tolerations": [{ "key": "gpu", "operator": "Exists" }] } }"#;
+        assert!(right.parse::<Profiles>().is_ok());
+        let wrong = right.replace("key", "ky").parse::<Profiles>();
+        let error = wrong.unwrap_err().to_string();
+        assert!(error.contains("unknown field `ky`"), "{error}");
+    }
+}
