@@ -16,12 +16,16 @@ use weir_operator::deployment::desired::{Given, LIST, desired};
 use weir_operator::deployment::entry::Entry;
 use weir_operator::deployment::validate::{Valid, validate};
 use weir_operator::settings::Settings;
+use weir_policy::ending::longest_answer;
 use weir_policy::scale::Bounds;
 use weir_policy::source::claim;
 use weir_policy::tier::model_name;
 
 use crate::container::Local;
 use crate::manifests::Manifests;
+
+/// Beyond answers and drains: closing ports, sending the last traces, and processes that go.
+const CLOSING: Duration = Duration::from_secs(15);
 
 /// What can be started.
 #[derive(Debug, Default, PartialEq)]
@@ -32,6 +36,16 @@ pub(crate) struct Checked {
     pub(crate) models: Vec<String>,
     /// What was asked for and is not done here, each in words.
     pub(crate) left_out: Vec<String>,
+    /// How long the router may take at the end over what it has in hand.
+    pub(crate) answers: Duration,
+}
+
+impl Checked {
+    /// How long the end may take as a whole: replicas begin theirs when the router is done.
+    pub(crate) fn ending(&self) -> Duration {
+        let drains = self.replicas.iter().map(|replicas| replicas.drain);
+        self.answers + drains.max().unwrap_or_default() + CLOSING
+    }
 }
 
 /// The replicas of one deployment.
@@ -82,6 +96,7 @@ pub(crate) fn check(manifests: &Manifests, cores: NonZeroUsize) -> anyhow::Resul
         checked.replicas.push(replicas);
     }
     checked.models = models(manifests)?;
+    checked.answers = longest_answer(manifests.policies.iter().map(|policy| &policy.spec));
     Ok(checked)
 }
 
@@ -318,6 +333,16 @@ mod tests {
         // One shows whether the model comes.
         assert_eq!(of("scaling: { min: 0, max: 4 }"), (1, Some((0, 4))));
         assert_eq!(of("scaling: { min: 0, max: 4 }, replicas: 3"), (3, None));
+    }
+
+    #[test]
+    fn the_end_has_time_for_the_longest_answer_and_then_for_the_longest_drain() {
+        let limited = policy("support", "assistant", "triage")
+            .replace("models:", "maxDuration: 90s, models:");
+        let yaml = deployment("triage", "drain: 5m") + &deployment("other", "drain: 1m") + &limited;
+        let checked = check(&yaml).unwrap();
+        assert_eq!(checked.answers, Duration::from_secs(90));
+        assert_eq!(checked.ending(), Duration::from_secs(90 + 300) + CLOSING);
     }
 
     #[test]

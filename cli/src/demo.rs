@@ -12,17 +12,21 @@ use weir_process::{Process, ProcessArgs};
 
 use crate::args::DemoArgs;
 use crate::ask::{Answer, ask};
+use crate::checked::{Checked, check};
 use crate::embedded::{self, FRONTIER_HOST, MODEL_PATH};
 use crate::fleet::Event;
 use crate::laptop::{Laptop, Mount, Service};
 use crate::manifests::Manifests;
-use crate::running::{self, Running, Setup};
+use crate::running::{self, Running, Setup, cores};
 use crate::{prompt, say};
 
 const MODEL: &str = "support-assistant";
 
 /// Far more than the model needs, on any machine that can run it.
 const START_WITHIN: Duration = Duration::from_secs(60);
+
+/// Nobody waits longer for a demo to end.
+const LAST_ANSWERS: Duration = Duration::from_secs(10);
 
 pub(crate) fn main(args: DemoArgs) -> ExitCode {
     let process = ProcessArgs {
@@ -56,6 +60,7 @@ async fn demo(args: DemoArgs, process: Process) -> anyhow::Result<()> {
     manifests.add("routepolicy.yaml", embedded::POLICY)?;
     let setup = Setup {
         listen: args.listen,
+        admin: ProcessArgs::embedded().admin,
         secrets: folder.path().join("secrets"),
         logs: folder.path().join("logs"),
         adapters: folder.path().join("adapters"),
@@ -65,7 +70,12 @@ async fn demo(args: DemoArgs, process: Process) -> anyhow::Result<()> {
         // Nothing is left behind.
         kept: None,
     };
-    let mut running = running::start(&process, manifests.on(&laptop), &setup).await?;
+    let manifests = manifests.on(&laptop);
+    let checked = Checked {
+        answers: LAST_ANSWERS,
+        ..check(&manifests, cores())?
+    };
+    let mut running = running::start(&process, (manifests, checked), &setup).await?;
     timeout(START_WITHIN, first_ready(&mut running))
         .await
         .map_err(|_| anyhow!("the worker was not ready within {START_WITHIN:?}"))??;

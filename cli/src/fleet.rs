@@ -23,6 +23,7 @@ use weir_crds::value::duration_text;
 use weir_operator::poll;
 use weir_policy::load::RouterLoad;
 use weir_policy::scale::{Decision, EVERY_MS};
+use weir_process::Gate;
 use weir_router::World;
 
 use crate::replica::{self, ReplicaEvent, ReplicaSpec};
@@ -61,6 +62,8 @@ pub(crate) struct Fleet {
     hearing: mpsc::UnboundedSender<Heard>,
     heard: mpsc::UnboundedReceiver<Heard>,
     tell: mpsc::UnboundedSender<Told>,
+    /// Open while no deployment lacks a replica.
+    served: Gate,
 }
 
 /// One deployment, and what its replicas are started with.
@@ -98,11 +101,12 @@ enum Heard {
 }
 
 impl Fleet {
-    /// Nothing runs yet. `worlds` is what the router serves, `tell` hears what becomes of deployments.
+    /// Nothing runs yet. `worlds` is what the router serves, `tell` hears what becomes of deployments, and `served`
+    /// is open while none lacks a replica.
     pub(crate) fn new(
         crews: Vec<Crew>,
-        worlds: watch::Sender<Arc<World>>,
-        tell: mpsc::UnboundedSender<Told>,
+        (worlds, tell): (watch::Sender<Arc<World>>, mpsc::UnboundedSender<Told>),
+        served: Gate,
     ) -> anyhow::Result<Self> {
         let (hearing, heard) = mpsc::unbounded_channel();
         Ok(Self {
@@ -115,16 +119,8 @@ impl Fleet {
             hearing,
             heard,
             tell,
+            served,
         })
-    }
-
-    /// How many replicas there are to be.
-    pub(crate) fn wanted(&self) -> usize {
-        let wanted = self
-            .crews
-            .iter()
-            .map(|crew| crew.deployed.wanted() as usize);
-        wanted.sum()
     }
 
     /// Keeps as many replicas as are wanted until `stop` resolves, then ends them all, each within its drain.
@@ -154,6 +150,7 @@ impl Fleet {
                 Some(heard) = self.heard.recv() => self.hear(heard),
                 Some(ended) = self.tasks.join_next() => ended.context("keep a replica")?,
             }
+            self.show();
         }
         for crew in &mut self.crews {
             crew.stops.clear();
@@ -183,6 +180,16 @@ impl Fleet {
                     let _ = self.tell.send(Told { deployment, event });
                 }
             }
+        }
+    }
+
+    /// Says whether every deployment is served.
+    fn show(&self) {
+        let lacking = self.crews.iter().filter(|crew| crew.deployed.lacks());
+        let lacking: Vec<&str> = lacking.map(|crew| crew.deployed.name()).collect();
+        match lacking.is_empty() {
+            true => self.served.open(),
+            false => self.served.close(format!("none of {}", lacking.join(", "))),
         }
     }
 

@@ -5,6 +5,8 @@
 //! of the pod's.
 //! A child ends when its standard input closes, so none outlives this process however it ends.
 
+mod pauses;
+
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -14,15 +16,15 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::process::{Child, ChildStdin, Command};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use weir_operator::poll;
 use weir_policy::load::WorkerLoad;
 
 use crate::container::Local;
+use pauses::Pauses;
 
-/// Pause before a replica that ended is started again: doubles from the first to the last.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LAST_PAUSE: Duration = Duration::from_secs(30);
+/// What a child may take beyond its drain, to close its ports and send its last traces.
+const CLOSING: Duration = Duration::from_secs(5);
 
 /// How often a starting child is asked whether it is ready.
 const PROBE_EVERY: Duration = Duration::from_millis(50);
@@ -71,18 +73,28 @@ pub(crate) async fn keep(
     tell: impl Fn(ReplicaEvent),
 ) {
     tokio::pin!(stop);
-    let mut pause = FIRST_PAUSE;
+    let mut pauses = Pauses::default();
     loop {
+        let mut served_since = None;
         let reason = match Replica::start(&spec) {
             Ok(mut replica) => tokio::select! {
-                reason = replica.watch(&client, &tell, &mut pause) => reason,
+                reason = replica.watch(&client, &tell, &mut served_since) => reason,
                 () = &mut stop => return replica.end(spec.drain).await,
             },
             Err(error) => format!("cannot start: {error}"),
         };
+        let served = served_since.map(|since: Instant| since.elapsed());
+        let pause = pauses.after(served.unwrap_or_default());
+        if pause.is_told {
+            tracing::warn!(
+                replica = spec.name,
+                reason,
+                "a replica ends time after time, and is started again later and later"
+            );
+        }
         tell(ReplicaEvent::Gone { reason });
         tokio::select! {
-            () = sleep(pause) => pause = (pause * 2).min(LAST_PAUSE),
+            () = sleep(pause.length) => {}
             () = &mut stop => return,
         }
     }
@@ -131,12 +143,12 @@ impl Replica {
         &mut self,
         client: &reqwest::Client,
         tell: &impl Fn(ReplicaEvent),
-        pause: &mut Duration,
+        served_since: &mut Option<Instant>,
     ) -> String {
         let (serving, admin) = (self.serving, self.admin);
         let follow = async {
             ready(client, admin).await;
-            *pause = FIRST_PAUSE;
+            *served_since = Some(Instant::now());
             tell(ReplicaEvent::Ready(serving));
             let load = format!("http://{admin}/load");
             poll::ask_on(client, &load, |answered| {
@@ -159,7 +171,7 @@ impl Replica {
             // Failing means that it has ended already.
             let _ = kill(Pid::from_raw(id), Signal::SIGTERM);
         }
-        if timeout(drain, self.child.wait()).await.is_err() {
+        if timeout(drain + CLOSING, self.child.wait()).await.is_err() {
             tracing::warn!(log = %self.log.display(), "a replica outlasted its drain and is killed");
             let _ = self.child.kill().await;
         }
@@ -193,6 +205,8 @@ fn last_line(log: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn the_reason_is_the_last_line_that_says_something() {
@@ -201,19 +215,47 @@ mod tests {
         assert_eq!(last_line(log.path()), "Unsupported: tensor x");
     }
 
-    #[tokio::test]
-    async fn a_program_that_cannot_be_started_is_tried_again() {
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let logs = tempfile::tempdir().unwrap();
-        let spec = ReplicaSpec {
+    /// A replica of the program of this name in the folder.
+    fn spec(folder: &Path, program: &str, drain: Duration) -> ReplicaSpec {
+        ReplicaSpec {
             name: "triage-1".into(),
             local: Local::default(),
-            program: logs.path().join("nothing"),
-            logs: logs.path().into(),
-            drain: Duration::ZERO,
+            program: folder.join(program),
+            logs: folder.into(),
+            drain,
+        }
+    }
+
+    fn client() -> reqwest::Client {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        poll::client().unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_replica_that_is_told_to_end_has_its_drain_for_what_it_has_begun() {
+        let folder = tempfile::tempdir().unwrap();
+        let (program, begun) = (folder.path().join("slow"), folder.path().join("slow.begun"));
+        let script = "#!/bin/sh\n\
+                      trap 'sleep 0.3; touch $0.ended; exit' TERM\n\
+                      touch $0.begun\n\
+                      while :; do sleep 0.05; done\n";
+        std::fs::write(&program, script).unwrap();
+        std::fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
+        let stop = async {
+            while !begun.exists() {
+                sleep(PROBE_EVERY).await;
+            }
         };
+        let spec = spec(folder.path(), "slow", Duration::from_secs(30));
+        keep(spec, client(), stop, |_| {}).await;
+        assert!(folder.path().join("slow.ended").exists());
+    }
+
+    #[tokio::test]
+    async fn a_program_that_cannot_be_started_is_tried_again() {
+        let logs = tempfile::tempdir().unwrap();
+        let spec = spec(logs.path(), "nothing", Duration::ZERO);
         let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
-        let client = poll::client().unwrap();
         let stop = async {
             for _ in 0..2 {
                 let event = told.recv().await;
@@ -223,6 +265,6 @@ mod tests {
                 );
             }
         };
-        keep(spec, client, stop, move |event| tell.send(event).unwrap()).await;
+        keep(spec, client(), stop, move |event| tell.send(event).unwrap()).await;
     }
 }

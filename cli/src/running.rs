@@ -1,6 +1,7 @@
 //! What runs on a laptop: a router in this process, and replicas as its children.
 //!
-//! What was checked is applied to processes instead of pods.
+//! What was checked is applied to processes instead of pods. The router is a part of this process that ends first:
+//! what it has in hand may need a replica yet, or one that still has to start.
 
 use std::fs::{create_dir_all, write};
 use std::net::SocketAddr;
@@ -10,13 +11,13 @@ use std::sync::Arc;
 use std::thread::available_parallelism;
 
 use anyhow::{Context, ensure};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use weir_operator::deployment::desired::LIST;
-use weir_process::Process;
+use weir_process::{Process, ProcessArgs};
 use weir_router::World;
 
 use crate::bundles;
-use crate::checked::{Replicas, check};
+use crate::checked::{Checked, Replicas};
 use crate::fleet::{Crew, Deployed, Fleet, Told};
 use crate::manifests::Manifests;
 use crate::replica::ReplicaSpec;
@@ -25,6 +26,7 @@ use crate::replica::ReplicaSpec;
 #[derive(Clone, Debug)]
 pub(crate) struct Setup {
     pub(crate) listen: SocketAddr,
+    pub(crate) admin: SocketAddr,
     pub(crate) secrets: PathBuf,
     pub(crate) logs: PathBuf,
     /// Where the lists of adapters lie, a folder for each deployment that has any.
@@ -44,26 +46,29 @@ pub(crate) struct Setup {
 pub(crate) struct Running {
     /// Where clients connect.
     pub(crate) address: SocketAddr,
+    /// Where it says how it does: the router's own, and whether there are replicas.
+    pub(crate) admin: SocketAddr,
     /// What becomes of deployments, in order.
     pub(crate) events: mpsc::UnboundedReceiver<Told>,
-    /// How many replicas there are at first.
-    pub(crate) replicas: usize,
     /// The names that clients may put into `model`.
     pub(crate) models: Vec<String>,
     /// What the files ask for and is not done here, each in words.
     pub(crate) left_out: Vec<String>,
 }
 
-/// Starts everything as tasks of `process`; what is refused is an error that names each field.
+/// What this machine computes with.
+pub(crate) fn cores() -> NonZeroUsize {
+    available_parallelism().unwrap_or(NonZeroUsize::MIN)
+}
+
+/// Starts everything as tasks of `process`.
 pub(crate) async fn start(
     process: &Process,
-    manifests: Manifests,
+    (manifests, mut checked): (Manifests, Checked),
     setup: &Setup,
 ) -> anyhow::Result<Running> {
     create_dir_all(&setup.logs)
         .with_context(|| format!("make the folder {}", setup.logs.display()))?;
-    let cores = available_parallelism().unwrap_or(NonZeroUsize::MIN);
-    let mut checked = check(&manifests, cores)?;
     checked
         .left_out
         .extend(bundles::lay_out(&manifests, &setup.config_maps)?);
@@ -80,17 +85,29 @@ pub(crate) async fn start(
         ledger_file: Some(setup.budgets.clone()),
         ..weir_router::Args::embedded(&setup.secrets)
     };
-    let address = weir_router::serve(process, &router, watched).await?;
+    let part = ProcessArgs {
+        admin: setup.admin,
+        shutdown_deadline: checked.answers,
+        ..ProcessArgs::embedded()
+    };
+    let part = process.child("weir-router", &part)?;
+    let address = weir_router::serve(&part, &router, watched).await?;
     let (tell, events) = mpsc::unbounded_channel();
-    let fleet = Fleet::new(crews, worlds, tell)?;
-    let replicas = fleet.wanted();
-    let (stop, admin) = (process.shutdown().draining(), process.admin_address());
-    let keeping = fleet.keep(admin, stop);
+    let fleet = Fleet::new(crews, (worlds, tell), part.readiness().gate("replicas"))?;
+    let (admin, (answering, answered)) = (part.admin_address(), oneshot::channel::<()>());
+    let keeping = fleet.keep(admin, async {
+        let _ = answered.await;
+    });
     process.tasks().spawn_required("replicas", keeping);
+    process.tasks().spawn_required("router", async move {
+        let ended = part.finish().await;
+        drop(answering);
+        ended
+    });
     Ok(Running {
         address,
+        admin,
         events,
-        replicas,
         models: checked.models,
         left_out: checked.left_out,
     })

@@ -3,34 +3,51 @@
 use std::process::ExitCode;
 
 use anyhow::Context;
-use weir_process::{Process, ProcessArgs};
+use weir_process::{Process, ProcessArgs, exit_code};
 
 use crate::args::UpArgs;
+use crate::checked::{Checked, check};
 use crate::fleet::Event;
 use crate::laptop::{Laptop, Mount};
-use crate::manifests;
-use crate::running::{self, Running, Setup};
+use crate::manifests::{self, Manifests};
+use crate::running::{self, Running, Setup, cores};
 use crate::{say, secrets};
 
 pub(crate) fn main(args: UpArgs) -> ExitCode {
+    let (manifests, checked) = match read(&args) {
+        Ok(read) => read,
+        Err(error) => return exit_code("weir", Err(error)),
+    };
     let process = ProcessArgs {
-        admin: args.admin,
         log_level: args.log_level.clone(),
+        shutdown_deadline: checked.ending(),
         ..ProcessArgs::embedded()
     };
-    weir_process::run("weir", &process, |process| up(args, process))
+    weir_process::run("weir", &process, |process| {
+        up(args, (manifests, checked), process)
+    })
+}
+
+/// What the files ask for as it holds here; what is refused is an error that names each field.
+fn read(args: &UpArgs) -> anyhow::Result<(Manifests, Checked)> {
+    let laptop = Laptop {
+        mounts: args.mounts.iter().map(found).collect::<Result<_, _>>()?,
+        services: args.services.clone(),
+    };
+    let manifests = manifests::read(&args.files)?.on(&laptop);
+    let checked = check(&manifests, cores())?;
+    Ok((manifests, checked))
 }
 
 #[allow(
     clippy::disallowed_methods,
     reason = "secrets are read by a name that only the user knows: no flag can have it"
 )]
-async fn up(args: UpArgs, process: Process) -> anyhow::Result<()> {
-    let laptop = Laptop {
-        mounts: args.mounts.iter().map(found).collect::<Result<_, _>>()?,
-        services: args.services,
-    };
-    let manifests = manifests::read(&args.files)?.on(&laptop);
+async fn up(
+    args: UpArgs,
+    (manifests, checked): (Manifests, Checked),
+    process: Process,
+) -> anyhow::Result<()> {
     for other in manifests.left_alone() {
         say(&format!("left alone: {other}"));
     }
@@ -38,6 +55,7 @@ async fn up(args: UpArgs, process: Process) -> anyhow::Result<()> {
     let secrets = tempfile::tempdir().context("make a folder for secrets")?;
     let setup = Setup {
         listen: args.listen,
+        admin: args.admin,
         secrets: secrets.path().into(),
         logs: args.state.join("logs"),
         adapters: args.state.join("adapters"),
@@ -50,20 +68,19 @@ async fn up(args: UpArgs, process: Process) -> anyhow::Result<()> {
         std::env::var_os(name)?.into_string().ok()
     })
     .context("lay out the secrets")?;
-    let mut running = running::start(&process, manifests, &setup).await?;
+    let running = running::start(&process, (manifests, checked), &setup).await?;
     for asked_for in &running.left_out {
         say(&format!("left out: {asked_for}"));
     }
     say(&format!("OpenAI base URL  http://{}/v1", running.address));
     say(&format!("models           {}", running.models.join(", ")));
-    say(&format!(
-        "admin            http://{}",
-        process.admin_address()
-    ));
+    say(&format!("admin            http://{}", running.admin));
     say(&format!("logs             {}", setup.logs.display()));
-    let ready = process.readiness().gate("replicas");
-    process.tasks().spawn("tell", async move {
-        tell(&mut running, || ready.open()).await;
+    process.tasks().spawn("tell", tell(running));
+    let begun = process.shutdown().begun();
+    process.tasks().spawn("tell of the end", async {
+        begun.await;
+        say("ending           answers in hand are finished first; interrupt again to drop them");
     });
     process.finish().await
 }
@@ -77,20 +94,10 @@ fn found(mount: &Mount) -> anyhow::Result<Mount> {
     })
 }
 
-/// Says what becomes of deployments; calls `all_ready` when as many replicas have been ready as there are at first.
-async fn tell(running: &mut Running, all_ready: impl Fn()) {
-    let mut waiting = running.replicas;
-    if waiting == 0 {
-        all_ready();
-    }
+/// Says what becomes of deployments.
+async fn tell(mut running: Running) {
     while let Some(told) = running.events.recv().await {
         say(&line(&told.deployment, &told.event));
-        if let Event::Ready(_) = told.event {
-            waiting = waiting.saturating_sub(1);
-            if waiting == 0 {
-                all_ready();
-            }
-        }
     }
 }
 

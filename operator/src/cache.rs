@@ -21,9 +21,9 @@ use kube::runtime::watcher;
 use kube::{Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use weir_crds::{RoutePolicy, SLMDeployment, labels};
+use weir_process::watches::paced;
 
 use crate::object::{Kind, Live};
-use crate::pacing::paced;
 use packed::Packed;
 use store::{Kept, Store, store};
 
@@ -71,6 +71,16 @@ impl Key {
             },
             None => Self::Namespace(namespace),
         }
+    }
+
+    /// The names of these deployments; nothing else is among them.
+    #[cfg(test)]
+    pub fn names(keys: Vec<Self>) -> Vec<String> {
+        let names = keys.into_iter().map(|key| match key {
+            Self::Deployment { name, .. } => name,
+            Self::Namespace(name) => panic!("the namespace {name}"),
+        });
+        names.collect()
     }
 }
 

@@ -324,4 +324,6 @@ async fn forget(ctx: &Context, namespace: &str, name: &str) -> Result<Outcome, A
 }
 
 #[cfg(test)]
+mod testing;
+#[cfg(test)]
 mod tests;

@@ -15,10 +15,10 @@ use kube::Client;
 use kube::api::Api;
 use kube::runtime::watcher::{self, Event, watcher};
 use weir_crds::ConfigMapKeyRef;
+use weir_process::watches::paced;
 
 use crate::cache::Key;
 use crate::deployment::entry::Entry;
-use crate::pacing::paced;
 
 /// A key of a ConfigMap.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -210,15 +210,6 @@ mod tests {
         Entry::Text(text.into())
     }
 
-    fn woken(keys: Vec<Key>) -> Vec<String> {
-        keys.into_iter()
-            .map(|key| match key {
-                Key::Deployment { name, .. } => name,
-                Key::Namespace(name) => panic!("the namespace {name}"),
-            })
-            .collect()
-    }
-
     #[test]
     fn a_change_wakes_whoever_names_the_entry_and_the_same_again_nobody() {
         let named = Named::default();
@@ -226,7 +217,7 @@ mod tests {
         assert_eq!((seen, begins.is_some()), (Entry::Unseen, true));
         let (_, begins) = named.name("support", "two", Some(place("a"))).unwrap();
         assert!(begins.is_none(), "one watch is enough");
-        let take = |event| woken(named.take(&place("a"), Ok(event)));
+        let take = |event| Key::names(named.take(&place("a"), Ok(event)));
         assert!(take(Event::Init).is_empty());
         assert!(take(Event::InitApply(map("x"))).is_empty());
         assert_eq!(take(Event::InitDone), ["one", "two"]);
@@ -243,7 +234,7 @@ mod tests {
     fn an_entry_that_was_listed_before_is_gone_where_the_next_list_has_it_not() {
         let named = Named::default();
         named.name("support", "one", Some(place("a")));
-        let take = |event| woken(named.take(&place("a"), Ok(event)));
+        let take = |event| Key::names(named.take(&place("a"), Ok(event)));
         take(Event::InitApply(map("x")));
         take(Event::InitDone);
         take(Event::Init);

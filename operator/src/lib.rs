@@ -22,7 +22,6 @@ mod load;
 mod metrics;
 mod namespace;
 pub mod object;
-mod pacing;
 mod pod;
 mod queue;
 mod reach;

@@ -1,5 +1,6 @@
 //! What whoever installs Weir decides: arguments of the operator, and what it hands on to pods.
 
+mod exact;
 pub mod network;
 pub mod profiles;
 
@@ -8,7 +9,10 @@ use std::time::Duration;
 use clap::Args;
 use network::NetworkPolicies;
 use profiles::Profiles;
+use weir_crds::Quantity;
+use weir_crds::value::QuantityError;
 use weir_policy::cidr::Cidr;
+use weir_policy::proxy;
 use weir_process::{parse_collector, parse_log_level};
 
 /// What the objects that we make depend on besides the users' objects.
@@ -62,11 +66,21 @@ pub struct Settings {
     pub router_replicas: i32,
 
     /// CPU that a router asks for.
-    #[arg(long, env = "WEIR_ROUTER_CPU", default_value = "100m")]
+    #[arg(
+        long,
+        env = "WEIR_ROUTER_CPU",
+        default_value = "100m",
+        value_parser = parse_cpu
+    )]
     pub router_cpu: String,
 
     /// Memory that a router asks for and may use.
-    #[arg(long, env = "WEIR_ROUTER_MEMORY", default_value = "512Mi")]
+    #[arg(
+        long,
+        env = "WEIR_ROUTER_MEMORY",
+        default_value = "512Mi",
+        value_parser = parse_bytes
+    )]
     pub router_memory: String,
 
     // Not named as the operator's own collector and level, which it has among its process' flags.
@@ -81,7 +95,12 @@ pub struct Settings {
     pub pods_otlp_endpoint: Option<String>,
 
     /// Proxy that routers ask for everything that leaves the cluster.
-    #[arg(long, env = "WEIR_EGRESS_PROXY", value_name = "URL")]
+    #[arg(
+        long,
+        env = "WEIR_EGRESS_PROXY",
+        value_name = "URL",
+        value_parser = proxy::parse
+    )]
     pub egress_proxy: Option<String>,
 
     /// What routers log: a level, or directives such as `info,weir_router=debug`.
@@ -153,6 +172,16 @@ impl Default for Settings {
     }
 }
 
+fn parse_cpu(text: &str) -> Result<String, QuantityError> {
+    let cpu = Quantity::from(text).milli_cpu();
+    cpu.map(|_| text.to_owned())
+}
+
+fn parse_bytes(text: &str) -> Result<String, QuantityError> {
+    let bytes = Quantity::from(text).bytes();
+    bytes.map(|_| text.to_owned())
+}
+
 const UPGRADES_AT_ONCE: usize = 2;
 /// Where the operator is usually installed.
 const SYSTEM: &str = "weir-system";
@@ -189,6 +218,9 @@ mod tests {
             "--pods-otlp-endpoint=https://collector:4317",
             "--router-log-level=weir=loud",
             "--worker-log-level=weir=loud",
+            "--egress-proxy=proxy:3128",
+            "--router-cpu=a lot",
+            "--router-memory=1Gib",
         ] {
             let refused = Flags::try_parse_from(["weir-operator", wrong]);
             let message = refused.err().map(|error| error.to_string());

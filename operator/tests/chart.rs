@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use clap::CommandFactory;
 use k8s_openapi::api::rbac::v1::{PolicyRule, Role};
 use serde_json::Value;
+use weir_crds::Quantity;
 use weir_operator::Args;
 use weir_operator::settings::network::NetworkPolicies;
 use weir_operator::settings::profiles::Profiles;
@@ -126,6 +127,42 @@ fn the_networks_that_the_chart_takes_are_those_that_the_operator_takes() {
     }
 }
 
+/// What the schema lets pass routers dial.
+#[test]
+fn the_proxy_that_the_chart_takes_is_the_one_that_routers_take() {
+    let schema: Value = serde_json::from_str(&read("charts/weir/values.schema.json")).unwrap();
+    let router = &schema["properties"]["router"]["properties"];
+    let pattern = router["egressProxy"]["pattern"].as_str().unwrap();
+    assert_eq!(pattern, format!("^$|{}", weir_policy::proxy::PATTERN));
+}
+
+#[test]
+fn the_quantities_that_the_chart_takes_are_those_that_the_operator_takes() {
+    let schema: Value = serde_json::from_str(&read("charts/weir/values.schema.json")).unwrap();
+    let pattern = &schema["definitions"]["quantity"]["pattern"];
+    let pattern = regex::Regex::new(pattern.as_str().unwrap()).unwrap();
+    for (text, is_one) in [
+        ("100m", true),
+        ("1.5", true),
+        ("0.5Gi", true),
+        ("010", true),
+        ("2Pi", true),
+        ("0", false),
+        ("0.0Gi", false),
+        ("1e3", false),
+        ("1Gib", false),
+        (".5", false),
+        ("1.", false),
+        ("-1", false),
+        ("", false),
+    ] {
+        assert_eq!(pattern.is_match(text), is_one, "{text}");
+        // That there are no two pebibytes the operator alone says.
+        let is_read = Quantity::from(text).bytes().is_ok();
+        assert_eq!(is_read, is_one && text != "2Pi", "{text}");
+    }
+}
+
 /// What an operator without a chart assumes is what the chart says.
 #[test]
 fn the_network_policies_of_the_chart_are_those_that_the_operator_assumes() {
@@ -159,7 +196,7 @@ fn the_schema_knows_the_fields_of_network_policies_and_profiles_that_the_operato
         let read = format!(r#"{{"{name}":null}}"#).parse::<NetworkPolicies>();
         assert!(!read.is_err_and(|error| unknown(&error, &name)), "{name}");
     }
-    let profile = fields(&schema["properties"]["profiles"]["additionalProperties"]);
+    let profile = fields(&schema["definitions"]["profile"]);
     assert_eq!(profile.len(), 8);
     for name in profile {
         let read = format!(r#"{{"one":{{"{name}":null}}}}"#).parse::<Profiles>();

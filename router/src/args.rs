@@ -165,11 +165,8 @@ pub struct Args {
 
 /// An address of a proxy that is asked in plain HTTP or over TLS.
 fn parse_proxy(text: &str) -> Result<Url, String> {
-    let url: Url = text.parse().map_err(|error| format!("{error}"))?;
-    match url.scheme() {
-        "http" | "https" if url.has_host() => Ok(url),
-        _ => Err("must be http:// or https:// with a host".to_owned()),
-    }
+    let url = weir_policy::proxy::parse(text)?;
+    url.parse().map_err(|error| format!("{error}"))
 }
 
 impl Default for Args {

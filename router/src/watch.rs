@@ -8,18 +8,16 @@
 mod remembered;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::mem;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use futures::stream::BoxStream;
-use futures::{Stream, StreamExt, stream};
+use futures::{StreamExt, stream};
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 use kube::api::{Api, ApiResource, DynamicObject};
-use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{Config, Error, Event, watcher};
 use kube::{Client, ResourceExt};
 use serde::de::DeserializeOwned;
@@ -28,6 +26,7 @@ use tokio::time::sleep;
 use weir_crds::{RoutePolicy, SLMDeployment, labels};
 use weir_policy::budget::ledger::Book;
 use weir_policy::last_good;
+use weir_process::watches::paced;
 use weir_process::{Process, Readiness};
 
 use crate::args::Args;
@@ -130,35 +129,6 @@ where
         Err(error) => Change::Failed(what, error),
     });
     changes.boxed()
-}
-
-/// The same, with a pause after each failure that grows up to half a minute and as long again by lot.
-fn paced<K>(
-    events: impl Stream<Item = Result<Event<K>, Error>>,
-) -> impl Stream<Item = Result<Event<K>, Error>> {
-    begun(events).default_backoff()
-}
-
-/// The same, but a list is not said to begin before something of it has come: otherwise every try
-/// would look like a success, and be followed by the next without a pause that grows.
-fn begun<K>(
-    events: impl Stream<Item = Result<Event<K>, Error>>,
-) -> impl Stream<Item = Result<Event<K>, Error>> {
-    let mut begins = false;
-    let held = move |event| match event {
-        Ok(Event::Init) => {
-            begins = true;
-            [None, None]
-        }
-        Ok(event) => {
-            let begin = mem::take(&mut begins).then_some(Ok(Event::Init));
-            [begin, Some(Ok(event))]
-        }
-        Err(error) => [None, Some(Err(error))],
-    };
-    events
-        .map(held)
-        .flat_map(|events| stream::iter(events.into_iter().flatten()))
 }
 
 /// The objects of one kind, by name.

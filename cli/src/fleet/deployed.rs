@@ -25,6 +25,8 @@ pub(crate) struct Deployed {
     /// What demand may make of the count; nothing where the count is fixed.
     scaled: Option<Bounds>,
     wanted: u32,
+    /// Demand wakes it from zero, and nothing has come of that yet.
+    is_waking: bool,
     history: History,
     replicas: BTreeMap<u32, Replica>,
     /// Those that were told to end.
@@ -57,6 +59,7 @@ impl Deployed {
             name,
             scaled,
             wanted,
+            is_waking: false,
             history: History::default(),
             replicas: BTreeMap::new(),
             leaving: BTreeSet::new(),
@@ -71,6 +74,12 @@ impl Deployed {
 
     pub(super) fn wanted(&self) -> u32 {
         self.wanted
+    }
+
+    /// Whether there should be a replica and is none. One that sleeps at zero lacks none, nor one that is waking:
+    /// asks wait for it.
+    pub(super) fn lacks(&self) -> bool {
+        self.wanted > 0 && !self.is_waking && self.addresses().is_empty()
     }
 
     /// What the last start of a replica took.
@@ -91,10 +100,12 @@ impl Deployed {
         match event {
             ReplicaEvent::Ready(address) => {
                 (replica.ready, replica.since) = (Some(address), now);
+                self.is_waking = false;
                 Some(Event::Ready(address))
             }
             ReplicaEvent::Gone { reason } => {
                 *replica = Replica::at(now);
+                self.is_waking = false;
                 Some(Event::Gone { reason })
             }
             ReplicaEvent::Load(load) => {
@@ -133,6 +144,7 @@ impl Deployed {
         let inputs = self.inputs(router, (now, at_ms));
         let (history, decision) = decide(std::mem::take(&mut self.history), &inputs, &bounds);
         self.history = history;
+        self.is_waking |= self.wanted == 0 && decision.to > 0;
         self.wanted = decision.to;
         decision.is_change().then_some(decision)
     }
@@ -402,6 +414,26 @@ mod tests {
         assert!(matches!(told, Some(Event::Gone { .. })), "{told:?}");
         assert!(watched.deployed.addresses().is_empty());
         assert_eq!(watched.steps(), Steps::default(), "it is tried again");
+    }
+
+    #[test]
+    fn a_deployment_lacks_a_replica_unless_it_sleeps_or_wakes_by_its_own_right() {
+        let mut watched = Watched::new(1, Some(bounds(0, 2)));
+        watched.steps();
+        assert!(watched.deployed.lacks(), "none has been ready");
+        watched.ready(1, 0);
+        assert!(!watched.deployed.lacks());
+        watched.pass(9);
+        watched.steps();
+        assert!(!watched.deployed.lacks(), "it sleeps");
+        watched.say(0, 1);
+        watched.pass(1);
+        watched.steps();
+        assert!(!watched.deployed.lacks(), "it wakes");
+        let reason = "killed".into();
+        let gone = ReplicaEvent::Gone { reason };
+        watched.deployed.hear(2, gone, watched.now());
+        assert!(watched.deployed.lacks(), "nobody comes");
     }
 
     #[test]

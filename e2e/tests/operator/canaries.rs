@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::process::{Operator, World};
+use crate::process::{Operator, World, condition};
 use crate::stand_in::StandIn;
 
 /// Two replicas, and steps as short as they can be looked at.
@@ -44,12 +44,7 @@ impl<'a> Play<'a> {
         world.apply(CANARY);
         world.patch("slm/triage", "", change);
         let router = StandIn::router(address, "router");
-        let began = Instant::now();
-        while world.get("deployment/weir-router").is_none() {
-            assert!(began.elapsed() < PATIENCE, "there is no router");
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-        router.run_router(world);
+        router.run_router_soon(world).await;
         let mut play = Self {
             world,
             router,
@@ -110,16 +105,6 @@ impl<'a> Play<'a> {
         self.router
             .says(json!({ "run": "a", "revisions": { "triage": counts } }));
     }
-}
-
-fn condition(triage: &Value, type_: &str) -> String {
-    let conditions = triage["status"]["conditions"].as_array();
-    let mut conditions = conditions.into_iter().flatten();
-    let found = conditions.find(|condition| condition["type"] == type_);
-    found.map_or_else(String::new, |found| {
-        let text = |field: &str| found[field].as_str().unwrap_or_default().to_owned();
-        format!("{}/{}: {}", text("status"), text("reason"), text("message"))
-    })
 }
 
 /// The generation that is there now serves alone.

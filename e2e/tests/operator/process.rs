@@ -217,15 +217,10 @@ impl World {
 
     /// `status/reason` of a condition; empty while it is not there.
     pub fn condition(&self, object: &str, type_: &str) -> String {
-        let conditions = self
-            .get(object)
-            .and_then(|object| object["status"]["conditions"].as_array().cloned())
-            .unwrap_or_default();
-        let found = conditions.iter().find(|c| c["type"] == type_);
-        found.map_or_else(String::new, |c| {
-            let text = |field: &str| c[field].as_str().unwrap_or_default().to_owned();
-            format!("{}/{}", text("status"), text("reason"))
-        })
+        let object = self.get(object).unwrap_or_default();
+        let condition = condition(&object, type_);
+        let status = condition.split_once(':').map(|(status, _)| status);
+        status.unwrap_or_default().to_owned()
     }
 
     /// The revision of the deployment that serves; empty while there is none.
@@ -261,6 +256,17 @@ impl World {
         ] } });
         self.patch("pod/weir-router-pod", "--subresource=status", &ready);
     }
+}
+
+/// `status/reason: message` of a condition; empty while it is not there.
+pub fn condition(object: &Value, type_: &str) -> String {
+    let conditions = object["status"]["conditions"].as_array();
+    let mut conditions = conditions.into_iter().flatten();
+    let found = conditions.find(|condition| condition["type"] == type_);
+    found.map_or_else(String::new, |found| {
+        let text = |field: &str| found[field].as_str().unwrap_or_default().to_owned();
+        format!("{}/{}: {}", text("status"), text("reason"), text("message"))
+    })
 }
 
 /// Waits until `look` sees what is expected.

@@ -47,7 +47,7 @@ async fn nobody_takes_it_to_zero_a_held_ask_brings_it_back_and_more_asks_bring_m
     assert_eq!(wanted(&world), 1, "the first shows whether the model comes");
     let router = StandIn::router("127.94.0.1", "router");
     says(&router, 0, 0);
-    router.run_router(&world);
+    router.run_router_soon(&world).await;
     until(json!(0), || wanted(&world)).await;
     until("ToZero".to_owned(), || reason(&world)).await;
     let ready = || world.condition("slm/triage", "Ready");
@@ -72,10 +72,9 @@ async fn silence_another_leader_and_somebody_elses_count_move_nothing() {
     let world = World::new("scaling-still").await;
     let first = world.operator("one");
     world.apply(SCALED);
-    until(false, || world.revision().is_empty()).await;
     let router = StandIn::router("127.94.0.2", "router");
     says(&router, 15, 0);
-    router.run_router(&world);
+    router.run_router_soon(&world).await;
     until(json!(2), || wanted(&world)).await;
 
     router.says_nothing();

@@ -8,7 +8,7 @@ use std::thread;
 
 use serde_json::{Value, json};
 
-use crate::process::World;
+use crate::process::{World, until};
 
 /// The admin port of a pod, which says what the test wants it to, at once: nothing else of a worker's or a
 /// router's.
@@ -81,6 +81,12 @@ impl StandIn {
     /// Makes it one of the namespace's routers.
     pub fn run_router(&self, world: &World) {
         self.run_as(world, "weir-router");
+    }
+
+    /// The same, once the operator has made them.
+    pub async fn run_router_soon(&self, world: &World) {
+        until(true, || world.get("deployment/weir-router").is_some()).await;
+        self.run_router(world);
     }
 
     fn run_as(&self, world: &World, deployment: &str) {

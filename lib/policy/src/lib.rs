@@ -10,7 +10,9 @@
 //!   types, and a private plan holds only the first.
 //! * [`budget`]: what endpoints may cost, and how much of that each router may spend.
 //! * [`cidr`]: the networks that count as the cluster's.
+//! * [`ending`]: how long a router that leaves goes on.
 //! * [`load`]: the shape of a report of load.
+//! * [`proxy`]: how the proxy for what leaves the cluster is written.
 //! * [`redact`]: private values out of what leaves the cluster, and back into the answer.
 //! * [`scale`]: how many replicas a deployment is to have.
 //! * [`rollout`]: how a new revision takes over: steps, guard, replicas.
@@ -19,12 +21,14 @@
 pub mod budget;
 mod calibration;
 pub mod cidr;
+pub mod ending;
 pub mod honoured;
 pub mod json;
 pub mod language;
 pub mod last_good;
 pub mod load;
 pub mod plan;
+pub mod proxy;
 pub mod records;
 pub mod redact;
 pub mod rollout;

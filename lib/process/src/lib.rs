@@ -48,6 +48,8 @@ mod readiness;
 mod shutdown;
 mod tasks;
 pub mod traces;
+#[cfg(feature = "watches")]
+pub mod watches;
 
 pub use args::{LogFormat, ProcessArgs, parse_collector, parse_duration, parse_log_level};
 pub use entry::{exit_code, run};

@@ -220,16 +220,7 @@ mod tests {
             woken.extend(filling.take(Event::InitApply(object)));
         }
         assert!(woken.is_empty(), "a list is told as a whole");
-        names(filling.take(Event::InitDone))
-    }
-
-    fn names(keys: Vec<Key>) -> Vec<String> {
-        keys.into_iter()
-            .map(|key| match key {
-                Key::Deployment { name, .. } => name,
-                Key::Namespace(name) => panic!("the namespace {name}"),
-            })
-            .collect()
+        Key::names(filling.take(Event::InitDone))
     }
 
     #[test]
@@ -264,7 +255,7 @@ mod tests {
     #[test]
     fn an_object_that_changes_hands_wakes_both_and_one_that_goes_its_last() {
         let (store, mut filling) = store();
-        let mut take = |event| names(filling.take(event));
+        let mut take = |event| Key::names(filling.take(event));
         assert_eq!(take(Event::Apply(object("one", "1", "a"))), ["a"]);
         assert_eq!(take(Event::Apply(object("one", "2", "a"))), ["a"]);
         assert_eq!(take(Event::Apply(object("one", "3", "b"))), ["b", "a"]);

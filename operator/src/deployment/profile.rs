@@ -97,17 +97,8 @@ fn unknown(name: &str, profiles: &Profiles) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::deployment::testing::deployment;
     use serde_json::{Value, json};
-
-    fn deployment(mut spec: Value) -> SLMDeployment {
-        spec["model"] = json!({ "source": "file:///models/triage" });
-        serde_json::from_value(json!({
-            "apiVersion": "weir.dev/v1alpha1", "kind": "SLMDeployment",
-            "metadata": { "name": "triage", "namespace": "support", "uid": "u1" },
-            "spec": spec,
-        }))
-        .unwrap()
-    }
 
     fn profiles() -> Profiles {
         let large = json!({

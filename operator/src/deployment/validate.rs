@@ -204,20 +204,8 @@ fn problem(reason: &'static str, field: &str, message: String) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::deployment::testing::deployment;
     use serde_json::{Value, json};
-
-    fn deployment(spec: Value) -> SLMDeployment {
-        let mut spec = spec;
-        if spec.get("model").is_none() {
-            spec["model"] = json!({ "source": "file:///models/triage" });
-        }
-        serde_json::from_value(json!({
-            "apiVersion": "weir.dev/v1alpha1", "kind": "SLMDeployment",
-            "metadata": { "name": "triage", "namespace": "support", "uid": "u1" },
-            "spec": spec,
-        }))
-        .unwrap()
-    }
 
     fn problems(spec: Value) -> Vec<(&'static str, String)> {
         match validate(&deployment(spec), None) {

@@ -8,6 +8,8 @@ use serde::Deserialize;
 use serde_json::json;
 use weir_policy::cidr::Cidr;
 
+use super::exact;
+
 /// Who may speak to whom. What is left out is as in the chart.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
@@ -15,10 +17,13 @@ pub struct NetworkPolicies {
     /// Whether there are any.
     pub enabled: bool,
     /// Who may ask routers; nobody named means everybody.
+    #[serde(deserialize_with = "exact::list")]
     pub clients: Vec<NetworkPolicyPeer>,
     /// Who may read metrics.
+    #[serde(deserialize_with = "exact::list")]
     pub scrapers: Vec<NetworkPolicyPeer>,
     /// Who resolves names; nobody named means everybody.
+    #[serde(deserialize_with = "exact::list")]
     pub dns: Vec<NetworkPolicyPeer>,
     pub api_server: ApiServer,
     /// Where workers fetch models from besides ports 80 and 443 of everywhere.
@@ -42,8 +47,11 @@ pub struct ApiServer {
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Egress {
     /// Is the chart's to write: it makes the operator's own policy.
+    #[serde(deserialize_with = "exact::list")]
     pub operator: Vec<NetworkPolicyEgressRule>,
+    #[serde(deserialize_with = "exact::list")]
     pub routers: Vec<NetworkPolicyEgressRule>,
+    #[serde(deserialize_with = "exact::list")]
     pub workers: Vec<NetworkPolicyEgressRule>,
 }
 
@@ -123,6 +131,32 @@ mod tests {
         assert_eq!(cidrs.api_server.ports, ApiServer::default().ports);
         for wrong in [r#"{"sources":["10.0.0.0/33"]}"#, r#"{"source":[]}"#] {
             assert!(wrong.parse::<NetworkPolicies>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_mistyped_name_in_a_selector_is_refused_and_does_not_select_everybody() {
+        let labels = r#"{ "matchLabels": { "app": "shop" } }"#;
+        let right = format!(r#"{{ "clients": [{{ "podSelector": {labels} }}] }}"#);
+        assert!(right.parse::<NetworkPolicies>().is_ok());
+        let port = r#"{ "egress": { "workers": [{ "ports": [{ "prot": 80 }] }] } }"#.to_owned();
+        for (wrong, name) in [
+            (right.replace("podSelector", "podSelectr"), "podSelectr"),
+            (right.replace("matchLabels", "matchLabel"), "matchLabel"),
+            (
+                right
+                    .replace("clients", "dns")
+                    .replace("app", "a")
+                    .replace("matchLabels", "x"),
+                "x",
+            ),
+            (port, "prot"),
+        ] {
+            let error = wrong.parse::<NetworkPolicies>().unwrap_err().to_string();
+            assert!(
+                error.contains(&format!("unknown field `{name}`")),
+                "{error}"
+            );
         }
     }
 }

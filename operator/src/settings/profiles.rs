@@ -7,6 +7,8 @@ use k8s_openapi::api::core::v1::Toleration;
 use serde::Deserialize;
 use weir_crds::{Accelerator, Quantity};
 
+use super::exact;
+
 /// What one kind of machine gives a replica, and where it is found. What is left out is the
 /// deployment's own.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -20,6 +22,7 @@ pub struct Profile {
     pub accelerator: Accelerator,
     pub count: Option<u32>,
     pub node_selector: BTreeMap<String, String>,
+    #[serde(deserialize_with = "exact::list")]
     pub tolerations: Vec<Toleration>,
 }
 
@@ -33,5 +36,19 @@ impl FromStr for Profiles {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         serde_json::from_str(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mistyped_name_in_a_toleration_is_refused_and_does_not_tolerate_everything() {
+        let right = r#"{ "gpu": { "tolerations": [{ "key": "gpu", "operator": "Exists" }] } }"#;
+        assert!(right.parse::<Profiles>().is_ok());
+        let wrong = right.replace("key", "ky").parse::<Profiles>();
+        let error = wrong.unwrap_err().to_string();
+        assert!(error.contains("unknown field `ky`"), "{error}");
     }
 }

@@ -2,7 +2,6 @@
 
 use super::*;
 use serde_json::json;
-use tokio::time::Instant;
 
 #[tokio::test(start_paused = true)]
 async fn while_the_api_server_is_silent_the_world_of_the_last_run_is_served() {
@@ -28,56 +27,6 @@ async fn while_the_api_server_is_silent_the_world_of_the_last_run_is_served() {
         ended = follow.run(silent) => panic!("{ended:?}"),
         served = followed => assert_eq!(served, replicas),
     }
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_api_server_that_was_away_is_seen_within_the_longest_pause_and_not_stormed_meanwhile() {
-    // As the default has it, half a minute, and as long again by lot.
-    const LONGEST: Duration = Duration::from_secs(60);
-    let start = Instant::now();
-    let back = start + Duration::from_secs(300);
-    let mut tries: u32 = 0;
-    let events = stream::unfold(false, |has_begun| async move {
-        let event: Result<Event<ConfigMap>, Error> = match has_begun {
-            false => Ok(Event::Init),
-            true if Instant::now() < back => Err(Error::NoResourceVersion),
-            true => Ok(Event::InitDone),
-        };
-        Some((event, !has_begun))
-    });
-    let paced = std::pin::pin!(paced(events));
-    let mut paced = paced.take_while(|event| {
-        tries += u32::from(event.is_err());
-        std::future::ready(event.is_err())
-    });
-    while paced.next().await.is_some() {}
-    drop(paced);
-    let late = Instant::now() - back;
-    assert!(late <= LONGEST, "{late:?} after it was there again");
-    // 0.8, 1.6 and so on up to 30 seconds, each up to twice as long: a pause that began anew with each
-    // list would be one of 0.8 for ever.
-    assert!((6..=18).contains(&tries), "{tries} tries in five minutes");
-}
-
-#[tokio::test]
-async fn a_list_of_which_nothing_comes_is_a_failure_and_not_a_success_before_one() {
-    let failed = || Err(Error::NoResourceVersion);
-    let events: [Result<Event<ConfigMap>, Error>; 6] = [
-        Ok(Event::Init),
-        failed(),
-        Ok(Event::Init),
-        failed(),
-        Ok(Event::Init),
-        Ok(Event::InitDone),
-    ];
-    let seen = begun(stream::iter(events)).map(|event| match event {
-        Ok(Event::Init) => "begins",
-        Ok(Event::InitDone) => "is done",
-        Ok(_) => "goes on",
-        Err(_) => "failed",
-    });
-    let seen: Vec<&str> = seen.collect().await;
-    assert_eq!(seen, ["failed", "failed", "begins", "is done"]);
 }
 
 fn slice(name: &str, revision: &str, endpoints: serde_json::Value) -> EndpointSlice {

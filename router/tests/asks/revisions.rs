@@ -42,6 +42,20 @@ async fn rig(stable: &Scripted, canary: &Scripted) -> Rig {
     rig
 }
 
+/// Far more than it takes for both to be asked.
+const ASKS: usize = 16;
+
+/// So many asks, of both revisions; gives how many of them the canary got.
+async fn ask_both(rig: &Rig, canary: &Scripted) -> usize {
+    for number in 0..ASKS {
+        rig.ask(asked(number)).await;
+    }
+    let of_canary = canary.asked().len();
+    let some = 1..ASKS;
+    assert!(some.contains(&of_canary), "{of_canary} of {ASKS}");
+    of_canary
+}
+
 /// The sums of a revision, once so many asks of it are over.
 async fn sums(rig: &Rig, revision: &str, asks: usize) -> RevisionLoad {
     let what = format!("{asks} asks of {revision} are over");
@@ -57,15 +71,8 @@ async fn each_revision_is_told_what_was_made_of_its_own_answers() {
         Scripted::start([unsure()]).await,
     );
     let rig = rig(&stable, &canary).await;
-    for number in 0..16 {
-        rig.ask(asked(number)).await;
-    }
-    let of_canary = canary.asked().len();
-    assert!(
-        (1..16).contains(&of_canary),
-        "the test wants both to be asked"
-    );
-    let good = sums(&rig, STABLE, 16 - of_canary).await;
+    let of_canary = ask_both(&rig, &canary).await;
+    let good = sums(&rig, STABLE, ASKS - of_canary).await;
     assert_eq!((good.errors, good.escalations), (0, 0));
     let bad = sums(&rig, CANARY, of_canary).await;
     assert_eq!((bad.errors, bad.escalations), (0, bad.asks));
@@ -90,15 +97,8 @@ async fn what_a_replica_fails_is_an_error_of_its_revision_and_of_no_other() {
         let stable = Scripted::start([sure()]).await;
         let canary = Scripted::start([script.clone()]).await;
         let rig = rig(&stable, &canary).await;
-        for number in 0..16 {
-            rig.ask(asked(number)).await;
-        }
-        let of_canary = canary.asked().len();
-        assert!(
-            (1..16).contains(&of_canary),
-            "the test wants both to be asked"
-        );
-        assert_eq!(sums(&rig, STABLE, 16 - of_canary).await.errors, 0);
+        let of_canary = ask_both(&rig, &canary).await;
+        assert_eq!(sums(&rig, STABLE, ASKS - of_canary).await.errors, 0);
         let failed = sums(&rig, CANARY, of_canary).await;
         assert_eq!(failed.errors, failed.asks, "{script:?}");
         assert_eq!((failed.judged, failed.scores.total()), (0, 0), "{script:?}");

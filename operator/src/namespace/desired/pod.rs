@@ -11,8 +11,9 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
-use weir_crds::value::{duration, duration_argument};
+use weir_crds::value::duration_argument;
 use weir_crds::{RoutePolicySpec, labels};
+use weir_policy::ending::longest_answer;
 use weir_policy::last_good::LastGood;
 
 use crate::object::short_hash;
@@ -29,8 +30,6 @@ const STATE: &str = "/var/lib/weir";
 const NOTICE: Duration = Duration::from_secs(5);
 /// After the last answer, before the kubelet kills.
 const CLOSING: Duration = Duration::from_secs(10);
-/// The longest answer where no policy says: the default of `maxDuration`.
-const LONGEST_ANSWER: Duration = Duration::from_secs(600);
 
 /// The pod template of the namespace's routers.
 pub fn template(
@@ -42,7 +41,7 @@ pub fn template(
         .values()
         .flat_map(|policy| of_spec(&policy.spec))
         .collect();
-    let longest = longest_answer(last_good);
+    let longest = longest_answer(last_good.values().map(|policy| &policy.spec));
     let grace = (NOTICE + longest + CLOSING).as_secs();
     PodTemplateSpec {
         metadata: Some(ObjectMeta {
@@ -238,15 +237,6 @@ impl Files<'_> {
         };
         format!("{kind}-{}", short_hash(name.as_bytes(), 16))
     }
-}
-
-/// A router that leaves goes on for as long as the longest answer of its namespace may take.
-fn longest_answer(last_good: &BTreeMap<String, LastGood>) -> Duration {
-    last_good
-        .values()
-        .filter_map(|policy| duration(&policy.spec.max_duration).ok())
-        .max()
-        .unwrap_or(LONGEST_ANSWER)
 }
 
 fn variable(name: &str, value: String) -> EnvVar {

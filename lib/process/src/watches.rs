@@ -1,4 +1,4 @@
-//! Watches that are tried again after a pause that grows with each failure.
+//! Watches of the API server that are tried again after a pause that grows with each failure.
 
 use std::mem;
 
@@ -36,7 +36,6 @@ fn begun<K>(events: impl Stream<Item = Result<Event<K>>>) -> impl Stream<Item = 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use k8s_openapi::api::core::v1::ConfigMap;
     use kube::runtime::watcher::Error;
     use std::time::Duration;
     use tokio::time::Instant;
@@ -48,7 +47,7 @@ mod tests {
         let back = Instant::now() + Duration::from_secs(300);
         let mut tries: u32 = 0;
         let events = stream::unfold(false, |has_begun| async move {
-            let event: Result<Event<ConfigMap>> = match has_begun {
+            let event: Result<Event<()>> = match has_begun {
                 false => Ok(Event::Init),
                 true if Instant::now() < back => Err(Error::NoResourceVersion),
                 true => Ok(Event::InitDone),
@@ -74,11 +73,11 @@ mod tests {
     #[tokio::test]
     async fn a_list_begins_with_the_first_that_comes_of_it_and_nothing_is_lost() {
         let failed = || Err(Error::NoResourceVersion);
-        let events: [Result<Event<ConfigMap>>; 7] = [
+        let events: [Result<Event<()>>; 7] = [
             Ok(Event::Init),
             failed(),
             Ok(Event::Init),
-            Ok(Event::InitApply(ConfigMap::default())),
+            Ok(Event::InitApply(())),
             Ok(Event::InitDone),
             Ok(Event::Init),
             Ok(Event::InitDone),
