@@ -1,4 +1,4 @@
-//! The Kubernetes programs of the tests, and an S3 server, built from Go modules of the repository.
+//! The Kubernetes programs of the tests, an S3 server, and what judges our objects, built from Go modules of the repository.
 //!
 //! Each module is built once per content: what it built lies in the user's cache
 //! folder under the hash of its files, so that a fresh clone finds it too. A lock
@@ -68,6 +68,16 @@ pub const COREDNS: Module = Module {
     linker: "-s -w",
     links: &[],
     static_only: true,
+};
+
+/// What Flux and Argo CD think of objects: `health ARGOCD_CM < LIST`.
+pub const HEALTH: Module = Module {
+    name: "health",
+    above: "e2e/cluster",
+    package: ".",
+    linker: "-s -w",
+    links: &[],
+    static_only: false,
 };
 
 /// The servers that the tests of sources and of records speak to as well: `servers s3 ADDRESS`.
