@@ -80,6 +80,17 @@ pub const HEALTH: Module = Module {
     static_only: false,
 };
 
+/// metrics-server, in a module of its own because it wants other versions of the same libraries. Its image holds nothing
+/// else.
+pub const METRICS_SERVER: Module = Module {
+    name: "metrics-server",
+    above: "e2e/cluster",
+    package: "sigs.k8s.io/metrics-server/cmd/metrics-server",
+    linker: "-s -w",
+    links: &[],
+    static_only: true,
+};
+
 /// The servers that the tests of sources and of records speak to as well: `servers s3 ADDRESS`.
 pub const SERVERS: Module = Module {
     name: "servers",

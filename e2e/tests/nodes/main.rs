@@ -11,6 +11,7 @@
 )]
 
 mod answers;
+mod autoscaler;
 mod base;
 mod budgets;
 mod canary;
@@ -56,6 +57,7 @@ const STORIES: &[Story] = &[
     story!(answers::the_same_model_is_served_from_a_volume),
     story!(routes::a_real_model_says_where_asks_begin_and_how_long_they_are),
     story!(downloads::a_model_of_a_hub_comes_once_and_is_there_for_the_next_replica),
+    story!(autoscaler::an_autoscaler_of_kubernetes_sets_the_count_and_nobody_fights_it),
     story!(causes::every_reason_is_reached_by_its_real_cause_and_told_once),
     story!(engines::a_server_of_anothers_is_a_tier_and_rolls_as_any_other),
     story!(canary::a_canary_is_promoted_under_a_hundred_streams_and_none_is_cut),
