@@ -372,6 +372,8 @@ fn plan<'a>(assets: &'a Path, folder: &'a Path) -> Plan<'a> {
         "--allow-privileged=true".to_owned(),
         // Without it `kubectl logs` asks for the address of a host called node-1.
         "--kubelet-preferred-address-types=InternalIP".to_owned(),
+        // Addresses of Services are for nodes: what serves a part of the API is reached in its pod.
+        "--enable-aggregator-routing=true".to_owned(),
     ];
     Plan {
         assets,
@@ -402,6 +404,7 @@ fn start_controllers(
             "--leader-elect=false",
             "--secure-port=0",
         ])
+        .arg("--horizontal-pod-autoscaler-sync-period=3s")
         .arg("--node-monitor-grace-period=16s");
     let mut scheduler = Command::new(assets.join("kube-scheduler"));
     scheduler

@@ -25,6 +25,6 @@ pub use api_server::ApiServer;
 pub use cluster::Cluster;
 pub use kubectl::Kubectl;
 pub use ours::build_programs;
-pub use programs::{HELM, SERVERS};
+pub use programs::{HEALTH, HELM, METRICS_SERVER, SERVERS};
 pub use run::{Said, output, output_of, said, succeed, tool};
 pub use settings::{cache_folder, given_programs, profile_folder, repository, target_folder};

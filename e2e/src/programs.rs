@@ -1,4 +1,4 @@
-//! The Kubernetes programs of the tests, and an S3 server, built from Go modules of the repository.
+//! The Kubernetes programs of the tests, an S3 server, and what judges our objects, built from Go modules of the repository.
 //!
 //! Each module is built once per content: what it built lies in the user's cache
 //! folder under the hash of its files, so that a fresh clone finds it too. A lock
@@ -65,6 +65,27 @@ pub const COREDNS: Module = Module {
     name: "coredns",
     above: "e2e/cluster",
     package: ".",
+    linker: "-s -w",
+    links: &[],
+    static_only: true,
+};
+
+/// What Flux and Argo CD think of objects: `health ARGOCD_CM < LIST`.
+pub const HEALTH: Module = Module {
+    name: "health",
+    above: "e2e/cluster",
+    package: ".",
+    linker: "-s -w",
+    links: &[],
+    static_only: false,
+};
+
+/// metrics-server, in a module of its own because it wants other versions of the same libraries. Its image holds nothing
+/// else.
+pub const METRICS_SERVER: Module = Module {
+    name: "metrics-server",
+    above: "e2e/cluster",
+    package: "sigs.k8s.io/metrics-server/cmd/metrics-server",
     linker: "-s -w",
     links: &[],
     static_only: true,

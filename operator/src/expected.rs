@@ -37,3 +37,14 @@ pub fn check_wanted(name: &str, wanted: &[Wanted]) {
     let bodies: Vec<_> = wanted.iter().map(|wanted| &wanted.body).collect();
     check(name, &bodies);
 }
+
+/// [`check`], of objects without their specs.
+pub fn check_statuses<T: Serialize>(name: &str, objects: &[T]) {
+    let without_spec = |object| {
+        let mut object = serde_json::to_value(object).unwrap();
+        object.as_object_mut().unwrap().remove("spec");
+        object
+    };
+    let objects: Vec<_> = objects.iter().map(without_spec).collect();
+    check(name, &objects);
+}

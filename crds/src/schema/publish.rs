@@ -4,7 +4,8 @@
 //!
 //! - Nothing is nullable. An explicit null is then dropped, or refused by name.
 //! - A description is one line.
-//! - Status has no defaults: it says what was seen.
+//! - Status has no defaults: it says what was seen. An object that nobody has looked at yet says so, or Flux and
+//!   others would take it for one that is done.
 //! - Formats that Kubernetes does not know (`uint32`) are left out.
 //! - The rules on `metadata.name` are added at the root, where alone it can be seen.
 
@@ -41,6 +42,8 @@ fn published(crd: CustomResourceDefinition) -> CustomResourceDefinition {
     let root = &mut crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
     tidy(root);
     without_defaults(&mut root["properties"]["status"]);
+    // No object has this generation.
+    root["properties"]["status"]["default"] = json!({ "observedGeneration": -1 });
     root["required"] = json!(["spec"]);
     root["x-kubernetes-validations"] = name_rules();
     serde_json::from_value(crd).expect("what was tidied is still a definition")

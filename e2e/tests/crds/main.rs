@@ -5,6 +5,7 @@
 
 mod acceptance;
 mod every_field;
+mod health;
 mod kubectl;
 mod ownership;
 mod parsing;

@@ -11,9 +11,11 @@
 )]
 
 mod answers;
+mod autoscaler;
 mod base;
 mod budgets;
 mod canary;
+mod causes;
 mod changes;
 mod downloads;
 mod endings;
@@ -28,6 +30,7 @@ mod routes;
 mod runner;
 mod sdk;
 mod secrets;
+mod shown;
 mod spending;
 mod stage;
 mod tenants;
@@ -44,6 +47,7 @@ const STORIES: &[Story] = &[
     story!(installing::our_images_are_built_from_their_dockerfiles),
     story!(installing::the_chart_passes_its_lint_and_installs),
     story!(installing::the_example_applied_as_it_is_becomes_ready),
+    story!(shown::the_docs_show_what_kubectl_prints),
     story!(rights::no_program_of_ours_may_more_than_the_docs_say_nor_read_a_secret),
     story!(rights::who_may_edit_a_namespace_may_edit_both_kinds_in_it),
     story!(network::each_reaches_whom_it_needs_and_nobody_else),
@@ -53,6 +57,8 @@ const STORIES: &[Story] = &[
     story!(answers::the_same_model_is_served_from_a_volume),
     story!(routes::a_real_model_says_where_asks_begin_and_how_long_they_are),
     story!(downloads::a_model_of_a_hub_comes_once_and_is_there_for_the_next_replica),
+    story!(autoscaler::an_autoscaler_of_kubernetes_sets_the_count_and_nobody_fights_it),
+    story!(causes::every_reason_is_reached_by_its_real_cause_and_told_once),
     story!(engines::a_server_of_anothers_is_a_tier_and_rolls_as_any_other),
     story!(canary::a_canary_is_promoted_under_a_hundred_streams_and_none_is_cut),
     story!(canary::a_canary_that_is_less_sure_is_rolled_back_by_itself_and_none_is_cut),

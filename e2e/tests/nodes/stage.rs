@@ -8,8 +8,8 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use weir_e2e::cluster::{BASE, Images, PYTHON, Recipe};
 use weir_e2e::{
-    Cluster, SERVERS, build_programs, given_programs, output, repository, succeed, target_folder,
-    tool,
+    Cluster, METRICS_SERVER, SERVERS, build_programs, given_programs, output, repository, succeed,
+    target_folder, tool,
 };
 
 use crate::sdk::{self, Sdk};
@@ -42,6 +42,7 @@ impl Stage {
         let sdk = tokio::task::spawn_blocking(|| {
             collect_programs()?;
             SERVERS.built()?;
+            METRICS_SERVER.built()?;
             Sdk::install()
         });
         let sdk = sdk.await.context("preparing programs")??;

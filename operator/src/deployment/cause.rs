@@ -41,13 +41,26 @@ pub fn of(pod: &Pod) -> Option<Cause> {
             && condition.reason.as_deref() == Some("Unschedulable")
     });
     if let Some(condition) = unscheduled {
-        return Some(unschedulable(condition.message.clone().unwrap_or_default()));
+        let message = condition.message.clone().unwrap_or_default();
+        return Some(busy(&message).unwrap_or_else(|| unschedulable(message)));
     }
     status
         .container_statuses
         .iter()
         .flatten()
         .find_map(of_container)
+}
+
+/// The scheduler says neither which claim it is nor what to do.
+fn busy(message: &str) -> Option<Cause> {
+    let is_busy = message.contains("ReadWriteOncePod access mode");
+    is_busy.then(|| Cause {
+        reason: reasons::VOLUME_BUSY,
+        message: format!(
+            "another pod has the claim of this one, which is for one pod at a time: name one that is ReadWriteMany, or \
+             ReadWriteOnce where all replicas are on one node: {message}"
+        ),
+    })
 }
 
 fn unschedulable(message: String) -> Cause {
@@ -177,6 +190,11 @@ mod tests {
         );
         let gpu = cause(pending("0/2 nodes: 2 Insufficient nvidia.com/gpu.")).unwrap();
         assert_eq!(gpu.0, "InsufficientGpu");
+        let busy =
+            "0/2 nodes: PersistentVolumeClaim with ReadWriteOncePod access mode already in-use";
+        let (reason, message) = cause(pending(busy)).unwrap();
+        assert_eq!(reason, "VolumeBusy");
+        assert!(message.contains("ReadWriteMany") && message.ends_with(busy));
     }
 
     #[test]

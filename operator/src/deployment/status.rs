@@ -403,8 +403,17 @@ impl<'a> Facts<'a> {
         said(before, type_, deployment.metadata.generation)
     }
 
+    /// Whether there are fewer replicas than the spec asks for. What demand asks for beyond that comes and goes
+    /// without anybody having changed anything: nobody who waits for a change to be done waits for it.
     fn waits_for_replicas(&self) -> bool {
-        self.revision().map_or(0, |revision| revision.ready) < self.wanted_replicas()
+        let asked = match self.decided {
+            Decided::Made {
+                decisions: Some(_), ..
+            } => self.observed.deployment.spec.scaling.min,
+            _ => u32::MAX,
+        };
+        let ready = self.revision().map_or(0, |revision| revision.ready);
+        ready < self.wanted_replicas().min(asked)
     }
 
     /// How many the revision is to have.

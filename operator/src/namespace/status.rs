@@ -1,5 +1,6 @@
 //! What a policy's status says: pure, from what was seen of its namespace and what was decided.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use weir_crds::{
@@ -82,10 +83,7 @@ struct Facts<'a> {
 }
 
 impl Facts<'_> {
-    fn conditions(
-        &self,
-        now: Timestamp,
-    ) -> Vec<k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition> {
+    fn conditions(&self, now: Timestamp) -> Vec<Condition> {
         let generation = self.policy.metadata.generation.unwrap_or(0);
         let mut conditions = Conditions::new(&self.before.conditions, generation, now);
         let ready = self.ready();
@@ -245,7 +243,7 @@ impl Facts<'_> {
                     .status
                     .as_ref()
                     .map_or(0, |status| status.ready_replicas);
-                if ready == 0 {
+                if ready == 0 && !wakes(deployment) {
                     let message = format!("tier {}: no replica of {name} is ready", tier.name);
                     return Some((reasons::TIER_UNAVAILABLE, message));
                 }
@@ -278,6 +276,17 @@ impl Facts<'_> {
         let said: Vec<String> = self.missing.iter().map(told).collect();
         Some((false, reasons::CREDENTIALS_MISSING, said.join("; ")))
     }
+}
+
+/// Whether the next ask is held until a replica is there: it has gone to zero by itself, or comes back from there.
+fn wakes(deployment: &SLMDeployment) -> bool {
+    let mut said = deployment
+        .status
+        .iter()
+        .flat_map(|status| &status.conditions);
+    let is_ready =
+        |condition: &Condition| condition.type_ == conditions::READY && condition.status == "True";
+    deployment.spec.replicas.is_none() && said.any(is_ready)
 }
 
 /// Why an adapter does not answer, though replicas of its deployment are ready.

@@ -16,6 +16,7 @@ use weir_policy::rollout::replicas::Shares;
 
 mod adapters;
 mod foreign;
+mod health;
 mod replicas;
 mod rollouts;
 mod scaled;

@@ -7,6 +7,8 @@ use weir_policy::last_good::LastGood;
 use weir_policy::load::RouterLoad;
 use weir_policy::table::compile;
 
+mod health;
+
 fn policy(generation: i64, timeout: &str) -> RoutePolicy {
     serde_json::from_value(json!({
         "apiVersion": "weir.dev/v1alpha1", "kind": "RoutePolicy",
@@ -189,6 +191,28 @@ fn a_policy_of_which_no_tier_answers_is_not_ready() {
         "Ready=False TierUnavailable: tier small: no replica of triage is ready; \
          tier frontier is out: entry openai of Secret keys is missing"
     );
+}
+
+/// Has the deployment gone to zero, as one does that nobody asks.
+fn sleep(observed: &mut Observed) {
+    let status = json!({ "conditions": [{
+        "type": "Ready", "status": "True", "reason": "ScaledToZero", "message": "nobody asks",
+        "lastTransitionTime": "2026-11-21T06:00:00Z",
+    }] });
+    observed.deployments[0].status = serde_json::from_value(status).unwrap();
+}
+
+#[test]
+fn a_tier_that_sleeps_answers_as_the_next_ask_wakes_it() {
+    let mut observed = observed(&policy(2, "1m"), 0, vec![router(2, false)]);
+    observed.policies[0].spec.tiers.truncate(1);
+    assert!(told(&observed)[0].starts_with("Ready=False TierUnavailable"));
+    sleep(&mut observed);
+    assert_eq!(told(&observed)[0], "Ready=True Serving: every tier answers");
+    assert!(status_of(&observed).tiers[0].ready);
+    // Nothing wakes one whose replicas somebody has set to none.
+    observed.deployments[0].spec.replicas = Some(0);
+    assert!(told(&observed)[0].starts_with("Ready=False TierUnavailable"));
 }
 
 #[test]

@@ -31,6 +31,7 @@ fn ready(status: &SLMDeploymentStatus) -> String {
 #[test]
 fn zero_is_ready_and_the_way_back_is_too_until_something_is_wrong() {
     let mut seen = observed(vec![revision("new", 0)], vec![]);
+    seen.deployment.spec.scaling.min = 0;
     let at_zero = scaled(&seen, 0);
     assert_eq!(
         ready(&at_zero),
@@ -44,11 +45,7 @@ fn zero_is_ready_and_the_way_back_is_too_until_something_is_wrong() {
     seen.replicas = vec![replica(false, json!({}), None)];
     let coming = scaled(&seen, 1);
     assert!(ready(&coming).starts_with("Ready=True Starting: 0 of 1"));
-    assert!(
-        told(&coming)
-            .iter()
-            .any(|said| said.starts_with("Reconciling=True"))
-    );
+    assert!(!has(&coming, "Reconciling"));
 
     seen.deployment.status = Some(coming);
     let waiting = json!({ "containerStatuses": [{
@@ -70,8 +67,13 @@ fn a_deployment_that_never_served_is_not_ready_while_its_first_replica_starts() 
 #[test]
 fn more_replicas_that_start_take_nothing_from_being_ready() {
     let serving = vec![replica(true, running(), Some("sha256:abc"))];
-    let seen = observed(vec![revision("new", 1)], serving);
+    let mut seen = observed(vec![revision("new", 1)], serving);
     let status = scaled(&seen, 3);
     assert!(ready(&status).starts_with("Ready=True Serving: 1 of 3"));
     assert_eq!(status.replicas_text.as_deref(), Some("1/3"));
+    // Nobody changed anything, and whoever waits for a change has nothing to wait for.
+    assert!(!has(&status, "Reconciling"));
+
+    seen.deployment.spec.scaling.min = 2;
+    assert!(has(&scaled(&seen, 3), "Reconciling"));
 }
