@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -24,7 +24,16 @@ pub struct Operator {
 
 impl Operator {
     /// Starts an operator for one namespace, where its Lease is as well.
-    fn start(server: &ApiServer, namespace: &str, (identity, lease): (&str, &str)) -> Self {
+    fn start(server: &ApiServer, namespace: &str, as_whom: (&str, &str)) -> Self {
+        Self::start_by(server, server.kubeconfig(), namespace, as_whom)
+    }
+
+    fn start_by(
+        server: &ApiServer,
+        kubeconfig: &Path,
+        namespace: &str,
+        (identity, lease): (&str, &str),
+    ) -> Self {
         let port = free_port();
         let folder = server
             .folder()
@@ -32,7 +41,7 @@ impl Operator {
         let log = folder.join(format!("operator-{namespace}-{identity}.log"));
         let file = File::create(&log).unwrap();
         let child = Command::new(program())
-            .env("KUBECONFIG", server.kubeconfig())
+            .env("KUBECONFIG", kubeconfig)
             .args(["--watch-namespaces", namespace, "--namespace", namespace])
             .args([
                 "--identity",
@@ -146,6 +155,12 @@ impl World {
 
     pub fn operator(&self, identity: &str) -> Operator {
         Operator::start(self.server, &self.namespace, (identity, "weir-operator"))
+    }
+
+    /// One that finds the API server by another kubeconfig.
+    pub fn operator_by(&self, kubeconfig: &Path, identity: &str) -> Operator {
+        let as_whom = (identity, "weir-operator");
+        Operator::start_by(self.server, kubeconfig, &self.namespace, as_whom)
     }
 
     /// One that waits for nobody: only after one that is surely gone.
