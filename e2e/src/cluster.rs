@@ -8,6 +8,7 @@ mod addresses;
 mod cgroups;
 mod enforce;
 mod evidence;
+mod harm;
 mod images;
 mod network;
 mod node;
@@ -24,6 +25,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 pub use enforce::enforce;
+pub use harm::Filled;
 pub use images::{BASE, Images, PYTHON, Recipe};
 
 use crate::control_plane::{self, ADMIN, Caller, ControlPlane, Plan};
@@ -44,6 +46,7 @@ const START_PATIENCE: Duration = Duration::from_secs(120);
 #[derive(Debug)]
 pub struct Cluster {
     folder: PathBuf,
+    assets: PathBuf,
     kubeconfig: PathBuf,
     kubectl: Kubectl,
     plane: ControlPlane,
@@ -114,6 +117,7 @@ impl Cluster {
         bases.await.context("making the base images")??;
         let mut cluster = Self {
             folder: folder.to_path_buf(),
+            assets,
             kubeconfig,
             kubectl,
             plane,
@@ -125,7 +129,7 @@ impl Cluster {
         cluster.load(&archive)?;
         fs::remove_file(&archive).context("removing an archive of images")?;
         for node in &mut cluster.nodes {
-            node.join(&assets, &cluster.plane)?;
+            node.join(&cluster.assets, &cluster.plane)?;
         }
         cluster
             .kubectl
@@ -193,30 +197,6 @@ impl Cluster {
     /// the data centre would.
     pub fn on_node(&self, number: usize, words: &str) -> Command {
         network::inside(self.nodes[number % self.nodes.len()].place, words)
-    }
-
-    /// Ends the API server at once, as the end of its machine would; all else goes on.
-    pub fn kill_api_server(&mut self) {
-        self.plane.kill_api_server();
-    }
-
-    /// Starts the API server again, and waits until nodes and names are ready.
-    ///
-    /// # Errors
-    /// When it does not start, or they do not come back.
-    pub async fn start_api_server(&mut self) -> Result<()> {
-        self.plane.start_api_server().await?;
-        self.wait_until_ready().await
-    }
-
-    /// Kills the process of a container, which its node then starts again in the same pod.
-    ///
-    /// # Errors
-    /// When there is no such node, or no such container on it.
-    pub fn kill_container(&self, node: &str, container: &str) -> Result<()> {
-        let mut nodes = self.nodes.iter();
-        let node = nodes.find(|candidate| candidate.place.name() == node);
-        node.context("no such node")?.kill_container(container)
     }
 
     /// Fails when a part of the cluster has ended by itself.

@@ -39,6 +39,7 @@ pub(crate) struct ControlPlane {
     folder: PathBuf,
     url: String,
     tokens: Vec<(Caller, String)>,
+    etcd: Command,
     api_server: Command,
     /// etcd, and then the API server while it runs.
     programs: Vec<Running>,
@@ -62,11 +63,13 @@ impl ControlPlane {
             folder: plan.folder.to_path_buf(),
             url: format!("https://{}:{api}", plan.address),
             tokens,
+            etcd: store(plan, etcd, peers),
             api_server: api_server(plan, etcd, api),
             programs: Vec::new(),
         };
         this.write_tokens()?;
-        this.programs.push(start_etcd(plan, etcd, peers)?);
+        let etcd = Running::start(&this.folder, "etcd", &mut this.etcd)?;
+        this.programs.push(etcd);
         this.start_api_server().await?;
         Ok(this)
     }
@@ -86,6 +89,17 @@ impl ControlPlane {
         for mut server in self.programs.drain(1..) {
             server.kill();
         }
+    }
+
+    /// Ends etcd at once and waits for its end; the API server goes on, with nothing to read from.
+    pub(crate) fn kill_etcd(&mut self) {
+        self.programs[0].kill();
+    }
+
+    /// Starts etcd again on what it had written, and waits until the API server is ready.
+    pub(crate) async fn start_etcd(&mut self) -> Result<()> {
+        self.programs[0] = Running::start(&self.folder, "etcd", &mut self.etcd)?;
+        self.wait_until_ready().await
     }
 
     /// Where the certificates and the key of service accounts are.
@@ -202,7 +216,7 @@ fn http_get(path: &str) -> Result<http::Request<Vec<u8>>> {
         .context("making a request")
 }
 
-fn start_etcd(plan: &Plan<'_>, port: u16, peers: u16) -> Result<Running> {
+fn store(plan: &Plan<'_>, port: u16, peers: u16) -> Command {
     // etcd is never spoken to from a node: it stays on loopback.
     let client_url = format!("http://127.0.0.1:{port}");
     let peer_url = format!("http://127.0.0.1:{peers}");
@@ -224,7 +238,7 @@ fn start_etcd(plan: &Plan<'_>, port: u16, peers: u16) -> Result<Running> {
         .args(["--initial-cluster", &format!("default={peer_url}")])
         // What a power cut would lose here nobody misses.
         .args(["--unsafe-no-fsync", "--log-level", "warn"]);
-    Running::start(plan.folder, "etcd", &mut etcd)
+    etcd
 }
 
 fn api_server(plan: &Plan<'_>, etcd: u16, port: u16) -> Command {

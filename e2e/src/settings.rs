@@ -13,6 +13,14 @@ pub(crate) const REQUIRE_NODES: &str = "WEIR_E2E_REQUIRE_NODES";
 /// A folder with our own programs to use instead of what cargo builds.
 const PROGRAMS: &str = "WEIR_E2E_PROGRAMS";
 
+/// Set where the node tests are to be those of faults, in full length.
+const FAULTS: &str = "WEIR_E2E_FAULTS";
+
+/// Whether the node tests are to be those of faults, in full length.
+pub fn faults_asked_for() -> bool {
+    variable(FAULTS).is_some_and(|value| value != "0")
+}
+
 /// The folder of programs that somebody else built and wants tested, if there is one.
 pub fn given_programs() -> Option<PathBuf> {
     variable(PROGRAMS).map(PathBuf::from)

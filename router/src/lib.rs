@@ -86,12 +86,20 @@ use weir_process::Process;
 pub use args::Args;
 pub use world::{Replicas, World};
 
-/// Runs a router in a cluster: watches its namespace and serves until the process ends.
+/// Runs a router in a cluster: watches its namespace and serves until the process ends. Who connects before the
+/// world is known waits for it: a model that is not known yet would look like one that does not exist.
 ///
 /// Fails where the API server cannot be found, a port is taken, or a part that is needed stops.
 pub async fn run(args: Args, process: Process) -> anyhow::Result<()> {
-    let worlds = watch::start(&process, &args).await?;
-    serve(&process, &args, worlds).await?;
+    let mut worlds = watch::start(&process, &args).await?;
+    let listener = bind(&args).await?;
+    let known = tokio::select! {
+        seen = worlds.changed() => seen.is_ok(),
+        () = process.shutdown().begun() => false,
+    };
+    if known {
+        serve_on(listener, &process, &args, worlds).await?;
+    }
     process.finish().await
 }
 
@@ -104,8 +112,21 @@ pub async fn serve(
     args: &Args,
     worlds: Receiver<Arc<World>>,
 ) -> anyhow::Result<SocketAddr> {
+    let listener = bind(args).await?;
+    serve_on(listener, process, args, worlds).await
+}
+
+async fn bind(args: &Args) -> anyhow::Result<TcpListener> {
     let listener = TcpListener::bind(args.listen).await;
-    let listener = listener.with_context(|| format!("bind the client port {}", args.listen))?;
+    listener.with_context(|| format!("bind the client port {}", args.listen))
+}
+
+async fn serve_on(
+    listener: TcpListener,
+    process: &Process,
+    args: &Args,
+    worlds: Receiver<Arc<World>>,
+) -> anyhow::Result<SocketAddr> {
     let address = listener.local_addr().context("read the client port")?;
     let api_servers = dial::api_servers(args.api_server.as_deref()).await;
     let dialler = dial::Dialler::new(args, api_servers);

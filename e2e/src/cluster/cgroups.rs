@@ -55,6 +55,22 @@ pub(crate) fn remove(place: Place) {
     }
 }
 
+/// The group that bounds the memory of a process.
+///
+/// # Errors
+/// When there is no such process.
+pub(crate) fn memory_of(pid: &str) -> Result<PathBuf> {
+    let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).context("reading cgroups")?;
+    let group = groups.lines().find_map(|line| {
+        let (_, line) = line.split_once(':')?;
+        let (controllers, group) = line.split_once(':')?;
+        let is_it = controllers.is_empty() || controllers.split(',').any(|name| name == "memory");
+        let root = Path::new(ROOT).join(controllers);
+        is_it.then(|| root.join(group.trim_start_matches('/')))
+    });
+    group.context("nothing bounds the memory of a process")
+}
+
 /// In version 2, lets the groups below have controllers.
 fn delegate(group: &Path) -> Result<()> {
     let Ok(controllers) = fs::read_to_string(group.join("cgroup.controllers")) else {

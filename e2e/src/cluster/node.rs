@@ -3,7 +3,8 @@
 //! containerd and kubelet share a mount namespace of their own: what kubelet mounts for pods is
 //! there for containerd, and each node has a [`KUBELET`] folder that no other one listens in.
 
-use std::fs;
+use std::fs::{self, File};
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -27,7 +28,10 @@ const KUBELET: &str = "/var/lib/kubelet";
 pub(crate) struct Node {
     pub(crate) place: Place,
     folder: PathBuf,
+    /// containerd, kubelet and kube-proxy, in this order.
     programs: Vec<Running>,
+    /// The mount namespace of the first two, while both are killed.
+    mounts: Option<File>,
 }
 
 impl Node {
@@ -47,6 +51,7 @@ impl Node {
             place,
             folder,
             programs: Vec::new(),
+            mounts: None,
         };
         node.run("containerd", &mut apart(place, &node.folder, &config)?)?;
         Ok(node)
@@ -61,20 +66,7 @@ impl Node {
         fs::write(&resolver, format!("nameserver {DNS}\n")).context("configuring names")?;
         let config = self.folder.join("kubelet.yaml");
         write_json(&config, &self.kubelet())?;
-        let mut kubelet = inside(self.place, "nsenter");
-        kubelet
-            .arg(format!("--mount={}", self.mounts()?.display()))
-            .arg(assets.join("kubelet"))
-            .arg("--config")
-            .arg(&config)
-            .arg("--kubeconfig")
-            .arg(plane.kubeconfig(&format!("system:node:{}", self.place.name()))?)
-            .arg("--root-dir")
-            .arg(self.folder.join("kubelet"))
-            .arg("--cert-dir")
-            .arg(self.folder.join("certificates"))
-            .args(["--hostname-override", &self.place.name()])
-            .args(["--node-ip", &self.place.address().to_string()]);
+        let mut kubelet = self.kubelet_in(&self.mounts()?, assets, plane)?;
         self.run("kubelet", &mut kubelet)?;
 
         let config = self.folder.join("kube-proxy.yaml");
@@ -88,6 +80,56 @@ impl Node {
             .arg("--config")
             .arg(&config);
         self.run("kube-proxy", &mut proxy)
+    }
+
+    /// The kubelet, about to start in a mount namespace, from the configuration that was written.
+    fn kubelet_in(&self, mounts: &Path, assets: &Path, plane: &ControlPlane) -> Result<Command> {
+        let mut kubelet = inside(self.place, "nsenter");
+        kubelet
+            .arg(format!("--mount={}", mounts.display()))
+            .arg(assets.join("kubelet"))
+            .arg("--config")
+            .arg(self.folder.join("kubelet.yaml"))
+            .arg("--kubeconfig")
+            .arg(plane.kubeconfig(&format!("system:node:{}", self.place.name()))?)
+            .arg("--root-dir")
+            .arg(self.folder.join("kubelet"))
+            .arg("--cert-dir")
+            .arg(self.folder.join("certificates"))
+            .args(["--hostname-override", &self.place.name()])
+            .args(["--node-ip", &self.place.address().to_string()]);
+        Ok(kubelet)
+    }
+
+    /// Kills kubelet and containerd at once; what they have started goes on.
+    ///
+    /// # Errors
+    /// When they have ended before.
+    pub(crate) fn kill_programs(&mut self) -> Result<()> {
+        let mounts = File::open(self.mounts()?).context("keeping the mounts of a node")?;
+        self.mounts = Some(mounts);
+        self.programs[..2].iter_mut().rev().for_each(Running::kill);
+        Ok(())
+    }
+
+    /// Starts kubelet and containerd again, where they were killed.
+    ///
+    /// # Errors
+    /// When they were not killed, or do not start.
+    pub(crate) fn start_programs(&mut self, assets: &Path, plane: &ControlPlane) -> Result<()> {
+        let kept = self.mounts.take().context("nobody killed them")?;
+        let mounts = format!("/proc/{}/fd/{}", std::process::id(), kept.as_raw_fd());
+        let mounts = PathBuf::from(mounts);
+        let mut containerd = inside(self.place, "nsenter");
+        containerd
+            .arg(format!("--mount={}", mounts.display()))
+            .args(["containerd", "--config"])
+            .arg(self.folder.join("containerd.toml"));
+        self.programs[0] = Running::start(&self.folder, "containerd", &mut containerd)?;
+        let mut kubelet = self.kubelet_in(&mounts, assets, plane)?;
+        self.programs[1] = Running::start(&self.folder, "kubelet", &mut kubelet)?;
+        // Until then somebody has to keep the mounts.
+        self.wait_for_runtime()
     }
 
     /// Takes the images of an archive in.
@@ -111,6 +153,28 @@ impl Node {
         kill.arg(Self::socket(self.place));
         run::succeed(kill.args(["tasks", "kill", "--signal", "SIGKILL", container]))
             .with_context(|| format!("killing a container of {}", self.place.name()))
+    }
+
+    /// Has the memory that a container may have taken by a file in memory, which counts as the container's.
+    ///
+    /// # Errors
+    /// When it does not run here, or has no cgroup.
+    pub(crate) fn fill_memory(&self, container: &str, file: &Path) -> Result<()> {
+        /// More than any container of a test may have.
+        const MEBIBYTES: u32 = 1024;
+        let mut list = tool("ctr --namespace k8s.io --address");
+        let tasks = run::output(list.arg(Self::socket(self.place)).args(["tasks", "list"]))?;
+        let mut tasks = tasks.lines().map(str::split_whitespace);
+        let task = tasks.find_map(|mut words| (words.next()? == container).then(|| words.next()));
+        let pid = task.flatten().context("no such container")?;
+        let mut dd = tool("sh -c");
+        dd.arg(r#"echo $$ > "$1/cgroup.procs" && exec dd if=/dev/zero of="$2" bs=1M count="$3""#)
+            .arg("dd")
+            .arg(cgroups::memory_of(pid)?)
+            .arg(file)
+            .arg(MEBIBYTES.to_string());
+        // It ends when nobody else is left to be killed.
+        run::said(&mut dd, "").map(drop)
     }
 
     /// Waits until containerd answers.

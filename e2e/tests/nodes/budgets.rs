@@ -57,7 +57,7 @@ pub async fn two_routers_spend_a_budget_to_its_limit_and_no_further(stage: &Stag
 }
 
 /// Every namespace gets as many.
-fn have_two_routers(stage: &Stage) -> Result<()> {
+pub fn have_two_routers(stage: &Stage) -> Result<()> {
     let mut upgrade = chart_with(stage, "upgrade")?;
     upgrade.args(["--set", "router.replicas=2"]);
     succeed(upgrade.arg(repository().join("charts/weir")))
@@ -137,7 +137,7 @@ pub async fn what_a_killed_router_held_counts_as_spent(stage: &Stage) -> Result<
     );
     let ledger = Ledger::read(stage)?;
     let slice = ledger.of(victim)?;
-    kill(stage, NAMESPACE, &victim.pod)?;
+    stage.kill(NAMESPACE, &victim.pod)?;
     let (first, second) = join(first.bytes(), second.bytes()).await;
     ensure!(
         first.is_err() && second.is_err(),
@@ -174,7 +174,7 @@ pub async fn the_next_leader_goes_on_from_what_the_last_one_granted(stage: &Stag
     ensure!(before.spent > 0, "nothing to be forgotten: {before:?}");
     let said = said_spent(stage)?;
     let leader = leader(stage)?.context("somebody leads")?;
-    kill(stage, SYSTEM, &leader)?;
+    stage.kill(SYSTEM, &leader)?;
     stage.kubectl(&format!(
         "delete pod {leader} --namespace {SYSTEM} --grace-period=0 --force"
     ))?;
@@ -206,18 +206,6 @@ pub async fn the_next_leader_goes_on_from_what_the_last_one_granted(stage: &Stag
     let now = said_spent(stage)?;
     ensure!(now >= said, "{said} was spent, and then {now}");
     Ok(())
-}
-
-/// The process of a pod's only container, at once.
-fn kill(stage: &Stage, namespace: &str, pod: &str) -> Result<()> {
-    let found = stage.json(&format!("get pod {pod} --namespace {namespace}"))?;
-    let [node, container] = [
-        &found["spec"]["nodeName"],
-        &found["status"]["containerStatuses"][0]["containerID"],
-    ]
-    .map(|value| value.as_str().unwrap_or_default());
-    let container = container.trim_start_matches("containerd://");
-    stage.cluster.kill_container(node, container)
 }
 
 /// The pod of the operator that leads; nothing where its kubelet had time to start it again, to lead and

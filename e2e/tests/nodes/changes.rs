@@ -13,32 +13,45 @@ use crate::stage::{EXAMPLE, Stage, eventually};
 pub const NOTICE: Duration = Duration::from_secs(60);
 
 pub async fn requests_are_served_while_the_operator_is_away(stage: &Stage) -> Result<()> {
+    let count = take_operator_away(stage).await?;
+    let served = both_are_answered(stage);
+    let restarted = match served.is_ok() {
+        true => both_are_answered_by_a_fresh_router(stage).await,
+        false => Ok(()),
+    };
+    bring_operator_back(stage, count)?;
+    served.and(restarted)
+}
+
+/// Ends every pod of the operator, and says how many there were to be.
+pub async fn take_operator_away(stage: &Stage) -> Result<i64> {
     let count = stage.json(&format!(
         "get deployment weir-operator --namespace {SYSTEM}"
     ))?;
-    let count = count["spec"]["replicas"].as_i64().unwrap_or(1);
-    let scale = |count| {
-        stage.kubectl(&format!(
-            "scale deployment weir-operator --namespace {SYSTEM} --replicas={count}"
-        ))
-    };
-    scale(0)?;
+    scale_operator(stage, 0)?;
     eventually(NOTICE, || {
         let pods = stage.kubectl(&format!("get pods --namespace {SYSTEM} --output=name"))?;
         ensure!(pods.is_empty(), "an operator is still there: {pods}");
         Ok(())
     })
     .await?;
-    let served = both_are_answered(stage);
-    let restarted = match served.is_ok() {
-        true => both_are_answered_by_a_fresh_router(stage).await,
-        false => Ok(()),
-    };
-    scale(count)?;
+    Ok(count["spec"]["replicas"].as_i64().unwrap_or(1))
+}
+
+/// Starts so many pods of the operator, and waits for them.
+pub fn bring_operator_back(stage: &Stage, count: i64) -> Result<()> {
+    scale_operator(stage, count)?;
     stage.kubectl(&format!(
         "rollout status deployment/weir-operator --namespace {SYSTEM} --timeout=60s"
     ))?;
-    served.and(restarted)
+    Ok(())
+}
+
+fn scale_operator(stage: &Stage, count: i64) -> Result<()> {
+    stage.kubectl(&format!(
+        "scale deployment weir-operator --namespace {SYSTEM} --replicas={count}"
+    ))?;
+    Ok(())
 }
 
 pub async fn requests_are_served_again_after_an_idle_worker_is_deleted(

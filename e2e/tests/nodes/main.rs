@@ -20,8 +20,10 @@ mod changes;
 mod downloads;
 mod endings;
 mod engines;
+mod faults;
 mod installing;
 mod network;
+mod operators;
 mod outside;
 mod provider;
 mod rights;
@@ -34,6 +36,7 @@ mod shown;
 mod spending;
 mod stage;
 mod tenants;
+mod traffic;
 
 use std::process::ExitCode;
 
@@ -78,9 +81,35 @@ const STORIES: &[Story] = &[
     story!(budgets::two_routers_spend_a_budget_to_its_limit_and_no_further),
     story!(budgets::what_a_killed_router_held_counts_as_spent),
     story!(budgets::the_next_leader_goes_on_from_what_the_last_one_granted),
+    story!(faults::a_namespace_with_two_routers_and_two_replicas_is_served),
+    story!(faults::routers::a_killed_router_cuts_a_hundred_streams_as_broken_and_the_next_try_of_each_is_answered),
+    story!(faults::workers::all_workers_killed_at_once_cost_no_client_an_answer),
+    story!(faults::workers::a_worker_out_of_memory_costs_no_client_an_answer_and_is_told_of_by_its_reason),
+    story!(faults::control::without_the_api_server_asks_are_answered_and_nothing_is_restarted),
     story!(rights::an_install_for_named_namespaces_has_no_rights_in_others),
 ];
 
+/// What goes wrong in a cluster, in full length.
+const FAULTS: &[Story] = &[
+    story!(installing::our_images_are_built_from_their_dockerfiles),
+    story!(installing::the_chart_passes_its_lint_and_installs),
+    story!(faults::a_namespace_with_two_routers_and_two_replicas_is_served),
+    story!(faults::routers::a_killed_router_cuts_a_hundred_streams_as_broken_and_the_next_try_of_each_is_answered),
+    story!(faults::workers::all_workers_killed_at_once_cost_no_client_an_answer),
+    story!(faults::workers::a_worker_out_of_memory_costs_no_client_an_answer_and_is_told_of_by_its_reason),
+    story!(faults::control::without_the_api_server_asks_are_answered_and_nothing_is_restarted),
+    story!(faults::control::a_restart_of_etcd_costs_no_answer_and_restarts_nothing),
+    story!(faults::nodes::kubelet_and_containerd_killed_cost_no_answer_and_restart_no_pod),
+    story!(faults::namespaces::a_namespace_deleted_in_mid_rollout_ends_and_disturbs_nobody),
+    story!(faults::writers::what_a_hand_changes_every_second_is_put_back_without_a_war),
+    story!(faults::statuses::with_statuses_closed_asks_are_answered_and_replicas_made_and_all_is_told_afterwards),
+    story!(faults::statuses::objects_restored_without_their_status_are_served_at_once_and_nothing_is_restarted),
+    story!(faults::control::without_any_operator_asks_are_answered_and_changes_wait_for_it),
+];
+
 fn main() -> ExitCode {
-    runner::main(STORIES)
+    if weir_e2e::faults_asked_for() {
+        return runner::main(FAULTS, true);
+    }
+    runner::main(STORIES, false)
 }

@@ -4,8 +4,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use serde_json::{Value, json};
-use weir_e2e::output;
+use serde_json::Value;
 
 use crate::answers::{MODEL, Question};
 use crate::changes::NOTICE;
@@ -24,7 +23,7 @@ pub async fn a_roll_of_routers_cuts_no_stream(stage: &Stage) -> Result<()> {
     let [before] = &stage.routers(EXAMPLE)?[..] else {
         bail!("one router was expected");
     };
-    plan_slowness(stage)?;
+    stage.plan_fault((EXAMPLE, "frontier"), SLOWLY, STREAMS)?;
     let read = || {
         let answers = stage.sdk.ask_on_node(stage, std::slice::from_ref(&ask))?;
         answers.into_iter().next().context("one ask has one answer")
@@ -97,14 +96,4 @@ fn until_in_hand(stage: &Stage, router: &str) -> Result<()> {
         thread::sleep(Duration::from_millis(100));
     }
     bail!("never in hand: {expected}\n{metrics_said}")
-}
-
-fn plan_slowness(stage: &Stage) -> Result<()> {
-    const POST: &str = "import sys,urllib.request as r; \
-        r.urlopen(r.Request(sys.argv[1], sys.argv[2].encode(), {'content-type': 'application/json'}), timeout=5)";
-    let frontier = stage.address(EXAMPLE, "frontier")?.replace("/v1", "");
-    let plan = json!({ "fault": SLOWLY, "count": STREAMS }).to_string();
-    let mut post = stage.cluster.on_node(1, "python3 -c");
-    output(post.args([POST, &format!("{frontier}/control/faults"), &plan]))?;
-    Ok(())
 }

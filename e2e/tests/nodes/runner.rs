@@ -12,6 +12,8 @@ use crate::stage::Stage;
 
 /// How long one story may take, so that a hang is a failure with evidence.
 const STORY_PATIENCE: Duration = Duration::from_secs(240);
+/// The same where pauses are as long as they are said to be: five minutes at most.
+const WHOLE_PATIENCE: Duration = Duration::from_secs(720);
 
 /// Where one of these fails no later one can say anything, and all would wait in vain.
 const FOUNDATION: &str = "installing::";
@@ -73,8 +75,8 @@ impl Wishes {
     }
 }
 
-/// Runs the stories that the command line asks for.
-pub fn main(stories: &[Story]) -> ExitCode {
+/// Runs the stories that the command line asks for, with pauses that are `whole` or not.
+pub fn main(stories: &[Story], whole: bool) -> ExitCode {
     let wishes = Wishes::read(std::env::args().skip(1));
     let chosen: Vec<&Story> = stories
         .iter()
@@ -91,12 +93,12 @@ pub fn main(stories: &[Story]) -> ExitCode {
     let tally = if chosen.is_empty() {
         Tally::default()
     } else {
-        run(&chosen)
+        run(&chosen, whole)
     };
     report(&tally, stories.len() - chosen.len(), began.elapsed())
 }
 
-fn run(chosen: &[&Story]) -> Tally {
+fn run(chosen: &[&Story], whole: bool) -> Tally {
     if let Some(missing) = cluster::missing() {
         if cluster::required() {
             return failed(chosen, &missing);
@@ -115,19 +117,20 @@ fn run(chosen: &[&Story]) -> Tally {
     };
     runtime.block_on(async {
         tokio::select! {
-            tally = tell_all(chosen) => tally,
+            tally = tell_all(chosen, whole) => tally,
             // The guardian of the cluster sees us end, and takes it down.
             _ = tokio::signal::ctrl_c() => failed(chosen, "interrupted"),
         }
     })
 }
 
-async fn tell_all(chosen: &[&Story]) -> Tally {
+async fn tell_all(chosen: &[&Story], whole: bool) -> Tally {
     let began = Instant::now();
     if cluster::is_in_use().unwrap_or(false) {
         println!("waiting for another test on this machine to take its cluster down");
     }
-    let mut stage = match Stage::set(Path::new(env!("CARGO_BIN_EXE_weir-cluster"))).await {
+    let helper = Path::new(env!("CARGO_BIN_EXE_weir-cluster"));
+    let mut stage = match Stage::set(helper, whole).await {
         Ok(stage) => stage,
         Err(error) => return failed(chosen, &format!("{error:#}")),
     };
@@ -151,9 +154,14 @@ async fn tell_all(chosen: &[&Story]) -> Tally {
 
 async fn tell(story: &Story, stage: &mut Stage, tally: &mut Tally) -> bool {
     let began = Instant::now();
-    let told = tokio::time::timeout(STORY_PATIENCE, (story.tell)(stage)).await;
+    let patience = if stage.whole {
+        WHOLE_PATIENCE
+    } else {
+        STORY_PATIENCE
+    };
+    let told = tokio::time::timeout(patience, (story.tell)(stage)).await;
     let told = told
-        .unwrap_or_else(|_| late())
+        .unwrap_or_else(|_| late(patience))
         .and_then(|()| stage.cluster.still_runs());
     let is_told = told.is_ok();
     match told {
@@ -174,8 +182,8 @@ async fn tell(story: &Story, stage: &mut Stage, tally: &mut Tally) -> bool {
     is_told
 }
 
-fn late() -> Result<()> {
-    bail!("it took more than {STORY_PATIENCE:?}")
+fn late(patience: Duration) -> Result<()> {
+    bail!("it took more than {patience:?}")
 }
 
 fn failed(chosen: &[&Story], why: &str) -> Tally {

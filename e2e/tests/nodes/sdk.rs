@@ -124,6 +124,11 @@ impl Sdk {
         Ok(sdk)
     }
 
+    /// The Python of this machine that has it.
+    pub fn python(&self) -> &Path {
+        &self.python
+    }
+
     /// Asks from a node's network, outside any pod.
     pub fn ask_on_node(&self, stage: &Stage, asks: &[Ask]) -> Result<Vec<Answer>> {
         let mut python = stage.cluster.on_node(1, "");

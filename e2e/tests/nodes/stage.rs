@@ -33,11 +33,16 @@ const PUBLISHED: [(&str, &str); 4] = [
 pub struct Stage {
     pub cluster: Cluster,
     pub sdk: Sdk,
+    /// Whether pauses are to last as long as they are said to.
+    pub whole: bool,
 }
+
+/// What a fault lasts where it is only tried in short.
+const SHORT: Duration = Duration::from_secs(12);
 
 impl Stage {
     /// Sets the stage; nothing is left of it where that fails.
-    pub async fn set(helper: &Path) -> Result<Self> {
+    pub async fn set(helper: &Path, whole: bool) -> Result<Self> {
         // Before the cluster starts: compilers would take the processors from it.
         let sdk = tokio::task::spawn_blocking(|| {
             collect_programs()?;
@@ -47,12 +52,22 @@ impl Stage {
         });
         let sdk = sdk.await.context("preparing programs")??;
         let cluster = Cluster::up(helper).await?;
-        Ok(Self { cluster, sdk })
+        Ok(Self {
+            cluster,
+            sdk,
+            whole,
+        })
     }
 
     /// Builds the images of our programs, and puts them on the nodes.
     pub fn load_images(&self) -> Result<()> {
         load_images(&self.cluster, &self.sdk)
+    }
+
+    /// Lets a fault last: as long as that in the tests of faults, a moment in all others.
+    pub async fn pause(&self, long: Duration) {
+        let long = if self.whole { long } else { long.min(SHORT) };
+        tokio::time::sleep(long).await;
     }
 
     pub fn clear(self) -> Result<()> {
@@ -103,6 +118,21 @@ impl Stage {
         serde_json::from_str(&text).context("reading the record of a decision")
     }
 
+    /// Has the next answers of a stand-in go wrong in a way that it knows; it is the Service of a namespace.
+    pub fn plan_fault(
+        &self,
+        (namespace, service): (&str, &str),
+        fault: &str,
+        count: usize,
+    ) -> Result<()> {
+        const POST: &str = "import sys,urllib.request as r; \
+            r.urlopen(r.Request(sys.argv[1], sys.argv[2].encode(), {'content-type': 'application/json'}), timeout=5)";
+        let url = self.address(namespace, service)?.replace("/v1", "");
+        let plan = serde_json::json!({ "fault": fault, "count": count }).to_string();
+        let mut post = self.cluster.on_node(1, "python3 -c");
+        output(post.args([POST, &format!("{url}/control/faults"), &plan])).map(drop)
+    }
+
     /// The names of a namespace's routers that are not leaving.
     pub fn routers(&self, namespace: &str) -> Result<Vec<String>> {
         let chosen = format!("--selector=weir.dev/component=router --namespace {namespace}");
@@ -113,6 +143,22 @@ impl Stage {
             .filter(|pod| pod["metadata"]["deletionTimestamp"].is_null());
         let names = staying.filter_map(|pod| pod["metadata"]["name"].as_str());
         Ok(names.map(str::to_owned).collect())
+    }
+
+    /// Kills the process of a pod's only container, at once.
+    pub fn kill(&self, namespace: &str, pod: &str) -> Result<()> {
+        let [node, container] = self.container(namespace, pod)?;
+        self.cluster.kill_container(&node, &container)
+    }
+
+    /// The node of a pod, and the id of its only container there.
+    pub fn container(&self, namespace: &str, pod: &str) -> Result<[String; 2]> {
+        let found = self.json(&format!("get pod {pod} --namespace {namespace}"))?;
+        let container = &found["status"]["containerStatuses"][0]["containerID"];
+        let [node, container] =
+            [&found["spec"]["nodeName"], container].map(|value| value.as_str().unwrap_or_default());
+        let container = container.trim_start_matches("containerd://");
+        Ok([node, container].map(str::to_owned))
     }
 
     /// Makes a namespace that enforces *restricted* Pod Security, and waits until pods may be made there.

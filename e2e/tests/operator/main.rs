@@ -4,8 +4,10 @@
 #![allow(clippy::unwrap_used, reason = "what surprises a test ends it")]
 
 mod adapters;
+mod between;
 mod canaries;
 mod engines;
+mod faults;
 mod leading;
 mod objects;
 mod policies;

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -24,8 +24,12 @@ pub struct Operator {
 
 impl Operator {
     /// Starts an operator for one namespace, where its Lease is as well.
-    fn start(
-        server: &ApiServer,
+    fn start(server: &ApiServer, namespace: &str, as_whom: (&str, &str)) -> Self {
+        Self::start_by((server, server.kubeconfig()), namespace, as_whom, &[])
+    }
+
+    fn start_by(
+        (server, kubeconfig): (&ApiServer, &Path),
         namespace: &str,
         (identity, lease): (&str, &str),
         more: &[&str],
@@ -37,7 +41,7 @@ impl Operator {
         let log = folder.join(format!("operator-{namespace}-{identity}.log"));
         let file = File::create(&log).unwrap();
         let child = Command::new(program())
-            .env("KUBECONFIG", server.kubeconfig())
+            .env("KUBECONFIG", kubeconfig)
             .args(["--watch-namespaces", namespace, "--namespace", namespace])
             .args([
                 "--identity",
@@ -151,23 +155,25 @@ impl World {
     }
 
     pub fn operator(&self, identity: &str) -> Operator {
-        Operator::start(
-            self.server,
-            &self.namespace,
-            (identity, "weir-operator"),
-            &[],
-        )
+        Operator::start(self.server, &self.namespace, (identity, "weir-operator"))
     }
 
     /// One with more flags, which waits for nobody: only after one that is surely gone.
     pub fn operator_with(&self, identity: &str, more: &[&str]) -> Operator {
         let names = (identity, identity);
-        Operator::start(self.server, &self.namespace, names, more)
+        let by = (self.server, self.server.kubeconfig());
+        Operator::start_by(by, &self.namespace, names, more)
+    }
+
+    /// One that finds the API server by another kubeconfig.
+    pub fn operator_by(&self, kubeconfig: &Path, identity: &str) -> Operator {
+        let as_whom = (identity, "weir-operator");
+        Operator::start_by((self.server, kubeconfig), &self.namespace, as_whom, &[])
     }
 
     /// One that waits for nobody: only after one that is surely gone.
     pub fn operator_at_once(&self, identity: &str) -> Operator {
-        Operator::start(self.server, &self.namespace, (identity, identity), &[])
+        Operator::start(self.server, &self.namespace, (identity, identity))
     }
 
     /// kubectl in the namespace, with arguments on one line.

@@ -9,6 +9,7 @@ use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::args::ProcessArgs;
+use crate::logs;
 use crate::process::Process;
 use crate::shutdown::Shutdown;
 
@@ -44,6 +45,7 @@ where
     });
     // Waits for no blocking thread: what had to be finished was finished by `finish`.
     runtime.shutdown_background();
+    logs::flush();
     match outcome {
         Ok(Ended::Itself) => ExitCode::SUCCESS,
         Ok(Ended::AtOnce) => ExitCode::from(INTERRUPTED),
@@ -56,6 +58,7 @@ pub fn exit_code(name: &str, result: anyhow::Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
+            logs::flush();
             // With standard error gone there is nobody left to tell.
             let _ = writeln!(stderr(), "{name}: {}", one_line(&error));
             ExitCode::FAILURE

@@ -1,13 +1,17 @@
 //! Log lines: for a person on a terminal, as JSON elsewhere, at a level that can be changed.
 //!
+//! A reader of lines that stands still holds nobody up: see [`aside`].
+//!
 //! The subscriber is the operating system process's: the first to start decides format and
 //! collector, the level is everybody's.
 
+mod aside;
 mod once;
 
 use std::io::{IsTerminal, stderr};
 use std::panic;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use tracing::{Level, Metadata};
@@ -19,9 +23,14 @@ use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
 
 use crate::args::{LogFormat, ProcessArgs};
 use crate::traces;
+use aside::Aside;
 use once::Once;
 
 static LEVEL: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
+static LINES: OnceLock<Aside> = OnceLock::new();
+
+/// How long the last lines may take to be out, where a process ends.
+const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// Installs subscriber and panic hook unless the process has them.
 ///
@@ -38,9 +47,10 @@ pub(crate) fn install(component: &'static str, args: &ProcessArgs) -> anyhow::Re
         LogFormat::Human => true,
         LogFormat::Json => false,
     };
+    let out = Aside::to(stderr()).context("start a thread for log lines")?;
     let lines = if human {
         fmt::layer()
-            .with_writer(stderr)
+            .with_writer(out.clone())
             .with_ansi(stderr().is_terminal())
             .fmt_fields(Once(DefaultFields::new()))
             .boxed()
@@ -50,7 +60,7 @@ pub(crate) fn install(component: &'static str, args: &ProcessArgs) -> anyhow::Re
             .flatten_event(true)
             .with_span_list(false)
             .fmt_fields(Once(JsonFields::new()));
-        json.with_writer(stderr).boxed()
+        json.with_writer(out.clone()).boxed()
     };
     // Each layer has its own filter: who wants few lines still wants whole traces.
     let spans = traces::layer(component, args.otlp_endpoint.as_deref())?;
@@ -58,7 +68,7 @@ pub(crate) fn install(component: &'static str, args: &ProcessArgs) -> anyhow::Re
         .with(lines.with_filter(filter))
         .with(spans.with_filter(traced()))
         .try_init();
-    if installed.is_ok() && LEVEL.set(handle).is_ok() {
+    if installed.is_ok() && LINES.set(out).is_ok() && LEVEL.set(handle).is_ok() {
         log_panics();
     }
     Ok(())
@@ -71,6 +81,13 @@ fn traced() -> FilterFn<impl Fn(&Metadata<'_>) -> bool> {
         false => *what.level() <= Level::WARN,
     };
     filter_fn(is_traced).with_max_level_hint(LevelFilter::INFO)
+}
+
+/// Waits a moment until what was said is out.
+pub(crate) fn flush() {
+    if let Some(lines) = LINES.get() {
+        lines.flush(LAST_LINES);
+    }
 }
 
 /// The directives in force.
@@ -99,5 +116,7 @@ fn log_panics() {
         let place = info.location().map(ToString::to_string).unwrap_or_default();
         let message = info.payload_as_str().unwrap_or("no message");
         tracing::error!(place, message, "panic");
+        // It may be the last line.
+        flush();
     }));
 }

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use serde_json::json;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
 use weir_crds::Money;
 
@@ -79,4 +80,31 @@ async fn without_the_api_server_what_is_there_serves_and_slices_are_spent_and_no
     assert!(replicas.iter().all(|replica| replica.running() == 0));
     let wrongs = cluster.wrongs.lock().unwrap();
     assert!(wrongs.is_empty(), "{wrongs:?}");
+}
+
+/// Its port is open from the start, and a model that it does not know yet would be one that does not exist.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_asks_a_router_that_knows_nothing_yet_is_answered_once_it_does() {
+    let cluster = Cluster::start(|_| json!({ "tiers": [small()] })).await;
+    let _replicas = cluster.replicas(1).await;
+    let router = cluster.router().await;
+    assert!(cluster.traffic(&router).ask(1).await.is_whole());
+    let kept = cluster.world_file();
+    cluster
+        .until("its world is kept", async || kept.exists())
+        .await;
+    cluster.kill(router).await;
+    cluster.api.lock().await.go_away();
+
+    let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = free.local_addr().unwrap();
+    drop(free);
+    let router = cluster.router_at(address).await;
+    cluster
+        .until("it listens", async || {
+            TcpStream::connect(address).await.is_ok()
+        })
+        .await;
+    let came = cluster.traffic(&router).ask(2).await;
+    assert!(came.is_whole(), "{came:?}");
 }

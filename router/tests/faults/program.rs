@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -105,29 +107,11 @@ impl Cluster {
 
     /// Starts a router, which reads the time of day from `clock`, and waits until it serves what there is.
     pub async fn router_by(&self, clock: Option<&Clock>) -> Program {
-        let kubeconfig = self.api.lock().await.kubeconfig();
-        let state = self.state.path();
-        let mut program = Command::new(env!("CARGO_BIN_EXE_weir-router"));
+        let mut program = self.command("127.0.0.1:0").await;
         if let Some(clock) = clock {
             clock.set_for(&mut program);
         }
-        let mut child = program
-            .args([
-                "--listen=127.0.0.1:0",
-                "--admin=127.0.0.1:0",
-                "--allow-loopback",
-            ])
-            .args(["--log-format=json", "--slice-wait=200ms"])
-            .arg(format!("--secrets-root={}", state.display()))
-            .arg(format!(
-                "--world-file={}",
-                state.join("world.json").display()
-            ))
-            .env("KUBECONFIG", kubeconfig)
-            .env_remove("KUBERNETES_SERVICE_HOST")
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child = program.stderr(Stdio::piped()).spawn().unwrap();
         let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
         let mut told = BTreeMap::new();
         while !(told.contains_key("address") && told.contains_key("admin")) {
@@ -153,6 +137,35 @@ impl Cluster {
         .await;
         *self.admin.lock().await = Some(program.admin.clone());
         program
+    }
+
+    /// Starts a router at that address, and waits for nothing.
+    pub async fn router_at(&self, address: SocketAddr) -> Program {
+        let mut program = self.command(&address.to_string()).await;
+        Program {
+            child: program.stderr(Stdio::null()).spawn().unwrap(),
+            url: format!("http://{address}"),
+            admin: String::new(),
+        }
+    }
+
+    async fn command(&self, listen: &str) -> Command {
+        let kubeconfig = self.api.lock().await.kubeconfig();
+        let mut program = Command::new(env!("CARGO_BIN_EXE_weir-router"));
+        program
+            .arg(format!("--listen={listen}"))
+            .args(["--admin=127.0.0.1:0", "--allow-loopback"])
+            .args(["--log-format=json", "--slice-wait=200ms"])
+            .arg(format!("--secrets-root={}", self.state.path().display()))
+            .arg(format!("--world-file={}", self.world_file().display()))
+            .env("KUBECONFIG", kubeconfig)
+            .env_remove("KUBERNETES_SERVICE_HOST");
+        program
+    }
+
+    /// Where a router keeps what it saw.
+    pub fn world_file(&self) -> PathBuf {
+        self.state.path().join("world.json")
     }
 
     /// The router is no more, and neither is its pod.
