@@ -35,6 +35,7 @@ fn of_replicas(
         replicas: wanted,
         decisions,
         applied: &Applied::default(),
+        problems: &[],
     };
     if wanted > ready && ready == 0 && decisions.is_some() {
         let asleep = of_replicas(name, (0, 0), decisions);
