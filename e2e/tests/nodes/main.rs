@@ -61,7 +61,7 @@ const STORIES: &[Story] = &[
     story!(routes::a_real_model_says_where_asks_begin_and_how_long_they_are),
     story!(downloads::a_model_of_a_hub_comes_once_and_is_there_for_the_next_replica),
     story!(autoscaler::an_autoscaler_of_kubernetes_sets_the_count_and_nobody_fights_it),
-    story!(causes::every_reason_is_reached_by_its_real_cause_and_told_once),
+    story!(causes::every_reason_is_reached_by_its_real_cause_and_told),
     story!(engines::a_server_of_anothers_is_a_tier_and_rolls_as_any_other),
     story!(canary::a_canary_is_promoted_under_a_hundred_streams_and_none_is_cut),
     story!(canary::a_canary_that_is_less_sure_is_rolled_back_by_itself_and_none_is_cut),

@@ -117,6 +117,17 @@ fn of_container(container: &ContainerStatus) -> Option<Cause> {
     })
 }
 
+/// Whether a container of `pod` was started again.
+pub fn has_ended_before(pod: &Pod) -> bool {
+    let statuses = pod
+        .status
+        .iter()
+        .flat_map(|status| &status.container_statuses);
+    statuses
+        .flatten()
+        .any(|container| container.restart_count > 0)
+}
+
 /// The reason of that name, where it is one that workers give.
 pub fn of_worker(reason: &str) -> Option<&'static str> {
     OF_WORKERS.into_iter().find(|known| *known == reason)

@@ -141,7 +141,19 @@ impl<'a> Facts<'a> {
                 message,
             });
         let wrong = causes.into_iter().next().or(refused);
+        let wrong = wrong.or_else(|| self.begins_again());
         wrong.or_else(|| self.arriving())
+    }
+
+    /// What was said of a replica that ended and begins again, while its kubelet does not say how it ended.
+    fn begins_again(&self) -> Option<Cause> {
+        let mut waiting = self.replicas().filter(|replica| !replica.ready);
+        waiting.find(|replica| cause::has_ended_before(&replica.pod))?;
+        let said = self.said(conditions::READY)?;
+        Some(Cause {
+            reason: cause::of_worker(&said.reason)?,
+            message: said.message.clone(),
+        })
     }
 
     /// How far the model is on its way to a replica: to one that something comes to, if there is one.

@@ -71,3 +71,24 @@ fn a_download_is_told_of_the_replica_that_something_comes_to() {
     );
     assert_eq!(reason(&status), ("False", "RollingOut"));
 }
+
+#[test]
+fn a_kubelet_that_forgets_how_a_replica_ended_takes_back_nothing_that_was_said_of_it() {
+    let of = |pod: Value| {
+        let replicas = vec![replica(false, pod, None)];
+        observed(vec![revision("new", 0)], replicas)
+    };
+    let ended = settled(&of(ended("AmbiguousSource: hf://a/b holds several models")));
+    assert_eq!(reason(&ended), ("False", "AmbiguousSource"));
+    let again = |restarts: u32| {
+        let mut seen = of(json!({ "containerStatuses": [{
+            "name": "worker", "image": "", "imageID": "", "ready": false, "restartCount": restarts,
+            "state": { "running": { "startedAt": "2026-11-21T05:59:30Z" } },
+        }] }));
+        seen.deployment.status = Some(ended.clone());
+        settled(&seen)
+    };
+    assert_eq!(told(&again(1)), told(&ended));
+    // The pod of another try.
+    assert_eq!(reason(&again(0)), ("False", "Starting"));
+}
