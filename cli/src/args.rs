@@ -44,9 +44,47 @@ pub(crate) enum Command {
     /// Look at a model before it is served.
     #[command(subcommand)]
     Model(ModelCommand),
+    /// See how a new revision takes over in a cluster, or say what becomes of it.
+    #[command(subcommand)]
+    Rollout(RolloutCommand),
     /// One replica; what `up` and `demo` start.
     #[command(hide = true)]
     Worker(Box<weir_worker::Args>),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RolloutCommand {
+    /// Say which revision serves, which is on trial, and why it stands where it stands.
+    Show(OfDeployment),
+    /// Let the revision on trial take over, whatever its guard says.
+    Promote(OrderArgs),
+    /// End the trial: what serves stays.
+    Rollback(OrderArgs),
+}
+
+/// A deployment in a cluster.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct OfDeployment {
+    /// The SLMDeployment.
+    pub(crate) name: String,
+
+    /// Its namespace. The context's own where it is left out.
+    #[arg(short, long)]
+    pub(crate) namespace: Option<String>,
+
+    /// The context of the kubeconfig. The current one where it is left out.
+    #[arg(long)]
+    pub(crate) context: Option<String>,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct OrderArgs {
+    #[command(flatten)]
+    pub(crate) of: OfDeployment,
+
+    /// Which revision is meant. The one on trial where it is left out.
+    #[arg(long)]
+    pub(crate) revision: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]

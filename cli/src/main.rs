@@ -12,6 +12,7 @@ mod laptop;
 mod manifests;
 mod model;
 mod replica;
+mod rollout;
 mod running;
 mod secrets;
 #[cfg(test)]
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
         Command::Up(args) => up::main(args),
         Command::Demo(args) => demo::main(args),
         Command::Model(command) => model::main(&command),
+        Command::Rollout(command) => rollout::main(command),
         Command::Worker(args) => worker::main(*args),
     }
 }

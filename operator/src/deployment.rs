@@ -19,6 +19,7 @@ pub mod validate;
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
 use kube::api::Api;
 use weir_crds::{SLMDeployment, ScalingDecision, labels};
 use weir_policy::rollout::state::LONGEST_LOOK;
@@ -59,6 +60,7 @@ pub async fn reconcile(
         return forget(ctx, namespace, name).await;
     };
     if observed.deployment.metadata.deletion_timestamp.is_some() {
+        give_up_turn(ctx, &observed);
         // Whoever deletes it said what becomes of what it owns; the garbage collector does it.
         return Ok(Outcome::Settled);
     }
@@ -100,8 +102,16 @@ async fn refuse(
         };
         return pass.over(valid).await;
     }
+    give_up_turn(ctx, observed);
     tell(ctx, observed, &Decided::Refused(problems), now).await?;
     Ok(Outcome::Settled)
+}
+
+/// Others may be replaced meanwhile.
+fn give_up_turn(ctx: &Context, observed: &Observed) {
+    let of = &observed.deployment;
+    let of = (of.namespace().unwrap_or_default(), of.name_any());
+    ctx.upgrades.tell(&of, false);
 }
 
 /// One pass over a deployment of which something can be made.
@@ -122,6 +132,7 @@ impl Pass<'_> {
         let (asked, plan) = match looked {
             Ok(looked) => looked,
             Err(problem) => {
+                give_up_turn(ctx, observed);
                 tell(ctx, observed, &Decided::Refused(&[problem]), now).await?;
                 return Ok(Outcome::Failed);
             }
@@ -169,7 +180,7 @@ fn scale(
         ctx.scales.forget(&valid.namespace, &valid.name);
         return None;
     };
-    let scaled = ctx.scales.of(&observed.deployment, || {
+    let scaled = ctx.scales.of(&observed.deployment, bounds, || {
         there_is(observed).map_or(valid.replicas, |there_is| bounds.within(there_is))
     });
     valid.replicas = scaled.wanted;

@@ -43,6 +43,8 @@ struct Scale {
     uid: String,
     history: History,
     wanted: u32,
+    /// Of the spec that is made, which is not the one that is written where that is refused.
+    bounds: Bounds,
     /// Newest first.
     decisions: VecDeque<ScalingDecision>,
 }
@@ -64,8 +66,14 @@ impl Default for Scales {
 }
 
 impl Scales {
-    /// What was decided last of `deployment`, which has `wanted` replicas where nothing was decided yet.
-    pub fn of(&self, deployment: &SLMDeployment, wanted: impl FnOnce() -> u32) -> Scaled {
+    /// What was decided last of `deployment`, which has `wanted` replicas where nothing was decided yet; within
+    /// `bounds` from now on.
+    pub fn of(
+        &self,
+        deployment: &SLMDeployment,
+        bounds: Bounds,
+        wanted: impl FnOnce() -> u32,
+    ) -> Scaled {
         let uid = deployment.uid().unwrap_or_default();
         let mut scales = self.lock();
         let of = (
@@ -76,8 +84,10 @@ impl Scales {
             uid: String::new(),
             history: History::default(),
             wanted: 0,
+            bounds,
             decisions: VecDeque::new(),
         });
+        scale.bounds = bounds;
         if scale.uid != uid {
             let told = deployment
                 .status
@@ -87,6 +97,7 @@ impl Scales {
                 uid,
                 history: History::default(),
                 wanted: wanted(),
+                bounds,
                 decisions: told.unwrap_or_default().decisions.into(),
             };
         }
@@ -123,7 +134,7 @@ impl Scales {
                 continue;
             };
             let inputs = world.inputs(seen, (of, scale.wanted), (at, at_ms));
-            if scale.decide(&inputs, &Bounds::of(&seen.spec.scaling), now) {
+            if scale.decide(&inputs, now) {
                 changed.push(Key::Deployment {
                     namespace: of.0.clone(),
                     name: of.1.clone(),
@@ -142,13 +153,9 @@ impl Scales {
 
 impl Scale {
     /// Whether another count is wanted now.
-    fn decide(
-        &mut self,
-        inputs: &weir_policy::scale::Inputs,
-        bounds: &Bounds,
-        now: Timestamp,
-    ) -> bool {
-        let (history, decision) = decide(std::mem::take(&mut self.history), inputs, bounds);
+    fn decide(&mut self, inputs: &weir_policy::scale::Inputs, now: Timestamp) -> bool {
+        let history = std::mem::take(&mut self.history);
+        let (history, decision) = decide(history, inputs, &self.bounds);
         self.history = history;
         if !decision.is_change() {
             return false;

@@ -206,8 +206,18 @@ async fn a_paused_canary_waits_for_a_person_and_an_operator_that_begins_knows_th
     assert_eq!(triage["status"]["rollout"]["weight"], 0);
     assert!(!paused.is_empty() && world.revision() == first);
 
-    let order = json!({ "metadata": { "annotations": { "weir.dev/rollout": format!("promote@{paused}") } } });
-    world.patch("slm/triage", "", &order);
+    let shown = world.weir("rollout show triage").unwrap();
+    assert!(
+        shown.contains(&paused) && shown.contains("CanaryFailed"),
+        "{shown}"
+    );
+    let unknown = world.weir("rollout promote nobody").unwrap_err();
+    let unknown = format!("{unknown:#}");
+    assert!(
+        unknown.contains("there is no SLMDeployment nobody"),
+        "{unknown}"
+    );
+    world.weir("rollout promote triage").unwrap();
     play.until(is_serving).await;
     assert_eq!(world.revision(), paused);
 }

@@ -40,7 +40,7 @@ impl Operator {
             .map_or_else(std::env::temp_dir, PathBuf::from);
         let log = folder.join(format!("operator-{namespace}-{identity}.log"));
         let file = File::create(&log).unwrap();
-        let child = Command::new(program())
+        let child = Command::new(program("weir-operator"))
             .env("KUBECONFIG", kubeconfig)
             .args(["--watch-namespaces", namespace, "--namespace", namespace])
             .args([
@@ -186,6 +186,15 @@ impl World {
         self.server.kubectl().run(&arguments)
     }
 
+    /// `weir` in the namespace, with arguments on one line.
+    pub fn weir(&self, arguments: &str) -> anyhow::Result<String> {
+        let mut weir = Command::new(program("weir"));
+        weir.env("KUBECONFIG", self.server.kubeconfig())
+            .args(arguments.split(' '))
+            .args(["--namespace", &self.namespace]);
+        weir_e2e::output(&mut weir)
+    }
+
     /// Applies YAML into the namespace.
     pub fn apply(&self, yaml: &str) {
         let arguments = format!("--namespace {} apply -f -", self.namespace);
@@ -291,15 +300,15 @@ pub async fn until<T: PartialEq + std::fmt::Debug>(expected: T, mut look: impl F
     }
 }
 
-/// The operator's program, built once as this test was.
-fn program() -> PathBuf {
+/// A program of ours, built once as this test was.
+fn program(name: &str) -> PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT
         .get_or_init(|| match weir_e2e::given_programs() {
-            Some(folder) => folder.join("weir-operator"),
-            None => weir_e2e::build_programs().unwrap().join("weir-operator"),
+            Some(folder) => folder,
+            None => weir_e2e::build_programs().unwrap(),
         })
-        .clone()
+        .join(name)
 }
 
 fn free_port() -> u16 {

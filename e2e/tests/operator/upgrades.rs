@@ -1,8 +1,13 @@
 //! An operator of another version, which brings other pods.
 
+use std::time::{Duration, Instant};
+
 use serde_json::json;
 
 use crate::process::{TRIAGE, World, until};
+
+/// Longer than a deployment waits between two times of asking whether it is its turn.
+const ASKED_AGAIN: Duration = Duration::from_secs(22);
 
 /// Stable and canary of a deployment by the image of their pods; empty where there is none.
 fn images(world: &World, name: &str) -> [String; 2] {
@@ -58,12 +63,13 @@ async fn another_workers_image_comes_to_one_deployment_after_the_other() {
         _ => ("triage", "tickets"),
     };
     let serves = |name: &str| images(&world, name)[0].clone();
-    // Longer than it waits between two times of asking whether it is its turn.
-    tokio::time::sleep(std::time::Duration::from_secs(22)).await;
-    assert_eq!(
-        images(&world, waiting),
-        ["worker.test:1".to_owned(), String::new()]
-    );
+    let began = Instant::now();
+    until(true, || {
+        let waits = ["worker.test:1".to_owned(), String::new()];
+        assert_eq!(images(&world, waiting), waits);
+        began.elapsed() > ASKED_AGAIN
+    })
+    .await;
     assert_eq!(
         world.condition(&format!("slm/{waiting}"), "Ready"),
         "True/Serving"

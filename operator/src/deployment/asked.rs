@@ -73,6 +73,11 @@ pub fn asked(
     let fresh = (forms.revision)(&forms.now);
     let there = |name: &str| revisions.iter().find(|revision| revision.name == name);
     let fitting = |name: &str| there(name).filter(|revision| forms.fits(revision));
+    // One that was never ready may never be: it is what an operator mends that comes after.
+    let goes_on = |name: &str| {
+        let there = fitting(name);
+        there.is_some_and(|there| there.ready > 0 || !forms.is_old(there))
+    };
     let trial = state.trial.as_ref().map(|trial| trial.revision.as_str());
     let stable = fitting(&state.stable);
     let refused = state.refused.as_ref();
@@ -80,10 +85,10 @@ pub fn asked(
     let is_of_spec = refused.is_some_and(|refused| refused.spec == forms.spec);
     let is_old = stable.is_some_and(|stable| forms.is_old(stable) && !is_refused(&fresh));
     let mut waits = false;
-    let name = if let Some(trial) = trial.filter(|name| fitting(name).is_some() || *name == fresh) {
+    let name = if let Some(trial) = trial.filter(|name| goes_on(name) || *name == fresh) {
         trial.to_owned()
     } else if let Some(stable) = stable {
-        let upgrades = is_old && may_upgrade();
+        let upgrades = is_old && (!state.has_served || may_upgrade());
         waits = is_old && !upgrades;
         match upgrades {
             true => fresh,

@@ -23,7 +23,7 @@ use crate::object::{Kind, Live, Wanted};
 /// The entries of the ConfigMap.
 const STATE: &str = "state.json";
 const GOOD: &str = "spec.json";
-/// A longer spec is not kept: a ConfigMap holds 1 MiB.
+/// A longer spec, with its chat template, is not kept: a ConfigMap holds 1 MiB.
 const LONGEST_SPEC: usize = 256 << 10;
 
 /// What is in the ConfigMap, as last seen.
@@ -43,6 +43,9 @@ pub struct Good {
     pub hash: String,
     /// With what its profile gave it.
     pub spec: Value,
+    /// Its text, where the model's own is not to be used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chat_template: Option<String>,
 }
 
 impl Good {
@@ -50,9 +53,11 @@ impl Good {
         let mut spec = valid.spec.clone();
         spec.resources.profile = None;
         let spec = serde_json::to_value(spec).ok()?;
-        let is_short = spec.to_string().len() <= LONGEST_SPEC;
+        let text = valid.chat_template.unwrap_or_default();
+        let is_short = spec.to_string().len() + text.len() <= LONGEST_SPEC;
         is_short.then(|| Self {
             hash: valid.spec_hash.clone(),
+            chat_template: valid.chat_template.map(str::to_owned),
             spec,
         })
     }

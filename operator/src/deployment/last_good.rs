@@ -20,15 +20,12 @@ impl LastGood {
     pub fn of(observed: &Observed) -> Option<Self> {
         let kept = Kept::of(&observed.deployment, &observed.owned);
         let good = kept.good?;
-        let revisions = observed.revisions.iter();
-        let mut of_spec = revisions.filter(|revision| revision.spec.as_ref() == Some(&good.hash));
-        let text = of_spec.find_map(|revision| revision.chat_template.clone());
         Some(Self {
             deployment: SLMDeployment {
                 spec: serde_json::from_value(good.spec).ok()?,
                 ..observed.deployment.clone()
             },
-            chat_template: text.map(|text| Entry::Text(text.into())),
+            chat_template: good.chat_template.map(|text| Entry::Text(text.into())),
             hash: good.hash,
         })
     }

@@ -103,7 +103,6 @@ mod tests {
             ready: wanted,
             refused: None,
             pins: None,
-            chat_template: None,
         };
         let observed = Observed {
             deployment: serde_json::from_value(deployment).unwrap(),

@@ -68,12 +68,13 @@ pub async fn look(
         named: known.named_since(&before, now),
     };
     let written = known.written.as_ref().unwrap_or(&known.state);
-    let of_spec = (&*observed.revisions, asked.revision.as_str());
+    let of_spec = (&*observed.revisions, &asked);
     let mut plan = plan((&next, written), &valid.rollout, of_spec, &before, times);
     if let Some(Err(error)) = order {
         plan.said = format!("{}; {}: {error}", plan.said, labels::ROLLOUT);
     }
-    ctx.upgrades.tell(&of, asked.is_upgrade && plan.goes_on());
+    ctx.upgrades
+        .tell(&of, asked.is_upgrade && plan.goes_on(now));
     ctx.rollouts.put(of, known);
     Ok(Ok((asked, plan)))
 }

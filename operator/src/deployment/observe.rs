@@ -11,7 +11,7 @@ use weir_policy::load::WorkerLoad;
 
 use super::asked::SPEC;
 use super::began::Began;
-use super::desired::{CHAT_TEMPLATE, DIGEST, RESOLVED};
+use super::desired::{DIGEST, RESOLVED};
 use super::entry::Entry;
 use super::rollout::{Pins, Revision};
 use crate::cache::Cache;
@@ -122,7 +122,6 @@ fn revisions(owned: &[Live]) -> Vec<Revision> {
                     digest,
                     resolved: data.remove(RESOLVED),
                 }),
-                chat_template: data.remove(CHAT_TEMPLATE),
                 ..revision(name, deployment)
             })
         })
@@ -159,6 +158,5 @@ fn revision(name: String, deployment: Deployment) -> Revision {
         ready: count(status.ready_replicas),
         refused,
         pins: None,
-        chat_template: None,
     }
 }

@@ -14,6 +14,7 @@ use weir_policy::rollout::settings::Settings;
 use weir_policy::rollout::state::{Refused, State};
 use weir_policy::rollout::step::{self, Next};
 
+use super::asked::Asked;
 use super::began::Began;
 use crate::condition::Verdict;
 use crate::object::{CANARY, STABLE};
@@ -21,6 +22,8 @@ use crate::settings::RETIRE_AFTER;
 
 /// While a trial goes on it is looked at so often, whether or not anything changes.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// After so long without asks, or without replicas, a rollout may wait for ever.
+const LONG: SignedDuration = SignedDuration::from_mins(20);
 
 /// A revision that exists.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,8 +46,6 @@ pub struct Revision {
     pub refused: Option<String>,
     /// What its first ready replica found.
     pub pins: Option<Pins>,
-    /// The one it began with, if it has one of its own.
-    pub chat_template: Option<String>,
 }
 
 /// What a revision's first ready replica found at the source, and later ones have to find too.
@@ -61,6 +62,10 @@ pub struct Pins {
 pub struct Plan {
     /// The revision of the spec as it is now.
     pub wanted: String,
+    /// The hash of what the spec alone says of it.
+    pub spec: String,
+    /// Whether it replaces one of the same spec.
+    pub is_upgrade: bool,
     pub stable: String,
     /// What serves beside it: the revision that is wanted, while it is on trial, or one that gives back what it
     /// took over.
@@ -120,7 +125,7 @@ impl Revision {
 pub fn plan(
     (next, written): (&Next, &State),
     settings: &Settings,
-    (revisions, wanted): (&[Revision], &str),
+    (revisions, asked): (&[Revision], &Asked),
     before: &Before,
     times: Times,
 ) -> Plan {
@@ -147,7 +152,9 @@ pub fn plan(
     };
     let said = said(next, settings);
     Plan {
-        wanted: wanted.to_owned(),
+        wanted: asked.revision.clone(),
+        spec: asked.spec.clone(),
+        is_upgrade: asked.is_upgrade,
         stable: target.stable.clone(),
         weight: target.weight,
         step: target.step,
@@ -198,19 +205,28 @@ impl Plan {
         canary.into_iter().chain([stable])
     }
 
-    /// Whether its rollout goes on without anybody's help.
-    pub fn goes_on(&self) -> bool {
-        let waits = matches!(
-            self.reason,
-            Reason::NoTraffic { .. } | Reason::Asleep | Reason::Paused(_)
-        );
-        self.is_on_trial() && !waits
+    /// Whether its rollout goes on at `now` without anybody's help.
+    pub fn goes_on(&self, now: Timestamp) -> bool {
+        let is_new = now.duration_since(self.since) < LONG;
+        let moves = match self.reason {
+            Reason::NoTraffic { .. } | Reason::Asleep | Reason::Paused(_) => false,
+            Reason::Starting { .. } | Reason::FewAsks { .. } => is_new,
+            _ => true,
+        };
+        self.is_on_trial() && moves
+    }
+
+    /// Whether it serves what the spec asks for.
+    pub fn is_of_spec(&self, revision: &Revision) -> bool {
+        let is_same = revision.spec.as_ref() == Some(&self.spec);
+        revision.name == self.wanted || (is_same && !self.spec.is_empty())
     }
 
     /// Why it goes no further until somebody changes something.
     pub fn ended(&self) -> Option<Verdict> {
         let is_ended = matches!(self.reason, Reason::Paused(_) | Reason::RolledBack(_));
-        is_ended.then(|| {
+        // What serves is of the spec.
+        (is_ended && !self.is_upgrade).then(|| {
             let (of, said, stable) = (&self.wanted, &self.said, &self.stable);
             let message = format!("revision {of}: {said}; revision {stable} serves");
             (false, self.reason.reason(), message)

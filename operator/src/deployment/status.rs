@@ -261,10 +261,14 @@ impl<'a> Facts<'a> {
             let message = format!("{}; {}", self.at_zero(), plan.said);
             return (true, reasons::SCALED_TO_ZERO, message);
         }
-        let mut revisions = self.observed.revisions.iter();
-        let others = revisions.any(|revision| revision.name != plan.wanted);
-        let ready = self.revision().map_or(0, |revision| revision.ready);
-        if plan.stable == plan.wanted && !others {
+        let revisions = &self.observed.revisions;
+        let others = revisions.iter().any(|revision| !plan.is_of_spec(revision));
+        let serves =
+            |revision: &&Revision| revision.name == plan.stable && plan.is_of_spec(revision);
+        let serving = revisions.iter().find(serves);
+        let ready = serving.map_or(0, |revision| revision.ready);
+        let is_served = plan.stable == plan.wanted || serving.is_some();
+        if is_served && !others {
             if replicas == 0 && self.revision().is_some() {
                 return (true, reasons::SCALED_TO_ZERO, self.at_zero().into());
             }
@@ -272,7 +276,7 @@ impl<'a> Facts<'a> {
                 return (true, reasons::STARTING, self.progress());
             }
             if ready > 0 {
-                let serving = || (true, reasons::SERVING, self.progress());
+                let serving = || (true, reasons::SERVING, self.served(plan));
                 return self.unreached().unwrap_or_else(serving);
             }
         }
@@ -281,6 +285,14 @@ impl<'a> Facts<'a> {
             Some(cause) if !is_usual(cause) => (false, cause.reason, cause.message.clone()),
             _ if others => (false, reasons::ROLLING_OUT, rolling_out(plan)),
             _ => (false, reasons::STARTING, self.progress()),
+        }
+    }
+
+    /// How what the spec asks for is served, also by two revisions of it.
+    fn served(&self, plan: &Plan) -> String {
+        match plan.is_upgrade {
+            true => rolling_out(plan),
+            false => self.progress(),
         }
     }
 

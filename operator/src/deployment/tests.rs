@@ -131,6 +131,40 @@ async fn play(story: &Story, ends_before: Option<usize>) -> usize {
     writes
 }
 
+/// An operator of another image, which ends before the write of this number, if any. How many writes there were.
+async fn upgrade(ends_before: Option<usize>) -> usize {
+    let mut cluster = serving(&quick(&json!({}))).await;
+    let began = cluster.objects().writes;
+    cluster.objects().ends_before = ends_before.map(|write| began + write);
+    cluster.settings.worker_image = "next".into();
+    let is_over = |cluster: &Cluster| {
+        let serves = cluster.rollout() == ("1m".into(), String::new(), 0);
+        serves && cluster.images() == [("next".to_owned(), false)]
+    };
+    for _ in 0..LOOKS {
+        if is_over(&cluster) {
+            break;
+        }
+        cluster.look().await;
+    }
+    let writes = cluster.objects().writes - began;
+    cluster.objects().ends_before = None;
+    rests(&mut cluster).await;
+    cluster.restart();
+    rests(&mut cluster).await;
+    assert!(is_over(&cluster), "{ends_before:?} {:?}", cluster.images());
+    writes
+}
+
+#[tokio::test]
+async fn an_upgrade_is_promoted_whichever_write_an_operator_ends_before() {
+    let writes = upgrade(None).await;
+    assert!(writes > 5, "{writes}");
+    for write in 0..writes {
+        upgrade(Some(write)).await;
+    }
+}
+
 /// However it is cut, it ends so.
 async fn play_with_every_end(story: Story) {
     let writes = play(&story, None).await;
@@ -224,6 +258,7 @@ async fn another_image_of_the_operator_comes_by_a_canary_and_a_bad_one_is_left()
     for _ in 0..LOOKS {
         cluster.look().await;
         was_tried |= cluster.images().contains(&("bad".into(), true));
+        assert_eq!(cluster.condition("Ready"), "True/Serving");
     }
     assert!(was_tried);
     assert_eq!(cluster.images(), [(first, false)]);

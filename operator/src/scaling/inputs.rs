@@ -62,13 +62,12 @@ impl World {
         world
     }
 
-    /// The deployment, where it is the same one and scaled by us.
+    /// The deployment, where it is the same one.
     pub fn deployment(&self, of: &Of, uid: &str) -> Option<&SLMDeployment> {
         let deployment = self.deployments.get(of)?.0.as_ref().ok()?;
-        let is_ours = deployment.spec.replicas.is_none()
-            && deployment.metadata.uid.as_deref() == Some(uid)
+        let is_same = deployment.metadata.uid.as_deref() == Some(uid)
             && deployment.metadata.deletion_timestamp.is_none();
-        is_ours.then_some(deployment)
+        is_same.then_some(deployment)
     }
 
     /// What is known of it at `at`, which is so many milliseconds by the clock of decisions.

@@ -4,6 +4,7 @@
 //! It names the revision, so that it can stay where it is: one that has been obeyed, or is of another
 //! revision, does nothing.
 
+use std::fmt;
 use std::str::FromStr;
 
 /// What a person wants of a revision.
@@ -25,6 +26,17 @@ impl Order {
     /// Whether it wishes this of this revision.
     pub fn is(&self, wish: Wish, revision: &str) -> bool {
         self.wish == wish && self.revision == revision
+    }
+}
+
+/// As the annotation has it.
+impl fmt::Display for Order {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let wish = match self.wish {
+            Wish::Promote => "promote",
+            Wish::Rollback => "rollback",
+        };
+        write!(f, "{wish}@{}", self.revision)
     }
 }
 
@@ -65,6 +77,7 @@ mod tests {
         assert!(!order.is(Wish::Promote, "4f0c9a2c") && !order.is(Wish::Rollback, "4f0c9a2b"));
         let order: Order = " rollback@4f0c9a2b\n".parse().unwrap();
         assert_eq!(order.wish, Wish::Rollback);
+        assert_eq!(order.to_string(), "rollback@4f0c9a2b");
     }
 
     #[test]

@@ -30,9 +30,11 @@ pub fn weight_of(stable: u32, canary: u32) -> u32 {
     (100 * canary / (canary + stable).max(1)).min(99)
 }
 
-/// Per cent of the asks that are too much for a stable revision of which so many are ready.
-pub fn lacking(replicas: u32, stable_ready: u32) -> u32 {
-    (100 * replicas.saturating_sub(stable_ready) / replicas.max(1)).min(99)
+/// Per cent of the asks that are too much for a stable revision of which so many are ready, but no more than is the
+/// part of those of the canary that are.
+pub fn weight_lacking(replicas: u32, stable: u32, canary: u32) -> u32 {
+    let lacking = 100 * replicas.saturating_sub(stable) / replicas.max(1);
+    lacking.min(weight_of(stable, canary))
 }
 
 /// How many of `replicas` a canary needs for so many per cent of the asks.

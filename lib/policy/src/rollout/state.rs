@@ -74,6 +74,9 @@ pub struct Trial {
     pub guard: Guard,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
+    /// Whether the stable revision has had all of its replicas since it failed: it gets no asks any more.
+    #[serde(default)]
+    pub gave_back: bool,
 }
 
 /// A revision that was rolled back.

@@ -18,7 +18,7 @@ use weir_crds::Strategy;
 use super::heard::News;
 use super::order::{Order, Wish};
 use super::reason::{How, Reason, Why};
-use super::replicas::{Present, Shares, handed_back, lacking, shares};
+use super::replicas::{Present, Shares, handed_back, shares, weight_lacking};
 use super::settings::Settings;
 use super::state::{State, Trial};
 use super::trial::Verdict;
@@ -191,8 +191,8 @@ fn before_trial(state: &mut State, settings: &Settings, facts: &Facts<'_>) -> Op
     {
         state.let_go(settings);
     }
-    let is_ordered = facts.is_ordered(Wish::Promote);
-    if is_ordered && state.hands_back.as_deref().is_some_and(is_wanted) {
+    // The way out where the stable revision cannot start any more.
+    if facts.is_ordered(Wish::Promote) {
         state.hands_back = None;
     }
     state.hands_back(facts)
@@ -211,8 +211,7 @@ fn target(state: &State, settings: &Settings, facts: &Facts<'_>) -> Target {
     };
     let (stable, canary) = (facts.of(&state.stable), facts.of(&trial.revision));
     let present = present(facts, &stable, &canary);
-    let gives_back = trial.failure.is_some() && trial.is_of_use(settings);
-    let lack = lacking(facts.replicas, stable.ready).min(canary.ready * 100);
+    let gives_back = trial.failure.is_some() && !trial.gave_back && trial.is_of_use(settings);
     let replicas = match settings.strategy {
         Strategy::Canary if gives_back => {
             let given = handed_back(facts.replicas, facts.most, stable.ready, present);
@@ -238,7 +237,7 @@ fn target(state: &State, settings: &Settings, facts: &Facts<'_>) -> Target {
         stable: state.stable.clone(),
         canary: Some(trial.revision.clone()),
         weight: match gives_back {
-            true => lack,
+            true => weight_lacking(facts.replicas, stable.ready, canary.ready),
             false => trial.weight(settings, facts.replicas, stable.ready, canary.ready),
         },
         step: trial.step.min(last),
@@ -265,7 +264,7 @@ fn without_trial(state: &State, facts: &Facts<'_>) -> Target {
     let there = present(facts, &stable, &canary);
     Target {
         canary: Some(other.clone()),
-        weight: lacking(facts.replicas, stable.ready),
+        weight: weight_lacking(facts.replicas, stable.ready, canary.ready),
         replicas: handed_back(facts.replicas, facts.most, stable.ready, there),
         ..alone
     }

@@ -32,7 +32,6 @@ impl Trial {
         let canary = facts.of(&self.revision);
         if facts.is_ordered(Wish::Promote) {
             self.is_ordered = true;
-            self.failure = None;
         }
         if let Some(verdict) = self.guarded(stable, settings, facts, passed) {
             return verdict;
@@ -66,7 +65,7 @@ impl Trial {
         };
         self.has_asks |= news.canary.asks > 0;
         if settings.strategy != Strategy::Canary || self.is_ordered {
-            self.failure = None;
+            (self.failure, self.gave_back) = (None, false);
             return None;
         }
         if self.failure.is_none() {
@@ -74,6 +73,7 @@ impl Trial {
             self.failure = self.guard.failure();
         }
         let failure = self.failure.clone()?;
+        self.gave_back |= facts.of(stable).ready >= facts.replicas;
         Some(match settings.on_failure {
             OnFailure::Rollback => Verdict::Refuse(Why::Failed(failure)),
             OnFailure::Pause => Verdict::Go(Reason::Paused(failure)),

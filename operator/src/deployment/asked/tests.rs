@@ -28,7 +28,6 @@ fn revision(spec: &str, image: &str, version: u32) -> Revision {
         ready: 2,
         refused: None,
         pins: None,
-        chat_template: None,
     }
 }
 
@@ -90,6 +89,7 @@ fn an_older_image_or_form_stays_until_its_turn_comes() {
     for old in [revision("a", "1", 2), revision("a", "2", 1)] {
         let state = State {
             stable: old.name.clone(),
+            has_served: true,
             ..State::default()
         };
         let there = [old.clone()];
@@ -129,6 +129,7 @@ fn another_log_level_replaces_nothing() {
     there.name.push_str("debug");
     let state = State {
         stable: there.name.clone(),
+        has_served: true,
         ..State::default()
     };
     let found = found(("a", "1", 1), std::slice::from_ref(&there), &state, true);
@@ -150,6 +151,38 @@ fn what_is_on_trial_goes_on_though_the_operator_changes_meanwhile() {
             (name("a", "2", 1), true)
         );
     }
+}
+
+#[test]
+fn an_upgrade_that_never_got_ready_makes_way_for_what_mends_it() {
+    let mut state = serves("a", "1", 1);
+    state.trial = Some(Trial {
+        revision: name("a", "bad", 1),
+        ..Trial::default()
+    });
+    let mut bad = revision("a", "bad", 1);
+    bad.ready = 0;
+    let there = [revision("a", "1", 1), bad];
+    let mended = found(("a", "2", 1), &there, &state, true);
+    assert_eq!(
+        (mended.revision, mended.is_upgrade),
+        (name("a", "2", 1), true)
+    );
+    let taken_back = found(("a", "1", 1), &there, &state, true);
+    assert_eq!(
+        (taken_back.revision, taken_back.is_upgrade, taken_back.waits),
+        (name("a", "1", 1), false, false)
+    );
+}
+
+#[test]
+fn what_never_served_waits_for_no_turn() {
+    let state = State {
+        stable: name("a", "bad", 1),
+        ..State::default()
+    };
+    let mended = found(("a", "2", 1), &[revision("a", "bad", 1)], &state, false);
+    assert_eq!((mended.revision, mended.waits), (name("a", "2", 1), false));
 }
 
 #[test]

@@ -20,7 +20,6 @@ fn revision(name: &str) -> Revision {
         ready: 2,
         refused: None,
         pins: None,
-        chat_template: None,
     }
 }
 
@@ -67,7 +66,14 @@ fn planned(next: &Next, there: &[&str], before: &Before, now: i64) -> Plan {
         named: at(100),
     };
     let written = (next, &State::default());
-    plan(written, &settings(), (&revisions, "new"), before, times)
+    let asked = Asked {
+        revision: "new".into(),
+        spec: "spec".into(),
+        began: None,
+        is_upgrade: false,
+        waits: false,
+    };
+    plan(written, &settings(), (&revisions, &asked), before, times)
 }
 
 fn stepping() -> Reason {

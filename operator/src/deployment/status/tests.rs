@@ -51,7 +51,6 @@ fn revision(name: &str, ready: u32) -> Revision {
             digest: "sha256:abc".into(),
             resolved: None,
         }),
-        chat_template: None,
     }
 }
 
@@ -118,6 +117,8 @@ fn plan(stable: &str, canary: Option<&str>) -> Plan {
         None => Reason::Serving,
     };
     Plan {
+        spec: "spec".into(),
+        is_upgrade: false,
         wanted: "new".into(),
         stable: stable.into(),
         canary: canary.map(Into::into),

@@ -220,6 +220,13 @@ fn play(story: &Story, faults: &[(i64, Fault)]) -> (String, Places) {
             .iter()
             .any(|word| story.name.contains(word));
         let enough = world.serving() >= world.replicas;
+        let ready = |name: &String| world.ready(name);
+        if let Some((stable, Some(canary), weight)) = &world.status {
+            let (stable, canary) = (ready(stable), ready(canary));
+            // Told a second ago, and a step's own weight is what its replicas are meant for.
+            let part = 100 * (canary + 1) / (stable + canary + 1);
+            assert!(*weight <= part.max(50), "{weight} of {part}: {}", at());
+        }
         let grows = second < 30;
         assert!(recreates || sleeps || grows || enough, "{}", at());
         assert!(on_trial(&world) <= world.most + 1, "{}", at());

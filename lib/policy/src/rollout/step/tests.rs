@@ -222,6 +222,25 @@ fn a_canary_that_fails_late_gives_back_what_the_stable_revision_lacks_unless_it_
 }
 
 #[test]
+fn what_hands_back_and_what_is_paused_get_no_more_than_their_part_when_demand_grows() {
+    let mut world = World::new(with("onFailure", "Pause"));
+    world.fails = [("new", 4)].into();
+    world.wanted = "new".into();
+    until(&mut world, |world| {
+        matches!(world.reason, Some(Reason::Paused(_))) && world.ready("old") == 3
+    });
+    world.look(None);
+    (world.replicas, world.most) = (12, 12);
+    for _ in 0..30 {
+        world.look(None);
+        assert_eq!(world.weight(), 0, "{:?}", world.objects);
+    }
+    assert_eq!(weight_lacking(10, 1, 1), 50);
+    assert_eq!(weight_lacking(4, 1, 4), 75);
+    assert_eq!(weight_lacking(4, 4, 1), 0);
+}
+
+#[test]
 fn an_order_to_promote_does_so_once() {
     let mut world = World::new(quick());
     world.wanted = "new".into();
