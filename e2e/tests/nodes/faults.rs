@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use weir_e2e::succeed;
 
 use crate::budgets::have_two_routers;
-use crate::stage::{Stage, eventually, published, restricted_pod};
+use crate::stage::{Stage, eventually};
 use crate::traffic::{Traffic, Wish};
 
 pub const NAMESPACE: &str = "faults";
@@ -36,13 +36,7 @@ pub const RECOVERY: Duration = Duration::from_secs(120);
 pub async fn a_namespace_with_two_routers_and_two_replicas_is_served(stage: &Stage) -> Result<()> {
     have_two_routers(stage)?;
     stage.restricted_namespace(NAMESPACE)?;
-    let provider = restricted_pod(
-        NAMESPACE,
-        "provider",
-        &published("stand-in"),
-        "weir-stand-in",
-    );
-    stage.cluster.kubectl().apply(&provider)?;
+    stage.provider_pod(NAMESPACE)?;
     stage.cluster.kubectl().apply(&objects())?;
     let wait = format!("--namespace {NAMESPACE} --for=condition=Ready --timeout=120s");
     stage.kubectl(&format!("wait pod/provider {wait}"))?;

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use weir_crds::labels;
 
 use crate::changes::NOTICE;
-use crate::stage::{Stage, published, restricted_pod};
+use crate::stage::Stage;
 
 pub const NAMESPACE: &str = "budgets";
 /// The policy, and the one model name that it has.
@@ -68,13 +68,7 @@ pub struct Slice {
 /// Makes the namespace with its provider and its policy, and waits until routers serve it.
 pub fn open(stage: &Stage, limit: i64) -> Result<()> {
     stage.restricted_namespace(NAMESPACE)?;
-    let provider = restricted_pod(
-        NAMESPACE,
-        "provider",
-        &published("stand-in"),
-        "weir-stand-in",
-    );
-    stage.cluster.kubectl().apply(&provider)?;
+    stage.provider_pod(NAMESPACE)?;
     stage.cluster.kubectl().apply(&format!(
         "{{apiVersion: v1, kind: Service, metadata: {{name: provider, namespace: {NAMESPACE}}}, \
           spec: {{selector: {{app: provider}}, ports: [{{port: 80, targetPort: 8080}}]}}}}"

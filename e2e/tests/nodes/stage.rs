@@ -174,6 +174,14 @@ impl Stage {
         Ok(())
     }
 
+    /// Makes a pod `provider`, which answers as one of outside would.
+    pub fn provider_pod(&self, namespace: &str) -> Result<()> {
+        let image = published("stand-in");
+        let provider = restricted_pod(namespace, "provider", &image, "weir-stand-in");
+        self.cluster.kubectl().apply(&provider)?;
+        Ok(())
+    }
+
     /// Makes a pod that can ask, and waits for it.
     pub fn client_pod(&self, namespace: &str) -> Result<()> {
         self.cluster.kubectl().apply(&restricted_pod(
