@@ -99,17 +99,17 @@ const USUAL: [&str; 6] = [
     reasons::ROUTER_UNAVAILABLE,
 ];
 
-/// What a person should hear about: whenever the reason of `Ready` changes, once.
+/// What a person should hear about, once: whenever the reason of `Ready` changes, and where a canary has failed that
+/// `Ready` does not tell of, because what the spec asks for serves all the same.
 pub fn event(before: &[Condition], after: &[Condition]) -> Option<Event> {
-    let ready = |all: &[Condition]| {
-        all.iter()
-            .find(|condition| condition.type_ == conditions::READY)
-            .cloned()
+    let said = |type_: &str| {
+        let of_type = |all: &[Condition]| all.iter().find(|of| of.type_ == type_).cloned();
+        let now = of_type(after)?;
+        let is_old = of_type(before).is_some_and(|before| before.reason == now.reason);
+        (!is_old).then_some(now)
     };
-    let now = ready(after)?;
-    if ready(before).is_some_and(|before| before.reason == now.reason) {
-        return None;
-    }
+    let failed = || said(conditions::CANARY_HEALTHY).filter(|canary| canary.status == "False");
+    let now = said(conditions::READY).or_else(failed)?;
     Some(Event {
         type_: if now.status == "True" || USUAL.contains(&now.reason.as_str()) {
             EventType::Normal
@@ -174,5 +174,24 @@ mod tests {
         let mut conditions = Conditions::new(&[], 1, at(0));
         conditions.set("Ready", true, "Serving", "ö".repeat(LONGEST_MESSAGE));
         assert_eq!(conditions.finish()[0].message.len(), LONGEST_MESSAGE);
+    }
+    #[test]
+    fn a_canary_that_fails_behind_a_ready_that_holds_is_told_of_once() {
+        let with_canary = |before: &[Condition], holds: bool, reason: &str| {
+            let mut conditions = Conditions::new(before, 1, at(1));
+            conditions.set(conditions::READY, true, "Serving", "");
+            conditions.set(conditions::CANARY_HEALTHY, holds, reason, "both numbers");
+            conditions.finish()
+        };
+        let runs = with_canary(&ready(&[], true, "Serving", 1), true, "RollingOut");
+        assert!(event(&ready(&[], true, "Serving", 1), &runs).is_none());
+        let failed = with_canary(&runs, false, "CanaryFailed");
+        let told = event(&runs, &failed).unwrap();
+        assert_eq!(
+            (told.type_, told.reason.as_str()),
+            (EventType::Warning, "CanaryFailed")
+        );
+        assert_eq!(told.note.as_deref(), Some("both numbers"));
+        assert!(event(&failed, &with_canary(&failed, false, "CanaryFailed")).is_none());
     }
 }
